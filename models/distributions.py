@@ -1,0 +1,229 @@
+"""A density as PyMC writes it, with its parameters kept apart so that one compiled graph serves many targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import lazy_loader
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError, lookup_error
+
+# Importing PyMC takes seconds; names and input errors must not wait for it.
+pm = lazy_loader.load("pymc")
+pytensor = lazy_loader.load("pytensor")
+
+__all__ = ["Distribution", "distribution", "logp_graph"]
+
+Array = NDArray[np.float64]
+
+
+def _mvnormal_mixture(w: Any, mu: Any, cov: Any) -> Any:
+    # One component distribution each: PyTensor then solves for all points at once (a batched covariance would loop).
+    components = pytensor.tensor.as_tensor_variable(cov).type.shape[0]
+    parts = [pm.MvNormal.dist(mu=mu[k], cov=cov[k]) for k in range(components)]
+    return parts[0] if len(parts) == 1 else pm.Mixture.dist(w=w, comp_dists=parts)
+
+
+#: PyMC distributions by the name used here; the keyword names are PyMC's. Others are reached by their PyMC name.
+BUILDERS: Mapping[str, Callable[..., Any]] = {
+    "normal": lambda mu, sigma: pm.Normal.dist(mu=mu, sigma=sigma),
+    "laplace": lambda mu, b: pm.Laplace.dist(mu=mu, b=b),
+    "logistic": lambda mu, s: pm.Logistic.dist(mu=mu, s=s),
+    "student_t": lambda nu, mu, sigma: pm.StudentT.dist(nu=nu, mu=mu, sigma=sigma),
+    "skew_normal": lambda mu, sigma, alpha: pm.SkewNormal.dist(mu=mu, sigma=sigma, alpha=alpha),
+    "normal_mixture": lambda w, mu, sigma: pm.NormalMixture.dist(w=w, mu=mu, sigma=sigma),
+    "student_t_mixture": lambda w, nu, mu, sigma: pm.Mixture.dist(
+        w=w, comp_dists=pm.StudentT.dist(nu=nu, mu=mu, sigma=sigma)
+    ),
+    "mvnormal": lambda mu, cov: pm.MvNormal.dist(mu=mu, cov=cov),
+    "mvnormal_diag": lambda mu, sigma: pm.MvNormal.dist(mu=mu, chol=pytensor.tensor.diag(sigma)),
+    "mvnormal_mixture": _mvnormal_mixture,
+}
+
+MULTIVARIATE = {"mvnormal", "mvnormal_diag", "mvnormal_mixture"}
+
+
+def _build(name: str, params: Mapping[str, Any]) -> Any:
+    return (BUILDERS[name] if name in BUILDERS else getattr(pm, name).dist)(**params)
+
+
+def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
+    """Log density of the named distribution at one symbolic point: PyMC's own ``pm.logp``.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``BUILDERS`` or the name of a PyMC distribution.
+    point : TensorVariable
+        A scalar, or a vector (d,) for a multivariate distribution.
+    params : mapping of str to TensorVariable
+        Parameters under PyMC's names.
+
+    Returns
+    -------
+    TensorVariable
+        Scalar log density in nats. Batch it over points with ``pytensor.graph.replace.vectorize_graph``.
+    """
+    return _in_double_precision(pm.logp(_build(name, params), point))
+
+
+def _in_double_precision(graph: Any) -> Any:
+    """Evaluate constants such as the ``pt.sqrt(2)`` of PyMC's SkewNormal in float64.
+
+    PyTensor gives the square root of a small integer as float32, which leaves that density wrong by 2e-8 relative.
+    """
+    pt = pytensor.tensor
+    single = [
+        variable
+        for variable in pytensor.graph.traversal.ancestors([graph])
+        if variable.owner is not None
+        and getattr(variable, "dtype", None) == "float32"
+        and all(isinstance(i, pytensor.graph.basic.Constant) for i in variable.owner.inputs)
+    ]
+    exact = {v: v.owner.op(*[pt.constant(i.data, dtype="float64") for i in v.owner.inputs]) for v in single}
+    return pytensor.graph.replace.clone_replace(graph, exact, rebuild_strict=False) if exact else graph
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """A named PyMC distribution with numeric parameters.
+
+    Attributes
+    ----------
+    name : str
+        A key of ``BUILDERS`` or the name of a PyMC distribution.
+    params : mapping of str to ndarray
+        Parameters under PyMC's names.
+    dim : int
+        Dimension of one point (1 for a univariate distribution).
+    """
+
+    name: str
+    params: Mapping[str, Array]
+    dim: int = 1
+
+    @property
+    def multivariate(self) -> bool:
+        """Whether a point is a vector (also when it has one entry)."""
+        return self.name in MULTIVARIATE
+
+    @property
+    def key(self) -> tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]:
+        """What the compiled graph depends on: the name and the shapes, not the numbers."""
+        return self.name, tuple((k, np.shape(v)) for k, v in self.params.items())
+
+    def variable(self, label: str = "x") -> Any:
+        """Register the distribution as a free variable of the PyMC model now open."""
+        return pm.modelcontext(None).register_rv(_build(self.name, self.params), label)
+
+    def logp(self, points: Array) -> Array:
+        """Log density at points (n, dim), in nats, as (n,)."""
+        points = np.asarray(points, dtype=float).reshape(-1, self.dim)
+        return np.asarray(_compiled_logp(self.key)(points if self.multivariate else points[:, 0], *self._values()))
+
+    def rvs(self, n: int, seed: int) -> Array:
+        """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
+        variable = _build(self.name, {k: pytensor.tensor.as_tensor_variable(v) for k, v in self.params.items()})
+        from models.graphs import numpy_mode
+
+        draws = pm.draw(variable, draws=n, random_seed=seed, mode=numpy_mode())
+        return np.asarray(draws, dtype=float).reshape(n, self.dim)
+
+    def _values(self) -> list[Array]:
+        return [np.asarray(v, dtype=float) for v in self.params.values()]
+
+    @cached_property
+    def support_map(self) -> Callable[[Array], tuple[Array, Array]] | None:
+        """The map from the real line to the support and its log derivative; ``None`` on the whole line.
+
+        It is PyMC's own transform of the variable, so quadrature lives where ADVI lives.
+        """
+        if self.name in BUILDERS:
+            return None
+        with pm.Model() as model:
+            variable = self.variable()
+        transform = model.rvs_to_transforms[variable]
+        if transform is None:
+            return None
+        u = pytensor.tensor.vector("u")
+        inputs = variable.owner.inputs
+        from models.graphs import compile_graph
+
+        function = compile_graph([u], [transform.backward(u, *inputs), transform.log_jac_det(u, *inputs)])
+        return lambda values: tuple(function(values))
+
+
+def symbols(key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]) -> dict[str, Any]:
+    """Symbolic parameters with the shapes of a distribution's `key`."""
+    return {k: pytensor.tensor.tensor(k, shape=shape, dtype="float64") for k, shape in key[1]}
+
+
+@cache
+def _compiled_logp(key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]) -> Callable[..., Array]:
+    from models.graphs import compile_graph
+
+    params = symbols(key)
+    points, logp = batched_logp(key[0], params, multivariate=key[0] in MULTIVARIATE)
+    return compile_graph([points, *params.values()], logp)
+
+
+def batched_logp(name: str, params: Mapping[str, Any], *, multivariate: bool, points: Any = None) -> tuple[Any, Any]:
+    """Log density over a batch: symbolic points (n,) or (n, d), and the log densities (n,)."""
+    from pytensor.graph.replace import vectorize_graph
+
+    pt = pytensor.tensor
+    point = pt.vector("point") if multivariate else pt.scalar("point")
+    if points is None:
+        points = pt.matrix("points") if multivariate else pt.vector("points")
+    return points, vectorize_graph(logp_graph(name, point, params), {point: points})
+
+
+def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
+    """Check a univariate PyMC distribution given by name and parameters.
+
+    Parameters
+    ----------
+    name : str
+        PyMC's class name, e.g. ``"StudentT"``.
+    params : mapping
+        PyMC's keyword arguments, e.g. ``{"nu": 4, "mu": 0, "sigma": 1}``.
+
+    Raises
+    ------
+    InputError
+        If the distribution is unknown, discrete, or refuses the parameters.
+    """
+    kind = getattr(pm, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, pm.Distribution)):
+        known = [n for n in dir(pm) if isinstance(getattr(pm, n), type) and issubclass(getattr(pm, n), pm.Continuous)]
+        raise lookup_error("PyMC distribution", name, known)
+    if issubclass(kind, pm.Discrete):
+        raise InputError(f"distribution {name!r} is discrete; KL divergence is computed here for densities only")
+    values: dict[str, Array] = {}
+    for key, value in params.items():
+        try:
+            values[key] = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be a number") from None
+        if not np.all(np.isfinite(values[key])):
+            raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be finite")
+    try:
+        variable = kind.dist(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"PyMC's {name} refuses params {dict(params)!r}: {error}") from None
+    if variable.ndim != 0:
+        raise InputError(f"distribution {name!r} is not univariate; use a mixture of MvNormal or a PyMC model")
+    result = Distribution(name, values)
+    try:
+        # FAST_COMPILE keeps PyMC's parameter checks, which our own mode leaves out.
+        pm.draw(variable, random_seed=0, mode="FAST_COMPILE")
+        pm.logp(variable, 0.5).eval(mode="FAST_COMPILE")
+    except Exception as error:  # PyMC raises its own ParameterValueError, NumPy ValueError: both say what is wrong
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"PyMC's {name} refuses params {dict(params)!r}: {reason}") from None
+    return result

@@ -1,0 +1,631 @@
+"""Targets: p_data as a PyMC density, as draws, or as the posterior of a PyMC model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import lazy_loader
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models.distributions import Distribution, distribution
+from models.errors import InputError, lookup_error
+
+pm = lazy_loader.load("pymc")
+pytensor = lazy_loader.load("pytensor")
+
+__all__ = [
+    "TARGETS",
+    "Target",
+    "find_target",
+    "from_distribution",
+    "from_draws",
+    "from_model",
+    "from_spec",
+    "mvnormal_mixture",
+    "normal_mixture",
+    "student_t_mixture",
+]
+
+Array = NDArray[np.float64]
+Builder = Callable[[], "Target"]
+
+#: Quantile levels that tell quadrature where an arbitrary density has its structure.
+_LEVELS = np.array([0.001, 0.02, 0.16, 0.5, 0.84, 0.98, 0.999])
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A distribution p_data to approximate: a log density, draws, or both.
+
+    Built by the functions of this module rather than directly.
+
+    Attributes
+    ----------
+    name : str
+        Shown in tables; catalogue name or a description.
+    dim : int
+        Dimension d of one point.
+    distribution : Distribution, optional
+        The density, where there is one in closed form.
+    draws : ndarray (n, d), optional
+        The data, for a target known by draws only.
+    mean, cov : ndarray (d,), (d, d), optional
+        Exact moments where known; absent where infinite or unknown.
+    scales : sequence of (ndarray (d,), ndarray (d, d))
+        Locations and Cholesky factors of the places where the density has structure (the components of a mixture).
+        Quadrature puts its panels and optimisers their starts there.
+    spec : mapping
+        JSON-ready description from which the same target can be built again.
+    """
+
+    name: str
+    dim: int
+    distribution: Distribution | None = None
+    draws: Array | None = None
+    mean: Array | None = None
+    cov: Array | None = None
+    scales: Sequence[tuple[Array, Array]] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    source: Any = None
+
+    def model(self) -> Any:
+        """Return a PyMC model with one free variable ``x`` ~ p_data.
+
+        Raises
+        ------
+        InputError
+            If the target has draws only.
+        """
+        if self.source is not None:
+            return self.source
+        density = self._density("a PyMC model of its density")
+        with pm.Model() as model:
+            density.variable("x")
+        return model
+
+    @property
+    def has_density(self) -> bool:
+        """Whether a log density is known (reverse KL needs one)."""
+        return self.distribution is not None or self.source is not None
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the log density includes its normalising constant."""
+        return self.source is None
+
+    def logp(self, points: ArrayLike) -> Array:
+        """Log density at `points`.
+
+        Parameters
+        ----------
+        points : array_like (n, d)
+
+        Returns
+        -------
+        ndarray (n,)
+            Log density in nats; of the unnormalised posterior in unconstrained space for a target from a model.
+
+        Raises
+        ------
+        InputError
+            If the target has draws only.
+
+        Examples
+        --------
+        >>> normal_mixture([0.5, 0.5], [-3, 3], [1, 1]).logp([[0.0]])
+        array([-5.41893853])
+        """
+        points = np.asarray(points, dtype=float).reshape(-1, self.dim)
+        if self.source is not None:
+            return np.asarray(self._model_logp(points))
+        return self._density("log densities").logp(points)
+
+    def rvs(self, n: int, seed: int) -> Array:
+        """Draw points (n, d); from data, with replacement.
+
+        Raises
+        ------
+        InputError
+            If nothing can draw from the target (a posterior), or the seed is negative.
+        """
+        if seed < 0:
+            raise InputError(f"seed is {seed}; it must be a non-negative integer")
+        if self.draws is not None:
+            return self.draws[np.random.default_rng(seed).integers(len(self.draws), size=n)]
+        if self.distribution is None:
+            raise InputError(f"target {self.name!r} is a posterior: draw from it by MCMC (pm.sample), not by rvs")
+        return self.distribution.rvs(n, seed)
+
+    def _density(self, what: str) -> Distribution:
+        if self.distribution is None:
+            raise InputError(
+                f"target {self.name!r} is known by draws only, so it has no {what}; "
+                "fit a density to the draws first, or ask for the forward direction, which needs draws alone"
+            )
+        return self.distribution
+
+    @cached_property
+    def _model_logp(self) -> Any:
+        from models.graphs import compile_graph
+
+        point, logp = self.joint_graph()
+        points = pytensor.tensor.matrix("points")
+        vectorize = pytensor.graph.replace.vectorize_graph
+        return compile_graph([points], vectorize(logp, {point: points}))
+
+    def joint_graph(self) -> tuple[Any, Any]:
+        """Symbolic flat unconstrained point (d,) and its log density, of a target made from a PyMC model."""
+        model = self.source
+        outputs, point = pm.pytensorf.join_nonshared_inputs(
+            point=model.initial_point(), outputs=[model.logp()], inputs=model.value_vars
+        )
+        return point, outputs[0]
+
+    @cached_property
+    def modes(self) -> Array:
+        """Local maxima of the density (k, d), highest first; by ascent from each place with structure."""
+        from scipy.optimize import minimize
+
+        if not self.has_density:
+            raise InputError(f"target {self.name!r} is known by draws only, so its modes are not known")
+        gradient = self._negative_logp_and_gradient
+        found: list[tuple[float, Array]] = []
+        for location, scale in self.scales:
+            unit = float(np.min(np.linalg.svd(scale, compute_uv=False)))
+            result = minimize(gradient, location, jac=True, method="BFGS", options={"gtol": 1e-9})
+            if all(np.linalg.norm(result.x - x) > 1e-3 * unit for _, x in found):
+                found.append((float(result.fun), result.x))
+        return np.array([x for _, x in sorted(found, key=lambda item: item[0])]).reshape(-1, self.dim)
+
+    @cached_property
+    def _negative_logp_and_gradient(self) -> Callable[[Array], tuple[float, Array]]:
+        from models.graphs import compile_graph
+
+        pt = pytensor.tensor
+        if self.source is not None:
+            point, logp = self.joint_graph()
+        else:
+            density = self._density("log densities")
+            from models.distributions import logp_graph
+
+            point = pt.vector("point")
+            params = {k: pt.as_tensor_variable(v) for k, v in density.params.items()}
+            logp = logp_graph(density.name, point if density.multivariate else point[0], params)
+        function = compile_graph([point], [-logp, -pytensor.grad(logp, point)])
+
+        def evaluate(x: Array) -> tuple[float, Array]:
+            value, slope = function(np.asarray(x, dtype=float))
+            return float(value), np.asarray(slope, dtype=float)
+
+        return evaluate
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _numbers(value: Any, what: str, ndim: int) -> Array:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} is {value!r}; it must be an array of numbers with {ndim} dimension(s)") from None
+    if array.ndim != ndim:
+        raise InputError(f"{what} has {array.ndim} dimension(s); it must have {ndim}")
+    if not np.all(np.isfinite(array)):
+        bad = np.argwhere(~np.isfinite(array))[0]
+        raise InputError(f"{what}{_index(bad)} is {array[tuple(bad)]}; it must be finite")
+    return array
+
+
+def _index(position: Sequence[int] | Array) -> str:
+    return "".join(f"[{int(i)}]" for i in position)
+
+
+def _weights(weights: Any) -> Array:
+    w = _numbers(weights, "weights", 1)
+    if len(w) == 0:
+        raise InputError("weights is empty; give at least one component")
+    if np.any(w <= 0):
+        k = int(np.argmax(w <= 0))
+        raise InputError(f"weights[{k}] is {w[k]:g}; every weight must be positive")
+    if abs(w.sum() - 1) > 1e-8:
+        raise InputError(f"weights sum to {w.sum():.10g}; they must sum to 1")
+    return w / w.sum()
+
+
+def _same_length(reference: Array, **others: Array) -> None:
+    for name, array in others.items():
+        if len(array) != len(reference):
+            raise InputError(f"{name} has length {len(array)} but weights has length {len(reference)}; make them equal")
+
+
+def _positive(array: Array, what: str) -> Array:
+    if np.any(array <= 0):
+        position = np.argwhere(array <= 0)[0]
+        value = array[tuple(position)]
+        raise InputError(f"{what}{_index(position)} is {value:g}; every {what.rstrip('s')} must be positive")
+    return array
+
+
+def _cholesky(cov: Array, what: str) -> Array:
+    if cov.shape[0] != cov.shape[1]:
+        raise InputError(f"{what} has shape {cov.shape}; a covariance is square")
+    if not np.allclose(cov, cov.T, rtol=1e-10, atol=1e-12):
+        raise InputError(f"{what} is not symmetric; a covariance is")
+    try:
+        return np.asarray(np.linalg.cholesky(cov))
+    except np.linalg.LinAlgError:
+        smallest = np.linalg.eigvalsh(cov)[0]
+        raise InputError(
+            f"{what} is not positive definite (smallest eigenvalue {smallest:.6g}); every eigenvalue must be positive"
+        ) from None
+
+
+# --- builders --------------------------------------------------------------------------------------------------------
+
+
+def _mixture_moments(w: Array, means: Array, covs: Array) -> tuple[Array, Array]:
+    mean = w @ means
+    centred = means - mean
+    return mean, np.einsum("k,kij->ij", w, covs) + np.einsum("k,ki,kj->ij", w, centred, centred)
+
+
+def normal_mixture(weights: ArrayLike, means: ArrayLike, sds: ArrayLike, *, name: str | None = None) -> Target:
+    """Mixture of Normal distributions in one dimension.
+
+    Parameters
+    ----------
+    weights, means, sds : array_like (k,)
+        Weights (positive, summing to 1), means and standard deviations of the k components.
+    name : str, optional
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    InputError
+        For weights that are not positive or do not sum to 1, sds that are not positive, unequal lengths, or values
+        that are not finite.
+
+    Examples
+    --------
+    >>> target = normal_mixture([0.5, 0.5], [-3, 3], [1, 1])
+    >>> target.cov
+    array([[10.]])
+    """
+    w, mu, sd = _weights(weights), _numbers(means, "means", 1), _numbers(sds, "sds", 1)
+    _same_length(w, means=mu, sds=sd)
+    _positive(sd, "sds")
+    mean, cov = _mixture_moments(w, mu[:, None], (sd**2)[:, None, None])
+    if len(w) == 1:
+        density = Distribution("normal", {"mu": mu[0], "sigma": sd[0]})
+    else:
+        density = Distribution("normal_mixture", {"w": w, "mu": mu, "sigma": sd})
+    return Target(
+        name=name or " + ".join(f"{a:.4g} N({b:.4g}, {c:.4g}²)" for a, b, c in zip(w, mu, sd, strict=True)),
+        dim=1,
+        distribution=density,
+        mean=mean,
+        cov=cov,
+        scales=[(np.array([m]), np.array([[s]])) for m, s in zip(mu, sd, strict=True)],
+        spec={"weights": w.tolist(), "means": mu.tolist(), "sds": sd.tolist()},
+    )
+
+
+def student_t_mixture(
+    weights: ArrayLike, means: ArrayLike, scales: ArrayLike, nus: ArrayLike, *, name: str | None = None
+) -> Target:
+    """Mixture of Student-t distributions in one dimension, for tails heavier than Normal.
+
+    Parameters
+    ----------
+    weights, means, scales, nus : array_like (k,)
+        Weights, locations, scales (not standard deviations) and degrees of freedom of the k components.
+    name : str, optional
+
+    Returns
+    -------
+    Target
+        ``mean`` and ``cov`` are absent where they do not exist (a nu <= 1, or <= 2).
+
+    Raises
+    ------
+    InputError
+        As for `normal_mixture`; also for nus that are not positive.
+    """
+    w, mu = _weights(weights), _numbers(means, "means", 1)
+    s, nu = _numbers(scales, "scales", 1), _numbers(nus, "nus", 1)
+    _same_length(w, means=mu, scales=s, nus=nu)
+    _positive(s, "scales")
+    _positive(nu, "nus")
+    mean = cov = None
+    if np.all(nu > 2):
+        mean, cov = _mixture_moments(w, mu[:, None], (s**2 * nu / (nu - 2))[:, None, None])
+    elif np.all(nu > 1):
+        mean = np.array([w @ mu])
+    return Target(
+        name=name or " + ".join(f"{a:.4g} t_{d:.3g}({b:.4g}, {c:.4g})" for a, b, c, d in zip(w, mu, s, nu, strict=True)),
+        dim=1,
+        distribution=Distribution("student_t_mixture", {"w": w, "nu": nu, "mu": mu, "sigma": s}),
+        mean=mean,
+        cov=cov,
+        scales=[(np.array([m]), np.array([[b]])) for m, b in zip(mu, s, strict=True)],
+        spec={"weights": w.tolist(), "means": mu.tolist(), "scales": s.tolist(), "nus": nu.tolist()},
+    )
+
+
+def mvnormal_mixture(weights: ArrayLike, means: ArrayLike, covs: ArrayLike, *, name: str | None = None) -> Target:
+    """Mixture of multivariate Normal distributions.
+
+    Parameters
+    ----------
+    weights : array_like (k,)
+    means : array_like (k, d)
+    covs : array_like (k, d, d)
+        Covariances of the components, symmetric and positive definite.
+    name : str, optional
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    InputError
+        As for `normal_mixture`; also for a covariance that is not symmetric and positive definite.
+    """
+    w, mu, cov = _weights(weights), _numbers(means, "means", 2), _numbers(covs, "covs", 3)
+    _same_length(w, means=mu, covs=cov)
+    if cov.shape[1:] != (mu.shape[1], mu.shape[1]):
+        raise InputError(f"covs has shape {cov.shape} but means has shape {mu.shape}; covs must be (k, d, d)")
+    chols = [_cholesky(c, f"covs[{k}]") for k, c in enumerate(cov)]
+    mean, total = _mixture_moments(w, mu, cov)
+    d = mu.shape[1]
+    if len(w) == 1:
+        density = Distribution("mvnormal", {"mu": mu[0], "cov": cov[0]}, d)
+    else:
+        density = Distribution("mvnormal_mixture", {"w": w, "mu": mu, "cov": cov}, d)
+    return Target(
+        name=name or f"mixture of {len(w)} {d}-D Normals",
+        dim=d,
+        distribution=density,
+        mean=mean,
+        cov=total,
+        scales=list(zip(mu, chols, strict=True)),
+        spec={"weights": w.tolist(), "means": mu.tolist(), "covs": cov.tolist()},
+    )
+
+
+def from_distribution(name: str, params: Mapping[str, Any], *, label: str | None = None) -> Target:
+    """Any univariate continuous PyMC distribution, by PyMC's name and parameters.
+
+    Parameters
+    ----------
+    name : str
+        For example ``"StudentT"``.
+    params : mapping
+        For example ``{"nu": 4, "mu": 0, "sigma": 1}``.
+    label : str, optional
+        Name to show.
+
+    Returns
+    -------
+    Target
+        ``mean`` and ``cov`` are given for Normal, Laplace and Student-t laws where they exist; otherwise absent.
+
+    Raises
+    ------
+    InputError
+        If PyMC does not know the distribution or refuses the parameters.
+    """
+    density = distribution(name, params)
+    draws = np.sort(density.rvs(4096, seed=0)[:, 0])
+    quantiles = np.quantile(draws, _LEVELS)
+    width = max(float(quantiles[4] - quantiles[2]) / 2, np.finfo(float).tiny)
+    mean, cov = _moments_by_pymc(name, density)
+    text = ", ".join(f"{k}={np.asarray(v).tolist()}" for k, v in density.params.items())
+    return Target(
+        name=label or f"{name}({text})",
+        dim=1,
+        distribution=density,
+        mean=mean,
+        cov=cov,
+        scales=[(np.array([quantiles[3]]), np.array([[width]]))],
+        spec={"distribution": name, "params": {k: np.asarray(v).tolist() for k, v in density.params.items()}},
+    )
+
+
+def _moments_by_pymc(name: str, density: Distribution) -> tuple[Array | None, Array | None]:
+    """Exact mean and variance for the location-scale laws that have them in one line; otherwise unknown."""
+    p = {k: float(v) for k, v in density.params.items() if np.ndim(v) == 0}
+    match name:
+        case "Normal" if {"mu", "sigma"} <= p.keys():
+            return np.array([p["mu"]]), np.array([[p["sigma"] ** 2]])
+        case "Laplace" if {"mu", "b"} <= p.keys():
+            return np.array([p["mu"]]), np.array([[2 * p["b"] ** 2]])
+        case "StudentT" if {"nu", "mu", "sigma"} <= p.keys():
+            mean = np.array([p["mu"]]) if p["nu"] > 1 else None
+            cov = np.array([[p["sigma"] ** 2 * p["nu"] / (p["nu"] - 2)]]) if p["nu"] > 2 else None
+            return mean, cov
+    return None, None
+
+
+def from_draws(x: ArrayLike, *, name: str = "draws") -> Target:
+    """Target known by draws only: it has no log density, and says so when asked.
+
+    Parameters
+    ----------
+    x : array_like (n,) or (n, d)
+        Observations; at least two distinct ones, all finite.
+    name : str
+
+    Returns
+    -------
+    Target
+        ``mean`` and ``cov`` are those of the draws (divisor n).
+
+    Raises
+    ------
+    InputError
+        For missing or infinite values, or fewer than two distinct observations.
+    """
+    draws = check_draws(x)
+    mean = draws.mean(axis=0)
+    cov = np.cov(draws.T, bias=True).reshape(draws.shape[1], draws.shape[1])
+    return Target(name=name, dim=draws.shape[1], draws=draws, mean=mean, cov=cov, spec={"draws": len(draws)})
+
+
+def check_draws(x: ArrayLike) -> Array:
+    """Return data as finite floats (n, d), refusing what no fit can use.
+
+    Raises
+    ------
+    InputError
+        For text, missing or infinite values, more than two dimensions, or fewer than two distinct observations.
+    """
+    try:
+        array = np.asarray(x, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError("the observations are not numbers; give a numeric array (n,) or (n, d)") from None
+    if array.ndim not in (1, 2):
+        raise InputError(f"the observations have {array.ndim} dimensions; give an array (n,) or (n, d)")
+    array = array.reshape(len(array), -1)
+    if array.shape[1] == 0:
+        raise InputError("the observations have no columns; give an array (n,) or (n, d) with d at least 1")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InputError(
+            f"observation {row} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]} "
+            f"({int((~finite).sum())} of {len(array)} are not finite); remove missing and infinite values first"
+        )
+    distinct = len(np.unique(array[: 10_000], axis=0))
+    if distinct < 2 and len(np.unique(array, axis=0)) < 2:
+        raise InputError(f"there are {len(array)} observation(s), fewer than 2 of them distinct; give at least 2 distinct")
+    return array
+
+
+def from_model(pm_model: Any, *, name: str = "posterior") -> Target:
+    """Posterior of a PyMC model, in the unconstrained space where ADVI works.
+
+    Parameters
+    ----------
+    pm_model : pymc.Model
+        A model with continuous free variables.
+    name : str
+
+    Returns
+    -------
+    Target
+        Its log density is the unnormalised posterior with the Jacobian of PyMC's transforms, so divergences are known
+        up to the log evidence.
+
+    Raises
+    ------
+    InputError
+        If the model has discrete variables or none.
+    """
+    if not pm_model.free_RVs:
+        raise InputError("the PyMC model has no free variables; there is nothing to approximate")
+    if pm_model.discrete_value_vars:
+        names = ", ".join(v.name for v in pm_model.discrete_value_vars)
+        raise InputError(f"the PyMC model has discrete variables ({names}); marginalise them first")
+    start = np.concatenate([np.ravel(v) for v in pm_model.initial_point().values()])
+    return Target(
+        name=name,
+        dim=len(start),
+        scales=[(start.astype(float), np.eye(len(start)))],
+        source=pm_model,
+        spec={"model": name},
+    )
+
+
+def from_spec(spec: Mapping[str, Any], *, name: str | None = None) -> Target:
+    """Build a target from its JSON description.
+
+    Parameters
+    ----------
+    spec : mapping
+        ``{"weights", "means", "sds"}``, ``{"weights", "means", "covs"}``, ``{"weights", "means", "scales", "nus"}`` or
+        ``{"distribution", "params"}``.
+
+    Raises
+    ------
+    InputError
+        If the keys fit none of these, or the values are refused.
+    """
+    builders: dict[frozenset[str], Callable[..., Target]] = {
+        frozenset({"weights", "means", "sds"}): normal_mixture,
+        frozenset({"weights", "means", "covs"}): mvnormal_mixture,
+        frozenset({"weights", "means", "scales", "nus"}): student_t_mixture,
+    }
+    keys = frozenset(spec)
+    if keys in builders:
+        return builders[keys](**spec, name=name)
+    if keys == {"distribution", "params"}:
+        if not isinstance(spec["params"], Mapping):
+            raise InputError(f"params is {spec['params']!r}; it must be an object of PyMC's parameters")
+        return from_distribution(str(spec["distribution"]), spec["params"], label=name)
+    forms = "; ".join("{" + ", ".join(sorted(form)) + "}" for form in [*builders, frozenset({"distribution", "params"})])
+    raise InputError(f"a target has the keys {{{', '.join(sorted(keys))}}}; they must be one of: {forms}")
+
+
+# --- catalogue -------------------------------------------------------------------------------------------------------
+
+
+class _Catalogue(Mapping[str, Target]):
+    """Targets by name, each built when first asked for."""
+
+    def __init__(self, builders: Mapping[str, Builder]) -> None:
+        self._builders = dict(builders)
+        self._built: dict[str, Target] = {}
+
+    def __getitem__(self, name: str) -> Target:
+        if name not in self._built:
+            self._built[name] = self._builders[name]()
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._builders)
+
+    def __len__(self) -> int:
+        return len(self._builders)
+
+
+#: The targets of the study. A new target is one more entry.
+TARGETS: Mapping[str, Target] = _Catalogue(
+    {
+        "bimodal": lambda: normal_mixture([0.5, 0.5], [-3, 3], [1, 1], name="bimodal"),
+        "unequal": lambda: normal_mixture([0.3, 0.7], [-2, 2], [0.5, 1.0], name="unequal"),
+        "trimodal": lambda: normal_mixture([1 / 3, 1 / 3, 1 / 3], [-6, 0, 6], [1, 1, 1], name="trimodal"),
+        "heavy_tailed": lambda: student_t_mixture([0.5, 0.5], [-4, 4], [1, 1], [4, 4], name="heavy_tailed"),
+        "crossed": lambda: mvnormal_mixture(
+            [0.5, 0.5],
+            [[-1.5, -1.5], [1.5, 1.5]],
+            [[[1, 0.7], [0.7, 1]], [[1, -0.7], [-0.7, 1]]],
+            name="crossed",
+        ),
+        "claw": lambda: normal_mixture(
+            [0.5, *[0.1] * 5], [0, -1, -0.5, 0, 0.5, 1], [1, *[0.1] * 5], name="claw"
+        ),
+        "student_t": lambda: from_distribution("StudentT", {"nu": 4, "mu": 0, "sigma": 1}, label="student_t"),
+    }
+)
+
+
+def find_target(name: str) -> Target:
+    """Look a target up in the catalogue.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name; the nearest names are given.
+    """
+    if name not in TARGETS:
+        raise lookup_error("target", name, TARGETS)
+    return TARGETS[name]

@@ -17,39 +17,41 @@ from models.errors import InputError, lookup_error
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
 
-__all__ = ["Distribution", "distribution", "logp_graph"]
+__all__ = ["Distribution", "batched_logp", "build", "distribution", "logp_graph"]
 
 Array = NDArray[np.float64]
 
 
-def _mvnormal_mixture(w: Any, mu: Any, cov: Any) -> Any:
+def _mvnormal_mixture(w: Any, mu: Any, cov: Any, **size: Any) -> Any:
     # One component distribution each: PyTensor then solves for all points at once (a batched covariance would loop).
     components = pytensor.tensor.as_tensor_variable(cov).type.shape[0]
     parts = [pm.MvNormal.dist(mu=mu[k], cov=cov[k]) for k in range(components)]
-    return parts[0] if len(parts) == 1 else pm.Mixture.dist(w=w, comp_dists=parts)
+    return parts[0] if components == 1 else pm.Mixture.dist(w=w, comp_dists=parts, **size)
 
 
 #: PyMC distributions by the name used here; the keyword names are PyMC's. Others are reached by their PyMC name.
 BUILDERS: Mapping[str, Callable[..., Any]] = {
-    "normal": lambda mu, sigma: pm.Normal.dist(mu=mu, sigma=sigma),
-    "laplace": lambda mu, b: pm.Laplace.dist(mu=mu, b=b),
-    "logistic": lambda mu, s: pm.Logistic.dist(mu=mu, s=s),
-    "student_t": lambda nu, mu, sigma: pm.StudentT.dist(nu=nu, mu=mu, sigma=sigma),
-    "skew_normal": lambda mu, sigma, alpha: pm.SkewNormal.dist(mu=mu, sigma=sigma, alpha=alpha),
-    "normal_mixture": lambda w, mu, sigma: pm.NormalMixture.dist(w=w, mu=mu, sigma=sigma),
-    "student_t_mixture": lambda w, nu, mu, sigma: pm.Mixture.dist(
-        w=w, comp_dists=pm.StudentT.dist(nu=nu, mu=mu, sigma=sigma)
+    "normal": lambda mu, sigma, **size: pm.Normal.dist(mu=mu, sigma=sigma, **size),
+    "laplace": lambda mu, b, **size: pm.Laplace.dist(mu=mu, b=b, **size),
+    "logistic": lambda mu, s, **size: pm.Logistic.dist(mu=mu, s=s, **size),
+    "student_t": lambda nu, mu, sigma, **size: pm.StudentT.dist(nu=nu, mu=mu, sigma=sigma, **size),
+    "skew_normal": lambda mu, sigma, alpha, **size: pm.SkewNormal.dist(mu=mu, sigma=sigma, alpha=alpha, **size),
+    "normal_mixture": lambda w, mu, sigma, **size: pm.NormalMixture.dist(w=w, mu=mu, sigma=sigma, **size),
+    "student_t_mixture": lambda w, nu, mu, sigma, **size: pm.Mixture.dist(
+        w=w, comp_dists=pm.StudentT.dist(nu=nu, mu=mu, sigma=sigma), **size
     ),
-    "mvnormal": lambda mu, cov: pm.MvNormal.dist(mu=mu, cov=cov),
-    "mvnormal_diag": lambda mu, sigma: pm.MvNormal.dist(mu=mu, chol=pytensor.tensor.diag(sigma)),
+    "mvnormal": lambda mu, cov, **size: pm.MvNormal.dist(mu=mu, cov=cov, **size),
+    "mvnormal_chol": lambda mu, chol, **size: pm.MvNormal.dist(mu=mu, chol=chol, **size),
+    "mvnormal_diag": lambda mu, sigma, **size: pm.MvNormal.dist(mu=mu, chol=pytensor.tensor.diag(sigma), **size),
     "mvnormal_mixture": _mvnormal_mixture,
 }
 
-MULTIVARIATE = {"mvnormal", "mvnormal_diag", "mvnormal_mixture"}
+MULTIVARIATE = {"mvnormal", "mvnormal_chol", "mvnormal_diag", "mvnormal_mixture"}
 
 
-def _build(name: str, params: Mapping[str, Any]) -> Any:
-    return (BUILDERS[name] if name in BUILDERS else getattr(pm, name).dist)(**params)
+def build(name: str, params: Mapping[str, Any], **size: Any) -> Any:
+    """Return the named PyMC distribution as an unregistered variable; ``shape=`` repeats it independently."""
+    return (BUILDERS[name] if name in BUILDERS else getattr(pm, name).dist)(**params, **size)
 
 
 def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
@@ -69,7 +71,7 @@ def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
     TensorVariable
         Scalar log density in nats. Batch it over points with ``pytensor.graph.replace.vectorize_graph``.
     """
-    return _in_double_precision(pm.logp(_build(name, params), point))
+    return _in_double_precision(pm.logp(build(name, params), point))
 
 
 def _in_double_precision(graph: Any) -> Any:
@@ -119,7 +121,7 @@ class Distribution:
 
     def variable(self, label: str = "x") -> Any:
         """Register the distribution as a free variable of the PyMC model now open."""
-        return pm.modelcontext(None).register_rv(_build(self.name, self.params), label)
+        return pm.modelcontext(None).register_rv(build(self.name, self.params), label)
 
     def logp(self, points: Array) -> Array:
         """Log density at points (n, dim), in nats, as (n,)."""
@@ -128,7 +130,7 @@ class Distribution:
 
     def rvs(self, n: int, seed: int) -> Array:
         """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
-        variable = _build(self.name, {k: pytensor.tensor.as_tensor_variable(v) for k, v in self.params.items()})
+        variable = build(self.name, {k: pytensor.tensor.as_tensor_variable(v) for k, v in self.params.items()})
         from models.graphs import numpy_mode
 
         draws = pm.draw(variable, draws=n, random_seed=seed, mode=numpy_mode())

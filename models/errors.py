@@ -1,11 +1,11 @@
-"""The one error a caller can mend: wrong input, said in one line."""
+"""The errors a caller can act on: wrong input, said in one line, and a search that did not converge."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "lookup_error"]
+__all__ = ["ConvergenceError", "InputError", "lookup_error"]
 
 
 class InputError(ValueError):
@@ -41,3 +41,7 @@ def lookup_error(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+class ConvergenceError(RuntimeError):
+    """A computation did not reach its optimum; the message says where it stopped and why that matters."""

@@ -1,0 +1,236 @@
+"""The two objectives, side by side: the same nodes-and-weights mean, taken under p_data or under p_theta.
+
+forward   F(theta) = sum_i w_i [-log p_theta(x_i)]                      x_i ~ p_data: cross-entropy, maximum likelihood
+reverse   F(theta) = sum_i w_i [log p_theta(x_i) - log p_data(x_i)]     x_i = x(z_i, theta) ~ p_theta: minus the ELBO
+
+Draws as nodes give the estimators, quadrature gives their exact limits. The densities are PyMC's, the gradients and
+Hessians PyTensor's. Graphs depend on shapes only, so one compiled function serves all targets of a kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.graph.replace import vectorize_graph
+
+from models.distributions import batched_logp, symbols
+from models.expectations import Nodes
+from models.families import Family
+from models.graphs import compile_graph
+from models.targets import Target
+
+__all__ = ["Objective", "forward_objective", "natural_values", "reverse_objective"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A divergence up to a constant as a function of unconstrained theta, on fixed nodes.
+
+    Attributes
+    ----------
+    gradient : callable (B, P) -> (B,), (B, P)
+        Value (nats) and gradient for a batch of thetas.
+    hessian : callable (B, P) -> (B,), (B, P), (B, P, P)
+        Value, gradient and Hessian for a batch of thetas.
+    """
+
+    gradient: Callable[[Array], tuple[Array, Array]]
+    hessian: Callable[[Array], tuple[Array, Array, Array]]
+
+    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
+        """Value and gradient at one theta (P,), as scipy.optimize takes them."""
+        value, gradient = self.gradient(theta[None])
+        return float(value[0]), gradient[0]
+
+
+def forward_objective(family: Family, nodes: Nodes) -> Objective:
+    """Cross-entropy -E[log p_theta] over `nodes` of p_data; over draws, minus the mean log likelihood.
+
+    Parameters
+    ----------
+    family : Family
+    nodes : Nodes
+        Points (n, d) and weights of p_data.
+
+    Returns
+    -------
+    Objective
+    """
+    dim = nodes.points.shape[1]
+    family.check_dim(dim, "the target")
+    points = nodes.points if family.multivariate else nodes.points[:, 0]
+    return _bind(_forward_graph(family, dim), points, nodes.weights)
+
+
+def reverse_objective(family: Family, target: Target, base: Nodes) -> Objective:
+    """KL(p_theta||p_data) with x = location + scale z, over `base` nodes of the noise z.
+
+    Parameters
+    ----------
+    family : Family
+        A location-scale family with Normal noise: normal, mvnormal, mvnormal_diag, normal_mixture(k).
+    target : Target
+        With a density; unnormalised gives the KL up to log Z (minus the ELBO).
+    base : Nodes
+        Points (n, d) and weights of the standard Normal.
+
+    Returns
+    -------
+    Objective
+        Exact up to the error of the rule; with fixed draws as nodes, deterministic ADVI.
+    """
+    family.check_dim(target.dim, f"target {target.name!r}")
+    if target.source is not None:
+        compiled = _reverse_graph_of_model(family, target)
+        values: list[Array] = []
+    else:
+        density = target.distribution
+        assert density is not None, "callers check that the target has a density"
+        compiled = _reverse_graph(family, target.dim, density.key)
+        values = [np.asarray(v, dtype=float) for v in density.params.values()]
+    return _bind(compiled, base.points, base.weights, *values)
+
+
+def natural_values(family: Family, theta: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Parameters on their natural scale, and their Jacobians with respect to theta.
+
+    Parameters
+    ----------
+    family : Family
+    theta : ndarray (P,)
+
+    Returns
+    -------
+    values : dict of str to ndarray
+        Shaped as the family declares them.
+    jacobians : dict of str to ndarray
+        Shape of the parameter, then (P,): for the delta method.
+    """
+    dim = _dim_of(family, len(theta))
+    outputs = _natural_graph(family, dim)(theta)
+    half = len(outputs) // 2
+    names = [p.name for p in family.parameters]
+    values = dict(zip(names, (np.asarray(v) for v in outputs[:half]), strict=True))
+    jacobians = {
+        n: np.asarray(j).reshape(values[n].shape + (len(theta),)) for n, j in zip(names, outputs[half:], strict=True)
+    }
+    return values, jacobians
+
+
+def _dim_of(family: Family, size: int) -> int:
+    if family.dim is not None:
+        return family.dim
+    dim = 1
+    while family.size(dim) < size:
+        dim += 1
+    return dim
+
+
+@cache
+def _natural_graph(family: Family, dim: int) -> Any:
+    theta = pt.vector("theta", shape=(family.size(dim),))
+    values = list(family.natural(theta, dim).values())
+    jacobians = [pytensor.gradient.jacobian(v.flatten() if v.ndim else v.reshape((1,)), theta) for v in values]
+    return compile_graph([theta], values + jacobians)
+
+
+@cache
+def _forward_graph(family: Family, dim: int) -> tuple[Any, Any]:
+    theta = pt.vector("theta", shape=(family.size(dim),))
+    weights = pt.vector("weights")
+    params = family.constrain(theta, dim)
+    points, logp = batched_logp(family.density, params, multivariate=family.multivariate)
+    return _differentiate(theta, -pt.sum(weights * logp), [points, weights], batched=family.components == 1 and not family.multivariate)
+
+
+@cache
+def _reverse_graph(family: Family, dim: int, key: Any) -> tuple[Any, Any]:
+    theta, z, weights, x, share, logq = _reparametrise(family, dim)
+    params = symbols(key)
+    multivariate = dim > 1 or key[0].startswith("mvnormal")
+    _, logp = batched_logp(key[0], params, multivariate=multivariate, points=x if multivariate else x[:, 0])
+    value = pt.sum(share * (logq - logp))
+    return _differentiate(theta, value, [z, weights, *params.values()], batched=dim == 1)
+
+
+def _reverse_graph_of_model(family: Family, target: Target) -> tuple[Any, Any]:
+    theta, z, weights, x, share, logq = _reparametrise(family, target.dim)
+    point, joint = target.joint_graph()
+    logp = vectorize_graph(joint, {point: x})
+    return _differentiate(theta, pt.sum(share * (logq - logp)), [z, weights], batched=False)
+
+
+def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
+    """Points of p_theta from noise: x (n, d), their weights, and log p_theta there."""
+    theta = pt.vector("theta", shape=(family.size(dim),))
+    z, weights = pt.matrix("z", shape=(None, dim)), pt.vector("weights")
+    params = family.constrain(theta, dim)
+    if family.components > 1:
+        # Each component brings its own copy of the rule: the sum over components is exact, not sampled.
+        k = family.components
+        x = pt.concatenate([params["mu"][i] + params["sigma"][i] * z for i in range(k)])
+        share = pt.concatenate([params["w"][i] * weights for i in range(k)])
+    elif family.multivariate:
+        factor = params["chol"] if "chol" in params else pt.diag(params["sigma"])
+        x, share = params["mu"] + z @ factor.T, weights
+    else:
+        x, share = params[family.location] + params[family.scale] * z, weights
+    _, logq = batched_logp(family.density, params, multivariate=family.multivariate,
+                           points=x if family.multivariate else x[:, 0])  # fmt: skip
+    return theta, z, weights, x, share, logq
+
+
+def _differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -> tuple[Any, Any]:
+    """Compile value and gradient, and the Hessian, over a batch of thetas.
+
+    In one dimension the graph itself is batched. In more, batches of triangular solves make graphs that take minutes to
+    rewrite, so theta and the directions of the Hessian are looped over.
+    """
+    size = theta.type.shape[0]
+    gradient = pt.grad(value, theta)
+    direction = pt.vector("direction", shape=(size,))
+    # Hessian by products with the unit vectors: a graph a quarter of the size of the vectorised Jacobian.
+    product = pt.grad(pt.sum(gradient * direction), theta, disconnected_inputs="ignore")
+    if batched:
+        thetas = pt.matrix("thetas", shape=(None, size))
+        hessian = vectorize_graph(product, {direction: pt.eye(size)})
+        outputs = vectorize_graph([value, gradient, hessian], {theta: thetas})
+        return compile_graph([thetas, *inputs], outputs[:2]), compile_graph([thetas, *inputs], outputs)
+    one = compile_graph([theta, *inputs], [value, gradient])
+    along = compile_graph([theta, direction, *inputs], product)
+
+    def first(batch: Array, *values: Array) -> tuple[Array, Array]:
+        results = [one(row, *values) for row in batch]
+        return np.array([v for v, _ in results]), np.array([g for _, g in results]).reshape(len(batch), size)
+
+    def second(batch: Array, *values: Array) -> tuple[Array, Array, Array]:
+        rows = [np.array([along(row, unit, *values) for unit in np.eye(size)]) for row in batch]
+        return *first(batch, *values), np.array(rows).reshape(len(batch), size, size)
+
+    return first, second
+
+
+def _bind(compiled: tuple[Any, Any], *values: Array) -> Objective:
+    first, second = compiled
+
+    def gradient(thetas: Array) -> tuple[Array, Array]:
+        with np.errstate(all="ignore"):  # steps that overflow are refused by the caller's check for finite values
+            value, slope = first(thetas, *values)
+        return np.asarray(value), np.asarray(slope)
+
+    def hessian(thetas: Array) -> tuple[Array, Array, Array]:
+        with np.errstate(all="ignore"):
+            value, slope, curvature = second(thetas, *values)
+        curvature = np.asarray(curvature)
+        return np.asarray(value), np.asarray(slope), (curvature + curvature.transpose(0, 2, 1)) / 2
+
+    return Objective(gradient, hessian)

@@ -1,0 +1,62 @@
+-- What pandoc's classes become outside HTML.
+-- In HTML, `[forward]{.forward}` and `::: {.answer}` stay a span and a div, and style.css dresses them.
+
+local lines = { forward = true, reverse = true, target = true }
+
+local function wrapped(before, content, after)
+  table.insert(content, 1, before)
+  table.insert(content, after)
+  return content
+end
+
+function Span(span)
+  if FORMAT == "gfm" then
+    for _, class in ipairs(span.classes) do
+      if lines[class] then
+        return pandoc.Strong(span.content)
+      end
+    end
+    return span.content
+  end
+  if FORMAT == "typst" then
+    for _, class in ipairs(span.classes) do
+      if lines[class] then
+        return wrapped(
+          pandoc.RawInline("typst", "#" .. class .. "[" ),
+          span.content,
+          pandoc.RawInline("typst", "]")
+        )
+      end
+    end
+  end
+end
+
+function Div(div)
+  if FORMAT == "gfm" then
+    if div.classes:includes("answer") then
+      return pandoc.BlockQuote(div.content)
+    end
+    return div.content
+  end
+  if FORMAT == "typst" and div.classes:includes("answer") then
+    return wrapped(pandoc.RawBlock("typst", "#answer["), div.content, pandoc.RawBlock("typst", "]"))
+  end
+end
+
+function Math(math)
+  if FORMAT == "gfm" then -- some repository browsers refuse \operatorname
+    math.text = math.text
+      :gsub("\\operatorname%*(%b{})", "\\mathop{\\mathrm%1}\\limits")
+      :gsub("\\operatorname(%b{})", "\\mathop{\\mathrm%1}")
+    return math
+  end
+  if FORMAT == "typst" then -- pandoc writes a named operator as a string, which typst spaces and indexes as text
+    local source = pandoc.write(pandoc.Pandoc({ pandoc.Plain({ math }) }), "typst"):gsub("%s+$", "")
+    source = source
+      :gsub('upright%("', "upright(\1") -- words inside formulas stay words
+      :gsub('"(arg[^"]*)"', "op(\1%1\1, limits: #true)")
+      :gsub('"(%a+)"', "op(\1%1\1)")
+      :gsub("\1", '"')
+    return pandoc.RawInline("typst", source)
+  end
+end

@@ -1,0 +1,492 @@
+"""The report: what it shows of numbers, what its pages hold, and that a failed build harms nothing."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import math
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from analysis.support import report
+from analysis.support.report import TEMPLATES, Figure, ReportError, Section, est, num, pct, signed, table, write_report
+from models.errors import InputError
+
+NBSP = "\N{NO-BREAK SPACE}"
+
+PROSE = r"""
+<< figures.curves.ref >> shows $\hat\theta = \arg\max_\theta \log p_\theta(x)$ and << figures.trace.ref >> the trace.
+
+### The model
+
+```python
+pm.Normal("x", mu, sigma, observed=x)
+```
+
+The divergence is << f.kl >>, the gap << f.gap | signed >>, the share << f.share | pct >> [@white1982].
+
+<< figures.curves >>
+
+### The fits
+
+<< f.rows | table({"fit": "fit", "mu": "mean $\\mu$", "kl": ("KL in nats", "est")}, caption="Fits.") >>
+
+<< figures.trace >>
+"""
+
+
+def svg(colour: str) -> bytes:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="200" height="100" viewBox="0 0 200 100">'
+        f'<rect id="same" width="200" height="100" fill="{colour}"/></svg>'
+    ).encode()
+
+
+def png(grey: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(b"".join(b"\0" + bytes([grey]) * 20 for _ in range(10)))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 20, 10, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def make_section(**context: Any) -> Section:
+    rows = [
+        {"fit": "forward", "mu": -0.5, "kl": {"value": 0.4112, "error": 0.0021}},
+        {"fit": "reverse | one mode", "mu": 2.98, "kl": {"value": 0.688768996, "error": 1e-13}},
+    ]
+    findings = {
+        "question": "Which modes are covered?",
+        "answer": "It depends.",
+        "kl": SimpleNamespace(value=0.7236, error=0.0316),
+        "gap": -0.0312,
+        "share": 0.7,
+        "rows": rows,
+    }
+    curves = Figure("curves", svg("white"), svg("black"), "svg", 'Two "curves" & a hill.', "Curves of $p_\\theta$.")
+    trace = Figure("trace", png(250), png(10), "png", "A falling line.", "Loss, see [@kucukelbir2017].")
+    return Section("demo", "Does it cover?", findings | context, [curves, trace])
+
+
+PROVENANCE = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "versions": {"python": "3.13", "pymc": "6.4.0"},
+    "seed": 20260102,
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "rebuild_command": "uv run duality report --seed 20260102",
+}
+
+
+@pytest.fixture
+def templates(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "demo.md").write_text(PROSE, encoding="utf-8")
+    return [folder, TEMPLATES]
+
+
+@dataclass(frozen=True)
+class Built:
+    folder: Path
+    paths: list[Path]
+
+    @property
+    def html(self) -> str:
+        return (self.folder / "index.html").read_text(encoding="utf-8")
+
+    @property
+    def md(self) -> str:
+        return (self.folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    root = tmp_path_factory.mktemp("report")
+    (root / "demo.md").write_text(PROSE, encoding="utf-8")
+    paths = write_report(
+        [make_section()],
+        provenance=PROVENANCE,
+        output=root / "out",
+        formats={"pdf", "md", "html"},
+        templates=[root, TEMPLATES],
+    )
+    return Built(root / "out", paths)
+
+
+class Tags(HTMLParser):
+    """Every start tag with its attributes, and the text of the page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if "annotation" not in self.open and "style" not in self.open:
+            self.text += data
+
+    def all(self, *names: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "digits", "text"),
+    [
+        (0.840621431, None, None, "0.8406"),
+        (0.840621431, 0.0032, None, "0.8406"),
+        (0.840621431, 0.00032, None, "0.84062"),
+        (0.840621431, 1e-13, None, "0.840621"),  # the error would license 14 digits; nobody reads them
+        (0.840621431, 1e-13, 10, "0.8406214310"),
+        (0.840621431, 0, None, "0.8406"),
+        (3.1623, 0.0996, None, "3.16"),  # 0.0996 has the two digits 0.10
+        (0.0012, 0.034, None, "0.001"),
+        (-0.0001, 0.034, None, "0.000"),  # no minus sign before a zero
+        (0, 0.034, None, "0.000"),
+        (12345.6, 340, None, "12,350"),
+        (9996.0, None, None, "9996"),
+        (99999.6, 1.2, None, "99,999.6"),
+        (-2.5, None, None, "−2.500"),
+        (4000, None, None, "4000"),
+        (20000, None, None, "20,000"),
+        (3e-9, None, None, "3.000 × 10^−9^"),
+        (-1.5e8, None, 2, "−1.5 × 10^8^"),
+        (0.0, None, None, "0"),
+        (0.83, math.inf, None, "≈ 0.8"),
+        (0.83, math.nan, None, "≈ 0.8"),
+        (math.nan, 0.1, None, "undefined"),
+        (-math.inf, None, None, "−∞"),
+    ],
+)
+def test_number_shows_the_digits_its_error_licenses(
+    value: float, error: float | None, digits: int | None, text: str
+) -> None:
+    assert num(value, error, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.7236, 0.0316, "0.724 ± 0.032"),
+        (12345.6, 340.0, "12,350 ± 340"),
+        (-2.97, 0.0996, "−2.97 ± 0.10"),
+        (0.840621431, 1e-13, "0.840621"),
+        (3e-9, 2e-10, "(3.00 ± 0.20) × 10^−9^"),
+        (0.5, 0.0, "0.5000"),
+        (0.5, math.nan, "≈ 0.5 (error unknown)"),
+    ],
+)
+def test_estimate_and_its_error_end_at_the_same_digit(value: float, error: float, text: str) -> None:
+    assert est({"value": value, "error": error}).replace(NBSP, " ") == text
+    assert est(SimpleNamespace(value=value, error=error)).replace(NBSP, " ") == text
+
+
+def test_numbers_of_other_kinds() -> None:
+    assert (pct(0.7), pct(0.99996), pct(0.0001), pct(1), pct(0.123456, 0.0021)) == (
+        "70.0%",
+        ">99.9%",
+        "<0.1%",
+        "100%",
+        "12.35%",
+    )
+    assert (signed(0.25), signed(-0.25), signed(0), signed(0.001, 0.2)) == ("+0.2500", "−0.2500", "0", "0.00")
+    assert num({"value": 0.7236, "error": 0.0316}) == "0.724"
+
+
+@pytest.mark.parametrize(("value", "error"), [("3", None), (True, None), (1.0, -0.1), (1.0, "x"), (None, None)])
+def test_what_is_no_number_is_refused(value: Any, error: Any) -> None:
+    with pytest.raises(InputError):
+        num(value, error)
+
+
+def test_table_aligns_numbers_right_and_keeps_pipes_in_their_cell() -> None:
+    rows = [{"fit": "a | b", "kl": -0.5, "at": 3}, {"fit": "c $|x|$", "kl": None, "at": 12}]
+    lines = table(rows, {"fit": "fit", "kl": "KL in nats", "at": "number"}).strip().splitlines()
+    assert re.fullmatch(r"\|:-+\|-+:\|-+:\|", lines[1])
+    assert lines[2].split(" | ")[-1].strip(" |") == "3"
+    assert r"a \| b" in lines[2]
+    assert "−0.5000" in lines[2]
+    assert "| – |" in re.sub(" +", " ", lines[3])
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_table_refuses_symbols_without_words_missing_columns_and_unknown_styles() -> None:
+    with pytest.raises(InputError, match="needs a word"):
+        table([{"mu": 1.0}], {"mu": "$\\mu$"})
+    with pytest.raises(InputError, match="row 0 has no 'sd'"):
+        table([{"mu": 1.0}], {"sd": "standard deviation"})
+    with pytest.raises(InputError, match="column style"):
+        table([{"mu": 1.0}], {"mu": ("mean", "nmu")})
+
+
+# The page
+
+
+def test_page_is_complete_in_itself(built: Built) -> None:
+    page = Tags(built.html)
+    for tag, attributes in page.tags:
+        for name in ("src", "srcset", "href", "data", "poster", "action"):
+            address = attributes.get(name)
+            if address is not None and not (tag == "a" and name == "href"):
+                assert address.startswith("data:"), (tag, address[:80])
+    style = built.html.partition("<style>")[2].partition("</style>")[0]
+    assert "@import" not in style
+    assert all(address.startswith("data:") for address in re.findall(r'url\("?([^")]*)', style))
+    assert not page.all("script", "iframe", "object", "embed")
+
+
+def test_page_has_mathml_set_as_tex_would(built: Built) -> None:
+    formulas = re.findall(r"<math\b.*?</math>", built.html, flags=re.DOTALL)
+    assert len(formulas) > 30
+    assert not any("\u0302" in f or "\u0303" in f for f in formulas)
+    mine = next(f for f in formulas if r"\hat\theta = \arg\max_\theta \log p_\theta(x)" in f)
+    assert '<mover accent="true"><mi>θ</mi><mo>\u02c6</mo></mover>' in mine
+    assert re.search(r'log</mi><mo>\u2061</mo></mrow><mspace width="0.167em"></mspace><msub><mi>p', mine)
+    opened = next(f for f in formulas if r"\operatorname{KL}(p_\text{data}" in f)
+    assert re.search(r'KL</mi><mo>\u2061</mo></mrow><mo stretchy="false" form="prefix">\(', opened)
+
+
+def test_every_figure_has_two_drawings_words_and_a_number(built: Built) -> None:
+    page = Tags(built.html)
+    images = page.all("img")
+    assert [image["alt"] for image in images] == ['Two "curves" & a hill.', "A falling line."]
+    section = make_section()
+    sources = page.all("source")
+    assert [s["media"] for s in sources] == ["(prefers-color-scheme: dark)"] * 2
+    assert [s["srcset"] for s in sources] == [f.data_uri("dark") for f in section.figures]
+    assert [i["src"] for i in images] == [f.data_uri("light") for f in section.figures]
+    assert "Figure 1. Curves of" in page.text
+    assert 'href="#fig-trace">Figure 2</a>' in built.html
+    assert "\ue000" not in built.html + built.md
+
+
+def test_headings_come_in_order_and_landmarks_are_there(built: Built) -> None:
+    page = Tags(built.html)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert len(page.all("main")) == len(page.all("nav")) == 1
+    assert page.all("html")[0]["lang"] == "en"
+    ids = [a["id"] for _, a in page.tags if a.get("id")]
+    assert len(ids) == len(set(ids))
+    links = {a["href"][1:] for a in page.all("a") if (a["href"] or "").startswith("#")}
+    assert links <= set(ids)
+    assert all(header.get("scope") == "col" for header in page.all("th"))
+    assert built.html.count('class="table-scroll"') == len(page.all("table"))
+
+
+def test_findings_and_provenance_are_shown(built: Built) -> None:
+    for text in (Tags(built.html).text, built.md):
+        plain = " ".join(text.replace(NBSP, " ").replace("**", "").split())
+        assert "Question. Which modes are covered?" in plain
+        assert "Answer. It depends." in plain
+        assert "The divergence is 0.724 ± 0.032, the gap −0.03120, the share 70.0%" in plain
+        assert "20260102" in plain
+        assert "python 3.13, pymc 6.4.0" in plain
+        assert "0123456789ab" in plain
+        assert "White, Halbert. 1982." in plain.replace("*", "")
+
+
+def test_page_for_a_repository_browser(built: Built) -> None:
+    assert built.md.splitlines()[2].startswith("# ")
+    for address in re.findall(r'(?:src|srcset)="([^"]*)"', built.md):
+        assert (built.folder / address).is_file()
+    assert {p.name for p in (built.folder / "figures").iterdir()} == {
+        "curves-light.svg",
+        "curves-dark.svg",
+        "trace-light.png",
+        "trace-dark.png",
+    }
+    assert (built.folder / "figures" / "trace-dark.png").read_bytes() == png(10)
+    assert '<source media="(prefers-color-scheme: dark)" srcset="figures/curves-dark.svg">' in built.md
+    assert "operatorname" not in built.md  # refused by some browsers' mathematics
+    assert "<div" not in built.md
+    assert re.search(r"^\| *fit *\| *mean", built.md, flags=re.MULTILINE)
+
+
+def test_pdf_is_made_and_dated(built: Built) -> None:
+    content = (built.folder / "report.pdf").read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert b"D:20260102030405" in content
+    assert [path.name for path in built.paths] == ["index.html", "README.md", "report.pdf"]
+
+
+def test_same_inputs_give_the_same_bytes(built: Built, templates: list[Path], tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    write_report(
+        [make_section()], provenance=PROVENANCE, output=again, formats=["html", "md", "pdf"], templates=templates
+    )
+    files = sorted(p.relative_to(built.folder) for p in built.folder.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
+    for file in files:
+        assert (again / file).read_bytes() == (built.folder / file).read_bytes(), file
+
+
+# What goes wrong
+
+
+def test_unknown_name_in_a_template_is_an_error_that_names_it(templates: list[Path], tmp_path: Path) -> None:
+    (templates[0] / "demo.md").write_text("Fine.\n\n<< f.divergense | num >>\n", encoding="utf-8")
+    with pytest.raises(ReportError, match=r"demo\.md, line 3: .*divergense"):
+        write_report([make_section()], provenance={}, output=tmp_path / "out", templates=templates)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("prose", "message"),
+    [
+        ("<< f.none >>", r"demo\.md, line 1: .*None"),
+        ("<< f.gap | num(-1) >>", r"demo\.md, line 1: .*negative"),
+        ("<< f.gap", r"demo\.md, line 1"),
+        ("No figure.", "figure 'curves' is not placed"),
+        ("<< figures.curves >><< figures.curves >><< figures.trace >>", "placed 2 times"),
+        ("<< figures.curves >><< figures.trace >> [@nobody2000]", "nobody2000"),
+    ],
+)
+def test_template_that_cannot_work_is_an_error(prose: str, message: str, templates: list[Path], tmp_path: Path) -> None:
+    (templates[0] / "demo.md").write_text(prose, encoding="utf-8")
+    with pytest.raises(ReportError, match=message):
+        write_report([make_section(none=None)], provenance={}, output=tmp_path / "out", templates=templates)
+
+
+def test_missing_template_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"no template demo\.md"):
+        write_report([make_section()], provenance={}, output=tmp_path / "out")
+
+
+def test_failed_build_leaves_the_earlier_report(
+    templates: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    write_report([make_section()], provenance={}, output=output, templates=templates)
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+
+    def fail(*_: Any) -> bytes:
+        raise ReportError("no pdf today")
+
+    monkeypatch.setattr(report, "_build_pdf", fail)  # the last format: html and md are done by then
+    changed = make_section(answer="Another answer.")
+    with pytest.raises(ReportError, match="no pdf today"):
+        write_report([changed], provenance={}, output=output, formats=["html", "md", "pdf"], templates=templates)
+    assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == before
+
+
+def test_unwritable_place_leaves_no_half_written_files(
+    templates: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    write_report([make_section()], provenance={}, output=output, templates=templates)
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if "README" in path.name:
+            raise OSError("disk full")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_report([make_section(answer="New.")], provenance={}, output=output, templates=templates)
+    assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == before
+
+
+def test_wrong_input_is_refused(templates: list[Path], tmp_path: Path) -> None:
+    section = make_section()
+    with pytest.raises(InputError, match=r"unknown report format 'docx'.*html, md, pdf"):
+        write_report([section], provenance={}, output=tmp_path, formats=["html", "docx"], templates=templates)
+    with pytest.raises(InputError, match="at least one section"):
+        write_report([], provenance={}, output=tmp_path)
+    with pytest.raises(InputError, match="two figures are called 'curves'"):
+        write_report([section, make_section()], provenance={}, output=tmp_path, templates=templates)
+    with pytest.raises(InputError, match="alt is empty"):
+        Figure("hero", b"<svg/>", b"<svg/>", "svg", alt=" ", caption="x")
+    with pytest.raises(InputError, match="figure name 'No Good'"):
+        Figure("No Good", b"<svg/>", b"<svg/>", "svg", alt="x", caption="x")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="not a folder"):
+        write_report([section], provenance={}, output=tmp_path / "file", templates=templates)
+
+
+# In a browser
+
+CHECK = """<script>
+const problems = [];
+addEventListener("error", e => problems.push("error: " + e.message), true);
+addEventListener("securitypolicyviolation", e => problems.push("blocked: " + e.blockedURI));
+addEventListener("load", () => {
+  const fonts = [...document.fonts].map(f => f.family.replaceAll('"', "") + " " + f.status);
+  const figures = [...document.images].map(i => [i.naturalWidth, i.naturalHeight, i.currentSrc.slice(0, 400)]);
+  const fetched = performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:"));
+  const overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const wide = [...document.images].filter(i => i.getBoundingClientRect().right > innerWidth).length;
+  const verdict = document.createElement("pre");
+  verdict.id = "verdict";
+  verdict.textContent = btoa(JSON.stringify({problems, fonts, figures, fetched, overflow, wide}));
+  document.body.append(verdict);
+});
+</script>"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize(("scheme", "number"), [("light", 1), ("dark", 0)])
+@pytest.mark.parametrize("width", [500, 1280])
+def test_page_in_a_browser(built: Built, tmp_path: Path, scheme: str, number: int, width: int) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(built.html.replace('<meta charset="utf-8">', '<meta charset="utf-8">' + CHECK), encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    done = subprocess.run(
+        [
+            "chromium",
+            *flags.split(),
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--blink-settings=preferredColorScheme={number}",
+            f"--window-size={width},900",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r'<pre id="verdict">([^<]*)</pre>', done.stdout)
+    assert found, done.stderr[-2000:]
+    verdict = json.loads(base64.b64decode(found.group(1)))
+    assert verdict["problems"] == []
+    assert verdict["fetched"] == []
+    assert "CONSOLE" not in done.stderr
+    assert verdict["fonts"] == ["STIX Two Math Report loaded"]
+    assert [figure[:2] for figure in verdict["figures"]] == [[200, 100], [20, 10]]
+    shown = [figure.data_uri(scheme)[:400] for figure in make_section().figures]
+    assert [figure[2] for figure in verdict["figures"]] == shown
+    assert verdict["overflow"] <= 0
+    assert verdict["wide"] == 0

@@ -7,8 +7,8 @@ hundred nodes per call on arrays of some thousand elements it is as fast as is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
 from typing import Any
 
 import pytensor
@@ -18,8 +18,9 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.symbolic import FusibleSymbolicOp, FusibleSymbolicOpDerivative
+from threadpoolctl import threadpool_limits
 
-__all__ = ["compile_graph", "numpy_mode"]
+__all__ = ["compile_graph", "numpy_mode", "single_threaded"]
 
 
 @node_rewriter([Blockwise])
@@ -52,3 +53,14 @@ def compile_graph(inputs: Sequence[Any], outputs: Any, **kwargs: Any) -> Any:
     function = pytensor.function(list(inputs), outputs, mode=numpy_mode(), on_unused_input="ignore", **kwargs)
     function.trust_input = False
     return function
+
+
+def single_threaded[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function with one BLAS thread: on matrices as small as ours, starting threads costs 10 times the work."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with threadpool_limits(limits=1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    return wrapper

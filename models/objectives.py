@@ -26,7 +26,15 @@ from models.families import Family
 from models.graphs import compile_graph
 from models.targets import Target
 
-__all__ = ["Objective", "forward_objective", "natural_values", "reverse_objective"]
+__all__ = [
+    "Objective",
+    "bind",
+    "differentiate",
+    "forward_graph",
+    "forward_objective",
+    "natural_values",
+    "reverse_objective",
+]
 
 Array = NDArray[np.float64]
 
@@ -68,7 +76,7 @@ def forward_objective(family: Family, nodes: Nodes) -> Objective:
     dim = nodes.points.shape[1]
     family.check_dim(dim, "the target")
     points = nodes.points if family.multivariate else nodes.points[:, 0]
-    return _bind(_forward_graph(family, dim), points, nodes.weights)
+    return bind(_forward_functions(family, dim), points, nodes.weights)
 
 
 def reverse_objective(family: Family, target: Target, base: Nodes) -> Objective:
@@ -97,7 +105,7 @@ def reverse_objective(family: Family, target: Target, base: Nodes) -> Objective:
         assert density is not None, "callers check that the target has a density"
         compiled = _reverse_graph(family, target.dim, density.key)
         values = [np.asarray(v, dtype=float) for v in density.params.values()]
-    return _bind(compiled, base.points, base.weights, *values)
+    return bind(compiled, base.points, base.weights, *values)
 
 
 def natural_values(family: Family, theta: Array) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -143,13 +151,20 @@ def _natural_graph(family: Family, dim: int) -> Any:
     return compile_graph([theta], values + jacobians)
 
 
-@cache
-def _forward_graph(family: Family, dim: int) -> tuple[Any, Any]:
+def forward_graph(family: Family, dim: int) -> tuple[Any, Any, Any, Any]:
+    """Symbolic theta (P,), weights (n,), points and the cross-entropy over them."""
     theta = pt.vector("theta", shape=(family.size(dim),))
     weights = pt.vector("weights")
     params = family.constrain(theta, dim)
     points, logp = batched_logp(family.density, params, multivariate=family.multivariate)
-    return _differentiate(theta, -pt.sum(weights * logp), [points, weights], batched=family.components == 1 and not family.multivariate)
+    return theta, weights, points, -pt.sum(weights * logp)
+
+
+@cache
+def _forward_functions(family: Family, dim: int) -> tuple[Any, Any]:
+    theta, weights, points, value = forward_graph(family, dim)
+    batched = family.components == 1 and not family.multivariate
+    return differentiate(theta, value, [points, weights], batched=batched)
 
 
 @cache
@@ -159,14 +174,14 @@ def _reverse_graph(family: Family, dim: int, key: Any) -> tuple[Any, Any]:
     multivariate = dim > 1 or key[0].startswith("mvnormal")
     _, logp = batched_logp(key[0], params, multivariate=multivariate, points=x if multivariate else x[:, 0])
     value = pt.sum(share * (logq - logp))
-    return _differentiate(theta, value, [z, weights, *params.values()], batched=dim == 1)
+    return differentiate(theta, value, [z, weights, *params.values()], batched=dim == 1)
 
 
 def _reverse_graph_of_model(family: Family, target: Target) -> tuple[Any, Any]:
     theta, z, weights, x, share, logq = _reparametrise(family, target.dim)
     point, joint = target.joint_graph()
     logp = vectorize_graph(joint, {point: x})
-    return _differentiate(theta, pt.sum(share * (logq - logp)), [z, weights], batched=False)
+    return differentiate(theta, pt.sum(share * (logq - logp)), [z, weights], batched=False)
 
 
 def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
@@ -189,7 +204,7 @@ def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
     return theta, z, weights, x, share, logq
 
 
-def _differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -> tuple[Any, Any]:
+def differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -> tuple[Any, Any]:
     """Compile value and gradient, and the Hessian, over a batch of thetas.
 
     In one dimension the graph itself is batched. In more, batches of triangular solves make graphs that take minutes to
@@ -219,7 +234,8 @@ def _differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) 
     return first, second
 
 
-def _bind(compiled: tuple[Any, Any], *values: Array) -> Objective:
+def bind(compiled: tuple[Any, Any], *values: Array) -> Objective:
+    """Fix the nodes and the target's parameters of compiled functions."""
     first, second = compiled
 
     def gradient(thetas: Array) -> tuple[Array, Array]:

@@ -21,10 +21,20 @@ from models.divergences import cross_entropy, entropy
 from models.errors import ConvergenceError, InputError
 from models.expectations import Estimate, Nodes, expect, gaussian_nodes, nodes
 from models.families import Family
+from models.graphs import single_threaded
 from models.objectives import Objective, forward_objective, natural_values, reverse_objective
 from models.targets import Target
 
-__all__ = ["Projection", "Status", "forward_projection", "minima", "reverse_projections"]
+__all__ = [
+    "Projection",
+    "Status",
+    "descend",
+    "forward_projection",
+    "forward_starts",
+    "minima",
+    "polish",
+    "reverse_projections",
+]
 
 Array = NDArray[np.float64]
 Status = Literal["global minimum", "local minimum", "saddle", "maximum", "degenerate"]
@@ -89,6 +99,7 @@ def minima(projections: Sequence[Projection]) -> list[Projection]:
 # --- forward ---------------------------------------------------------------------------------------------------------
 
 
+@single_threaded
 def forward_projection(target: Target, family: Family, *, starts: int = 8, seed: int = 0) -> Projection:
     """Member of the family closest to p_data in forward KL: the limit of maximum likelihood.
 
@@ -223,14 +234,14 @@ def descend(objective: Objective, start: Array) -> tuple[Array, float] | None:
     (theta, value) : ndarray (P,), float
     """
     result = minimize(objective.value_and_gradient, start, jac=True, method="BFGS", options={"gtol": 1e-7})
-    theta = _polish(objective, result.x)
+    theta = polish(objective, result.x)
     if theta is None:
         return None
     value, _, hessian = objective.hessian(theta[None])
     return (theta, float(value[0])) if np.linalg.eigvalsh(hessian[0])[0] > -1e-8 else None
 
 
-def _polish(objective: Objective, theta: Array, steps: int = 30) -> Array | None:
+def polish(objective: Objective, theta: Array, steps: int = 30) -> Array | None:
     """Newton's method to gradient norm 1e-12 or as far as rounding allows; ``None`` if that is above 1e-8."""
     best, norm = theta, np.inf
     for _ in range(steps):
@@ -257,6 +268,7 @@ def _polish(objective: Objective, theta: Array, steps: int = 30) -> Array | None
 # --- reverse ---------------------------------------------------------------------------------------------------------
 
 
+@single_threaded
 def reverse_projections(target: Target, family: Family, *, seed: int = 0) -> list[Projection]:
     """All stationary points found of KL(p_theta||p_data) over a Normal family, lowest divergence first.
 
@@ -452,7 +464,9 @@ def _refine(
             base = gaussian_nodes(target.dim, size=size, seed=seed)
             objective = reverse_objective(family, target, base)
         # In several dimensions the Hessian of a fine rule is dear; that of the first rule steers the later steps.
-        polished = _polish(objective, theta) if inverse is None else _chord(objective, theta, inverse)
+        polished = None if inverse is None else _chord(objective, theta, inverse)
+        if polished is None:
+            polished, inverse = polish(objective, theta), None
         if polished is None:
             return None  # stationary on the coarser rule only
         theta = polished

@@ -1,0 +1,15 @@
+"""Settings of the whole test run."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every machine and in every run: a failure can be seen again.
+settings.register_profile("duality", max_examples=25, deadline=None, derandomize=True, database=None)
+settings.load_profile("duality")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A property of the machine, not of this project: PyTensor from a wheel finds no BLAS to link with, and uses NumPy.
+    config.addinivalue_line("filterwarnings", "ignore:PyTensor could not link to a BLAS:UserWarning")

@@ -1,0 +1,1 @@
+"""What the questions share: data, figures, cache, report and command line."""

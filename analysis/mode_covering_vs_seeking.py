@@ -1,0 +1,644 @@
+"""Forward KL (maximum likelihood) against reverse KL (ADVI) on multimodal p_data, each beside its exact optima.
+
+Run it with ``python -m analysis.mode_covering_vs_seeking``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from analysis.support import figures as fig
+from analysis.support.datasets import load_column
+from models.advi import PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi
+from models.divergences import cross_entropy, kl
+from models.expectations import Estimate
+from models.families import FAMILIES, find_family, normal_mixture
+from models.mle import fit_mle
+from models.projections import Projection, forward_projection, minima, reverse_projections
+from models.results import draws_of, member_of
+from models.targets import TARGETS, Target, from_draws, from_spec
+from models.targets import normal_mixture as mixture_target
+
+QUESTION = "When does a fit cover every mode of p_data, and when does it settle on one?"
+
+Array = NDArray[np.float64]
+#: A fit further than this from the exact optimum, in nats, is reported as not converged.
+TOLERANCE = 0.02
+
+
+class Settings(BaseModel):
+    """What the numbers depend on.
+
+    Attributes
+    ----------
+    seed : int
+        Parent of every random stream.
+    n : int
+        Draws of p_data for maximum likelihood.
+    steps, draws_per_step : int
+        ADVI optimisation.
+    centre_runs : int
+        Runs from PyMC's default start, each with its own noise.
+    default_runs, default_steps : int
+        Runs with all of PyMC's defaults, for comparison.
+    draws : int
+        Draws kept of every distribution, for ArviZ.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0)
+    n: int = Field(default=5000, ge=100)
+    steps: int = Field(default=3000, ge=100)
+    draws_per_step: int = Field(default=100, ge=1)
+    centre_runs: int = Field(default=5, ge=1)
+    default_runs: int = Field(default=5, ge=1)
+    default_steps: int = Field(default=10_000, ge=100)
+    draws: int = Field(default=2000, ge=100)
+
+    @classmethod
+    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
+        """Settings for ``--quick``, the default, and ``--full``."""
+        if effort == "quick":
+            return cls(seed=seed, n=2000, steps=1000, centre_runs=2, default_runs=2, draws=1000)
+        if effort == "full":
+            return cls(seed=seed, n=50_000, steps=10_000, centre_runs=20, default_runs=20, draws=10_000)
+        return cls(seed=seed)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One target, one family, one of PyMC's methods."""
+
+    name: str
+    title: str
+    family: str
+    method: Literal["advi", "fullrank_advi"] = "advi"
+    target: str | None = None
+
+
+CASES = (
+    Case("bimodal", "two equal modes, ½ N(±3, 1)", "normal"),
+    Case("unequal", "0.3 N(−2, 0.5²) + 0.7 N(2, 1)", "normal"),
+    Case("trimodal", "three equal modes, spacing 6", "normal"),
+    Case("heavy_tailed", "heavy tails, ½ t₄(±4, 1)", "normal"),
+    Case("old_faithful", "Old Faithful waiting times", "normal"),
+    Case("crossed_mean_field", "opposite correlations, mean field", "mvnormal_diag", target="crossed"),
+    Case("crossed_full_rank", "opposite correlations, full rank", "mvnormal", "fullrank_advi", target="crossed"),
+)
+
+Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
+
+
+def run(
+    settings: Settings | None = None,
+    *,
+    remember: Remember | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> xr.DataTree:
+    """Compute every case.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+    remember : callable, optional
+        ``remember(case, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
+    on_progress : callable, optional
+        Called with the case at work and the fraction finished.
+
+    Returns
+    -------
+    xarray.DataTree
+        One child per case; see `run_case`.
+    """
+    settings = settings or Settings()
+    children: dict[str, xr.DataTree] = {}
+    for i, case in enumerate(CASES):
+        if on_progress is not None:
+            on_progress(case.title, i / len(CASES))
+        inputs = {"case": case.__dict__, "settings": settings.model_dump()}
+        compute = _bound(case, settings)
+        children[case.name] = remember(case.name, inputs, compute) if remember else compute()
+    if on_progress is not None:
+        on_progress("done", 1.0)
+    tree = xr.DataTree.from_dict({f"/{name}": child for name, child in children.items()})
+    tree.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
+    return tree
+
+
+def _bound(case: Case, settings: Settings) -> Callable[[], xr.DataTree]:
+    return lambda: run_case(case, settings)
+
+
+def run_case(case: Case, settings: Settings) -> xr.DataTree:
+    """Compute one case: the exact optima of both directions, and PyMC's fits.
+
+    Parameters
+    ----------
+    case : Case
+    settings : Settings
+
+    Returns
+    -------
+    xarray.DataTree
+        ``p_data``, ``forward_exact``, ``forward_mle``, ``reverse_exact_0``, ... (minima, lowest first) and
+        ``reverse_advi_0``, ..., each with ``posterior``, ``sample_stats`` and ``fit`` (both KLs with their errors and
+        ``gap``, the nats above the exact optimum); ``stationary``: all stationary points of the reverse KL;
+        ``restarts``: every ADVI run, the exact optimum it reached and its gap; for one case ``pymc_default``.
+    """
+    family = find_family(case.family)
+    target, data = _target_of(case)
+    points = reverse_projections(target, family)
+    exact = minima(points)
+    forward = forward_projection(target, family)
+    observed = data if data is not None else target.rvs(settings.n, settings.seed)
+    fitted = fit_mle(observed, family, seed=settings.seed, draws=settings.draws)
+    member = member_of(fitted["fit"].to_dataset(), family)
+
+    tree: dict[str, xr.Dataset] = {}
+    _add(tree, "p_data", target, settings, 0, {}, log_p=target)
+    _add(tree, "forward_exact", forward.member, settings, 1, _scores(target, forward.member, None, None), log_p=target)
+    mle = _scores(target, member, forward.divergence, None)
+    mle |= {k: fitted["fit"][k].item() for k in ("log_likelihood", "n", "starts_reached")}
+    # Data have no density of their own: the cross-entropy is all that draws say about the divergence.
+    mle |= _pair("cross_entropy", cross_entropy(from_draws(observed), member))
+    _add(tree, "forward_mle", member, settings, 2, mle, log_p=target)
+    tree["forward_mle/standard_errors"] = fitted["fit"].to_dataset()[["se_hessian", "se_sandwich"]]
+    for i, optimum in enumerate(exact):
+        scores = _scores(target, optimum.member, None, None) | {"status": optimum.status}
+        _add(tree, f"reverse_exact_{i}", optimum.member, settings, 3 + i, scores, log_p=target)
+    tree["stationary"] = _stationary(points)
+
+    starts = default_starts(target)
+    starts = [Start(f"centre {i + 1}", starts[0].mean) for i in range(settings.centre_runs)] + starts[1:]
+    schedule = Schedule(steps=settings.steps, draws_per_step=settings.draws_per_step)
+    advi = fit_advi(target, method=case.method, starts=starts, seed=settings.seed, schedule=schedule, draws=settings.draws)
+    tree["restarts"] = _judge(advi["restarts"].to_dataset(), target, exact)
+    for name, child in advi.children.items():
+        if name.startswith("optimum_"):
+            k = name.removeprefix("optimum_")
+            q = member_of(child["fit"].to_dataset(), family)
+            nearest = exact[_nearest(q, exact)]
+            scores = _scores(target, q, None, nearest.divergence) | {"optimum": exact.index(nearest)}
+            scores["runs"] = int((tree["restarts"]["advi_optimum"] == int(k)).sum())
+            for group in ("posterior", "sample_stats", "vi_trace"):
+                tree[f"reverse_advi_{k}/{group}"] = child[group].to_dataset()
+            tree[f"reverse_advi_{k}/fit"] = _fit(q, scores)
+    if case.name == "bimodal":
+        tree["pymc_default"] = _pymc_default(target, settings, exact)
+    if data is not None:
+        tree["p_data/observed_data"] = xr.Dataset({"x": ("observation", data)})
+    result = xr.DataTree.from_dict(tree)
+    result.attrs = {
+        "title": case.title,
+        "family": case.family,
+        "method": case.method,
+        "target": json.dumps(dict(target.spec)),
+        "target_name": target.name,
+        "certificate": exact[0].certificate,
+        "real_data": int(data is not None),
+    }
+    return result
+
+
+def _target_of(case: Case) -> tuple[Target, Array | None]:
+    """The density to approximate; for real data a density estimate, and the data."""
+    if case.name != "old_faithful":
+        return TARGETS[case.target or case.name], None
+    data = load_column("old_faithful_waiting")
+    best = fit_mle(data, normal_mixture(2), draws=2)["fit"]
+    estimate = mixture_target(best["w"].to_numpy(), best["mu"].to_numpy(), best["sigma"].to_numpy(), name="old_faithful")
+    return estimate, data
+
+
+def _pair(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, f"{name}_error": estimate.error}
+
+
+def _scores(
+    target: Target, q: Target, forward_optimum: Estimate | None, reverse_optimum: Estimate | None
+) -> dict[str, Any]:
+    """Both divergences of a member, and the gap to the optimum of its own direction."""
+    forward, reverse = kl(target, q), kl(q, target)
+    scores = _pair("kl_forward", forward) | _pair("kl_reverse", reverse)
+    own, best = (forward, forward_optimum) if forward_optimum is not None else (reverse, reverse_optimum)
+    if best is not None:
+        scores |= {"gap": own.value - best.value, "gap_error": own.error + best.error}
+    return scores
+
+
+def _fit(q: Target, scores: Mapping[str, Any]) -> xr.Dataset:
+    params = {k: np.asarray(v) for k, v in q.spec["params"].items()}
+    data: dict[str, Any] = {k: (tuple(f"{k}_dim_{i}" for i in range(v.ndim)), v) for k, v in params.items()}
+    return xr.Dataset(data | {k: ((), np.asarray(v)) for k, v in scores.items()})
+
+
+def _add(
+    tree: dict[str, xr.Dataset],
+    role: str,
+    q: Target,
+    settings: Settings,
+    stream: int,
+    scores: Mapping[str, Any],
+    **densities: Target,
+) -> None:
+    if role != "p_data":
+        densities["log_q"] = q
+        tree[f"{role}/fit"] = _fit(q, scores)
+    for name, dataset in draws_of(q, settings.draws, 1000 * settings.seed + stream, **densities).items():
+        tree[f"{role}/{name}"] = dataset
+
+
+def _moments(q: Target) -> tuple[Array, Array]:
+    assert q.scales, "members of Normal families have one component"
+    location, factor = q.scales[0]
+    return location, np.sqrt(np.diag(factor @ factor.T))
+
+
+def _nearest(q: Target, exact: list[Projection]) -> int:
+    """Index of the exact minimum nearest to a fit: in means, per sd, and in log sds."""
+    mean, sd = _moments(q)
+    distances = []
+    for optimum in exact:
+        other_mean, other_sd = _moments(optimum.member)
+        distances.append(float(np.sum(((mean - other_mean) / other_sd) ** 2 + np.log(sd / other_sd) ** 2)))
+    return int(np.argmin(distances))
+
+
+def _stationary(points: list[Projection]) -> xr.Dataset:
+    moments = [_moments(p.member) for p in points]
+    return xr.Dataset(
+        {
+            "mean": (("point", "dim"), np.array([m for m, _ in moments])),
+            "sd": (("point", "dim"), np.array([s for _, s in moments])),
+            "kl": ("point", [p.divergence.value for p in points]),
+            "kl_error": ("point", [p.divergence.error for p in points]),
+            "gradient_norm": ("point", [p.gradient_norm for p in points]),
+            "smallest_eigenvalue": ("point", [float(p.hessian_eigenvalues[0]) for p in points]),
+            "status": ("point", [p.status for p in points]),
+        }
+    )
+
+
+def _judge(restarts: xr.Dataset, target: Target, exact: list[Projection]) -> xr.Dataset:
+    """Say for every run which exact optimum it reached and how far off, in nats, it stopped."""
+    family = exact[0].family
+    optimum, gap, error = [], [], []
+    for i in range(restarts.sizes["restart"]):
+        run_ = restarts.isel(restart=i)
+        q = _gaussian(family.name, run_["mean"].to_numpy(), run_["cov"].to_numpy())
+        k = _nearest(q, exact)
+        reached = kl(q, target)
+        optimum.append(k)
+        gap.append(reached.value - exact[k].divergence.value)
+        error.append(reached.error + exact[k].divergence.error)
+    judged = restarts.rename(optimum="advi_optimum").assign(
+        optimum=("restart", optimum), gap=("restart", gap), gap_error=("restart", error)
+    )
+    return judged.assign(within_tolerance=judged["gap"] <= TOLERANCE)
+
+
+def _gaussian(family: str, mean: Array, cov: Array) -> Target:
+    sd = np.sqrt(np.diag(cov))
+    params = {
+        "normal": {"mu": mean[0], "sigma": sd[0]},
+        "mvnormal_diag": {"mu": mean, "sigma": sd},
+        "mvnormal": {"mu": mean, "cov": cov},
+    }[family]
+    return FAMILIES[family].member(params)
+
+
+def _pymc_default(target: Target, settings: Settings, exact: list[Projection]) -> xr.Dataset:
+    """What ``pm.fit(method="advi")`` does when nothing is said: its own start, optimiser, draws and steps."""
+    start = default_starts(target)[0].mean
+    starts = [Start(f"default {i + 1}", start) for i in range(settings.default_runs)]
+    schedule = PYMC_DEFAULT.__class__(**{**PYMC_DEFAULT.__dict__, "steps": settings.default_steps})
+    fits = fit_advi(target, starts=starts, seed=settings.seed + 1, schedule=schedule, draws=2)
+    return _judge(fits["restarts"].to_dataset(), target, exact).drop_vars("history")
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def _roles(case: xr.DataTree, prefix: str) -> list[xr.DataTree]:
+    return [child for name, child in case.children.items() if name.startswith(prefix)]
+
+
+def _target(case: xr.DataTree) -> Target:
+    return from_spec(json.loads(case.attrs["target"]), name=case.attrs["target_name"])
+
+
+def _member(case: xr.DataTree, role: str) -> Target:
+    return member_of(case[f"{role}/fit"].to_dataset(), find_family(case.attrs["family"]))
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, fig.Drawing]:
+    """Draw the figures of the question.
+
+    Parameters
+    ----------
+    results : xarray.DataTree
+        From `run`.
+    theme : {"light", "dark"}
+    backend : {"matplotlib", "plotly", "bokeh"}
+
+    Returns
+    -------
+    dict of str to Drawing
+        ``hero``, ``landscape``, ``gallery``, ``crossed``, ``loss``, ``pit``; each an ArviZ PlotCollection.
+    """
+    style = fig.Style.of(theme, backend)
+    return {
+        "hero": _hero(results, style),
+        "landscape": _landscape(results, style),
+        "gallery": _gallery(results, style),
+        "crossed": _crossed(results, style),
+        "loss": _loss(results, style),
+        "pit": _pit(results, style),
+    }
+
+
+def _curves(case: xr.DataTree) -> fig.Panel:
+    target = _target(case)
+    lines = [fig.Curve("forward", "forward: exact", _member(case, "forward_exact"))]
+    for i, child in enumerate(_roles(case, "reverse_exact_")):
+        status = str(child["fit"]["status"].item())
+        lines.append(fig.Curve("reverse", f"reverse: {status}", _member(case, f"reverse_exact_{i}"), local="local" in status))
+    return fig.Panel(case.attrs["title"], target, lines)
+
+
+def _hero(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
+    figure = fig.densities([_curves(results["bimodal"])], style, legend=True, figsize=(8, 4))
+    f = findings(results)
+    return fig.Drawing(
+        figure,
+        alt=(
+            "Density of two equal modes at -3 and 3, filled grey. A broad dashed blue Normal, the forward optimum, covers both. "
+            "Two narrow dotted orange Normals, the global reverse optima, each match one mode. A third, thinner dotted orange "
+            "Normal, a local reverse optimum, is broad and centred."
+        ),
+        caption=(
+            "One target, one family, four exact answers. [Forward]{.forward} KL has one optimum, which covers both modes. "
+            f"[Reverse]{{.reverse}} KL has {f['bimodal']['n_minima']} minima: one on each mode (global), and one that covers both "
+            "(local, thin line)."
+        ),
+    )
+
+
+def _gallery(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
+    names = ["unequal", "trimodal", "heavy_tailed", "old_faithful"]
+    figure = fig.densities([_curves(results[name]) for name in names], style, cols=2, figsize=(9, 6.4))
+    return fig.Drawing(
+        figure,
+        alt=(
+            "Four panels of densities filled grey: an unequal pair, three modes, a pair with heavy tails, and the estimated density "
+            "of Old Faithful waiting times. In each, a dashed blue Normal covers everything, and dotted orange Normals mark the "
+            "minima of reverse KL: narrow ones on single modes and, in some panels, broad ones."
+        ),
+        caption=(
+            "The same comparison on four more targets. Thin dotted lines are local minima of reverse KL. For three equal modes the "
+            "*global* reverse optimum is the broad one."
+        ),
+    )
+
+
+def _landscape(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
+    case = results["bimodal"]
+    figure = fig.landscape(
+        _target(case),
+        case["stationary"].to_dataset(),
+        case["restarts"].to_dataset(),
+        case["pymc_default"].to_dataset(),
+        style,
+    )
+    return fig.Drawing(
+        figure,
+        alt=(
+            "Contour map of reverse KL over mean and standard deviation of the Normal, for two modes at -3 and 3. Filled circles mark "
+            "three minima: two narrow ones at the modes and a broad one at the centre. Crosses mark two saddles between them. "
+            "Lines run from the start of each ADVI run to its end near one of the minima."
+        ),
+        caption=(
+            "Reverse KL to the two-mode target, over every Normal. Filled circles are minima, crosses saddles. Each line joins the "
+            "start of an ADVI run to its end; triangles are the ends of runs with all of PyMC's defaults."
+        ),
+    )
+
+
+def _crossed(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
+    panels = []
+    for name, title in (("crossed_mean_field", "mean field"), ("crossed_full_rank", "full rank")):
+        case = results[name]
+        reverse = [_member(case, f"reverse_exact_{i}") for i in range(len(_roles(case, "reverse_exact_")))]
+        panels.append(fig.PlanePanel(title, _target(case), _member(case, "forward_exact"), reverse,
+                                     case["restarts"]["mean"].to_numpy()))  # fmt: skip
+    return fig.Drawing(
+        fig.planes(panels, style),
+        alt=(
+            "Two panels with contours of a target with two crossing elongated modes in grey. In both, the dashed blue forward optimum "
+            "covers both modes. Left, mean field: dotted orange reverse optima are axis-aligned, one on each mode. Right, full rank: "
+            "one is elongated along the diagonal and reaches towards the other mode, one matches the upper mode."
+        ),
+        caption=(
+            "Two modes with opposite correlations: contours that enclose 50 % and 90 % of the mass. "
+            "Dots are the means at which ADVI runs ended."
+        ),
+    )
+
+
+def _loss(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
+    case = results["bimodal"]
+    exact = [float(child["fit"]["kl_reverse"]) for child in _roles(case, "reverse_exact_")]
+    return fig.Drawing(
+        fig.loss_traces(case["restarts"].to_dataset(), exact, style),
+        alt=(
+            "Loss of each ADVI run against the iteration, smoothed, falling to one of two horizontal lines that mark the exact reverse "
+            "KL of the global and the local minimum."
+        ),
+        caption=(
+            "Loss of every ADVI run on the two-mode target (means of 50 steps). Horizontal lines are the exact values of the minima. "
+            "A flat loss tells that a run has ended, not where."
+        ),
+    )
+
+
+def _pit(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
+    case = results["old_faithful"]
+    data = case["p_data/observed_data"]["x"].to_numpy()
+    members = {"forward (MLE)": _member(case, "forward_mle"), "reverse (global)": _member(case, "reverse_exact_0")}
+    return fig.Drawing(
+        fig.pit(data, members, style),
+        alt=(
+            "Two panels of the difference between the distribution of probability integral transforms of the waiting times and the "
+            "uniform. The forward fit leaves its band in a wave. The reverse fit jumps at zero by the share of the short waits."
+        ),
+        caption=(
+            "Probability integral transforms of the Old Faithful waiting times under both fits, minus the uniform distribution, with "
+            "simultaneous bands. The jump at zero under the reverse fit is the mass of the mode it misses."
+        ),
+    )
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def _estimate(dataset: xr.Dataset, name: str) -> Estimate:
+    return Estimate(float(dataset[name]), float(dataset[f"{name}_error"]), "quadrature")
+
+
+def _describe(q: Target) -> str:
+    mean, sd = _moments(q)
+    if len(mean) == 1:
+        return f"N({_short(mean[0])}, {_short(sd[0])}²)"
+    return f"({', '.join(_short(m) for m in mean)}); sd ({', '.join(_short(s) for s in sd)})"
+
+
+def _short(value: float) -> str:
+    return f"{value + 0.0:.4g}".replace("-", "−") if abs(value) > 5e-7 else "0"
+
+
+def _case_findings(case: xr.DataTree) -> dict[str, Any]:
+    rows = []
+
+    def row(label: str, role: str, runs: str = "") -> None:
+        fit = case[f"{role}/fit"].to_dataset()
+        rows.append(
+            {
+                "fit": label,
+                "member": _describe(_member(case, role)),
+                "kl_forward": _estimate(fit, "kl_forward"),
+                "kl_reverse": _estimate(fit, "kl_reverse"),
+                "gap": float(fit["gap"]) if "gap" in fit else None,
+                "runs": runs,
+            }
+        )
+
+    row("[forward]{.forward}, exact", "forward_exact")
+    row("[forward]{.forward}, MLE", "forward_mle")
+    exact = _roles(case, "reverse_exact_")
+    for i, child in enumerate(exact):
+        row(f"[reverse]{{.reverse}}, exact {child['fit']['status'].item()} {i + 1}", f"reverse_exact_{i}")
+    restarts = case["restarts"].to_dataset()
+    labels = restarts["restart"].to_numpy()
+    for k in range(len(_roles(case, "reverse_advi_"))):
+        optimum = int(case[f"reverse_advi_{k}/fit"]["optimum"]) + 1
+        chosen = [str(label) for label in labels[restarts["advi_optimum"].to_numpy() == k]]
+        row(f"[reverse]{{.reverse}}, ADVI, reached {optimum}", f"reverse_advi_{k}", ", ".join(_compress(chosen)))
+    start_rows = [
+        {
+            "start": str(labels[i]),
+            "start_mean": ", ".join(_short(v) for v in restarts["start_mean"].to_numpy()[i]),
+            "end": _describe(_gaussian(case.attrs["family"], restarts["mean"].to_numpy()[i], restarts["cov"].to_numpy()[i])),
+            "optimum": int(restarts["optimum"][i]) + 1,
+            "gap": float(restarts["gap"][i]),
+            "converged": bool(restarts["within_tolerance"][i] and restarts["converged"][i]),
+        }
+        for i in range(len(labels))
+    ]
+    centre = np.array([str(label).startswith("centre") for label in labels])
+    reached = restarts["optimum"].to_numpy()
+    stationary = case["stationary"].to_dataset()
+    return {
+        "title": case.attrs["title"],
+        "rows": rows,
+        "starts": start_rows,
+        "n_minima": len(exact),
+        "n_saddles": int((stationary["status"] == "saddle").sum()),
+        "certificate": case.attrs["certificate"],
+        "largest_gap": float(restarts["gap"].max()),
+        "all_converged": bool(restarts["within_tolerance"].all() and restarts["converged"].all()),
+        "n_unconverged": int((~(restarts["within_tolerance"] & restarts["converged"])).sum()),
+        "n_runs": len(labels),
+        "centre_runs": int(centre.sum()),
+        "centre_reached": [int((reached[centre] == i).sum()) for i in range(len(exact))],
+        "forward_kl": _estimate(case["forward_exact/fit"].to_dataset(), "kl_forward"),
+        "forward_sd": _moments(_member(case, "forward_exact"))[1].tolist(),
+        "reverse_kls": [float(child["fit"]["kl_reverse"]) for child in exact],
+        "reverse_sds": [_moments(_member(case, f"reverse_exact_{i}"))[1].tolist() for i in range(len(exact))],
+        "mle_gap": float(case["forward_mle/fit"]["gap"]),
+        "mle_n": int(case["forward_mle/fit"]["n"]),
+        "cross_entropy": _estimate(case["forward_mle/fit"].to_dataset(), "cross_entropy"),
+    }
+
+
+def _compress(labels: list[str]) -> list[str]:
+    """Centre runs as a count, modes by name."""
+    centre = sum(label.startswith("centre") for label in labels)
+    others = [label for label in labels if not label.startswith("centre")]
+    return ([f"centre × {centre}"] if centre else []) + others
+
+
+def findings(results: xr.DataTree) -> dict[str, Any]:
+    """Every number that the report states.
+
+    Parameters
+    ----------
+    results : xarray.DataTree
+        From `run`.
+
+    Returns
+    -------
+    dict
+        One entry per case with its tables, and ``question``, ``answer`` and comparisons across cases.
+    """
+    cases = {name: _case_findings(results[name]) for name in results.children}
+    bimodal, trimodal = cases["bimodal"], cases["trimodal"]
+    default = results["bimodal/pymc_default"].to_dataset()
+    local = bimodal["n_minima"] - 1
+    faithful = results["old_faithful"]
+    broad_sd = bimodal["reverse_sds"][local][0]
+    runs = sum(case["n_runs"] for case in cases.values())
+    unconverged = sum(case["n_unconverged"] for case in cases.values())
+    heavy = _target(faithful).spec["weights"]
+    settings = json.loads(results.attrs["settings"])
+    answer = (
+        "Maximum likelihood (forward KL) has one optimum here and covers every mode. ADVI (reverse KL) has several: on two equal modes six "
+        f"standard deviations apart, {bimodal['n_minima']} minima, of which {bimodal['n_minima'] - 1} are single modes and one covers "
+        "both. The start *and* the noise of the optimiser decide which is reached, so one ADVI run does not tell what reverse KL prefers."
+    )
+    return {
+        "question": QUESTION,
+        "answer": answer,
+        **cases,
+        "settings": settings,
+        "tolerance": TOLERANCE,
+        "n_runs": runs,
+        "n_unconverged": unconverged,
+        "largest_gap": max(case["largest_gap"] for case in cases.values()),
+        "default": {
+            "runs": int(default.sizes["restart"]),
+            "steps": settings["default_steps"],
+            "broad": int((default["optimum"] == local).sum()),
+            "sd": float(default["sd"].mean()),
+            "sd_error": float(default["sd"].std(ddof=1) / np.sqrt(default.sizes["restart"])),
+            "exact_sd": broad_sd,
+            "gap": float(default["gap"].mean()),
+            "largest_gap": float(default["gap"].max()),
+            "within": int(default["within_tolerance"].sum()),
+        },
+        "trimodal_global_sd": trimodal["reverse_sds"][0][0],
+        "faithful": {
+            "n": int(faithful["p_data/observed_data"].sizes["observation"]),
+            "weights": heavy,
+            "means": _target(faithful).spec["means"],
+            "sds": _target(faithful).spec["sds"],
+            "missed": float(min(heavy)),
+            "moment_difference": abs(
+                float(faithful["forward_mle/fit"]["sigma"]) - float(faithful["forward_exact/fit"]["sigma"])
+            ),
+        },
+    }
+
+
+if __name__ == "__main__":
+    from analysis.support.cli import run_question
+
+    run_question("mode_covering_vs_seeking")

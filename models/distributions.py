@@ -130,10 +130,11 @@ class Distribution:
 
     def rvs(self, n: int, seed: int) -> Array:
         """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
-        variable = build(self.name, {k: pytensor.tensor.as_tensor_variable(v) for k, v in self.params.items()})
         from models.graphs import numpy_mode
 
-        draws = pm.draw(variable, draws=n, random_seed=seed, mode=numpy_mode())
+        # One variable of n independent points: pm.draw(draws=n) would call the graph n times.
+        shape = (n, self.dim) if self.multivariate else (n,)
+        draws = pm.draw(build(self.name, self.params, shape=shape), random_seed=seed, mode=numpy_mode())
         return np.asarray(draws, dtype=float).reshape(n, self.dim)
 
     def _values(self) -> list[Array]:

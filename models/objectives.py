@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 from numpy.typing import NDArray
@@ -194,14 +195,18 @@ def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
         k = family.components
         x = pt.concatenate([params["mu"][i] + params["sigma"][i] * z for i in range(k)])
         share = pt.concatenate([params["w"][i] * weights for i in range(k)])
-    elif family.multivariate:
-        factor = params["chol"] if "chol" in params else pt.diag(params["sigma"])
-        x, share = params["mu"] + z @ factor.T, weights
+        _, logq = batched_logp(family.density, params, multivariate=False, points=x[:, 0])
+        return theta, z, weights, x, share, logq
+    # A single Normal is its noise, moved and stretched: log q(x(z)) = log N(z) - log |dx/dz|.
+    if not family.multivariate:
+        scale = params[family.scale]
+        x, log_slope = params[family.location] + scale * z, pt.log(scale)
+    elif "chol" in params:
+        x, log_slope = params["mu"] + z @ params["chol"].T, pt.log(pt.diag(params["chol"])).sum()
     else:
-        x, share = params[family.location] + params[family.scale] * z, weights
-    _, logq = batched_logp(family.density, params, multivariate=family.multivariate,
-                           points=x if family.multivariate else x[:, 0])  # fmt: skip
-    return theta, z, weights, x, share, logq
+        x, log_slope = params["mu"] + z * params["sigma"], pt.log(params["sigma"]).sum()
+    logq = pm.logp(pm.Normal.dist(0.0, 1.0), z).sum(axis=1) - log_slope
+    return theta, z, weights, x, weights, logq
 
 
 def differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -> tuple[Any, Any]:

@@ -283,7 +283,7 @@ def _label_curves(panel: Panel, x: Array, axis: Any, style: Style) -> None:
             style.draw.text(at - 0.15, np.interp(at, x, q) + 0.012, curve.label, axis, color=style.forward,
                             horizontal_align="right")  # fmt: skip
         elif curve.local:
-            style.draw.text(m, q.max() + 0.014, curve.label, axis, color=style.reverse)
+            style.draw.text(m, q.max() + 0.02, curve.label, axis, color=style.reverse)
         else:
             style.draw.text(m + 1.1 * s, np.interp(m + 0.75 * s, x, q), curve.label, axis, color=style.reverse,
                             horizontal_align="left")  # fmt: skip
@@ -310,7 +310,7 @@ def landscape(
     PlotCollection
     """
     draw = style.draw
-    m, s = np.linspace(-5, 5, 161), np.geomspace(0.5, 4.6, 121)
+    m, s = np.linspace(-5, 5, 161), np.geomspace(0.4, 4.7, 121)
     objective = reverse_objective(FAMILIES["normal"], target, gaussian_nodes(1, size=257))
     thetas = np.stack(np.meshgrid(m, np.log(s), indexing="ij"), axis=-1).reshape(-1, 2)
     value = np.concatenate([objective.gradient(part)[0] for part in np.array_split(thetas, 40)]).reshape(len(m), len(s))
@@ -338,7 +338,8 @@ def landscape(
                      color=style.forward, marker=style.marker("triangle"))  # fmt: skip
         draw.xlabel("mean of the fit", axis)
         draw.ylabel("standard deviation of the fit", axis)
-        draw.text(0, 0.58, "start", axis, color=style.ink)
+        draw.text(0.12, 0.56, "start of pm.fit", axis, color=style.ink, horizontal_align="left")
+        draw.ylim((0.4, 4.7), axis)
         for x, y, kl in zip(mean[minima], sd[minima], stationary["kl"].to_numpy()[minima], strict=True):
             draw.text(x, y + 0.3, f"KL {kl:.3f}", axis, color=style.reverse)
         draw.text(0.35, float(default["sd"].mean()) - 0.12, "PyMC defaults", axis, color=style.forward, horizontal_align="left")
@@ -425,14 +426,14 @@ def loss_traces(restarts: xr.Dataset, exact: Sequence[float], style: Style, *, w
     return collection
 
 
-def pit(data: Array, members: Mapping[str, Target], style: Style) -> PlotCollection:
+def pit(data: Array, members: Mapping[str, tuple[str, Target]], style: Style) -> PlotCollection:
     """ArviZ's ECDF of the probability integral transforms of data under fitted Normals, minus the uniform.
 
     Parameters
     ----------
     data : ndarray (n,)
-    members : mapping of str to Target
-        One-dimensional Normal members by label.
+    members : mapping of str to (str, Target)
+        Title and one-dimensional Normal member by role (``forward`` or ``reverse``).
     style : Style
 
     Returns
@@ -442,23 +443,31 @@ def pit(data: Array, members: Mapping[str, Target], style: Style) -> PlotCollect
     from scipy.stats import norm
 
     values = {}
-    for label, q in members.items():
+    for title, q in members.values():
         if q.dim != 1:
-            raise InputError(f"{label!r} has dimension {q.dim}; a PIT plot takes one-dimensional fits")
+            raise InputError(f"{title!r} has dimension {q.dim}; a PIT plot takes one-dimensional fits")
         location, scale = q.scales[0]
-        values[label] = ("sample", norm.cdf(data, location[0], scale[0, 0]))
+        values[title] = ("sample", norm.cdf(data, location[0], scale[0, 0]))
     tree = xr.DataTree.from_dict({"pit": xr.Dataset(values)})
+    roles = {title: role for role, (title, _) in members.items()}
     with style.settings():
-        return az.plot_ecdf_pit(
+        collection = az.plot_ecdf_pit(
             tree,
             group="pit",
             sample_dims=["sample"],
+            method="envelope",
+            envelope_prob=0.99,
             backend=style.backend,
-            figure_kwargs={"figsize": (9, 3.6), "figsize_units": "inches"},
+            figure_kwargs={"figsize": (9, 3.8), "figsize_units": "inches", "sharey": True},
             visuals={
                 "ecdf_lines": {"color": style.reverse, "width": 1.8},
-                "credible_interval": {"color": style.faint, "alpha": 0.3},
+                "credible_interval": {"color": style.faint, "alpha": 0.35},
+                "p_value_text": False,
                 "xlabel": {"text": "probability integral transform"},
                 "ylabel": {"text": "difference from uniform"},
             },
         )
+        if style.backend == "matplotlib":
+            for title, role in roles.items():
+                collection.viz["ecdf_lines"][title].item().set_color(style.color(role))
+    return collection

@@ -1,4 +1,4 @@
-"""Divergences against reference answers, closed forms, other integrators and Monte Carlo; and properties they must have."""
+"""Divergences against reference answers, closed forms, other integrators and Monte Carlo; and their properties."""
 
 from __future__ import annotations
 

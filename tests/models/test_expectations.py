@@ -71,6 +71,15 @@ def test_quadrature_error_bounds_the_true_error(f: Any, truth: float) -> None:
     assert estimate.error < 1e-9
 
 
+NOT_A_BOUND = pytest.mark.xfail(reason="at a kink the change on halving a panel can be smaller than the error left")
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-6, pytest.param(1e-10, marks=NOT_A_BOUND)])
+def test_quadrature_error_bounds_an_error_that_is_not_rounding(tolerance: float) -> None:
+    estimate = expect(STANDARD, lambda x: np.abs(x[:, 0] - 0.3), tolerance=tolerance)
+    assert 10 * ROUNDING < abs(estimate.value - stats.foldnorm(0.3).mean()) <= estimate.error
+
+
 @pytest.mark.parametrize(("nu", "finite"), [(2.0, False), (2.5, True)])
 def test_second_moment_is_infinite_exactly_where_it_does_not_exist(nu: float, finite: bool) -> None:
     estimate = expect(from_distribution("StudentT", {"nu": nu, "mu": 0, "sigma": 1}), square)
@@ -86,7 +95,7 @@ def test_infinite_values_on_positive_probability_keep_their_sign() -> None:
 
 def test_a_weight_of_zero_wins_over_an_infinite_value() -> None:
     rule = Nodes(np.array([[0.0], [1.0]]), np.array([1.0, 0.0]), "exact")
-    assert rule.mean(lambda x: np.array([2.0, np.inf])).value == 2
+    assert rule.mean(lambda x: np.where(x[:, 0] > 0, np.inf, 2.0)).value == 2
 
 
 @pytest.mark.parametrize(("dim", "size"), [(1, 129), (2, 65), (3, 33)])

@@ -32,7 +32,11 @@ CASES: list[tuple[Family, dict[str, Any], Any]] = [
     (student_t(), {"nu": 3.0, "mu": 0.3, "sigma": 1.7}, stats.t(3, 0.3, 1.7).logpdf),
     (student_t(4), {"mu": 0.3, "sigma": 1.7}, stats.t(4, 0.3, 1.7).logpdf),
     (normal_mixture(2), dict(zip(("mu", "sigma", "w"), WEIGHTED, strict=True)), mixture_logpdf),
-    (FAMILIES["mvnormal"], {"mu": np.array([0.2, -0.4]), "cov": COV}, stats.multivariate_normal([0.2, -0.4], COV).logpdf),
+    (
+        FAMILIES["mvnormal"],
+        {"mu": np.array([0.2, -0.4]), "cov": COV},
+        stats.multivariate_normal([0.2, -0.4], COV).logpdf,
+    ),
     (
         FAMILIES["mvnormal_diag"],
         {"mu": np.array([0.2, -0.4]), "sigma": np.array([1.5, 0.6])},
@@ -82,7 +86,8 @@ def model_logp(model: pm.Model, family: Family, params: dict[str, Any]) -> float
 
 FLOAT32 = pytest.mark.xfail(reason="the model stores the fixed nu in float32 and takes its log there")
 NOT_REPLACED = pytest.mark.xfail(
-    reason="the weighted likelihood keeps the priors as random variables, which cannot be drawn", raises=NotImplementedError
+    reason="the weighted likelihood keeps the priors as random variables, which cannot be drawn",
+    raises=NotImplementedError,
 )
 
 

@@ -164,13 +164,17 @@ def test_spec_builds_the_target_it_describes_and_is_kept(spec: dict[str, Any]) -
 
 
 def test_spec_with_other_keys_is_refused_with_the_forms_that_are_known() -> None:
-    with pytest.raises(InputError, match=r"has the keys \{means, weights\}.*\{means, sds, weights\}.*\{distribution, pa"):
+    with pytest.raises(
+        InputError, match=r"has the keys \{means, weights\}.*\{means, sds, weights\}.*\{distribution, pa"
+    ):
         from_spec({"weights": [1], "means": [0]})
     with pytest.raises(InputError, match=r"params is \[1\]; it must be an object"):
         from_spec({"distribution": "Normal", "params": [1]})
 
 
-@pytest.mark.parametrize(("wrong", "near"), [("bimodel", "bimodal"), ("claws", "claw"), ("heavytailed", "heavy_tailed")])
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("bimodel", "bimodal"), ("claws", "claw"), ("heavytailed", "heavy_tailed")]
+)
 def test_an_unknown_target_is_refused_with_the_nearest_names(wrong: str, near: str) -> None:
     with pytest.raises(InputError, match=rf"unknown target '{wrong}'; did you mean {near}.*Known: .*trimodal"):
         find_target(wrong)
@@ -254,7 +258,9 @@ def test_from_distribution_refuses(name: str, params: dict[str, Any], words: str
         ([[1.0, 2.0], [np.inf, 1.0]], r"observation 1 is \[inf, 1.0\]"),
         ([2.0, 2.0, 2.0], r"3 observation\(s\), fewer than 2 of them distinct; give at least 2 distinct"),
         ([4.0], r"1 observation\(s\), fewer than 2 of them distinct"),
-        pytest.param([], "fewer than 2 of them distinct", marks=pytest.mark.xfail(reason="numpy refuses to reshape it")),
+        pytest.param(
+            [], "fewer than 2 of them distinct", marks=pytest.mark.xfail(reason="numpy refuses to reshape it")
+        ),
         (["a", "b"], "not numbers; give a numeric array"),
         (3.0, "have 0 dimensions; give an array"),
         (np.zeros((2, 2, 2)), "have 3 dimensions; give an array"),

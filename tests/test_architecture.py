@@ -1,0 +1,204 @@
+"""The shape of the project: which way imports point, what is documented, and that examples in docstrings are true."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: Modules of ``models`` by rank: one may import only those of a lower rank.
+RANKS = [
+    {"errors", "graphs"},
+    {"distributions"},
+    {"targets"},
+    {"expectations", "families"},
+    {"divergences", "objectives", "results"},
+    {"projections", "unknown"},
+    {"mle", "advi"},
+]
+RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
+
+FOREIGN_TO_MODELS = {"analysis", "matplotlib", "plotly", "bokeh", "arviz_plots", "typer", "rich", "jinja2"}
+HEAVY = {"pymc", "pytensor", "arviz", "arviz_plots", "arviz_stats", "xarray", "scipy", "matplotlib", "plotly", "bokeh"}
+
+MODELS = sorted(p for p in (ROOT / "models").glob("*.py") if p.stem != "__init__")
+QUESTIONS = sorted(p for p in (ROOT / "analysis").glob("*.py") if p.stem not in ("__init__", "__main__"))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """Full names of the modules that the nodes import, those loaded lazily by name included."""
+    for node in nodes:
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=0):
+                yield str(module)
+                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.ImportFrom(level=level) if level:
+                raise AssertionError("a relative import hides which way the arrow points; write the full name")
+            case ast.Call(func=ast.Attribute(attr="load" | "import_module"), args=[ast.Constant(value=str(name)), *_]):
+                yield name
+
+
+def anywhere(path: Path) -> set[str]:
+    return set(imports(ast.walk(tree(path))))
+
+
+def at_module_level(path: Path) -> set[str]:
+    def visible(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+            if not (isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or typing_only):
+                yield child
+                yield from visible(child)
+
+    return set(imports(visible(tree(path))))
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def within(package: str, names: set[str]) -> set[str]:
+    """First level below a package: ``models.targets.TARGETS`` gives ``targets``."""
+    return {n.split(".")[1] for n in names if n.startswith(f"{package}.")}
+
+
+def by_stem(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=lambda p: p.stem)
+
+
+# --- imports ---------------------------------------------------------------------------------------------------------
+
+
+@by_stem(MODELS)
+def test_models_know_nothing_of_analysis_plotting_or_the_command_line(path: Path) -> None:
+    assert not tops(anywhere(path)) & FOREIGN_TO_MODELS
+
+
+@by_stem(MODELS)
+def test_imports_within_models_point_to_a_lower_rank(path: Path) -> None:
+    assert path.stem in RANK, f"give models/{path.name} a rank in {Path(__file__).name}"
+    imported = within("models", anywhere(path))
+    assert {name: RANK[name] for name in imported if RANK[name] >= RANK[path.stem]} == {}
+
+
+@by_stem(QUESTIONS)
+def test_questions_do_not_import_each_other(path: Path) -> None:
+    others = {p.stem for p in QUESTIONS} - {path.stem}
+    assert not within("analysis", anywhere(path)) & others
+
+
+@by_stem(sorted((ROOT / "analysis" / "support").glob("*.py")))
+def test_what_questions_share_imports_no_question(path: Path) -> None:
+    # cli.py may look questions up by name, which is not an import of one of them.
+    assert not within("analysis", anywhere(path)) & {p.stem for p in QUESTIONS}
+
+
+def test_command_line_imports_nothing_heavy_before_it_is_needed() -> None:
+    path = ROOT / "analysis" / "support" / "cli.py"
+    if not path.exists():
+        pytest.skip("there is no command line yet")
+    names = at_module_level(path)
+    assert not tops(names) & HEAVY
+    assert within("models", names) <= {"errors"}
+
+
+def test_the_import_reader_sees_every_way_to_import(tmp_path: Path) -> None:
+    source = tmp_path / "example.py"
+    source.write_text(
+        "import scipy.stats\nfrom models import targets\nfrom models.mle import fit_mle\n"
+        "pm = lazy_loader.load('pymc')\n"
+        "if TYPE_CHECKING:\n    import xarray\ndef f():\n    import matplotlib\n"
+    )
+    assert tops(anywhere(source)) == {"scipy", "models", "pymc", "xarray", "matplotlib"}
+    assert within("models", anywhere(source)) == {"targets", "mle"}
+    assert tops(at_module_level(source)) == {"scipy", "models", "pymc"}
+
+
+# --- documentation ---------------------------------------------------------------------------------------------------
+
+
+def public(path: Path) -> list[str]:
+    for node in tree(path).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return ast.literal_eval(node.value)
+    return []
+
+
+@by_stem(MODELS)
+def test_every_public_function_and_class_of_models_has_a_docstring(path: Path) -> None:
+    names = public(path)
+    assert names, f"models/{path.name} has no __all__"
+    definitions = [n for n in tree(path).body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name in names]
+    methods = [
+        m
+        for d in definitions
+        if isinstance(d, ast.ClassDef)
+        for m in d.body
+        if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")
+    ]
+    assert [n.name for n in [*definitions, *methods] if not ast.get_docstring(n)] == []
+
+
+@by_stem(MODELS)
+def test_examples_in_docstrings_are_true(path: Path) -> None:
+    failed, _ = doctest.testmod(importlib.import_module(f"models.{path.stem}"))
+    assert failed == 0
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+SKIPPED = {
+    ".git",
+    ".venv",
+    ".hypothesis",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    "__pycache__",
+    "dist",
+    "build",
+}
+TEXT = {
+    ".py",
+    ".md",
+    ".toml",
+    ".cff",
+    ".json",
+    ".yml",
+    ".yaml",
+    ".typ",
+    ".lua",
+    ".bib",
+    ".html",
+    ".css",
+    ".txt",
+    ".sh",
+    "",
+}
+
+
+def files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            if path.name not in SKIPPED:
+                yield from files(path)
+        elif path.suffix in TEXT:
+            yield path
+
+
+def test_no_file_names_the_folder_it_was_written_in() -> None:
+    place = "/" + "work/"
+    found = [p for p in files(ROOT) if place in p.read_text(encoding="utf-8", errors="ignore")]
+    assert [str(p.relative_to(ROOT)) for p in found] == []

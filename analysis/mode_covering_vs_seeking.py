@@ -189,7 +189,9 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     starts = default_starts(target)
     starts = [Start(f"centre {i + 1}", starts[0].mean) for i in range(settings.centre_runs)] + starts[1:]
     schedule = Schedule(steps=settings.steps, draws_per_step=settings.draws_per_step)
-    advi = fit_advi(target, method=case.method, starts=starts, seed=settings.seed, schedule=schedule, draws=settings.draws)
+    advi = fit_advi(
+        target, method=case.method, starts=starts, seed=settings.seed, schedule=schedule, draws=settings.draws
+    )
     tree["restarts"] = _judge(advi["restarts"].to_dataset(), target, exact)
     for name, child in advi.children.items():
         if name.startswith("optimum_"):
@@ -224,7 +226,9 @@ def _target_of(case: Case) -> tuple[Target, Array | None]:
         return TARGETS[case.target or case.name], None
     data = load_column("old_faithful_waiting")
     best = fit_mle(data, normal_mixture(2), draws=2)["fit"]
-    estimate = mixture_target(best["w"].to_numpy(), best["mu"].to_numpy(), best["sigma"].to_numpy(), name="old_faithful")
+    estimate = mixture_target(
+        best["w"].to_numpy(), best["mu"].to_numpy(), best["sigma"].to_numpy(), name="old_faithful"
+    )
     return estimate, data
 
 
@@ -337,6 +341,12 @@ def _pymc_default(target: Target, settings: Settings, exact: list[Projection]) -
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
+def _case(results: xr.DataTree, name: str) -> xr.DataTree:
+    case = results[name]
+    assert isinstance(case, xr.DataTree)
+    return case
+
+
 def _roles(case: xr.DataTree, prefix: str) -> list[xr.DataTree]:
     return [child for name, child in case.children.items() if name.startswith(prefix)]
 
@@ -380,12 +390,16 @@ def _curves(case: xr.DataTree) -> fig.Panel:
     lines = [fig.Curve("forward", "forward", _member(case, "forward_exact"))]
     for i, child in enumerate(_roles(case, "reverse_exact_")):
         status = str(child["fit"]["status"].item())
-        lines.append(fig.Curve("reverse", f"reverse, {status.split()[0]}", _member(case, f"reverse_exact_{i}"), local="local" in status))
+        lines.append(
+            fig.Curve(
+                "reverse", f"reverse, {status.split()[0]}", _member(case, f"reverse_exact_{i}"), local="local" in status
+            )
+        )
     return fig.Panel(case.attrs["title"], target, lines)
 
 
 def _hero(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    figure = fig.densities([_curves(results["bimodal"])], style, legend=True, figsize=(8, 4))
+    figure = fig.densities([_curves(_case(results, "bimodal"))], style, legend=True, figsize=(8, 4))
     f = findings(results)
     return fig.Drawing(
         figure,
@@ -404,7 +418,7 @@ def _hero(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 def _gallery(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     names = ["unequal", "trimodal", "heavy_tailed", "old_faithful"]
-    figure = fig.densities([_curves(results[name]) for name in names], style, cols=2, figsize=(9, 6.4))
+    figure = fig.densities([_curves(_case(results, name)) for name in names], style, cols=2, figsize=(9, 6.4))
     return fig.Drawing(
         figure,
         alt=(
@@ -420,7 +434,7 @@ def _gallery(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _landscape(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    case = results["bimodal"]
+    case = _case(results, "bimodal")
     figure = fig.landscape(
         _target(case),
         case["stationary"].to_dataset(),
@@ -445,7 +459,7 @@ def _landscape(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 def _crossed(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     panels = []
     for name, title in (("crossed_mean_field", "mean field"), ("crossed_full_rank", "full rank")):
-        case = results[name]
+        case = _case(results, name)
         reverse = [_member(case, f"reverse_exact_{i}") for i in range(len(_roles(case, "reverse_exact_")))]
         panels.append(fig.PlanePanel(title, _target(case), _member(case, "forward_exact"), reverse,
                                      case["restarts"]["mean"].to_numpy()))  # fmt: skip
@@ -464,7 +478,7 @@ def _crossed(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _loss(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    case = results["bimodal"]
+    case = _case(results, "bimodal")
     exact = [float(child["fit"]["kl_reverse"]) for child in _roles(case, "reverse_exact_")]
     return fig.Drawing(
         fig.loss_traces(case["restarts"].to_dataset(), exact, style),
@@ -480,7 +494,7 @@ def _loss(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _pit(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    case = results["bimodal"]
+    case = _case(results, "bimodal")
     data = case["p_data/posterior"]["x"].to_numpy().ravel()
     members = {
         "forward": ("forward, exact", _member(case, "forward_exact")),
@@ -494,8 +508,8 @@ def _pit(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
             "half and jumps back to zero at the right edge."
         ),
         caption=(
-            "Where draws of the target fall in the distribution of a fit (probability integral transform), minus the uniform; the grey "
-            "band holds 99 % of what a perfect fit gives. [Forward]{.forward}: the shape is wrong, the mass is not. "
+            "Where draws of the target fall in the distribution of a fit (probability integral transform), minus the uniform. A "
+            "perfect fit stays between the grey lines with probability 0.99. [Forward]{.forward}: the shape is wrong, the mass is not. "
             "[Reverse]{.reverse}, one mode: the jump at the right edge is the mass of the missed mode."
         ),
     )
@@ -561,7 +575,9 @@ def _case_findings(case: xr.DataTree) -> dict[str, Any]:
         {
             "start": str(labels[i]),
             "start_mean": ", ".join(_short(v) for v in restarts["start_mean"].to_numpy()[i]),
-            "end": _describe(_gaussian(case.attrs["family"], restarts["mean"].to_numpy()[i], restarts["cov"].to_numpy()[i])),
+            "end": _describe(
+                _gaussian(case.attrs["family"], restarts["mean"].to_numpy()[i], restarts["cov"].to_numpy()[i])
+            ),
             "optimum": int(restarts["optimum"][i]) + 1,
             "gap": float(restarts["gap"][i]),
             "gap_text": _small(float(restarts["gap"][i])),
@@ -599,7 +615,7 @@ def _compress(labels: list[str]) -> list[str]:
     """Centre runs as a count, modes by name."""
     centre = sum(label.startswith("centre") for label in labels)
     others = [label for label in labels if not label.startswith("centre")]
-    return ([f"centre × {centre}"] if centre else []) + others
+    return [*([f"centre × {centre}"] if centre else []), *others]
 
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
@@ -615,11 +631,11 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     dict
         One entry per case with its tables, and ``question``, ``answer`` and comparisons across cases.
     """
-    cases = {name: _case_findings(results[name]) for name in results.children}
+    cases = {name: _case_findings(_case(results, name)) for name in results.children}
     bimodal, trimodal = cases["bimodal"], cases["trimodal"]
     default = results["bimodal/pymc_default"].to_dataset()
     local = bimodal["n_minima"] - 1
-    faithful = results["old_faithful"]
+    faithful = _case(results, "old_faithful")
     broad_sd = bimodal["reverse_sds"][local][0]
     runs = sum(case["n_runs"] for case in cases.values())
     unconverged = sum(case["n_unconverged"] for case in cases.values())

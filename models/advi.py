@@ -234,9 +234,7 @@ def _initial_raw(method: str, start: Start) -> Array:
 def _compile_step(target: Target, method: str, starts: Sequence[Start], schedule: Schedule) -> _Step:
     restarts, d = len(starts), target.dim
     mu = pytensor.shared(np.array([s.mean for s in starts], dtype=float), "mu", shape=(restarts, d))
-    raw = pytensor.shared(
-        np.array([_initial_raw(method, s) for s in starts]), "rho" if method == "advi" else "L_tril"
-    )
+    raw = pytensor.shared(np.array([_initial_raw(method, s) for s in starts]), "rho" if method == "advi" else "L_tril")
     noise = pt.tensor3("noise", shape=(schedule.draws_per_step, restarts, d))
     if method == "advi":
         diagonal = pt.softplus(raw)
@@ -417,7 +415,9 @@ def _tree(
     return result
 
 
-def _fit_group(member: Target, loss: Estimate, converged: bool, group: Sequence[int], starts: Sequence[Start]) -> xr.Dataset:
+def _fit_group(
+    member: Target, loss: Estimate, converged: bool, group: Sequence[int], starts: Sequence[Start]
+) -> xr.Dataset:
     params = member.spec["params"]
     data: dict[str, Any] = {
         name: (tuple(f"{name}_dim_{i}" for i in range(np.ndim(value))), np.asarray(value))

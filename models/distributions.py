@@ -201,7 +201,7 @@ def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
     InputError
         If the distribution is unknown, discrete, or refuses the parameters.
     """
-    kind = getattr(pm, name, None)
+    kind: Any = getattr(pm, name, None)
     if not (isinstance(kind, type) and issubclass(kind, pm.Distribution)):
         known = [n for n in dir(pm) if isinstance(getattr(pm, n), type) and issubclass(getattr(pm, n), pm.Continuous)]
         raise lookup_error("PyMC distribution", name, known)
@@ -216,7 +216,7 @@ def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
         if not np.all(np.isfinite(values[key])):
             raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be finite")
     try:
-        variable = kind.dist(**values)
+        variable = getattr(pm, name).dist(**values)
     except (TypeError, ValueError) as error:
         raise InputError(f"PyMC's {name} refuses params {dict(params)!r}: {error}") from None
     if variable.ndim != 0:

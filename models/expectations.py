@@ -168,9 +168,7 @@ def _inverse(support: Callable[[Array], tuple[Array, Array]], x: Array) -> Array
     return np.interp(x, values[order], grid[order])
 
 
-def _adapt(
-    integrand: Callable[[Array], Array], edges: Array, tolerance: float
-) -> tuple[Array, Array, Array, float]:
+def _adapt(integrand: Callable[[Array], Array], edges: Array, tolerance: float) -> tuple[Array, Array, Array, float]:
     """Bisect panels until halving one changes no integral by more than `tolerance`.
 
     Returns
@@ -375,7 +373,9 @@ def _converged_mixture(target: Target, integrands: Sequence[Integrand], toleranc
     if not target.scales or target.distribution is None or target.distribution.name not in {
         "mvnormal", "mvnormal_mixture", "mvnormal_diag",
     }:  # fmt: skip
-        raise InputError(f"no quadrature rule for target {target.name!r} in {target.dim} dimensions; give draws instead")
+        raise InputError(
+            f"no quadrature rule for target {target.name!r} in {target.dim} dimensions; give draws instead"
+        )
     sizes = (33, 65, 129, 257, 513) if target.dim <= 2 else (33, 49)
     rule = _mixture_nodes(target, sizes[0], seed)
     for size in sizes[1:]:

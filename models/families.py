@@ -183,7 +183,9 @@ class Family:
             with np.errstate(invalid="ignore", divide="ignore"):
                 part = np.ravel(p.unconstrain(params[p.name], dim))
             if len(part) != p.size(dim) or not np.all(np.isfinite(part)):
-                raise InputError(f"parameter {p.name!r} of family {self.name!r} is {params[p.name]!r}; it must be {p.support}")
+                raise InputError(
+                    f"parameter {p.name!r} of family {self.name!r} is {params[p.name]!r}; it must be {p.support}"
+                )
             parts.append(part)
         return np.concatenate(parts)
 

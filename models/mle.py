@@ -153,10 +153,8 @@ def _find_map(model: Any, family: Family, dim: int, start: Array) -> Array:
     """PyMC's MAP from one start, as unconstrained theta."""
     values, _ = natural_values(family, start)
     names = {p.name: f"{p.name}_cholesky" if p.support == "covariance" else p.name for p in family.parameters}
-    parts = dict((p.name, start[part]) for p, part in family.slices(dim))
-    initial = {
-        names[p.name]: parts[p.name] if p.support == "covariance" else values[p.name] for p in family.parameters
-    }
+    parts = {p.name: start[part] for p, part in family.slices(dim)}
+    initial = {names[p.name]: parts[p.name] if p.support == "covariance" else values[p.name] for p in family.parameters}
     with np.errstate(all="ignore"):  # L-BFGS-B tries steps that overflow and takes shorter ones
         point = pm.find_MAP(
             model=model,
@@ -231,7 +229,9 @@ def _tree(
     member = family.member(params)
     groups: dict[str, Any] = draws_of(member, draws, seed, log_q=member)
     groups["fit"] = fit_dataset(params, scalars, errors).assign_attrs(family=family.name)
-    groups["observed_data"] = xr.Dataset({"x": (("observation", "dim")[: 1 if dim == 1 else 2], data[:, 0] if dim == 1 else data)})
+    groups["observed_data"] = xr.Dataset(
+        {"x": (("observation", "dim")[: 1 if dim == 1 else 2], data[:, 0] if dim == 1 else data)}
+    )
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {"family": family.name, "method": "MAP" if priors else "maximum likelihood", "seed": seed}
     assert list(tree["fit"]["parameter"].to_numpy()) == flatten(params)[0]
@@ -266,5 +266,5 @@ def _score_graph(family: Family, dim: int) -> Any:
     theta = pt.vector("theta", shape=(family.size(dim),))
     point = pt.vector("point", shape=(dim,)) if family.multivariate else pt.scalar("point")
     points = pt.matrix("points", shape=(None, dim)) if family.multivariate else pt.vector("points")
-    gradient = pt.grad(logp_graph(family.density, point, family.constrain(theta, dim)), theta)
+    gradient: Any = pt.grad(logp_graph(family.density, point, family.constrain(theta, dim)), theta)
     return compile_graph([theta, points], vectorize_graph(gradient, {point: points}))

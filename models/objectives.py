@@ -130,7 +130,7 @@ def natural_values(family: Family, theta: Array) -> tuple[dict[str, Array], dict
     names = [p.name for p in family.parameters]
     values = dict(zip(names, (np.asarray(v) for v in outputs[:half]), strict=True))
     jacobians = {
-        n: np.asarray(j).reshape(values[n].shape + (len(theta),)) for n, j in zip(names, outputs[half:], strict=True)
+        n: np.asarray(j).reshape((*values[n].shape, len(theta))) for n, j in zip(names, outputs[half:], strict=True)
     }
     return values, jacobians
 
@@ -199,8 +199,8 @@ def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
         return theta, z, weights, x, share, logq
     # A single Normal is its noise, moved and stretched: log q(x(z)) = log N(z) - log |dx/dz|.
     if not family.multivariate:
-        scale = params[family.scale]
-        x, log_slope = params[family.location] + scale * z, pt.log(scale)
+        scale = params[str(family.scale)]
+        x, log_slope = params[str(family.location)] + scale * z, pt.log(scale)
     elif "chol" in params:
         x, log_slope = params["mu"] + z @ params["chol"].T, pt.log(pt.diag(params["chol"])).sum()
     else:
@@ -216,10 +216,10 @@ def differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -
     rewrite, so theta and the directions of the Hessian are looped over.
     """
     size = theta.type.shape[0]
-    gradient = pt.grad(value, theta)
+    gradient: Any = pt.grad(value, theta)
     direction = pt.vector("direction", shape=(size,))
     # Hessian by products with the unit vectors: a graph a quarter of the size of the vectorised Jacobian.
-    product = pt.grad(pt.sum(gradient * direction), theta, disconnected_inputs="ignore")
+    product: Any = pt.grad(pt.sum(gradient * direction), theta, disconnected_inputs="ignore")
     if batched:
         thetas = pt.matrix("thetas", shape=(None, size))
         hessian = vectorize_graph(product, {direction: pt.eye(size)})

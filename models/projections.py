@@ -198,7 +198,7 @@ def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
     shapes = {"nu": (5.0, 2.0, 30.0), "alpha": (2.0, -2.0, 0.5, -0.5)}
     extra = next((p.name for p in family.parameters if p.name in shapes), None)
     for value in shapes[extra] if extra else (None,):
-        starts.append(family.unconstrain(base | ({extra: value} if extra else {}), dim))
+        starts.append(family.unconstrain(base | ({extra: np.asarray(value)} if extra else {}), dim))
     return np.array(starts)
 
 
@@ -320,10 +320,10 @@ def reverse_projections(target: Target, family: Family, *, seed: int = 0) -> lis
     index = 0
     for round_number in range(_SEARCH_ROUNDS):
         batch = starts if round_number == 0 else _more_starts(starts, found, unit, rng)
-        found = _merge(family, found, _stationary(search, batch, unit, family, target.dim), unit)
+        found = _merge(found, _stationary(search, batch, unit, target.dim), unit)
         if found and round_number == 0 and len(found) > 1:
             between = _between(found)
-            found = _merge(family, found, _roots(search, between, unit, steps=80 if target.dim == 1 else 25), unit)
+            found = _merge(found, _roots(search, between, unit, steps=80 if target.dim == 1 else 25), unit)
         points = _distinct([_refine(family, target, theta, sizes, seed) for theta in found], unit)
         index = sum(int(np.sign(np.linalg.det(r[1].hessian(r[0][None])[2][0]))) for r in points)
         if index == 1:
@@ -371,7 +371,7 @@ def _between(found: Sequence[Array]) -> Array:
     return np.array([a + t * (b - a) for a, b in combinations(found, 2) for t in (0.25, 0.5, 0.75)])
 
 
-def _stationary(objective: Objective, starts: Array, unit: Array, family: Family, dim: int) -> Array:
+def _stationary(objective: Objective, starts: Array, unit: Array, dim: int) -> Array:
     """Stationary points reached from `starts`: minima by descent, others by root finding on the gradient."""
     if dim > 1:
         ends = [descend(objective, start) for start in starts]
@@ -399,11 +399,11 @@ def _roots(objective: Objective, starts: Array, unit: Array, *, downhill: bool =
         step = np.array([_step(gradient[r], hessian[r], unit, cap[r], downhill) for r in rows])
         new_value, new_gradient, new_hessian = objective.hessian(theta[rows] + step)
         merit, new_merit = (
-            (value[rows], new_value)
-            if downhill
-            else (_norm(gradient[rows] * unit), _norm(new_gradient * unit))
+            (value[rows], new_value) if downhill else (_norm(gradient[rows] * unit), _norm(new_gradient * unit))
         )
-        finite = np.isfinite(new_value) & np.isfinite(new_gradient).all(axis=1) & np.isfinite(new_hessian).all(axis=(1, 2))
+        finite = (
+            np.isfinite(new_value) & np.isfinite(new_gradient).all(axis=1) & np.isfinite(new_hessian).all(axis=(1, 2))
+        )
         accept = finite & (new_merit <= merit + 1e-14 * np.abs(merit))
         good, bad = rows[accept], rows[~accept]
         theta[good] += step[accept]
@@ -424,16 +424,13 @@ def _step(gradient: Array, hessian: Array, unit: Array, cap: float, downhill: bo
         return np.full(len(unit), 1e-3) * unit
     g, h = gradient * unit, hessian * np.outer(unit, unit)
     eigenvalues, vectors = np.linalg.eigh(h)
-    if downhill:
-        inverse = 1 / np.maximum(np.abs(eigenvalues), 1e-8)
-    else:
-        inverse = eigenvalues / (eigenvalues**2 + 1e-16)
+    inverse = 1 / np.maximum(np.abs(eigenvalues), 1e-8) if downhill else eigenvalues / (eigenvalues**2 + 1e-16)
     step = -vectors @ (inverse * (vectors.T @ g))
     length = np.linalg.norm(step)
     return unit * step * min(1.0, cap / max(length, 1e-300))
 
 
-def _merge(family: Family, known: Sequence[Array], new: Array, unit: Array) -> list[Array]:
+def _merge(known: Sequence[Array], new: Array, unit: Array) -> list[Array]:
     """Join lists of points, dropping repeats and points that ran off to a degenerate scale."""
     merged = list(known)
     for theta in new:
@@ -551,4 +548,3 @@ def _sort_components(family: Family, params: dict[str, Array]) -> dict[str, Arra
         return params
     order = np.argsort(params["mu"])
     return {name: value[order] for name, value in params.items()}
-

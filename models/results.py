@@ -59,9 +59,7 @@ def draws_of(target: Target, n: int, seed: int, **log_densities: Target) -> dict
 
 
 def _with_draws(values: Mapping[str, Array]) -> xr.Dataset:
-    variables = {
-        name: (("chain", "draw", "dim")[: v.ndim + 1], v[None]) for name, v in values.items()
-    }
+    variables = {name: (("chain", "draw", "dim")[: v.ndim + 1], v[None]) for name, v in values.items()}
     n = len(next(iter(values.values())))
     return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(n)})
 
@@ -77,7 +75,9 @@ def flatten(params: Mapping[str, Any]) -> tuple[list[str], Array]:
     return labels, np.array(numbers)
 
 
-def fit_dataset(params: Mapping[str, Any], scalars: Mapping[str, Any], per_parameter: Mapping[str, Array]) -> xr.Dataset:
+def fit_dataset(
+    params: Mapping[str, Any], scalars: Mapping[str, Any], per_parameter: Mapping[str, Array]
+) -> xr.Dataset:
     """Dataset of a fit.
 
     Parameters

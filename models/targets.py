@@ -349,7 +349,8 @@ def student_t_mixture(
     elif np.all(nu > 1):
         mean = np.array([w @ mu])
     return Target(
-        name=name or " + ".join(f"{a:.4g} t_{d:.3g}({b:.4g}, {c:.4g})" for a, b, c, d in zip(w, mu, s, nu, strict=True)),
+        name=name
+        or " + ".join(f"{a:.4g} t_{d:.3g}({b:.4g}, {c:.4g})" for a, b, c, d in zip(w, mu, s, nu, strict=True)),
         dim=1,
         distribution=Distribution("student_t_mixture", {"w": w, "nu": nu, "mu": mu, "sigma": s}),
         mean=mean,
@@ -504,9 +505,11 @@ def check_draws(x: ArrayLike) -> Array:
             f"observation {row} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]} "
             f"({int((~finite).sum())} of {len(array)} are not finite); remove missing and infinite values first"
         )
-    distinct = len(np.unique(array[: 10_000], axis=0))
+    distinct = len(np.unique(array[:10_000], axis=0))
     if distinct < 2 and len(np.unique(array, axis=0)) < 2:
-        raise InputError(f"there are {len(array)} observation(s), fewer than 2 of them distinct; give at least 2 distinct")
+        raise InputError(
+            f"there are {len(array)} observation(s), fewer than 2 of them distinct; give at least 2 distinct"
+        )
     return array
 
 
@@ -571,7 +574,9 @@ def from_spec(spec: Mapping[str, Any], *, name: str | None = None) -> Target:
         if not isinstance(spec["params"], Mapping):
             raise InputError(f"params is {spec['params']!r}; it must be an object of PyMC's parameters")
         return from_distribution(str(spec["distribution"]), spec["params"], label=name)
-    forms = "; ".join("{" + ", ".join(sorted(form)) + "}" for form in [*builders, frozenset({"distribution", "params"})])
+    forms = "; ".join(
+        "{" + ", ".join(sorted(form)) + "}" for form in [*builders, frozenset({"distribution", "params"})]
+    )
     raise InputError(f"a target has the keys {{{', '.join(sorted(keys))}}}; they must be one of: {forms}")
 
 
@@ -610,9 +615,7 @@ TARGETS: Mapping[str, Target] = _Catalogue(
             [[[1, 0.7], [0.7, 1]], [[1, -0.7], [-0.7, 1]]],
             name="crossed",
         ),
-        "claw": lambda: normal_mixture(
-            [0.5, *[0.1] * 5], [0, -1, -0.5, 0, 0.5, 1], [1, *[0.1] * 5], name="claw"
-        ),
+        "claw": lambda: normal_mixture([0.5, *[0.1] * 5], [0, -1, -0.5, 0, 0.5, 1], [1, *[0.1] * 5], name="claw"),
         "student_t": lambda: from_distribution("StudentT", {"nu": 4, "mu": 0, "sigma": 1}, label="student_t"),
     }
 )

@@ -140,7 +140,12 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("importing PyMC", total=1.0)
         yield lambda label, fraction: progress.update(task, description=label, completed=fraction)
@@ -161,7 +166,9 @@ def _backend(scheduler: str | None) -> Iterator[None]:
     try:
         client = Client(scheduler, timeout=10)
     except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {scheduler!r} ({error}); give its address as tcp://host:port") from None
+        raise InputError(
+            f"no Dask scheduler answers at {scheduler!r} ({error}); give its address as tcp://host:port"
+        ) from None
     with client, joblib.parallel_config(backend="dask"):
         yield
 
@@ -263,7 +270,9 @@ def list_() -> None:
 def plot(
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
     backend: Annotated[str, typer.Option("--backend", help="matplotlib, plotly or bokeh.")] = "matplotlib",
-    save: Annotated[Path | None, typer.Option("--save", help="Write the figures to this folder instead of showing them.")] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write the figures to this folder instead of showing them.")
+    ] = None,
     theme: Annotated[str, typer.Option("--theme", help="light or dark.")] = "light",
     quick: Quick = False,
     full: Full = False,
@@ -319,7 +328,12 @@ def report(
     from analysis.support.report import Section, write_report
 
     sections = [
-        Section(name, name.replace("_", " ").capitalize().replace(" vs ", " versus "), module.findings(tree), _figures(module, tree))
+        Section(
+            name,
+            name.replace("_", " ").capitalize().replace(" vs ", " versus "),
+            module.findings(tree),
+            _figures(module, tree),
+        )
         for name, (module, tree, _) in results.items()
     ]
     provenance = _provenance(results, effort, seed, time.perf_counter() - started)
@@ -336,7 +350,9 @@ def _figures(module: Any, tree: xr.DataTree) -> list[Any]:
         style = Style.of(theme, "matplotlib")
         drawn[theme] = {name: (d, d.svg(style)) for name, d in module.plot(tree, theme=theme).items()}
     return [
-        Figure(name=name, light=svg, dark=drawn["dark"][name][1], suffix="svg", alt=drawing.alt, caption=drawing.caption)
+        Figure(
+            name=name, light=svg, dark=drawn["dark"][name][1], suffix="svg", alt=drawing.alt, caption=drawing.caption
+        )
         for name, (drawing, svg) in drawn["light"].items()
     ]
 
@@ -439,18 +455,32 @@ def project(
         for s in found
     ]
     if as_json:
-        _print_json({"target": dict(p.spec), "family": family.name, "direction": direction, "alpha": None, "solutions": solutions})
+        _print_json(
+            {
+                "target": dict(p.spec),
+                "family": family.name,
+                "direction": direction,
+                "alpha": None,
+                "solutions": solutions,
+            }
+        )
         return
     from analysis.support.report import num
 
     typer.echo(f"{direction} KL, {p.name} onto {family.name}")
     for s in found:
         values = ", ".join(f"{k} = {_show(v)}" for k, v in s.params.items())
-        divergence = num(s.divergence.value, s.divergence.error, digits=10) if s.divergence.value == s.divergence.value else "unknown"
+        divergence = (
+            num(s.divergence.value, s.divergence.error, digits=10)
+            if s.divergence.value == s.divergence.value
+            else "unknown"
+        )
         typer.echo(f"  {s.status}: {values}; KL {divergence} nats")
         if s.divergence.value != s.divergence.value and s.cross_entropy is not None:
             ce = num(s.cross_entropy.value, s.cross_entropy.error)
-            typer.echo(f"    cross-entropy {ce} nats; the entropy of p_data, and so the KL, cannot be told from draws alone")
+            typer.echo(
+                f"    cross-entropy {ce} nats; the entropy of p_data, and so the KL, cannot be told from draws alone"
+            )
     if direction == "reverse":
         typer.echo(f"  signs of the Hessians: {found[0].certificate if found else 'incomplete'}")
 
@@ -458,7 +488,9 @@ def project(
 def _show(value: Any) -> str:
     import numpy as np
 
-    return np.array2string(np.round(np.asarray(value), 12) + 0.0, precision=8, separator=", ", suppress_small=True).replace("\n", "")
+    return np.array2string(
+        np.round(np.asarray(value), 12) + 0.0, precision=8, separator=", ", suppress_small=True
+    ).replace("\n", "")
 
 
 def _finite(value: float) -> float | str | None:

@@ -202,10 +202,14 @@ class PlanePanel:
     ends: Array
 
 
-def _grid(titles: Sequence[str], style: Style, cols: int, figsize: tuple[float, float]) -> tuple[PlotCollection, list[Any]]:
+def _grid(
+    titles: Sequence[str], style: Style, cols: int, figsize: tuple[float, float]
+) -> tuple[PlotCollection, list[Any]]:
     data = xr.Dataset({"panels": ("panel", np.zeros(len(titles)))}, coords={"panel": list(titles)})
     figure_kwargs: dict[str, Any] = {"figsize": figsize, "figsize_units": "inches"}
-    collection = PlotCollection.wrap(data, cols=["panel"], col_wrap=cols, backend=style.backend, figure_kwargs=figure_kwargs)
+    collection = PlotCollection.wrap(
+        data, cols=["panel"], col_wrap=cols, backend=style.backend, figure_kwargs=figure_kwargs
+    )
     plots = collection.viz["plot"]
     plots = plots["panels"] if isinstance(plots, xr.Dataset) else plots
     targets = [plots.sel(panel=title).item() for title in titles]
@@ -332,8 +336,12 @@ def landscape(
                      size=style.size(4), color=style.ink, marker=style.marker("dot"))  # fmt: skip
         minima = stationary["status"].str.endswith("minimum").to_numpy()
         mean, sd = stationary["mean"].to_numpy()[:, 0], stationary["sd"].to_numpy()[:, 0]
-        draw.scatter(mean[~minima], sd[~minima], axis, size=style.size(9), color=style.ink, marker=style.marker("cross"))
-        draw.scatter(mean[minima], sd[minima], axis, size=style.size(10), color=style.reverse, marker=style.marker("dot"))
+        draw.scatter(
+            mean[~minima], sd[~minima], axis, size=style.size(9), color=style.ink, marker=style.marker("cross")
+        )
+        draw.scatter(
+            mean[minima], sd[minima], axis, size=style.size(10), color=style.reverse, marker=style.marker("dot")
+        )
         draw.scatter(default["mean"].to_numpy().ravel(), default["sd"].to_numpy().ravel(), axis, size=style.size(8),
                      color=style.forward, marker=style.marker("triangle"))  # fmt: skip
         draw.xlabel("mean of the fit", axis)
@@ -342,7 +350,14 @@ def landscape(
         draw.ylim((0.4, 4.7), axis)
         for x, y, kl in zip(mean[minima], sd[minima], stationary["kl"].to_numpy()[minima], strict=True):
             draw.text(x, y + 0.3, f"KL {kl:.3f}", axis, color=style.reverse)
-        draw.text(0.35, float(default["sd"].mean()) - 0.12, "PyMC defaults", axis, color=style.forward, horizontal_align="left")
+        draw.text(
+            0.35,
+            float(default["sd"].mean()) - 0.12,
+            "PyMC defaults",
+            axis,
+            color=style.forward,
+            horizontal_align="left",
+        )
     return collection
 
 
@@ -379,7 +394,14 @@ def planes(panels: Sequence[PlanePanel], style: Style) -> PlotCollection:
             z = np.exp(panel.target.logp(points)).reshape(len(grid), len(grid))
             if style.backend == "matplotlib":
                 low, high = _levels(panel.target)
-                axis.contourf(grid, grid, z.T, levels=[low, high, z.max() * 1.01], colors=[style.target] * 2, alpha=style.fill_alpha)
+                axis.contourf(
+                    grid,
+                    grid,
+                    z.T,
+                    levels=[low, high, z.max() * 1.01],
+                    colors=[style.target] * 2,
+                    alpha=style.fill_alpha,
+                )
                 axis.set_aspect("equal")
             contour(panel.target, style.target, "solid", 1.0)
             contour(panel.forward, style.forward, "dashed", 1.8)
@@ -429,6 +451,8 @@ def loss_traces(restarts: xr.Dataset, exact: Sequence[float], style: Style, *, w
 def pit(data: Array, members: Mapping[str, tuple[str, Target]], style: Style) -> PlotCollection:
     """ArviZ's ECDF of the probability integral transforms of data under fitted Normals, minus the uniform.
 
+    Dashed lines at the 99 % quantile of the Kolmogorov-Smirnov statistic: a perfect fit stays between them throughout.
+
     Parameters
     ----------
     data : ndarray (n,)
@@ -440,7 +464,7 @@ def pit(data: Array, members: Mapping[str, tuple[str, Target]], style: Style) ->
     -------
     PlotCollection
     """
-    from scipy.stats import norm
+    from scipy.stats import kstwo, norm
 
     values = {}
     for title, q in members.values():
@@ -455,19 +479,21 @@ def pit(data: Array, members: Mapping[str, tuple[str, Target]], style: Style) ->
             tree,
             group="pit",
             sample_dims=["sample"],
-            method="envelope",
-            envelope_prob=0.99,
             backend=style.backend,
             figure_kwargs={"figsize": (9, 3.8), "figsize_units": "inches", "sharey": True},
             visuals={
                 "ecdf_lines": {"color": style.reverse, "width": 1.8},
-                "credible_interval": {"color": style.faint, "alpha": 0.35},
+                "suspicious_points": False,
                 "p_value_text": False,
                 "xlabel": {"text": "probability integral transform"},
                 "ylabel": {"text": "difference from uniform"},
             },
         )
-        if style.backend == "matplotlib":
-            for title, role in roles.items():
+        band = kstwo.ppf(0.99, len(data))
+        for title, role in roles.items():
+            axis = collection.viz["plot"][title].item()
+            for level in (-band, band):
+                style.draw.hline(level, axis, color=style.faint, width=1.0, linestyle=style.dash("dashed"))
+            if style.backend == "matplotlib":
                 collection.viz["ecdf_lines"][title].item().set_color(style.color(role))
     return collection

@@ -199,11 +199,12 @@ BOUNDED = {
     "Exponential": (("lam",), exponential_kl, (2.0,), (0.5,)),
 }
 
-UNDERFLOW = pytest.mark.xfail(reason="nodes that underflow to x = 0 give nan")
+OVERFLOW = pytest.mark.xfail(reason="nodes that overflow to x = inf have log density nan")
+POLE = pytest.mark.xfail(reason="nodes that round to an end of the support meet the pole of the density there")
 
 
 @pytest.mark.parametrize("swap", [False, True])
-@pytest.mark.parametrize("name", [pytest.param("Gamma", marks=UNDERFLOW), "Beta", "Exponential"])
+@pytest.mark.parametrize("name", [pytest.param("Gamma", marks=OVERFLOW), "Beta", "Exponential"])
 def test_kl_on_bounded_support_is_the_closed_form(name: str, swap: bool) -> None:
     keys, closed_form, first, second = BOUNDED[name]
     first, second = (second, first) if swap else (first, second)
@@ -215,8 +216,9 @@ def test_kl_on_bounded_support_is_the_closed_form(name: str, swap: bool) -> None
 @pytest.mark.parametrize(
     ("name", "params", "reference"),
     [
-        pytest.param("Gamma", {"alpha": 3.0, "beta": 2.0}, stats.gamma(3, scale=0.5), marks=UNDERFLOW),
+        pytest.param("Gamma", {"alpha": 3.0, "beta": 2.0}, stats.gamma(3, scale=0.5), marks=OVERFLOW),
         ("Beta", {"alpha": 2.0, "beta": 5.0}, stats.beta(2, 5)),
+        pytest.param("Beta", {"alpha": 0.5, "beta": 0.5}, stats.beta(0.5, 0.5), marks=POLE),
         ("Exponential", {"lam": 2.0}, stats.expon(scale=0.5)),
         ("Uniform", {"lower": -1.0, "upper": 2.0}, stats.uniform(-1, 3)),
     ],

@@ -219,10 +219,16 @@ def test_mean_field_forward_keeps_variances_and_reverse_keeps_precisions() -> No
     assert (marginal / conditional).min() > 3
 
 
+@cache
+def both_projections() -> tuple[Projection, Projection]:
+    target = TARGETS["unequal"]
+    return forward_projection(target, NORMAL), reverse_projections(target, NORMAL)[0]
+
+
 @pytest.mark.parametrize("step", [{"mu": 0.05}, {"sigma": 0.05}])
 def test_each_projection_minimises_its_own_direction_only(step: dict[str, float]) -> None:
     target = TARGETS["unequal"]
-    best_forward, best_reverse = forward_projection(target, NORMAL), reverse_projections(target, NORMAL)[0]
+    best_forward, best_reverse = both_projections()
 
     def nearby(found: Projection, sign: int) -> Target:
         return NORMAL.member({k: v + sign * step.get(k, 0) for k, v in found.params.items()})

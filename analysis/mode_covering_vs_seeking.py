@@ -70,7 +70,7 @@ class Settings(BaseModel):
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(seed=seed, n=2000, steps=1000, centre_runs=2, default_runs=2, draws=1000)
+            return cls(seed=seed, n=2000, steps=1000, centre_runs=2, default_runs=2, default_steps=3000, draws=1000)
         if effort == "full":
             return cls(seed=seed, n=50_000, steps=10_000, centre_runs=20, default_runs=20, draws=10_000)
         return cls(seed=seed)
@@ -225,7 +225,7 @@ def _target_of(case: Case) -> tuple[Target, Array | None]:
     if case.name != "old_faithful":
         return TARGETS[case.target or case.name], None
     data = load_column("old_faithful_waiting")
-    best = fit_mle(data, normal_mixture(2), draws=2)["fit"]
+    best = fit_mle(data, normal_mixture(2), starts=4, draws=2)["fit"]
     estimate = mixture_target(
         best["w"].to_numpy(), best["mu"].to_numpy(), best["sigma"].to_numpy(), name="old_faithful"
     )

@@ -17,7 +17,7 @@ from models.errors import InputError, lookup_error
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
 
-__all__ = ["Distribution", "batched_logp", "build", "distribution", "logp_graph"]
+__all__ = ["Distribution", "batched_logp", "build", "distribution", "in_double_precision", "logp_graph"]
 
 Array = NDArray[np.float64]
 
@@ -71,10 +71,17 @@ def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
     TensorVariable
         Scalar log density in nats. Batch it over points with ``pytensor.graph.replace.vectorize_graph``.
     """
-    return _in_double_precision(pm.logp(build(name, params), point))
+    pt = pytensor.tensor
+    # Built on placeholders, so that correcting constants copies no random variable of a model around it.
+    given = {"": pt.as_tensor_variable(point)} | {k: pt.as_tensor_variable(v) for k, v in params.items()}
+    stand_in = {k: v if isinstance(v, pytensor.graph.basic.Constant) else v.type() for k, v in given.items()}
+    own = {k: v for k, v in stand_in.items() if k}
+    graph = in_double_precision(pm.logp(build(name, own), stand_in[""]))
+    swap = {stand_in[k]: v for k, v in given.items() if stand_in[k] is not v}
+    return pytensor.graph.replace.graph_replace(graph, swap, strict=False)
 
 
-def _in_double_precision(graph: Any) -> Any:
+def in_double_precision(graph: Any) -> Any:
     """Evaluate constants such as the ``pt.sqrt(2)`` of PyMC's SkewNormal in float64.
 
     PyTensor gives the square root of a small integer as float32, which leaves that density wrong by 2e-8 relative.

@@ -72,6 +72,17 @@ class Parameter:
         value = pt.exp(theta) if self.support == "positive" else theta
         return value.reshape(shape) if shape else value[0]
 
+    def admits(self, value: ArrayLike, dim: int) -> bool:
+        """Whether a numeric value lies in the support and has the right size."""
+        array = np.asarray(value, dtype=float)
+        if array.size != np.prod(self.shape_in(dim), dtype=int) or not np.all(np.isfinite(array)):
+            return False
+        if self.support == "simplex":
+            return bool(np.all(array > 0) and abs(array.sum() - 1) < 1e-8)
+        if self.support == "covariance":
+            return bool(np.allclose(array, array.T) and np.linalg.eigvalsh(array)[0] > 0)
+        return self.support == "real" or bool(np.all(array > 0))
+
     def unconstrain(self, value: ArrayLike, dim: int) -> Array:
         """Return the unconstrained coordinates of a numeric parameter (a covariance, not its factor)."""
         value = np.asarray(value, dtype=float)
@@ -180,13 +191,12 @@ class Family:
             raise InputError(f"family {self.name!r} needs the parameter(s) {', '.join(missing)}")
         parts = []
         for p in self.parameters:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                part = np.ravel(p.unconstrain(params[p.name], dim))
-            if len(part) != p.size(dim) or not np.all(np.isfinite(part)):
+            if not p.admits(params[p.name], dim):
+                value = np.asarray(params[p.name]).tolist()
                 raise InputError(
-                    f"parameter {p.name!r} of family {self.name!r} is {params[p.name]!r}; it must be {p.support}"
+                    f"parameter {p.name!r} of family {self.name!r} is {value}; it must be {_MEANING[p.support]}"
                 )
-            parts.append(part)
+            parts.append(np.ravel(p.unconstrain(params[p.name], dim)))
         return np.concatenate(parts)
 
     def model(
@@ -225,7 +235,7 @@ class Family:
                 _keyword(p): model.register_rv(given[p.name], p.name) if p.name in given else p.prior(dim)
                 for p in self.parameters
             }
-            params |= dict(self.fixed)
+            params |= {k: np.asarray(v, dtype=float) for k, v in self.fixed}
             if weights is None:
                 model.register_rv(build(self.density, params, shape=data.shape), "x", observed=x)
             else:
@@ -233,6 +243,16 @@ class Family:
                 _, logp = batched_logp(self.density, params, multivariate=self.multivariate, points=x)
                 pm.Potential("x", share * logp)
         return model
+
+    def at_boundary(self, theta: Array, dim: int) -> str | None:
+        """Name a shape parameter that has run off to its boundary, with its limit; ``None`` in the interior.
+
+        Student-t on a target with tails no heavier than Normal sends nu to infinity: the Normal is the limit.
+        """
+        for p, part in self.slices(dim):
+            if p.support == "positive" and p.name != self.scale and np.any(np.abs(theta[part]) > 10):
+                return f"{p.name} -> {'infinity' if theta[part][0] > 0 else '0'}"
+        return None
 
     def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Target:
         """Return the member with these parameters as a target: its log density, draws and divergences.
@@ -281,6 +301,12 @@ def _keyword(parameter: Parameter) -> str:
     return "chol" if parameter.support == "covariance" else parameter.name
 
 
+_MEANING = {
+    "real": "finite",
+    "positive": "positive and finite",
+    "simplex": "positive and sum to 1",
+    "covariance": "symmetric and positive definite",
+}
 _MU = Parameter("mu", "real")
 
 

@@ -58,7 +58,8 @@ def fit_mle(
     xarray.DataTree
         ``fit``: the parameters as variables (natural scale), ``log_likelihood`` (total, nats), ``cross_entropy``
         (-log likelihood / n), ``se_hessian`` and ``se_sandwich`` over ``parameter``, ``gradient_norm``, ``status``,
-        ``starts_reached`` (how many starts ended there); ``posterior``: draws of the fitted member as ``x``;
+        ``starts_reached`` (how many starts ended there); ``status`` is ``converged``, or names the parameter that runs to its boundary and then
+        has no standard error; ``posterior``: draws of the fitted member as ``x``;
         ``observed_data``: the data as ``x``.
 
     Raises
@@ -215,13 +216,17 @@ def _tree(
         "se_hessian": _standard_errors(delta, bread / n),
         "se_sandwich": _standard_errors(delta, bread @ meat @ bread / n),
     }
+    limit = family.at_boundary(theta, dim)
+    if limit is not None:  # at a boundary the likelihood is flat and neither standard error means anything
+        runaway = np.array([label.split("[")[0] == limit.split()[0] for label in flatten(params)[0]])
+        errors = {name: np.where(runaway, np.nan, values) for name, values in errors.items()}
     cross = float(forward_objective(family, rule).gradient(theta[None])[0][0])
     scalars: dict[str, Any] = {
         "log_likelihood": -n * cross,
         "cross_entropy": cross,
         "n": n,
         "gradient_norm": float(np.linalg.norm(gradient[0])),
-        "status": "converged",
+        "status": "converged" if limit is None else f"boundary: {limit}",
         "starts_reached": reached,
     }
     if priors:

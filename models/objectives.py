@@ -175,7 +175,8 @@ def _reverse_graph(family: Family, dim: int, key: Any) -> tuple[Any, Any]:
     multivariate = dim > 1 or key[0].startswith("mvnormal")
     _, logp = batched_logp(key[0], params, multivariate=multivariate, points=x if multivariate else x[:, 0])
     value = pt.sum(share * (logq - logp))
-    return differentiate(theta, value, [z, weights, *params.values()], batched=dim == 1)
+    batched = dim == 1 and family.components == 1
+    return differentiate(theta, value, [z, weights, *params.values()], batched=batched)
 
 
 def _reverse_graph_of_model(family: Family, target: Target) -> tuple[Any, Any]:

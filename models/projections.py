@@ -147,6 +147,11 @@ def forward_projection(target: Target, family: Family, *, starts: int = 8, seed:
             f"forward KL of {target.name!r} onto {family.name} reached no interior optimum from {len(candidates)} starts; "
             "a parameter may run to its boundary"
         )
+    if (limit := family.at_boundary(best, target.dim)) is not None:
+        raise ConvergenceError(
+            f"forward KL of {target.name!r} onto {family.name} has no optimum in the interior: {limit}; "
+            "the projection is the limiting distribution (for student_t the Normal: project onto normal)"
+        )
     params, gradient_norm, eigenvalues = _natural_point(family, objective, best)
     params = _sort_components(family, params)
     member = family.member(params)

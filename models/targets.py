@@ -11,7 +11,7 @@ import lazy_loader
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.distributions import Distribution, distribution
+from models.distributions import Distribution, distribution, in_double_precision
 from models.errors import InputError, lookup_error
 
 pm = lazy_loader.load("pymc")
@@ -163,7 +163,7 @@ class Target:
         outputs, point = pm.pytensorf.join_nonshared_inputs(
             point=model.initial_point(), outputs=[model.logp()], inputs=model.value_vars
         )
-        return point, outputs[0]
+        return point, in_double_precision(outputs[0])
 
     @cached_property
     def modes(self) -> Array:
@@ -176,9 +176,15 @@ class Target:
         found: list[tuple[float, Array]] = []
         for location, scale in self.scales:
             unit = float(np.min(np.linalg.svd(scale, compute_uv=False)))
-            result = minimize(gradient, location, jac=True, method="BFGS", options={"gtol": 1e-9})
-            if all(np.linalg.norm(result.x - x) > 1e-3 * unit for _, x in found):
-                found.append((float(result.fun), result.x))
+            x = minimize(gradient, location, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+            if np.linalg.norm(gradient(x)[1]) * unit > 1e-4:
+                # A kink or the end of the support, where gradients do not vanish.
+                x = minimize(lambda y: gradient(y)[0], x, method="Nelder-Mead", options={"xatol": 1e-9 * unit}).x
+            nearby = x + 0.01 * unit * np.concatenate([np.eye(self.dim), -np.eye(self.dim)])
+            value = float(gradient(x)[0])
+            is_mode = np.all(-self.logp(nearby) >= value - 1e-9)
+            if is_mode and all(np.linalg.norm(x - other) > 1e-3 * unit for _, other in found):
+                found.append((value, x))
         return np.array([x for _, x in sorted(found, key=lambda item: item[0])]).reshape(-1, self.dim)
 
     @cached_property
@@ -495,6 +501,8 @@ def check_draws(x: ArrayLike) -> Array:
         raise InputError("the observations are not numbers; give a numeric array (n,) or (n, d)") from None
     if array.ndim not in (1, 2):
         raise InputError(f"the observations have {array.ndim} dimensions; give an array (n,) or (n, d)")
+    if array.size == 0 and not (array.ndim == 2 and len(array)):
+        raise InputError("there are no observations; give at least 2 distinct ones, as an array (n,) or (n, d)")
     array = array.reshape(len(array), -1)
     if array.shape[1] == 0:
         raise InputError("the observations have no columns; give an array (n,) or (n, d) with d at least 1")

@@ -84,27 +84,14 @@ def model_logp(model: pm.Model, family: Family, params: dict[str, Any]) -> float
     return float(model.compile_fn(model.logp(jacobian=False), mode=numpy_mode())(point))
 
 
-FLOAT32 = pytest.mark.xfail(reason="the model stores the fixed nu in float32 and takes its log there")
-NOT_REPLACED = pytest.mark.xfail(
-    reason="the weighted likelihood keeps the priors as random variables, which cannot be drawn",
-    raises=NotImplementedError,
-)
-
-
-def cases_but(mark: Any, *names: str) -> Any:
-    """Parametrise by every case, some of them marked."""
-    params = [pytest.param(*c, id=c[0].name, marks=mark if c[0].name in names else ()) for c in CASES]
-    return pytest.mark.parametrize(("family", "params", "logpdf"), params)
-
-
-@cases_but(FLOAT32, "student_t(4)")
+@each_case
 def test_model_with_flat_priors_is_the_likelihood(family: Family, params: dict[str, Any], logpdf: Any) -> None:
     model = family.model(data(family))
     assert {v.name for v in model.observed_RVs} == {"x"}
     assert model_logp(model, family, params) == pytest.approx(logpdf(data(family)).sum(), rel=1e-12)
 
 
-@cases_but(NOT_REPLACED, "student_t(4)", "normal_mixture(2)")
+@each_case
 def test_model_with_weights_is_the_weighted_likelihood(family: Family, params: dict[str, Any], logpdf: Any) -> None:
     x = data(family)
     weights = np.linspace(0.5, 2, len(x))
@@ -189,8 +176,12 @@ def test_degrees_of_freedom_must_be_positive_and_finite(nu: float) -> None:
     [
         ("normal", {"mu": 0}, "family 'normal' needs the parameter.* sigma"),
         ("normal", {"mu": 0, "sigma": -1}, "parameter 'sigma' of family 'normal' is .*-1.*; it must be positive"),
-        ("normal", {"mu": np.nan, "sigma": 1}, "parameter 'mu' of family 'normal' is .*nan.*; it must be real"),
-        ("normal_mixture(2)", {"w": [1.5, -0.5], "mu": [0, 1], "sigma": [1, 1]}, "'w' .* it must be simplex"),
+        ("normal", {"mu": np.nan, "sigma": 1}, "parameter 'mu' of family 'normal' is .*nan.*; it must be finite"),
+        (
+            "normal_mixture(2)",
+            {"w": [1.5, -0.5], "mu": [0, 1], "sigma": [1, 1]},
+            "'w' .* it must be positive and sum to 1",
+        ),
         ("normal_mixture(2)", {"w": [0.5, 0.5], "mu": [0, 1, 2], "sigma": [1, 1]}, "'mu' of family"),
     ],
 )
@@ -200,15 +191,13 @@ def test_member_refuses_parameters_outside_their_support(name: str, params: dict
 
 
 @pytest.mark.parametrize("w", [[0.5, 0.4], [2.0, 3.0]])
-@pytest.mark.xfail(reason="the ratios of weights are finite, so their sum is not checked")
 def test_member_refuses_weights_that_do_not_sum_to_one(w: list[float]) -> None:
     with pytest.raises(InputError, match="sum"):
         normal_mixture(2).member({"w": w, "mu": [0, 1], "sigma": [1, 1]})
 
 
-@pytest.mark.xfail(reason="numpy's LinAlgError comes through", raises=np.linalg.LinAlgError)
 def test_member_refuses_a_covariance_that_is_not_positive_definite() -> None:
-    with pytest.raises(InputError, match="covariance"):
+    with pytest.raises(InputError, match="positive definite"):
         FAMILIES["mvnormal"].member({"mu": [0, 0], "cov": [[1, 2], [2, 1]]})
 
 

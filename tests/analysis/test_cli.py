@@ -1,0 +1,415 @@
+"""The command: what it answers, what it refuses, and that a mistake is one line that says what would be right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.support import cli
+from analysis.support.datasets import load_column
+from models.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+QUESTION = "mode_covering_vs_seeking"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout; a second one, or any other text, is an error."""
+        return json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+Duality = Callable[..., Answer]
+
+
+def command(*arguments: str, timeout: float = 120) -> Answer:
+    """Run the command as its user does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=timeout
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def duality(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Duality:
+    """Run the command in this process, where PyMC is imported once; it may not change this process's warnings."""
+    monkeypatch.setattr(cli, "_quieten", lambda: None)
+
+    def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main(list(arguments))
+        captured = capsys.readouterr()
+        return Answer(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def check_refused(answer: Answer, words: Sequence[str]) -> None:
+    """Exit 2 and one line on stderr that names the value and the remedy."""
+    assert answer.status == 2, answer
+    assert answer.out == ""
+    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.endswith("\n")
+    assert "Traceback" not in answer.err
+    for word in words:
+        assert word in answer.err, answer.err
+
+
+# --- wrong input -----------------------------------------------------------------------------------------------------
+
+REVERSE = ("--onto", "normal", "--direction", "reverse")
+
+
+def mixture(weights: str = "[0.5, 0.5]", means: str = "[-3, 3]", sds: str = "[1, 1]") -> str:
+    return f'{{"weights": {weights}, "means": {means}, "sds": {sds}}}'
+
+
+#: What is wrong: the command, and words of the answer: the value, then the remedy. ``{tmp}`` is a folder that holds a
+#: regular file ``file``, a truncated ``bad.json``, a JSON ``list.json`` and nothing else.
+WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "unknown command": (("reprot",), ("'reprot'", "Did you mean 'report'", "--help")),
+    "unknown option": (("report", "--outptu", "x"), ("--outptu", "--output", "--help")),
+    "missing argument": (("divergence", "bimodal"), ("'q'", "--help")),
+    "missing option": (("project", "bimodal", "--onto", "normal"), ("--direction", "--help")),
+    "unknown target": (("project", "bimodl", *REVERSE), ("target 'bimodl'", "did you mean bimodal", "Known:")),
+    "unknown data set": (
+        ("divergence", "bimodal", "old_faithful_wating"),
+        ("target 'old_faithful_wating'", "did you mean old_faithful_waiting"),
+    ),
+    "unknown family": (
+        ("project", "bimodal", "--onto", "nomal", "--direction", "reverse"),
+        ("family 'nomal'", "did you mean normal", "Known:"),
+    ),
+    "unknown direction": (
+        ("project", "bimodal", "--onto", "normal", "--direction", "revers"),
+        ("direction 'revers'", "did you mean reverse"),
+    ),
+    "unknown question to run": (
+        ("run", "mode_covering_vs_seking", "--quick"),
+        ("question 'mode_covering_vs_seking'", f"did you mean {QUESTION}"),
+    ),
+    "unknown question to report": (("report", "--only", "mode"), ("question 'mode'", f"Known: {QUESTION}")),
+    "unknown question to plot": (("plot", "mode_covering"), ("question 'mode_covering'", f"did you mean {QUESTION}")),
+    "unknown format": (("report", "--format", "md,hmtl"), ("format 'hmtl'", "did you mean html", "Known:")),
+    "quick and full": (("report", "--quick", "--full"), ("--quick", "--full", "give one")),
+    "negative seed": (("run", QUESTION, "--seed", "-1"), ("--seed", "greater than or equal to 0")),
+    "seed of words": (("run", QUESTION, "--seed", "one"), ("--seed", "'one'")),
+    "no jobs": (("run", QUESTION, "--jobs", "0"), ("--jobs", "greater than or equal to 1")),
+    "output below a file": (
+        ("report", "--quick", "--output", "{tmp}/file/below"),
+        ("file/below", "cannot be written", "--output"),
+    ),
+    "weights": (
+        ("project", mixture(weights="[0.5, 0.6]"), *REVERSE),
+        ("weights sum to 1.1", "must sum to 1"),
+    ),
+    "negative weight": (
+        ("divergence", mixture(weights="[1.5, -0.5]"), "bimodal"),
+        ("weights[1] is -0.5", "must be positive"),
+    ),
+    "sd of zero": (("divergence", "bimodal", mixture(sds="[1, 0]")), ("sds[1] is 0", "must be positive")),
+    "negative sd": (("divergence", "bimodal", mixture(sds="[-2, 1]")), ("sds[0] is -2", "must be positive")),
+    "covariance": (
+        ("divergence", '{"weights": [1], "means": [[0, 0]], "covs": [[[1, 2], [2, 1]]]}', "crossed"),
+        ("covs[0]", "not positive definite", "eigenvalue -1", "must be positive"),
+    ),
+    "asymmetric covariance": (
+        ("divergence", '{"weights": [1], "means": [[0, 0]], "covs": [[[1, 0.2], [0.1, 1]]]}', "crossed"),
+        ("covs[0]", "not symmetric"),
+    ),
+    "lengths": (
+        ("divergence", mixture(means="[0, 1, 2]"), "bimodal"),
+        ("means has length 3", "weights has length 2", "make them equal"),
+    ),
+    "NaN": (("divergence", mixture(means="[0, NaN]"), "bimodal"), ("means[1] is nan", "must be finite")),
+    "Infinity": (("divergence", mixture(sds="[1, Infinity]"), "bimodal"), ("sds[1] is inf", "must be finite")),
+    "text for a number": (("divergence", mixture(means='["a", 1]'), "bimodal"), ("means", "'a'", "numbers")),
+    "unknown keys": (("divergence", '{"weights": [1], "mean": [0]}', "bimodal"), ("mean", "must be one of", "sds")),
+    "unfinished JSON": (
+        ("divergence", '{"weights": [0.5,', "bimodal"),
+        ("inline target is not JSON", "line 1", "write for example"),
+    ),
+    "inline JSON list": (("divergence", "[1, 2]", "bimodal"), ("inline target", "list", "must be an object")),
+    "unfinished JSON file": (
+        ("divergence", "bimodal", "{tmp}/bad.json"),
+        ("bad.json", "is not JSON", "line 1", "write for example"),
+    ),
+    "JSON file of a list": (("divergence", "bimodal", "{tmp}/list.json"), ("list.json", "list", "must be an object")),
+    "missing JSON file": (("divergence", "bimodal", "{tmp}/missing.json"), ("missing.json", "cannot be read", "give")),
+    "dimensions": (
+        ("divergence", "bimodal", "crossed"),
+        ("'bimodal' has dimension 1", "'crossed' has dimension 2", "make them equal"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
+    """Answers to all commands of ``WRONG``, two at a time."""
+    tmp = tmp_path_factory.mktemp("wrong")
+    (tmp / "file").write_text("")
+    (tmp / "bad.json").write_text('{"weights": [0.5')
+    (tmp / "list.json").write_text("[1, 2]")
+
+    def ask(arguments: Sequence[str]) -> Answer:
+        return command(*(a.replace("{tmp}", str(tmp)) for a in arguments))
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(WRONG, pool.map(ask, (arguments for arguments, _ in WRONG.values())), strict=True))
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_input_is_one_line_that_names_the_value_and_the_remedy(what: str, refusals: dict[str, Answer]) -> None:
+    check_refused(refusals[what], WRONG[what][1])
+
+
+#: Mistakes that show only when PyMC has been imported.
+WRONG_LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "reverse from draws": (
+        ("project", "old_faithful_waiting", *REVERSE),
+        ("'old_faithful_waiting'", "draws only", "forward"),
+    ),
+    "divergence from draws": (("divergence", "old_faithful_waiting", "bimodal"), ("old_faithful_waiting", "draws only")),
+    "forward onto another dimension": (
+        ("project", "crossed", "--onto", "normal", "--direction", "forward"),
+        ("'normal' has dimension 1", "'crossed' has dimension 2"),
+    ),
+    "reverse onto another dimension": (
+        ("project", "crossed", *REVERSE),
+        ("'normal' has dimension 1", "'crossed' has dimension 2"),
+    ),
+    "unknown distribution": (
+        ("divergence", '{"distribution": "StudentTt", "params": {"nu": 4}}', "bimodal"),
+        ("'StudentTt'", "StudentT"),
+    ),
+    "wrong parameter of a distribution": (
+        ("divergence", '{"distribution": "Normal", "params": {"mu": 0, "sigma": -1}}', "bimodal"),
+        ("sigma", "-1"),
+    ),
+    "unknown backend": (
+        ("plot", QUESTION, "--backend", "matplotlb"),
+        ("backend 'matplotlb'", "did you mean matplotlib"),
+    ),
+    "unknown theme": (("plot", QUESTION, "--theme", "drak"), ("theme 'drak'", "did you mean dark")),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_LATER)
+def test_wrong_input_found_after_import(what: str, duality: Duality) -> None:
+    arguments, words = WRONG_LATER[what]
+    check_refused(duality(*arguments), words)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [("--format", "docx"), ("--quick", "--full"), ("--only", "nothing"), ("--seed", "-3")],
+    ids=" ".join,
+)
+def test_a_mistake_leaves_earlier_output_as_it_was(mistake: tuple[str, ...], tmp_path: Path, duality: Duality) -> None:
+    (tmp_path / "results").mkdir()
+    earlier = {"report.html": "<html>", "report.md": "# Report", f"results/{QUESTION}.nc": "CDF"}
+    for name, text in earlier.items():
+        (tmp_path / name).write_text(text)
+    assert duality("report", "--output", str(tmp_path), *mistake).status == 2
+    left = {str(p.relative_to(tmp_path)): p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == earlier
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def question(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Make the question raise."""
+    from analysis import mode_covering_vs_seeking as module
+
+    def fails_with(error: BaseException) -> None:
+        def run(*arguments: Any, **options: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(module, "run", run)
+
+    return fails_with
+
+
+def test_a_failed_computation_names_the_question_and_what_was_kept(
+    tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
+) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / f"{QUESTION}.nc").write_text("earlier")
+    question(FloatingPointError("the loss is nan at step 7"))
+    answer = duality("run", QUESTION, "--output", str(tmp_path))
+    assert answer.status == 1
+    assert answer.err.count("\n") == 1, answer.err
+    assert "Traceback" not in answer.err
+    for words in (QUESTION, "kept in", str(results), "FloatingPointError", "the loss is nan at step 7"):
+        assert words in answer.err
+    assert (results / f"{QUESTION}.nc").read_text() == "earlier"
+
+
+def test_wrong_input_that_a_question_finds_is_still_wrong_input(
+    tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
+) -> None:
+    question(InputError("n is 3; it must be at least 100"))
+    check_refused(duality("run", QUESTION, "--output", str(tmp_path)), ["n is 3", "at least 100"])
+
+
+def test_an_interrupt_says_what_is_kept(
+    tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
+) -> None:
+    question(KeyboardInterrupt())
+    answer = duality("report", "--output", str(tmp_path))
+    assert answer.status == 130
+    assert "interrupted" in answer.err
+    assert "kept" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_the_traceback_is_there_for_who_asks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, question: Callable[[BaseException], None]
+) -> None:
+    monkeypatch.setattr(cli, "_quieten", lambda: None)
+    monkeypatch.setenv("DUALITY_TRACEBACK", "1")
+    question(RuntimeError("singular"))
+    with pytest.raises(RuntimeError, match="singular"):
+        cli.main(["run", QUESTION, "--output", str(tmp_path)])
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_help_and_mistakes_import_nothing_heavy() -> None:
+    script = """if True:
+        import json, sys
+        from analysis.support.cli import main
+        heavy = ("pymc", "pytensor", "numpy", "scipy", "arviz", "xarray", "matplotlib")
+        loaded = []
+        for arguments in (["--help"], ["report", "--help"], ["report", "--format", "doc"], ["project", "x"]):
+            try:
+                main(arguments)
+            except SystemExit as stop:
+                loaded.append([stop.code or 0, [name for name in heavy if name in sys.modules]])
+        sys.stderr.write("loaded:" + json.dumps(loaded))
+    """
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr.split("loaded:")[1]) == [[0, []], [0, []], [2, []], [2, []]]
+    for name in ("report", "run", "list", "plot", "project", "divergence"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_list_names_all_that_other_commands_take(duality: Duality) -> None:
+    from models.families import FAMILIES
+    from models.targets import TARGETS
+
+    answer = duality("list")
+    assert answer.status == 0
+    assert answer.err == ""
+    for name in (QUESTION, *TARGETS, *FAMILIES, "old_faithful_waiting"):
+        assert name in answer.out
+
+
+def test_exact_reverse_optima_as_one_json_document() -> None:
+    """Reference values of the two equal modes (see reference/), from the command as its user runs it."""
+    answer = command("project", "bimodal", *REVERSE, "--json")
+    assert answer.status == 0, answer.err
+    assert answer.err == ""
+    document = answer.document
+    assert document["target"] == {"weights": [0.5, 0.5], "means": [-3.0, 3.0], "sds": [1.0, 1.0]}
+    assert (document["family"], document["direction"], document["alpha"]) == ("normal", "reverse", None)
+    solutions = document["solutions"]
+    contract = {"params", "divergence", "error", "status", "gradient_norm", "hessian_eigenvalues"}
+    assert all(contract <= set(s) for s in solutions)
+    values = [s["divergence"] for s in solutions]
+    assert values == sorted(values)
+    assert [s["status"] for s in solutions] == ["global minimum"] * 2 + ["local minimum"] + ["saddle"] * 2
+    assert values[:3] == pytest.approx([0.688768996, 0.688768996, 0.840621431], abs=1e-9)
+    assert [s["params"]["sigma"] for s in solutions[:3]] == pytest.approx([1.02336856, 1.02336856, 2.743769309], abs=1e-8)
+    assert solutions[0]["params"]["mu"] == pytest.approx(-solutions[1]["params"]["mu"], abs=1e-8)
+    assert solutions[2]["params"]["mu"] == pytest.approx(0, abs=1e-8)
+    assert all(min(s["hessian_eigenvalues"]) > 0 for s in solutions[:3])
+    assert all(min(s["hessian_eigenvalues"]) < 0 for s in solutions[3:])
+    assert all(s["gradient_norm"] < 1e-8 and 0 <= s["error"] < 1e-8 for s in solutions)
+
+
+def test_forward_from_draws_has_a_cross_entropy_and_no_divergence(duality: Duality) -> None:
+    answer = duality("project", "old_faithful_waiting", "--onto", "normal", "--direction", "forward", "--json")
+    assert answer.status == 0, answer.err
+    (solution,) = answer.document["solutions"]
+    x = load_column("old_faithful_waiting")
+    assert solution["divergence"] is None
+    assert solution["params"]["mu"] == pytest.approx(x.mean(), abs=1e-9)
+    assert solution["params"]["sigma"] == pytest.approx(x.std(), abs=1e-9)
+    entropy = 0.5 * np.log(2 * np.pi * np.e * x.var())
+    assert solution["cross_entropy"]["value"] == pytest.approx(entropy, abs=1e-9)
+    assert solution["cross_entropy"]["error"] > 0
+
+
+def test_divergences_of_two_normals_in_both_directions(duality: Duality) -> None:
+    p = '{"weights": [1], "means": [0], "sds": [1]}'
+    q = '{"weights": [1], "means": [2], "sds": [3]}'
+    answer = duality("divergence", p, q, "--json")
+    assert answer.status == 0, answer.err
+
+    def kl(m1: float, s1: float, m2: float, s2: float) -> float:
+        return float(np.log(s2 / s1) + (s1**2 + (m1 - m2) ** 2) / (2 * s2**2) - 0.5)
+
+    def entropy(sd: float) -> float:
+        return float(0.5 * np.log(2 * np.pi * np.e * sd**2))
+
+    expected = {
+        "kl_pq": kl(0, 1, 2, 3),
+        "kl_qp": kl(2, 3, 0, 1),
+        "entropy_p": entropy(1),
+        "entropy_q": entropy(3),
+        "cross_entropy_pq": entropy(1) + kl(0, 1, 2, 3),
+        "cross_entropy_qp": entropy(3) + kl(2, 3, 0, 1),
+    }
+    document = answer.document
+    assert list(document) == list(expected)
+    for name, value in expected.items():
+        assert set(document[name]) >= {"value", "error"}
+        assert document[name]["value"] == pytest.approx(value, abs=1e-10), name
+
+
+def test_an_infinite_divergence_is_valid_json(duality: Duality) -> None:
+    cauchy = '{"distribution": "StudentT", "params": {"nu": 1, "mu": 0, "sigma": 1}}'
+    answer = duality("divergence", cauchy, "bimodal", "--json")
+    assert answer.status == 0, answer.err
+    assert answer.document["kl_pq"]["value"] == "inf"
+    assert np.isfinite(answer.document["kl_qp"]["value"])
+
+
+def test_a_json_file_is_the_same_as_its_text(tmp_path: Path, duality: Duality) -> None:
+    text = mixture("[0.3, 0.7]", "[-1, 1]", "[1, 2]")
+    (tmp_path / "target.json").write_text(text)
+    inline = duality("divergence", text, "bimodal", "--json")
+    assert inline.status == 0
+    assert duality("divergence", str(tmp_path / "target.json"), "bimodal", "--json") == inline
+
+
+def test_a_person_reads_the_direction_and_the_numbers(duality: Duality) -> None:
+    answer = duality("project", "bimodal", "--onto", "normal", "--direction", "forward")
+    assert answer.status == 0
+    assert "forward KL, bimodal onto normal" in answer.out
+    assert "sigma = 3.16227766" in answer.out
+    assert "nats" in answer.out

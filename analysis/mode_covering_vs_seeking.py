@@ -29,7 +29,7 @@ from models.results import draws_of, member_of
 from models.targets import TARGETS, Target, from_draws, from_spec
 from models.targets import normal_mixture as mixture_target
 
-QUESTION = "When does a fit cover every mode of p_data, and when does it settle on one?"
+QUESTION = "When does a fit cover every mode of the target, and when does it settle on one?"
 
 Array = NDArray[np.float64]
 #: A fit further than this from the exact optimum, in nats, is reported as not converged.

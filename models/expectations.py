@@ -390,7 +390,7 @@ def _converged_mixture(target: Target, integrands: Sequence[Integrand], toleranc
     rule = _mixture_nodes(target, sizes[0], seed)
     for size in sizes[1:]:
         checks = [rule.mean(f) for f in (target.logp, *integrands)]
-        if rule.kind != "quadrature" or all(c.error <= max(1e-12, tolerance) * max(1, abs(c.value)) for c in checks):
+        if rule.kind != "quadrature" or all(c.error <= max(1e-10, tolerance) * max(1, abs(c.value)) for c in checks):
             break
         rule = _mixture_nodes(target, size, seed)
     return rule

@@ -111,7 +111,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown format": (("report", "--format", "md,hmtl"), ("format 'hmtl'", "did you mean html", "Known:")),
     "quick and full": (("report", "--quick", "--full"), ("--quick", "--full", "give one")),
     "negative seed": (("run", QUESTION, "--seed", "-1"), ("--seed", "greater than or equal to 0")),
-    "seed of words": (("run", QUESTION, "--seed", "one"), ("--seed", "'one'")),
+    "seed of words": (("run", QUESTION, "--seed", "one"), ("--seed", "integer")),
     "no jobs": (("run", QUESTION, "--jobs", "0"), ("--jobs", "greater than or equal to 1")),
     "output below a file": (
         ("report", "--quick", "--output", "{tmp}/file/below"),
@@ -161,23 +161,49 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+#: Asked for as a process of its own: one of each kind of mistake.
+AS_PROCESS = (
+    "unknown command",
+    "unknown target",
+    "unknown format",
+    "negative seed",
+    "output below a file",
+    "covariance",
+    "NaN",
+    "missing JSON file",
+    "dimensions",
+)
+
+
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
-    """Answers to all commands of ``WRONG``, two at a time."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that a command is given: a regular one, truncated JSON, and JSON of another kind."""
     tmp = tmp_path_factory.mktemp("wrong")
     (tmp / "file").write_text("")
     (tmp / "bad.json").write_text('{"weights": [0.5')
     (tmp / "list.json").write_text("[1, 2]")
+    return tmp
 
-    def ask(arguments: Sequence[str]) -> Answer:
-        return command(*(a.replace("{tmp}", str(tmp)) for a in arguments))
 
+def wrong(what: str, folder: Path) -> list[str]:
+    return [a.replace("{tmp}", str(folder)) for a in WRONG[what][0]]
+
+
+@pytest.fixture(scope="module")
+def refusals(folder: Path) -> dict[str, Answer]:
+    """Answers to the commands of ``AS_PROCESS``, two at a time."""
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(WRONG, pool.map(ask, (arguments for arguments, _ in WRONG.values())), strict=True))
+        answers = pool.map(lambda what: command(*wrong(what, folder)), AS_PROCESS)
+        return dict(zip(AS_PROCESS, answers, strict=True))
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_input_is_one_line_that_names_the_value_and_the_remedy(what: str, refusals: dict[str, Answer]) -> None:
+def test_wrong_input_is_one_line_that_names_the_value_and_the_remedy(what: str, folder: Path, duality: Duality) -> None:
+    check_refused(duality(*wrong(what, folder)), WRONG[what][1])
+
+
+@pytest.mark.parametrize("what", AS_PROCESS)
+def test_wrong_input_of_a_process(what: str, refusals: dict[str, Answer]) -> None:
     check_refused(refusals[what], WRONG[what][1])
 
 
@@ -187,7 +213,10 @@ WRONG_LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("project", "old_faithful_waiting", *REVERSE),
         ("'old_faithful_waiting'", "draws only", "forward"),
     ),
-    "divergence from draws": (("divergence", "old_faithful_waiting", "bimodal"), ("old_faithful_waiting", "draws only")),
+    "divergence from draws": (
+        ("divergence", "old_faithful_waiting", "bimodal"),
+        ("old_faithful_waiting", "draws only"),
+    ),
     "forward onto another dimension": (
         ("project", "crossed", "--onto", "normal", "--direction", "forward"),
         ("'normal' has dimension 1", "'crossed' has dimension 2"),
@@ -343,7 +372,9 @@ def test_exact_reverse_optima_as_one_json_document() -> None:
     assert values == sorted(values)
     assert [s["status"] for s in solutions] == ["global minimum"] * 2 + ["local minimum"] + ["saddle"] * 2
     assert values[:3] == pytest.approx([0.688768996, 0.688768996, 0.840621431], abs=1e-9)
-    assert [s["params"]["sigma"] for s in solutions[:3]] == pytest.approx([1.02336856, 1.02336856, 2.743769309], abs=1e-8)
+    assert [s["params"]["sigma"] for s in solutions[:3]] == pytest.approx(
+        [1.02336856, 1.02336856, 2.743769309], abs=1e-8
+    )
     assert solutions[0]["params"]["mu"] == pytest.approx(-solutions[1]["params"]["mu"], abs=1e-8)
     assert solutions[2]["params"]["mu"] == pytest.approx(0, abs=1e-8)
     assert all(min(s["hessian_eigenvalues"]) > 0 for s in solutions[:3])

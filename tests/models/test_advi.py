@@ -1,0 +1,288 @@
+"""ADVI: digit by digit PyMC's own, the exact optimum at the end, and a clear answer to what cannot be fitted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from pytensor.tensor.random.type import RandomType
+
+from models import advi
+from models.advi import PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, negative_elbo
+from models.divergences import kl
+from models.errors import InputError
+from models.families import FAMILIES
+from models.graphs import numpy_mode
+from models.results import member_of
+from models.targets import TARGETS, Target, from_draws, from_model, mvnormal_mixture, normal_mixture
+from tests.reference import cases
+
+#: Correlated, off centre, of unequal spread: nothing about it is symmetric.
+PLANE = mvnormal_mixture([1], [[1.0, -0.5]], [[[1.0, 0.6], [0.6, 2.0]]])
+CROSSED = TARGETS["crossed"]
+SHORT = Schedule(steps=100, draws_per_step=5)
+
+
+# --- the same as PyMC ------------------------------------------------------------------------------------------------
+
+
+def pymc_run(approximation: Any, optimizer: Any, steps: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """PyMC's own run: its losses and parameters at the end, and the noise that it drew."""
+    step = pm.KLqp(approximation).objective.step_function(
+        obj_optimizer=optimizer, obj_n_mc=1, score=True, compile_kwargs={"mode": numpy_mode()}
+    )
+    (source,) = [v for v in step.get_shared() if isinstance(v.type, RandomType)]
+    generator = copy.deepcopy(source.get_value())
+    losses = np.array([float(step()) for _ in range(steps)])
+    noise = generator.standard_normal((steps, 1, approximation.ddim))
+    return losses, [p.get_value() for p in approximation.params], noise
+
+
+def our_run(
+    target: Target, method: str, schedule: Schedule, start: Start, noise: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Our steps on given noise (steps, 1, d)."""
+    step = advi._compile_step(target, method, [start], schedule)
+    losses = np.array([float(step.function(z[:, None, :])[0]) for z in noise])
+    return losses, [step.mu.get_value()[0], step.raw.get_value()[0]]
+
+
+def constant_adam(target: Target, rate: float, steps: int) -> tuple[Schedule, Callable[[Any, Any], Any]]:
+    """Adam at a constant rate: as our schedule, and as PyMC's optimiser."""
+    schedule = Schedule(steps=steps, draws_per_step=1, learning_rate=rate, final_learning_rate=rate)
+    unit = advi.spread(target)
+    return schedule, lambda loss, params: pm.adam(loss, params, learning_rate=rate * unit)
+
+
+@pytest.mark.parametrize("target", [PLANE, CROSSED], ids=["normal", "crossed"])
+@pytest.mark.parametrize("method", ["advi", "fullrank_advi"])
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad_window"])
+def test_every_step_is_that_of_pymc(target: Target, method: str, optimizer: str) -> None:
+    steps = 25  # adagrad_window looks back over 10
+    schedule, theirs = constant_adam(target, 0.05, steps) if optimizer == "adam" else (PYMC_DEFAULT, pm.adagrad_window)
+    model, origin = target.model(), np.array([0.4, -0.2])
+    kind = pm.MeanField if method == "advi" else pm.FullRank
+    approximation = kind(model=model, start={"x": origin}, random_seed=11)
+    losses, parameters, noise = pymc_run(approximation, theirs, steps)
+    our_losses, ours = our_run(target, method, schedule, Start("here", origin), noise)
+    np.testing.assert_allclose(our_losses, losses, rtol=1e-10, atol=1e-10)
+    by_name = {p.name: value for p, value in zip(approximation.params, parameters, strict=True)}
+    np.testing.assert_allclose(ours[0], by_name["mu"], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(ours[1], by_name["rho" if method == "advi" else "L_tril"], rtol=1e-10, atol=1e-10)
+    assert np.abs(ours[0] - origin).max() > 1e-3  # it has moved
+
+
+def test_a_fit_of_pymc_ends_where_ours_does() -> None:
+    """``pm.fit`` itself, with nothing said but the seed and the number of steps."""
+    target, steps = normal_mixture([0.5, 0.5], [-3, 3], [1, 1]), 60
+    with target.model():
+        approximation = pm.MeanField(random_seed=3)
+        losses, parameters, noise = pymc_run(approximation, pm.adagrad_window, steps)
+        fitted = pm.fit(
+            steps, method=pm.KLqp(pm.MeanField(random_seed=3)), progressbar=False, compile_kwargs={"mode": numpy_mode()}
+        )
+    our_losses, ours = our_run(target, "advi", PYMC_DEFAULT, default_starts(target)[0], noise)
+    np.testing.assert_allclose(our_losses, losses, rtol=1e-10)
+    np.testing.assert_allclose(ours, parameters, rtol=1e-10)
+    np.testing.assert_allclose(our_losses, fitted.hist, rtol=1e-10)
+
+
+def test_start_sds_are_those_of_pymc() -> None:
+    for kind, method in ((pm.MeanField, "advi"), (pm.FullRank, "fullrank_advi")):
+        theirs = kind(model=PLANE.model()).std.eval(mode=numpy_mode())
+        step = advi._compile_step(PLANE, method, default_starts(PLANE), SHORT)
+        np.testing.assert_allclose(np.sqrt(np.diag(step.moments()[1][0])), theirs, rtol=1e-12)
+
+
+# --- alone or in company ---------------------------------------------------------------------------------------------
+
+
+@cache
+def crossed_fit() -> xr.DataTree:
+    return fit_advi(CROSSED, method="fullrank_advi", seed=4, schedule=SHORT, draws=50)
+
+
+def test_same_seed_same_numbers() -> None:
+    again = fit_advi(CROSSED, method="fullrank_advi", seed=4, schedule=SHORT, draws=50)
+    assert again.identical(crossed_fit())
+    other = fit_advi(CROSSED, method="fullrank_advi", seed=5, schedule=SHORT, draws=50)
+    assert not np.array_equal(other["restarts"]["mean"], again["restarts"]["mean"])
+
+
+def test_a_start_gives_the_same_numbers_alone_or_in_company() -> None:
+    alone = fit_advi(
+        CROSSED, method="fullrank_advi", starts=default_starts(CROSSED)[:1], seed=4, schedule=SHORT, draws=50
+    )
+    assert crossed_fit()["restarts"].sizes["restart"] == 3
+    for name in ("mean", "cov", "history"):
+        company = crossed_fit()["restarts"][name].isel(restart=0)
+        np.testing.assert_allclose(alone["restarts"][name].isel(restart=0), company, rtol=1e-10, atol=1e-10)
+
+
+def test_restarts_from_one_place_have_their_own_noise() -> None:
+    starts = [Start(name, np.zeros(2)) for name in ("a", "b")]
+    history = fit_advi(CROSSED, starts=starts, schedule=SHORT, draws=5)["restarts"]["history"].to_numpy()
+    assert not np.any(history[0] == history[1])
+
+
+# --- the exact optimum -----------------------------------------------------------------------------------------------
+
+
+@cache
+def bimodal_fit() -> xr.DataTree:
+    return fit_advi(TARGETS["bimodal"], schedule=Schedule(steps=1000, draws_per_step=50), draws=100, seed=1)
+
+
+def test_runs_on_two_modes_end_near_exact_minima() -> None:
+    """KL of each end, by quadrature, against the reference minimum that it is nearest to."""
+    target, restarts = TARGETS["bimodal"], bimodal_fit()["restarts"]
+    points = [p for p in cases.case("rev_bim_a3")["answer"]["stationary_points"] if p["type"] == "min"]
+    for label in restarts["restart"].to_numpy():
+        run = restarts.sel(restart=label)
+        m, s = float(run["mean"].item()), float(run["sd"].item())
+        nearest = min(points, key=lambda p: (p["m"] - m) ** 2 + (p["s"] - s) ** 2)
+        if str(label).startswith("mode"):
+            assert abs(nearest["m"]) > 2.9, label
+        gap = kl(FAMILIES["normal"].member({"mu": m, "sigma": s}), target).value - nearest["kl"]
+        assert -1e-9 <= gap < 0.02, label
+        # The loss is an estimate of that KL, with its standard error.
+        assert abs(float(run["loss"]) - nearest["kl"] - gap) < 4.5 * float(run["loss_se"])
+
+
+def test_children_are_the_distinct_optima_lowest_loss_first() -> None:
+    tree = bimodal_fit()
+    children = [name for name in tree.children if name != "restarts"]
+    assert children == [f"optimum_{k}" for k in range(len(children))]
+    assert len(children) >= 2
+    losses = [float(tree[f"{name}/fit"]["loss"]) for name in children]
+    assert losses == sorted(losses)
+    restarts = tree["restarts"].to_dataset()
+    contract = {"start_mean", "start_sd", "mean", "sd", "cov", "loss", "loss_se", "drift", "converged", "optimum"}
+    assert contract <= set(restarts.data_vars)
+    assert restarts["history"].dims == ("restart", "iteration")
+    assert list(restarts["restart"].to_numpy()) == ["centre", "mode 1", "mode 2"]
+    for k, name in enumerate(children):
+        mine = restarts.isel(restart=restarts["optimum"].to_numpy() == k)
+        assert ", ".join(mine["restart"].to_numpy()) == tree[f"{name}/fit"].attrs["starts"]
+        assert losses[k] == float(mine["loss"].min())
+        assert tree[f"{name}/posterior"]["x"].dims == ("chain", "draw")
+        assert tree[f"{name}/posterior"].sizes["draw"] == 100
+        assert {"log_p", "log_q"} <= set(tree[f"{name}/sample_stats"].data_vars)
+        member = member_of(tree[f"{name}/fit"].to_dataset(), FAMILIES["normal"])
+        x = tree[f"{name}/posterior"]["x"].to_numpy().T
+        np.testing.assert_allclose(tree[f"{name}/sample_stats"]["log_q"][0], member.logp(x), rtol=1e-10)
+        np.testing.assert_allclose(tree[f"{name}/sample_stats"]["log_p"][0], TARGETS["bimodal"].logp(x), rtol=1e-10)
+
+
+def test_starts_are_those_of_the_target() -> None:
+    restarts = bimodal_fit()["restarts"]
+    np.testing.assert_allclose(restarts["start_mean"].to_numpy()[:, 0], [0, -3, 3], atol=1e-6)
+    np.testing.assert_allclose(restarts["start_sd"], np.log(2), rtol=1e-12)
+
+
+def test_a_given_start_sd_is_kept() -> None:
+    start = Start("wide", np.array([0.0, 1.0]), np.array([2.0, 0.1]))
+    for method in ("advi", "fullrank_advi"):
+        step = advi._compile_step(CROSSED, method, [start], SHORT)
+        mean, cov = step.moments()
+        np.testing.assert_allclose(mean, [[0, 1]])
+        np.testing.assert_allclose(cov[0], np.diag([4, 0.01]), rtol=1e-12, atol=1e-15)
+
+
+def test_full_rank_reaches_the_correlated_normal() -> None:
+    tree = fit_advi(PLANE, method="fullrank_advi", schedule=Schedule(steps=1000, draws_per_step=30), draws=10)
+    fit = tree["optimum_0/fit"]
+    np.testing.assert_allclose(fit["mu"], [1, -0.5], atol=0.05)
+    np.testing.assert_allclose(fit["cov"], [[1, 0.6], [0.6, 2]], atol=0.12)
+    # No gap: the family contains the target.
+    assert abs(float(fit["loss"])) < 4 * float(fit["loss_se"]) + 1e-3
+
+
+def test_mean_field_reaches_the_conditional_sds() -> None:
+    """For a correlated Normal the exact mean-field sds are 1 / sqrt of the diagonal of the precision."""
+    tree = fit_advi(PLANE, schedule=Schedule(steps=1000, draws_per_step=30), draws=10)
+    exact = 1 / np.sqrt(np.diag(np.linalg.inv([[1, 0.6], [0.6, 2]])))
+    np.testing.assert_allclose(tree["optimum_0/fit"]["mu"], [1, -0.5], atol=0.05)
+    np.testing.assert_allclose(tree["optimum_0/fit"]["sigma"], exact, rtol=0.04)
+
+
+def conjugate(data: np.ndarray) -> Any:
+    with pm.Model() as model:
+        location = pm.Normal("location", 1.0, 2.0)
+        pm.Normal("y", location, 1.5, observed=data)
+    return model
+
+
+@pytest.mark.parametrize("wrap", [False, True], ids=["model", "target"])
+def test_posterior_of_a_conjugate_model(wrap: bool) -> None:
+    data = np.random.default_rng(2).normal(3, 1.5, 20)
+    precision = 1 / 2.0**2 + len(data) / 1.5**2
+    mean, sd = (1 / 2.0**2 + data.sum() / 1.5**2) / precision, precision**-0.5
+    model = conjugate(data)
+    schedule = Schedule(steps=1000, draws_per_step=30, learning_rate=0.03)
+    tree = fit_advi(from_model(model) if wrap else model, schedule=schedule, draws=10)
+    fit = tree["optimum_0/fit"]
+    assert float(fit["mu"].item()) == pytest.approx(mean, rel=0.03)
+    assert float(fit["sigma"].item()) == pytest.approx(sd, rel=0.03)
+    assert bool(fit["converged"])
+    # Minus the ELBO is minus the log evidence: data ~ N(1, 1.5^2 I + 2^2 J).
+    cov = 1.5**2 * np.eye(20) + 2.0**2 * np.ones((20, 20))
+    _, logdet = np.linalg.slogdet(cov)
+    z = data - 1
+    evidence = -0.5 * (z @ np.linalg.solve(cov, z) + logdet + 20 * np.log(2 * np.pi))
+    assert float(fit["loss"]) == pytest.approx(-evidence, abs=0.01)
+
+
+def test_negative_elbo_is_the_divergence() -> None:
+    target, member = TARGETS["bimodal"], FAMILIES["normal"].member({"mu": 0.5, "sigma": 2.0})
+    estimate = negative_elbo(target, member, 20_000, seed=3)
+    assert estimate.kind == "draws"
+    assert abs(estimate.value - kl(member, target).value) < 4 * estimate.error
+
+
+def test_progress_adds_up_to_the_steps() -> None:
+    seen: list[int] = []
+    fit_advi(PLANE, schedule=Schedule(steps=250, draws_per_step=2), draws=5, on_step=seen.append)
+    assert sum(seen) == 250
+    assert min(seen) > 0
+
+
+# --- wrong input -----------------------------------------------------------------------------------------------------
+
+
+def discrete() -> Any:
+    with pm.Model() as model:
+        pm.Normal("y", pm.Bernoulli("which", 0.5) * 2.0, 1.0, observed=[0.0, 1.0])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        (PLANE, {"starts": [Start("short", np.zeros(1))]}, "start 'short' has 1 coordinates; the target has 2"),
+        (PLANE, {"starts": []}, "no starts"),
+        (PLANE, {"seed": -2}, "seed is -2"),
+        (PLANE, {"method": "adiv"}, "unknown method 'adiv'; did you mean advi"),
+        (from_draws([1.0, 2.0, 3.0]), {}, "known by draws only.*needs a log density"),
+    ],
+)
+def test_wrong_input(target: Target, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        fit_advi(target, **options)
+
+
+def test_discrete_variables_are_refused() -> None:
+    with pytest.raises(InputError, match="discrete variables.*which.*marginalise"):
+        fit_advi(discrete())
+
+
+def test_a_loss_that_is_not_finite_names_the_start_and_the_step() -> None:
+    starts = [Start("good", np.zeros(2)), Start("far away", np.full(2, 1e200))]
+    with pytest.raises(FloatingPointError, match="start 'far away': the loss is (inf|nan) at step 0"):
+        fit_advi(PLANE, starts=starts, schedule=SHORT)

@@ -1,0 +1,310 @@
+"""Maximum likelihood against closed forms, an EM of its own, and the sandwich written out by hand."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.support.datasets import load_column
+from models.errors import InputError
+from models.families import FAMILIES, Family, normal_mixture, student_t
+from models.mle import fit_map, fit_mle, scores
+from models.results import flatten
+from models.targets import normal_mixture as mixture_target
+from tests.strategies import SLOPES
+
+NORMAL, LOGISTIC, FULL, DIAGONAL = (FAMILIES[k] for k in ("normal", "logistic", "mvnormal", "mvnormal_diag"))
+
+#: Skewed and heavy-tailed, so that the sandwich differs from the inverse Hessian.
+SAMPLE = np.random.default_rng(3).gamma(2.0, 1.5, 400) - 1
+COV = np.array([[2.0, 1.2, 0.0], [1.2, 1.5, -0.3], [0.0, -0.3, 0.7]])
+CLOUD = np.random.default_rng(4).multivariate_normal([1.0, -2.0, 0.5], COV, 300)
+
+
+@cache
+def normal_fit() -> xr.DataTree:
+    return fit_mle(SAMPLE, NORMAL, seed=5)
+
+
+# --- closed forms ----------------------------------------------------------------------------------------------------
+
+
+def test_normal_is_mean_and_standard_deviation() -> None:
+    fit = normal_fit()["fit"]
+    assert float(fit["mu"]) == pytest.approx(SAMPLE.mean(), rel=1e-11)
+    assert float(fit["sigma"]) == pytest.approx(SAMPLE.std(), rel=1e-11)
+    exact = stats.norm(SAMPLE.mean(), SAMPLE.std()).logpdf(SAMPLE).sum()
+    assert float(fit["log_likelihood"]) == pytest.approx(exact, rel=1e-12)
+    assert float(fit["cross_entropy"]) == pytest.approx(-exact / len(SAMPLE), rel=1e-12)
+    assert float(fit["gradient_norm"]) < 1e-8
+
+
+def test_normal_standard_errors_from_the_hessian() -> None:
+    n, sd = len(SAMPLE), SAMPLE.std()
+    expected = [sd / np.sqrt(n), sd / np.sqrt(2 * n)]
+    np.testing.assert_allclose(normal_fit()["fit"]["se_hessian"], expected, rtol=1e-9)
+
+
+def test_normal_sandwich_is_written_out_by_hand() -> None:
+    """J^-1 K J^-1 / n with J and K of the scores (x - mu) / sd^2 and ((x - mu)^2 - sd^2) / sd^3."""
+    n, sd, z = len(SAMPLE), SAMPLE.std(), SAMPLE - SAMPLE.mean()
+    score = np.stack([z / sd**2, (z**2 - sd**2) / sd**3])
+    information = np.diag([1 / sd**2, 2 / sd**2])
+    covariance = np.linalg.inv(information) @ (score @ score.T / n) @ np.linalg.inv(information) / n
+    np.testing.assert_allclose(normal_fit()["fit"]["se_sandwich"], np.sqrt(np.diag(covariance)), rtol=1e-9)
+    # The same from moments: the variance of the standard deviation is (m4 - sd^4) / (4 sd^2 n).
+    se = np.sqrt(((z**4).mean() - sd**4) / (4 * sd**2 * n))
+    assert float(normal_fit()["fit"]["se_sandwich"][1]) == pytest.approx(se, rel=1e-9)
+    assert se > 1.2 * sd / np.sqrt(2 * n)
+
+
+def test_sandwich_tends_to_the_exact_asymptotic_covariance() -> None:
+    """Case sandwich_normal_bim37_a3 of the full reference set (see reference/README.md): mean, sd, sandwich, J^-1."""
+    n = 200_000
+    x = mixture_target([0.3, 0.7], [-3, 3], [1, 1]).rvs(n, seed=8)
+    fit = fit_mle(x, NORMAL, draws=2)["fit"]
+    sandwich, naive = np.array([8.56, 2.2133644859813084]), np.array([8.56, 4.28])
+    np.testing.assert_allclose(fit["se_sandwich"] ** 2 * n, sandwich, rtol=0.02)
+    np.testing.assert_allclose(fit["se_hessian"] ** 2 * n, naive, rtol=0.02)
+    errors = fit["se_sandwich"].to_numpy()
+    assert abs(float(fit["mu"]) - 1.2) < 4 * errors[0]
+    assert abs(float(fit["sigma"]) - 2.9257477676655586) < 4 * errors[1]
+
+
+def test_mvnormal_is_mean_and_covariance() -> None:
+    fit = fit_mle(CLOUD, FULL)["fit"]
+    centred = CLOUD - CLOUD.mean(axis=0)
+    cov = centred.T @ centred / len(CLOUD)
+    np.testing.assert_allclose(fit["mu"], CLOUD.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(fit["cov"], cov, rtol=1e-8, atol=1e-9)
+    exact = stats.multivariate_normal(CLOUD.mean(axis=0), cov).logpdf(CLOUD).sum()
+    assert float(fit["log_likelihood"]) == pytest.approx(exact, rel=1e-11)
+    labels = [str(name) for name in fit["parameter"].to_numpy()]
+    se = dict(zip(labels, fit["se_hessian"].to_numpy(), strict=True))
+    sandwich = dict(zip(labels, fit["se_sandwich"].to_numpy(), strict=True))
+    for i in range(3):
+        assert se[f"mu[{i}]"] == pytest.approx(np.sqrt(cov[i, i] / len(CLOUD)), rel=1e-7)
+        for j in range(3):
+            # Wishart: n var(S_ij) = S_ii S_jj + S_ij^2; without assuming Normal, n var(S_ij) = var(z_i z_j).
+            wishart = np.sqrt((cov[i, i] * cov[j, j] + cov[i, j] ** 2) / len(CLOUD))
+            assert se[f"cov[{i},{j}]"] == pytest.approx(wishart, rel=1e-6)
+            spread = (centred[:, i] * centred[:, j]).std() / np.sqrt(len(CLOUD))
+            assert sandwich[f"cov[{i},{j}]"] == pytest.approx(spread, rel=1e-6)
+
+
+def test_mean_field_is_means_and_standard_deviations() -> None:
+    fit = fit_mle(CLOUD[:, :2], DIAGONAL)["fit"]
+    np.testing.assert_allclose(fit["mu"], CLOUD[:, :2].mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(fit["sigma"], CLOUD[:, :2].std(axis=0), rtol=1e-9)
+
+
+def test_student_t_with_fixed_degrees_of_freedom_agrees_with_scipy() -> None:
+    x = stats.t(3).rvs(500, random_state=6) * 2 + 1
+    fit = fit_mle(x, student_t(5.0))["fit"]
+    _, location, scale = stats.t.fit(x, f0=5.0)
+    assert float(fit["mu"]) == pytest.approx(location, abs=1e-3)
+    assert float(fit["sigma"]) == pytest.approx(scale, abs=1e-3)
+    best = stats.t(5.0, location, scale).logpdf(x).sum()
+    assert float(fit["log_likelihood"]) >= best - 1e-9
+
+
+def test_scores_are_gradients_of_the_log_density() -> None:
+    theta, step = np.array([0.3, np.log(1.7)]), 1e-6
+
+    def logpdf(t: np.ndarray) -> np.ndarray:
+        return stats.logistic(t[0], np.exp(t[1])).logpdf(SAMPLE)
+
+    numeric = np.stack([(logpdf(theta + step * e) - logpdf(theta - step * e)) / (2 * step) for e in np.eye(2)], axis=1)
+    np.testing.assert_allclose(scores(SAMPLE[:, None], LOGISTIC, theta), numeric, atol=1e-8)
+
+
+# --- several maxima --------------------------------------------------------------------------------------------------
+
+
+def em(x: np.ndarray, k: int, starts: int, seed: int) -> float:
+    """Best log likelihood of a Normal mixture by expectation-maximisation from random starts."""
+    rng, best = np.random.default_rng(seed), -np.inf
+    for _ in range(starts):
+        w, mu, sd = np.full(k, 1 / k), rng.choice(x, k, replace=False), np.full(k, x.std())
+        for _ in range(400):
+            joint = w * stats.norm.pdf(x[:, None], mu, sd)
+            share = joint / joint.sum(axis=1, keepdims=True)
+            count = share.sum(axis=0)
+            w, mu = count / len(x), share.T @ x / count
+            sd = np.sqrt((share * (x[:, None] - mu) ** 2).sum(axis=0) / count)
+        if sd.min() > 0.05 * x.std():  # a component on one point has unbounded likelihood
+            best = max(best, float(np.log((w * stats.norm.pdf(x[:, None], mu, sd)).sum(axis=1)).sum()))
+    return best
+
+
+def test_mixture_of_old_faithful_is_as_good_as_em() -> None:
+    x = load_column("old_faithful_waiting")
+    fit = fit_mle(x, normal_mixture(2))["fit"]
+    assert float(fit["log_likelihood"]) >= em(x, 2, starts=6, seed=1) - 1e-8
+    w, mu, sd = (fit[name].to_numpy() for name in ("w", "mu", "sigma"))
+    direct = np.log((w * stats.norm.pdf(x[:, None], mu, sd)).sum(axis=1)).sum()
+    assert float(fit["log_likelihood"]) == pytest.approx(direct, rel=1e-12)
+    assert np.all(np.diff(mu) > 0)
+    assert w.sum() == pytest.approx(1, abs=1e-12)
+    assert int(fit["starts_reached"]) >= 1
+    # The weights sum to 1, so both have the same standard error.
+    se = fit["se_hessian"].to_numpy()
+    assert se[0] == pytest.approx(se[1], rel=1e-6)
+
+
+# --- invariance ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=8)
+@given(slope=SLOPES, shift=st.floats(-20, 20))
+@pytest.mark.parametrize(("family", "scale"), [(NORMAL, "sigma"), (LOGISTIC, "s")], ids=["normal", "logistic"])
+def test_an_affine_map_of_the_data_maps_the_estimate(family: Family, scale: str, slope: float, shift: float) -> None:
+    x = SAMPLE[:100]
+    plain, mapped = (fit_mle(data, family, draws=2)["fit"] for data in (x, slope * x + shift))
+    assert float(mapped["mu"]) == pytest.approx(slope * float(plain["mu"]) + shift, abs=1e-7 * (1 + abs(shift)))
+    assert float(mapped[scale]) == pytest.approx(abs(slope) * float(plain[scale]), rel=1e-7)
+    expected = float(plain["log_likelihood"]) - len(x) * np.log(abs(slope))
+    assert float(mapped["log_likelihood"]) == pytest.approx(expected, rel=1e-9, abs=1e-7)
+    for name in ("se_hessian", "se_sandwich"):
+        np.testing.assert_allclose(mapped[name], abs(slope) * plain[name], rtol=1e-5)
+
+
+# --- boundary --------------------------------------------------------------------------------------------------------
+
+
+def test_student_t_on_light_tails_says_that_nu_has_run_to_its_boundary() -> None:
+    x = np.random.default_rng(9).uniform(-1, 1, 300)
+    fit = fit_mle(x, FAMILIES["student_t"])["fit"]
+    assert "boundary" in str(fit["status"].item())
+    assert "nu" in str(fit["status"].item())
+    labels = [str(name) for name in fit["parameter"].to_numpy()]
+    for name in ("se_hessian", "se_sandwich"):
+        se = dict(zip(labels, fit[name].to_numpy(), strict=True))
+        assert np.isnan(se["nu"])
+        assert np.isfinite(se["mu"])
+        assert np.isfinite(se["sigma"])
+    # The limit is the Normal fit.
+    assert float(fit["log_likelihood"]) == pytest.approx(stats.norm(x.mean(), x.std()).logpdf(x).sum(), abs=0.1)
+
+
+def test_student_t_on_heavy_tails_is_an_interior_optimum() -> None:
+    x = stats.t(3).rvs(1000, random_state=1)
+    fit = fit_mle(x, FAMILIES["student_t"])["fit"]
+    assert fit["status"].item() == "converged"
+    assert 2 < float(fit["nu"]) < 5
+    assert np.all(np.isfinite(fit["se_hessian"]))
+
+
+# --- priors ----------------------------------------------------------------------------------------------------------
+
+
+def test_map_with_a_normal_prior_on_the_mean() -> None:
+    """The mean is the precision-weighted average of data and prior; the sd is around that mean."""
+    x, m0, s0 = SAMPLE[:50], 4.0, 0.2
+    with pm.Model():
+        fit = fit_map(x, NORMAL, priors={"mu": pm.Normal.dist(m0, s0)})["fit"]
+    mu, n = x.mean(), len(x)
+    for _ in range(500):
+        precision = n / ((x - mu) ** 2).mean()
+        mu = (precision * x.mean() + m0 / s0**2) / (precision + 1 / s0**2)
+    assert float(fit["mu"]) == pytest.approx(mu, rel=1e-8)
+    assert float(fit["sigma"]) == pytest.approx(np.sqrt(((x - mu) ** 2).mean()), rel=1e-8)
+    assert float(fit["log_prior"]) == pytest.approx(stats.norm(m0, s0).logpdf(mu), rel=1e-9)
+    exact = stats.norm(mu, float(fit["sigma"])).logpdf(x).sum()
+    assert float(fit["log_likelihood"]) == pytest.approx(exact, rel=1e-9)
+
+
+def test_map_with_a_half_normal_prior_on_the_sd() -> None:
+    """The density is that of sigma itself: v = sigma^2 solves v^2 / tau^2 + n v = sum of squares."""
+    x, tau = SAMPLE[:50], 0.3
+    fit = fit_map(x, NORMAL, priors={"sigma": pm.HalfNormal.dist(tau)})["fit"]
+    n, total = len(x), ((x - x.mean()) ** 2).sum()
+    v = tau**2 * (-n + np.sqrt(n**2 + 4 * total / tau**2)) / 2
+    assert float(fit["mu"]) == pytest.approx(x.mean(), rel=1e-8)
+    assert float(fit["sigma"]) == pytest.approx(np.sqrt(v), rel=1e-8)
+    assert float(fit["log_prior"]) == pytest.approx(stats.halfnorm(scale=tau).logpdf(np.sqrt(v)), rel=1e-8)
+
+
+# --- what is handed back ---------------------------------------------------------------------------------------------
+
+
+def test_schema() -> None:
+    tree = normal_fit()
+    assert set(tree.children) == {"fit", "posterior", "sample_stats", "observed_data"}
+    assert set(tree["fit"].data_vars) >= {
+        "mu", "sigma", "log_likelihood", "se_hessian", "se_sandwich", "status", "gradient_norm", "starts_reached",
+    }  # fmt: skip
+    assert list(tree["fit"]["parameter"].to_numpy()) == ["mu", "sigma"]
+    assert tree["fit"]["status"].item() == "converged"
+    assert tree["posterior"]["x"].dims == ("chain", "draw")
+    assert tree["posterior"].sizes == {"chain": 1, "draw": 2000}
+    np.testing.assert_array_equal(tree["observed_data"]["x"], SAMPLE)
+    assert tree.attrs["family"] == "normal"
+    assert tree.attrs["seed"] == 5
+    fit = tree["fit"]
+    expected = stats.norm(float(fit["mu"]), float(fit["sigma"])).logpdf(tree["posterior"]["x"])
+    np.testing.assert_allclose(tree["sample_stats"]["log_q"], expected, rtol=1e-10)
+
+
+def test_labels_follow_the_parameters() -> None:
+    fit = fit_mle(CLOUD[:, :2], FULL, draws=3)
+    labels, values = flatten({"mu": fit["fit"]["mu"], "cov": fit["fit"]["cov"]})
+    assert list(fit["fit"]["parameter"].to_numpy()) == labels
+    assert values.shape == (6,)
+    assert fit["posterior"]["x"].shape == (1, 3, 2)
+
+
+def test_same_seed_same_numbers() -> None:
+    again = fit_mle(SAMPLE, NORMAL, seed=5)
+    assert again.identical(normal_fit())
+    other = fit_mle(SAMPLE, NORMAL, seed=6)
+    assert not np.array_equal(other["posterior"]["x"], again["posterior"]["x"])
+
+
+def test_one_column_is_the_same_as_a_vector() -> None:
+    column = fit_mle(SAMPLE[:, None], NORMAL, seed=5)
+    np.testing.assert_array_equal(column["fit"]["sigma"], normal_fit()["fit"]["sigma"])
+
+
+# --- wrong input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("x", "family", "options", "words"),
+    [
+        ([1.0, np.nan, 2.0], NORMAL, {}, "observation 1 is nan"),
+        ([1.0, np.inf], NORMAL, {}, "observation 1 is inf"),
+        ([2.0, 2.0, 2.0], NORMAL, {}, "fewer than 2 of them distinct"),
+        ([], NORMAL, {}, "no observations"),
+        (["a", "b"], NORMAL, {}, "not numbers"),
+        ([1.0, 2.0], NORMAL, {"seed": -1}, "seed is -1"),
+        ([1.0, 2.0], NORMAL, {"starts": 0}, "starts is 0"),
+        (CLOUD, NORMAL, {}, "dimension 1 but the data has dimension 3"),
+        (CLOUD @ np.diag([1.0, 1.0, 0.0]), FULL, {}, "lie in fewer than 3 dimensions"),
+        (CLOUD[:3], FULL, {}, "lie in fewer than 3 dimensions"),
+    ],
+)
+def test_wrong_input(x: Any, family: Family, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        fit_mle(x, family, **options)
+
+
+def test_a_plane_that_misses_the_axes_is_found() -> None:
+    x = CLOUD.copy()
+    x[:, 2] = 3 * x[:, 0] - 2 * x[:, 1] + 100
+    with pytest.raises(InputError, match="lie in fewer than 3 dimensions"):
+        fit_mle(x, FULL)
+
+
+@pytest.mark.parametrize(("name", "family"), [("sigm", NORMAL), ("cov", FULL)])
+def test_prior_on_what_takes_none(name: str, family: Family) -> None:
+    with pytest.raises(InputError, match=f"takes a prior '{name}'"):
+        fit_map(CLOUD if family is FULL else SAMPLE, family, priors={name: pm.HalfNormal.dist(1)})

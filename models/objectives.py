@@ -225,9 +225,10 @@ def differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -
         thetas = pt.matrix("thetas", shape=(None, size))
         hessian = vectorize_graph(product, {direction: pt.eye(size)})
         outputs = vectorize_graph([value, gradient, hessian], {theta: thetas})
-        return compile_graph([thetas, *inputs], outputs[:2]), compile_graph([thetas, *inputs], outputs)
+        with_hessian = _when_needed(lambda: compile_graph([thetas, *inputs], outputs))
+        return compile_graph([thetas, *inputs], outputs[:2]), with_hessian
     one = compile_graph([theta, *inputs], [value, gradient])
-    along = compile_graph([theta, direction, *inputs], product)
+    along = _when_needed(lambda: compile_graph([theta, direction, *inputs], product))
 
     def first(batch: Array, *values: Array) -> tuple[Array, Array]:
         results = [one(row, *values) for row in batch]
@@ -238,6 +239,12 @@ def differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -
         return *first(batch, *values), np.array(rows).reshape(len(batch), size, size)
 
     return first, second
+
+
+def _when_needed(compile_: Callable[[], Any]) -> Callable[..., Any]:
+    """Compile at the first call: not everyone who wants a gradient wants the Hessian."""
+    compiled = cache(compile_)
+    return lambda *arguments: compiled()(*arguments)
 
 
 def bind(compiled: tuple[Any, Any], *values: Array) -> Objective:

@@ -332,7 +332,7 @@ def report(
             name,
             name.replace("_", " ").capitalize().replace(" vs ", " versus "),
             module.findings(tree),
-            _figures(module, tree),
+            _figures(module, tree, jobs),
         )
         for name, (module, tree, _) in results.items()
     ]
@@ -341,20 +341,31 @@ def report(
         typer.echo(str(path))
 
 
-def _figures(module: Any, tree: xr.DataTree) -> list[Any]:
-    from analysis.support.figures import Style
+def _figures(module: Any, tree: xr.DataTree, jobs: int) -> list[Any]:
+    from joblib import Parallel, delayed
+
     from analysis.support.report import Figure
 
-    drawn = {}
-    for theme in ("light", "dark"):
-        style = Style.of(theme, "matplotlib")
-        drawn[theme] = {name: (d, d.svg(style)) for name, d in module.plot(tree, theme=theme).items()}
+    name = module.__name__ if module.__name__ != "__main__" else f"analysis.{Path(module.__file__).stem}"
+    light, dark = Parallel(n_jobs=min(jobs, 2))(delayed(_drawn)(name, tree, theme) for theme in ("light", "dark"))
     return [
-        Figure(
-            name=name, light=svg, dark=drawn["dark"][name][1], suffix="svg", alt=drawing.alt, caption=drawing.caption
-        )
-        for name, (drawing, svg) in drawn["light"].items()
+        Figure(name=key, light=svg, dark=dark[key][0], suffix="svg", alt=alt, caption=caption)
+        for key, (svg, alt, caption) in light.items()
     ]
+
+
+def _drawn(name: str, tree: xr.DataTree, theme: str) -> dict[str, tuple[bytes, str, str]]:
+    """SVG, alternative text and caption of every figure in one theme."""
+    from importlib import import_module
+
+    import matplotlib as mpl
+
+    from analysis.support.figures import Style
+
+    mpl.use("agg")
+    style = Style.of(theme, "matplotlib")
+    drawings = import_module(name).plot(tree, theme=theme)
+    return {key: (d.svg(style), d.alt, d.caption) for key, d in drawings.items()}
 
 
 def _provenance(results: Mapping[str, Any], effort: str, seed: int, seconds: float) -> dict[str, Any]:

@@ -316,10 +316,10 @@ def landscape(
     PlotCollection
     """
     draw = style.draw
-    m, s = np.linspace(-5, 5, 161), np.geomspace(0.4, 4.7, 121)
-    objective = reverse_objective(FAMILIES["normal"], target, gaussian_nodes(1, size=257))
+    m, s = np.linspace(-5, 5, 81), np.geomspace(0.4, 4.7, 61)
+    objective = reverse_objective(FAMILIES["normal"], target, gaussian_nodes(1, size=129))
     thetas = np.stack(np.meshgrid(m, np.log(s), indexing="ij"), axis=-1).reshape(-1, 2)
-    value = np.concatenate([objective.gradient(part)[0] for part in np.array_split(thetas, 40)]).reshape(len(m), len(s))
+    value = np.concatenate([objective.gradient(part)[0] for part in np.array_split(thetas, 10)]).reshape(len(m), len(s))
     with style.settings():
         collection, (axis,) = _grid(["landscape"], style, 1, (8, 4.6))
         levels = np.array([0.72, 0.78, 0.84, 0.9, 0.97, 1.1, 1.35, 1.8, 2.6, 4.0])
@@ -365,7 +365,7 @@ def landscape(
 
 def _levels(q: Target, masses: Sequence[float] = (0.9, 0.5)) -> list[float]:
     """Density levels whose contours enclose the given masses, from draws."""
-    density = np.exp(q.logp(q.rvs(40_000, seed=0)))
+    density = np.exp(q.logp(q.rvs(20_000, seed=0)))
     return [float(np.quantile(density, 1 - mass)) for mass in masses]
 
 

@@ -116,7 +116,7 @@ def test_a_key_depends_on_inputs_sources_and_versions(store: Store, monkeypatch:
     assert store.key(dict(INPUTS)) == key
     assert store.key({**INPUTS, "settings": {"seed": 0, "n": 101}}) != key
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "source_hash", lambda question: "changed")
+        patch.setattr(cache, "source_hash", lambda _: "changed")
         assert store.key(INPUTS) != key
     with monkeypatch.context() as patch:
         patch.setattr(cache, "versions", lambda: {"pymc": "99"})

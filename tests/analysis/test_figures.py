@@ -50,9 +50,7 @@ def closed() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    settings = Settings(
-        n=200, steps=100, draws_per_step=5, centre_runs=1, default_runs=1, default_steps=100, draws=200
-    )
+    settings = Settings(n=200, steps=100, draws_per_step=5, centre_runs=1, default_runs=1, default_steps=100, draws=200)
     (bimodal,) = (case for case in CASES if case.name == "bimodal")
     return xr.DataTree.from_dict({"/bimodal": question.run_case(bimodal, settings)})
 
@@ -124,13 +122,21 @@ def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
     assert not plt.get_fignums()
 
 
+@pytest.mark.xfail(reason="inches are given to plotly, which measures in dots, and ArviZ warns")
+def test_plotly_draws_without_a_warning() -> None:
+    fig.densities([PANEL], style("light", "plotly"))
+
+
+@pytest.mark.filterwarnings("ignore:Assuming dpi:UserWarning")
 def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
     s = style("light", "plotly")
     collection = fig.densities([PANEL], s, legend=True)
     figure = collection.viz["figure"].item()
     figure = getattr(figure, "figure", figure)
     x = np.asarray(lines(axes(fig.densities([PANEL], style()))[0])[0][0])
-    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data if trace.y is not None and len(trace.y) == len(x)]
+    drawn = [
+        np.asarray(trace.y, dtype=float) for trace in figure.data if trace.y is not None and len(trace.y) == len(x)
+    ]
     for mu, sd in ((0, 10**0.5), (-2.98, 1.02), (0, 2.74)):
         assert any(np.allclose(y, stats.norm(mu, sd).pdf(x), atol=1e-12) for y in drawn)
     page = fig.Drawing(collection, "alt", "caption").save(tmp_path / "page", s)
@@ -161,7 +167,9 @@ def test_hero_shows_the_target_and_all_exact_optima(results: xr.DataTree, theme:
 
 
 def test_landscape_shows_every_run_and_every_stationary_point(results: xr.DataTree) -> None:
-    drawing = question._landscape(results, style())
+    drawing = question._landscape(results, style("dark"))
+    assert len(drawing.alt) > 80
+    assert len(drawing.caption) > 40
     (axis,) = axes(drawing.figure)
     restarts = results["bimodal/restarts"].to_dataset()
     drawn = [np.stack([x, y]) for x, y, _ in lines(axis) if len(x) == 2]
@@ -197,8 +205,7 @@ def test_pit_of_a_plane_is_refused() -> None:
         fig.pit(X, {"forward": ("flat", TARGETS["crossed"])}, style())
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["landscape", "loss", "pit"])
+@pytest.mark.parametrize(("name", "theme"), [("loss", "light"), ("pit", "dark")])
 def test_drawings_have_words_and_the_same_bytes_each_time(results: xr.DataTree, name: str, theme: str) -> None:
     s = style(theme)
     with warnings.catch_warnings():
@@ -237,7 +244,10 @@ def test_roles_differ_by_colour_and_by_dash_in_both_themes() -> None:
 
 @pytest.mark.parametrize(
     ("theme", "backend", "words"),
-    [("lihgt", "matplotlib", "theme 'lihgt'; did you mean light"), ("light", "plotyl", "backend 'plotyl'; did you mean plotly")],
+    [
+        ("lihgt", "matplotlib", "theme 'lihgt'; did you mean light"),
+        ("light", "plotyl", "backend 'plotyl'; did you mean plotly"),
+    ],
 )
 def test_unknown_style(theme: str, backend: str, words: str) -> None:
     with pytest.raises(InputError, match=words):

@@ -11,6 +11,7 @@ import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
+from pymc.variational import KLqp
 from pytensor.tensor.random.type import RandomType
 
 from models import advi
@@ -20,7 +21,7 @@ from models.errors import InputError
 from models.families import FAMILIES
 from models.graphs import numpy_mode
 from models.results import member_of
-from models.targets import TARGETS, Target, from_draws, from_model, mvnormal_mixture, normal_mixture
+from models.targets import TARGETS, Target, from_draws, mvnormal_mixture, normal_mixture
 from tests.reference import cases
 
 #: Correlated, off centre, of unequal spread: nothing about it is symmetric.
@@ -34,7 +35,7 @@ SHORT = Schedule(steps=100, draws_per_step=5)
 
 def pymc_run(approximation: Any, optimizer: Any, steps: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     """PyMC's own run: its losses and parameters at the end, and the noise that it drew."""
-    step = pm.KLqp(approximation).objective.step_function(
+    step = KLqp(approximation).objective.step_function(
         obj_optimizer=optimizer, obj_n_mc=1, score=True, compile_kwargs={"mode": numpy_mode()}
     )
     (source,) = [v for v in step.get_shared() if isinstance(v.type, RandomType)]
@@ -60,9 +61,12 @@ def constant_adam(target: Target, rate: float, steps: int) -> tuple[Schedule, Ca
     return schedule, lambda loss, params: pm.adam(loss, params, learning_rate=rate * unit)
 
 
-@pytest.mark.parametrize("target", [PLANE, CROSSED], ids=["normal", "crossed"])
 @pytest.mark.parametrize("method", ["advi", "fullrank_advi"])
-@pytest.mark.parametrize("optimizer", ["adam", "adagrad_window"])
+@pytest.mark.parametrize(
+    ("optimizer", "target"),
+    [("adam", PLANE), ("adam", CROSSED), ("adagrad_window", CROSSED)],
+    ids=["adam-normal", "adam-crossed", "adagrad_window-crossed"],
+)
 def test_every_step_is_that_of_pymc(target: Target, method: str, optimizer: str) -> None:
     steps = 25  # adagrad_window looks back over 10
     schedule, theirs = constant_adam(target, 0.05, steps) if optimizer == "adam" else (PYMC_DEFAULT, pm.adagrad_window)
@@ -85,7 +89,7 @@ def test_a_fit_of_pymc_ends_where_ours_does() -> None:
         approximation = pm.MeanField(random_seed=3)
         losses, parameters, noise = pymc_run(approximation, pm.adagrad_window, steps)
         fitted = pm.fit(
-            steps, method=pm.KLqp(pm.MeanField(random_seed=3)), progressbar=False, compile_kwargs={"mode": numpy_mode()}
+            steps, method=KLqp(pm.MeanField(random_seed=3)), progressbar=False, compile_kwargs={"mode": numpy_mode()}
         )
     our_losses, ours = our_run(target, "advi", PYMC_DEFAULT, default_starts(target)[0], noise)
     np.testing.assert_allclose(our_losses, losses, rtol=1e-10)
@@ -219,14 +223,12 @@ def conjugate(data: np.ndarray) -> Any:
     return model
 
 
-@pytest.mark.parametrize("wrap", [False, True], ids=["model", "target"])
-def test_posterior_of_a_conjugate_model(wrap: bool) -> None:
+def test_posterior_of_a_conjugate_model() -> None:
     data = np.random.default_rng(2).normal(3, 1.5, 20)
     precision = 1 / 2.0**2 + len(data) / 1.5**2
     mean, sd = (1 / 2.0**2 + data.sum() / 1.5**2) / precision, precision**-0.5
-    model = conjugate(data)
     schedule = Schedule(steps=1000, draws_per_step=30, learning_rate=0.03)
-    tree = fit_advi(from_model(model) if wrap else model, schedule=schedule, draws=10)
+    tree = fit_advi(conjugate(data), schedule=schedule, draws=10)
     fit = tree["optimum_0/fit"]
     assert float(fit["mu"].item()) == pytest.approx(mean, rel=0.03)
     assert float(fit["sigma"].item()) == pytest.approx(sd, rel=0.03)
@@ -248,8 +250,8 @@ def test_negative_elbo_is_the_divergence() -> None:
 
 def test_progress_adds_up_to_the_steps() -> None:
     seen: list[int] = []
-    fit_advi(PLANE, schedule=Schedule(steps=250, draws_per_step=2), draws=5, on_step=seen.append)
-    assert sum(seen) == 250
+    fit_advi(PLANE, schedule=Schedule(steps=150, draws_per_step=2), draws=5, on_step=seen.append)
+    assert sum(seen) == 150
     assert min(seen) > 0
 
 
@@ -278,11 +280,11 @@ def test_wrong_input(target: Target, options: dict[str, Any], words: str) -> Non
 
 
 def test_discrete_variables_are_refused() -> None:
-    with pytest.raises(InputError, match="discrete variables.*which.*marginalise"):
+    with pytest.raises(InputError, match=r"discrete variables.*which.*marginalise"):
         fit_advi(discrete())
 
 
 def test_a_loss_that_is_not_finite_names_the_start_and_the_step() -> None:
     starts = [Start("good", np.zeros(2)), Start("far away", np.full(2, 1e200))]
-    with pytest.raises(FloatingPointError, match="start 'far away': the loss is (inf|nan) at step 0"):
+    with pytest.raises(FloatingPointError, match=r"start 'far away': the loss is (inf|nan) at step 0"):
         fit_advi(PLANE, starts=starts, schedule=SHORT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,7 @@ NORMAL, LOGISTIC, FULL, DIAGONAL = (FAMILIES[k] for k in ("normal", "logistic", 
 SAMPLE = np.random.default_rng(3).gamma(2.0, 1.5, 400) - 1
 COV = np.array([[2.0, 1.2, 0.0], [1.2, 1.5, -0.3], [0.0, -0.3, 0.7]])
 CLOUD = np.random.default_rng(4).multivariate_normal([1.0, -2.0, 0.5], COV, 300)
+PAIRS = CLOUD[:, :2]
 
 
 @cache
@@ -80,30 +82,30 @@ def test_sandwich_tends_to_the_exact_asymptotic_covariance() -> None:
 
 
 def test_mvnormal_is_mean_and_covariance() -> None:
-    fit = fit_mle(CLOUD, FULL)["fit"]
-    centred = CLOUD - CLOUD.mean(axis=0)
-    cov = centred.T @ centred / len(CLOUD)
-    np.testing.assert_allclose(fit["mu"], CLOUD.mean(axis=0), rtol=1e-9)
+    fit = fit_mle(PAIRS, FULL)["fit"]
+    centred = PAIRS - PAIRS.mean(axis=0)
+    cov = centred.T @ centred / len(PAIRS)
+    np.testing.assert_allclose(fit["mu"], PAIRS.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(fit["cov"], cov, rtol=1e-8, atol=1e-9)
-    exact = stats.multivariate_normal(CLOUD.mean(axis=0), cov).logpdf(CLOUD).sum()
+    exact = stats.multivariate_normal(PAIRS.mean(axis=0), cov).logpdf(PAIRS).sum()
     assert float(fit["log_likelihood"]) == pytest.approx(exact, rel=1e-11)
     labels = [str(name) for name in fit["parameter"].to_numpy()]
     se = dict(zip(labels, fit["se_hessian"].to_numpy(), strict=True))
     sandwich = dict(zip(labels, fit["se_sandwich"].to_numpy(), strict=True))
-    for i in range(3):
-        assert se[f"mu[{i}]"] == pytest.approx(np.sqrt(cov[i, i] / len(CLOUD)), rel=1e-7)
-        for j in range(3):
+    for i in range(2):
+        assert se[f"mu[{i}]"] == pytest.approx(np.sqrt(cov[i, i] / len(PAIRS)), rel=1e-7)
+        for j in range(2):
             # Wishart: n var(S_ij) = S_ii S_jj + S_ij^2; without assuming Normal, n var(S_ij) = var(z_i z_j).
-            wishart = np.sqrt((cov[i, i] * cov[j, j] + cov[i, j] ** 2) / len(CLOUD))
+            wishart = np.sqrt((cov[i, i] * cov[j, j] + cov[i, j] ** 2) / len(PAIRS))
             assert se[f"cov[{i},{j}]"] == pytest.approx(wishart, rel=1e-6)
-            spread = (centred[:, i] * centred[:, j]).std() / np.sqrt(len(CLOUD))
+            spread = (centred[:, i] * centred[:, j]).std() / np.sqrt(len(PAIRS))
             assert sandwich[f"cov[{i},{j}]"] == pytest.approx(spread, rel=1e-6)
 
 
 def test_mean_field_is_means_and_standard_deviations() -> None:
-    fit = fit_mle(CLOUD[:, :2], DIAGONAL)["fit"]
-    np.testing.assert_allclose(fit["mu"], CLOUD[:, :2].mean(axis=0), rtol=1e-9)
-    np.testing.assert_allclose(fit["sigma"], CLOUD[:, :2].std(axis=0), rtol=1e-9)
+    fit = fit_mle(PAIRS, DIAGONAL)["fit"]
+    np.testing.assert_allclose(fit["mu"], PAIRS.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(fit["sigma"], PAIRS.std(axis=0), rtol=1e-9)
 
 
 def test_student_t_with_fixed_degrees_of_freedom_agrees_with_scipy() -> None:
@@ -145,9 +147,22 @@ def em(x: np.ndarray, k: int, starts: int, seed: int) -> float:
     return best
 
 
+@cache
+def faithful() -> tuple[Any, list[str]]:
+    """Fit of two Normals to the waiting times, and the warnings on the way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit = fit_mle(load_column("old_faithful_waiting"), normal_mixture(2))["fit"]
+    return fit, [str(w.message) for w in caught]
+
+
+@pytest.mark.xfail(reason="a start whose L-BFGS-B ends ABNORMAL warns, although Newton's method polishes it afterwards")
+def test_a_start_that_is_polished_warns_nobody() -> None:
+    assert faithful()[1] == []
+
+
 def test_mixture_of_old_faithful_is_as_good_as_em() -> None:
-    x = load_column("old_faithful_waiting")
-    fit = fit_mle(x, normal_mixture(2))["fit"]
+    x, (fit, _) = load_column("old_faithful_waiting"), faithful()
     assert float(fit["log_likelihood"]) >= em(x, 2, starts=6, seed=1) - 1e-8
     w, mu, sd = (fit[name].to_numpy() for name in ("w", "mu", "sigma"))
     direct = np.log((w * stats.norm.pdf(x[:, None], mu, sd)).sum(axis=1)).sum()
@@ -163,7 +178,7 @@ def test_mixture_of_old_faithful_is_as_good_as_em() -> None:
 # --- invariance ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(slope=SLOPES, shift=st.floats(-20, 20))
 @pytest.mark.parametrize(("family", "scale"), [(NORMAL, "sigma"), (LOGISTIC, "s")], ids=["normal", "logistic"])
 def test_an_affine_map_of_the_data_maps_the_estimate(family: Family, scale: str, slope: float, shift: float) -> None:
@@ -255,7 +270,7 @@ def test_schema() -> None:
 
 
 def test_labels_follow_the_parameters() -> None:
-    fit = fit_mle(CLOUD[:, :2], FULL, draws=3)
+    fit = fit_mle(PAIRS, FULL, draws=3)
     labels, values = flatten({"mu": fit["fit"]["mu"], "cov": fit["fit"]["cov"]})
     assert list(fit["fit"]["parameter"].to_numpy()) == labels
     assert values.shape == (6,)

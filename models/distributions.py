@@ -155,7 +155,7 @@ class Distribution:
         """
         if self.name in BUILDERS:
             return None
-        with pm.Model() as model:
+        with pm.Model(model=None) as model:
             variable = self.variable()
         transform = model.rvs_to_transforms[variable]
         if transform is None:

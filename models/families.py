@@ -140,7 +140,8 @@ class Family:
         InputError
         """
         if self.dim is not None and self.dim != dim:
-            raise InputError(f"family {self.name!r} has dimension {self.dim} but {what} has dimension {dim}")
+            remedy = "use mvnormal or mvnormal_diag" if dim > 1 else "give data of that dimension"
+            raise InputError(f"family {self.name!r} has dimension {self.dim} but {what} has dimension {dim}; {remedy}")
 
     @property
     def multivariate(self) -> bool:
@@ -228,7 +229,7 @@ class Family:
         unknown = sorted(set(given) - {p.name for p in self.parameters})
         if unknown:
             raise lookup_error(f"parameter of family {self.name}", unknown[0], [p.name for p in self.parameters])
-        with pm.Model() as model:
+        with pm.Model(model=None) as model:  # never a part of a model the caller has open
             # Observations live in pm.Data: PyTensor cannot cache graphs with large constants.
             x = pm.Data("observations", data)
             params = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -156,7 +157,9 @@ def _find_map(model: Any, family: Family, dim: int, start: Array) -> Array:
     names = {p.name: f"{p.name}_cholesky" if p.support == "covariance" else p.name for p in family.parameters}
     parts = {p.name: start[part] for p, part in family.slices(dim)}
     initial = {names[p.name]: parts[p.name] if p.support == "covariance" else values[p.name] for p in family.parameters}
-    with np.errstate(all="ignore"):  # L-BFGS-B tries steps that overflow and takes shorter ones
+    # L-BFGS-B tries steps that overflow and takes shorter ones; whether it arrived is judged by Newton, not by its flag.
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The optimizer did not converge", category=UserWarning)
         point = pm.find_MAP(
             model=model,
             initvals=initial,

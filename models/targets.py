@@ -83,7 +83,7 @@ class Target:
         if self.source is not None:
             return self.source
         density = self._density("a PyMC model of its density")
-        with pm.Model() as model:
+        with pm.Model(model=None) as model:  # never a part of a model the caller has open
             density.variable("x")
         return model
 

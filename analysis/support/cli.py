@@ -62,11 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(0)
         _stop(f"{message} (see {_command(error)} --help)", 2)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted; finished parts are kept, and the same command goes on from there", 130)
+        status = 130
     except Exception as error:
         if os.environ.get("DUALITY_TRACEBACK"):
             raise
         _stop(f"{_where(error)}{type(error).__name__}: {error} (set DUALITY_TRACEBACK=1 for the traceback)", 1)
+    if status == 130:  # typer turns an interrupt inside a command into this status
+        _stop("interrupted; finished parts are kept, and the same command goes on from there", 130)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -146,7 +148,8 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("importing PyMC", total=1.0)
         yield lambda label, fraction: progress.update(task, description=label, completed=fraction)
 

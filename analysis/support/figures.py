@@ -95,6 +95,12 @@ class Style:
         """Marker size: an area for matplotlib, a diameter elsewhere."""
         return points**2 if self.backend == "matplotlib" else points
 
+    def figure_size(self, inches: tuple[float, float]) -> dict[str, Any]:
+        """Figure size in the backend's unit: inches for matplotlib, else dots at 100 to the inch."""
+        if self.backend == "matplotlib":
+            return {"figsize": inches, "figsize_units": "inches"}
+        return {"figsize": (100 * inches[0], 100 * inches[1]), "figsize_units": "dots"}
+
     @contextmanager
     def settings(self) -> Iterator[None]:
         """Matplotlib settings of the theme; nothing for other backends."""
@@ -208,7 +214,7 @@ def _grid(
     titles: Sequence[str], style: Style, cols: int, figsize: tuple[float, float]
 ) -> tuple[PlotCollection, list[Any]]:
     data = xr.Dataset({"panels": ("panel", np.zeros(len(titles)))}, coords={"panel": list(titles)})
-    figure_kwargs: dict[str, Any] = {"figsize": figsize, "figsize_units": "inches"}
+    figure_kwargs = style.figure_size(figsize)
     collection = PlotCollection.wrap(
         data, cols=["panel"], col_wrap=cols, backend=style.backend, figure_kwargs=figure_kwargs
     )
@@ -482,7 +488,7 @@ def pit(data: Array, members: Mapping[str, tuple[str, Target]], style: Style) ->
             group="pit",
             sample_dims=["sample"],
             backend=style.backend,
-            figure_kwargs={"figsize": (9, 3.8), "figsize_units": "inches", "sharey": True},
+            figure_kwargs={**style.figure_size((9, 3.8)), "sharey": True},
             visuals={
                 "ecdf_lines": {"color": style.reverse, "width": 1.8},
                 "suspicious_points": False,

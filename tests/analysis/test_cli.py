@@ -291,7 +291,6 @@ def test_a_failed_computation_names_the_question_and_what_was_kept(
     assert (results / f"{QUESTION}.nc").read_text() == "earlier"
 
 
-@pytest.mark.xfail(reason="the progress bar leaves an empty line on a stderr that is no terminal")
 def test_wrong_input_that_a_question_finds_is_still_wrong_input(
     tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
 ) -> None:
@@ -308,7 +307,6 @@ def test_an_interrupt_ends_with_its_own_status(
     assert "Traceback" not in answer.err
 
 
-@pytest.mark.xfail(reason="Typer turns KeyboardInterrupt into Exit(130) itself, so main's own message is never written")
 def test_an_interrupt_says_what_is_kept(
     tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
 ) -> None:

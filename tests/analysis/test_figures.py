@@ -122,7 +122,6 @@ def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
     assert not plt.get_fignums()
 
 
-@pytest.mark.xfail(reason="inches are given to plotly, which measures in dots, and ArviZ warns")
 def test_plotly_draws_without_a_warning() -> None:
     fig.densities([PANEL], style("light", "plotly"))
 

@@ -156,7 +156,6 @@ def faithful() -> tuple[Any, list[str]]:
     return fit, [str(w.message) for w in caught]
 
 
-@pytest.mark.xfail(reason="a start whose L-BFGS-B ends ABNORMAL warns, although Newton's method polishes it afterwards")
 def test_a_start_that_is_polished_warns_nobody() -> None:
     assert faithful()[1] == []
 

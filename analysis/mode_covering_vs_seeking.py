@@ -70,7 +70,7 @@ class Settings(BaseModel):
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(seed=seed, n=2000, steps=1000, centre_runs=2, default_runs=2, default_steps=3000, draws=1000)
+            return cls(seed=seed, n=1000, steps=800, centre_runs=2, default_runs=2, default_steps=2000, draws=1000)
         if effort == "full":
             return cls(seed=seed, n=50_000, steps=10_000, centre_runs=20, default_runs=20, draws=10_000)
         return cls(seed=seed)

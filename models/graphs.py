@@ -43,7 +43,7 @@ def numpy_mode() -> Mode:
 
     Parameter checks are left out because targets and families validate their parameters once, with a clear message.
     """
-    mode = Mode(linker="py", optimizer="fast_run").excluding("fusion", "inplace")
+    mode = Mode(linker="py", optimizer="fast_run").excluding("fusion", "inplace", "ShapeOpt", "uncanonicalize")
     mode = mode.including("local_remove_check_parameter")
     return mode.register((dfs_rewriter(_inline_batched_symbolic), 0.05))
 

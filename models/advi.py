@@ -4,7 +4,7 @@ Gradient estimator, parametrisation and optimisers are those of PyMC's ADVI and 
 digit of a run). What is added: all starts run as one graph with a leading axis, each with its own noise, so that a start
 gives the same numbers alone or in company; the learning rate falls along half a cosine; and every run is judged by its
 own evidence. PyMC's defaults (``adagrad_window``, one draw a step) are kept as ``PYMC_DEFAULT`` for comparison: at the
-optimum of ½N(-3,1) + ½N(3,1) they inflate the standard deviation by 9 to 14 % however long they run.
+optimum of ½N(-3,1) + ½N(3,1) they inflate the standard deviation by 9 to 14 % after 60 000 steps (pymc issue 8444).
 """
 
 from __future__ import annotations

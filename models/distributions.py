@@ -17,7 +17,7 @@ from models.errors import InputError, lookup_error
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
 
-__all__ = ["Distribution", "batched_logp", "build", "distribution", "in_double_precision", "logp_graph"]
+__all__ = ["Distribution", "batched_logp", "build", "compile_jet", "distribution", "in_double_precision", "logp_graph"]
 
 Array = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
     given = {"": pt.as_tensor_variable(point)} | {k: pt.as_tensor_variable(v) for k, v in params.items()}
     stand_in = {k: v if isinstance(v, pytensor.graph.basic.Constant) else v.type() for k, v in given.items()}
     own = {k: v for k, v in stand_in.items() if k}
-    graph = in_double_precision(pm.logp(build(name, own), stand_in[""]))
+    graph = _stable(in_double_precision(pm.logp(build(name, own), stand_in[""])))
     swap = {stand_in[k]: v for k, v in given.items() if stand_in[k] is not v}
     return pytensor.graph.replace.graph_replace(graph, swap, strict=False)
 
@@ -96,6 +96,49 @@ def in_double_precision(graph: Any) -> Any:
     ]
     exact = {v: v.owner.op(*[pt.constant(i.data, dtype="float64") for i in v.owner.inputs]) for v in single}
     return pytensor.graph.replace.clone_replace(graph, exact, rebuild_strict=False) if exact else graph
+
+
+def _stable(graph: Any) -> Any:
+    """Write log(1 + erf(u)) and log(1 + exp(u)) so that they and their derivatives survive large arguments.
+
+    They occur in PyMC's SkewNormal and Logistic. PyTensor's own rewrites come after differentiation and rescue the values
+    only; second derivatives become 0/0 or inf/inf.
+    """
+    pt = pytensor.tensor
+    swap = {}
+    for variable in pytensor.graph.traversal.ancestors([graph]):
+        if (u := _log_one_plus(variable.owner, "Erf")) is not None:
+            swap[variable] = _log_one_plus_erf(u)
+        elif (u := _log_one_plus(variable.owner, "Exp")) is not None:
+            swap[variable] = pt.softplus(u)
+    return pytensor.graph.replace.clone_replace(graph, swap, rebuild_strict=False) if swap else graph
+
+
+def _log_one_plus_erf(u: Any) -> Any:
+    pt = pytensor.tensor
+    high, low = pt.maximum(u, 0.0), pt.clip(u, -100.0, 0.0)
+    # Far out by the asymptotic series (Abramowitz and Stegun, 1964, 7.1.23): the derivatives of erfcx cancel there.
+    far = pt.minimum(u, -100.0)
+    r = 1 / (2 * far**2)
+    series = -(far**2) - pt.log(-far) - 0.5 * np.log(np.pi) + pt.log1p(-r * (1 - 3 * r * (1 - 5 * r)))
+    return pt.switch(u < -100, series, pt.switch(u < 0, pt.log(pt.erfcx(-low)) - low**2, pt.log1p(pt.erf(high))))
+
+
+def _log_one_plus(node: Any, inner: str) -> Any:
+    """The argument u of log(1 + f(u)) or log1p(f(u)); ``None`` for any other node."""
+    if _is(node, "Log1p"):
+        candidates = list(node.inputs)
+    elif _is(node, "Log") and _is(node.inputs[0].owner, "Add") and len(node.inputs[0].owner.inputs) == 2:
+        terms = node.inputs[0].owner.inputs
+        ones = [t for t in terms if isinstance(t, pytensor.graph.basic.Constant) and np.all(t.data == 1)]
+        candidates = [t for t in terms if t not in ones] if ones else []
+    else:
+        return None
+    return candidates[0].owner.inputs[0] if candidates and _is(candidates[0].owner, inner) else None
+
+
+def _is(node: Any, scalar_op: str) -> bool:
+    return node is not None and type(getattr(node.op, "scalar_op", None)).__name__ == scalar_op
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +177,10 @@ class Distribution:
         """Log density at points (n, dim), in nats, as (n,)."""
         points = np.asarray(points, dtype=float).reshape(-1, self.dim)
         return np.asarray(_compiled_logp(self.key)(points if self.multivariate else points[:, 0], *self._values()))
+
+    def jet(self, points: Array) -> tuple[Array, Array, Array]:
+        """Log density (n,) of a univariate distribution at points (n,), with its first and second derivatives."""
+        return _compiled_jet(self.key)(points, *self._values())
 
     def rvs(self, n: int, seed: int) -> Array:
         """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
@@ -180,6 +227,25 @@ def _compiled_logp(key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]) -> 
     params = symbols(key)
     points, logp = batched_logp(key[0], params, multivariate=key[0] in MULTIVARIATE)
     return compile_graph([points, *params.values()], logp)
+
+
+@cache
+def _compiled_jet(
+    key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]],
+) -> Callable[..., tuple[Array, Array, Array]]:
+    params = symbols(key)
+    points, logp = batched_logp(key[0], params, multivariate=False)
+    return compile_jet(points, logp, list(params.values()))
+
+
+def compile_jet(points: Any, logp: Any, params: list[Any]) -> Callable[..., tuple[Array, Array, Array]]:
+    """Compile log densities (n,) at points (n,) with their first and second derivatives."""
+    from models.graphs import compile_graph
+
+    slope = pytensor.grad(logp.sum(), points)
+    curvature = pytensor.grad(slope.sum(), points, disconnected_inputs="ignore")
+    function = compile_graph([points, *params], [logp, slope, curvature])
+    return lambda *values: tuple(np.asarray(v) for v in function(*values))
 
 
 def batched_logp(name: str, params: Mapping[str, Any], *, multivariate: bool, points: Any = None) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from models.targets import Target
 
-__all__ = ["Estimate", "Nodes", "expect", "gaussian_nodes", "nodes"]
+__all__ = ["Estimate", "Nodes", "expect", "gaussian_nodes", "line_edges", "nodes"]
 
 Array = NDArray[np.float64]
 Kind = Literal["quadrature", "quasi-Monte Carlo", "draws", "exact"]
@@ -28,6 +28,7 @@ _ORDER = 16  # Gauss-Legendre nodes per panel
 _MAX_LEVELS = 60  # bisections of a panel; a kink or jump needs about 50 to reach rounding
 _OFFSETS = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 14.0])
 _FAR = np.array([3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0, 17.0, 22.0, 30.0, 40.0, 60.0])  # in asinh units
+_NEGLIGIBLE = 1e-60
 _QMC_POWER, _QMC_REPLICATES = 13, 16
 
 
@@ -171,6 +172,13 @@ def _line(target: Target, others: Sequence[Target]) -> tuple[_Line, Array]:
     return line, np.unique(np.round(np.concatenate([*edges, -_FAR, _FAR]), 12))
 
 
+def line_edges(target: Target) -> Array:
+    """Edges (m,) of the panels that quadrature of a 1-D density begins with, in x."""
+    line, t = _line(target, ())
+    x = np.unique(line.points(t)[0])
+    return x[np.isfinite(x)]
+
+
 def _inverse(support: Callable[[Array], tuple[Array, Array]], x: Array) -> Array:
     """Solve support(u) = x for u by interpolation: only the scale of u is wanted."""
     grid = np.concatenate([-np.geomspace(700, 1e-3, 2000), np.geomspace(1e-3, 700, 2000)])
@@ -232,7 +240,7 @@ def _halves(left: Array, right: Array) -> tuple[Array, Array]:
 # --- several dimensions ----------------------------------------------------------------------------------------------
 
 
-def gaussian_nodes(dim: int, *, size: int, seed: int = 0) -> Nodes:
+def gaussian_nodes(dim: int, *, size: int, seed: int = 0, power: int = _QMC_POWER) -> Nodes:
     """Nodes for a standard Normal in `dim` dimensions, the base noise of a Normal family.
 
     Parameters
@@ -243,13 +251,15 @@ def gaussian_nodes(dim: int, *, size: int, seed: int = 0) -> Nodes:
         converges exponentially for analytic integrands, where Gauss-Hermite does not (Trefethen and Weideman, 2014).
     seed : int
         Seeds the scrambling of the Sobol points used when dim > 3.
+    power : int
+        Of these there are 2**power, in 16 independent randomisations.
 
     Returns
     -------
     Nodes
     """
     if dim > 3:
-        return _sobol_normal(dim, seed)
+        return _sobol_normal(dim, seed, power)
     if size % 2 == 0:
         raise InputError(f"size is {size}; it must be odd, so that every other node is a rule of its own")
     fine = _trapezoid(dim, size)
@@ -272,14 +282,14 @@ def _trapezoid(dim: int, size: int) -> tuple[Array, Array]:
     return grid[keep], weights[keep]
 
 
-def _sobol_normal(dim: int, seed: int) -> Nodes:
+def _sobol_normal(dim: int, seed: int, power: int) -> Nodes:
     from scipy.special import ndtri
     from scipy.stats import qmc
 
     seeds = np.random.SeedSequence(seed).spawn(_QMC_REPLICATES)
     parts = []
     for child in seeds:
-        u = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng(child)).random_base2(_QMC_POWER - 4)
+        u = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng(child)).random_base2(power - 4)
         parts.append(ndtri(np.clip(u, 1e-16, 1 - 1e-16)))
     points = np.concatenate(parts)
     return Nodes(points, np.full(len(points), 1 / len(points)), "quasi-Monte Carlo", replicates=_QMC_REPLICATES)
@@ -375,7 +385,7 @@ def _rule(target: Target, line: _Line, left: Array, right: Array) -> Nodes:
     t, w = _panel_nodes(left, right)
     points, _, density = line.density(target, t.ravel())
     weights = w.ravel() * density
-    keep = weights > 0
+    keep = weights > _NEGLIGIBLE  # farther out densities of other families overflow, and nothing is counted
     return Nodes(points[keep], weights[keep], "quadrature")
 
 

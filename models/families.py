@@ -17,7 +17,7 @@ from models.targets import Target
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
 
-__all__ = ["FAMILIES", "Family", "Parameter", "find_family", "normal_mixture", "student_t"]
+__all__ = ["FAMILIES", "Family", "Parameter", "find_family", "normal", "normal_mixture", "student_t"]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]
@@ -122,6 +122,8 @@ class Family:
         The parameters that shift and stretch, so that x = location + scale z with z from a base distribution.
     fixed : mapping of str to float
         Parameters held at a value.
+    smooth : bool
+        Whether the log density has no kink.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Family:
     location: str | None = None
     scale: str | None = None
     fixed: tuple[tuple[str, float], ...] = ()
+    smooth: bool = True
 
     def check_dim(self, dim: int, what: str) -> None:
         """Refuse data or a target of another dimension.
@@ -178,6 +181,23 @@ class Family:
             if parameter.support == "covariance":
                 params[parameter.name] = params[parameter.name] @ params[parameter.name].T
         return params
+
+    def location_scale(self, thetas: Array) -> tuple[Array, Array]:
+        """Locations and scales (B, k) of the k components of 1-D members at thetas (B, P)."""
+        held = dict(self.fixed)
+        found = {p.name: thetas[:, part] for p, part in self.slices(1)}
+        wide = {k: np.full((len(thetas), 1), v) for k, v in held.items()}
+        location, scale = (found[n] if n in found else wide[n] for n in (str(self.location), str(self.scale)))
+        return location, np.exp(scale) if self.scale in found else scale
+
+    def location_cholesky(self, theta: Array, dim: int) -> tuple[Array, Array]:
+        """Location (d,) and Cholesky factor (d, d) of a multivariate member at theta (P,)."""
+        parts = {p.name: (p, theta[part]) for p, part in self.slices(dim)}
+        location, (parameter, own) = parts[str(self.location)][1], parts[str(self.scale)]
+        factor = np.diag(np.exp(own[:dim]))
+        if parameter.support == "covariance":
+            factor[np.tril_indices(dim, -1)] = own[dim:]
+        return location, factor
 
     def unconstrain(self, params: Mapping[str, ArrayLike], dim: int) -> Array:
         """Return theta (P,) of numeric parameters.
@@ -311,9 +331,30 @@ _MEANING = {
 _MU = Parameter("mu", "real")
 
 
-def _location_scale(name: str, scale: str, *extra: Parameter, first: bool = False) -> Family:
+def _location_scale(name: str, scale: str, *extra: Parameter, first: bool = False, smooth: bool = True) -> Family:
     pair = (_MU, Parameter(scale, "positive"))
-    return Family(name, (*extra, *pair) if first else (*pair, *extra), name, location="mu", scale=scale)
+    return Family(name, (*extra, *pair) if first else (*pair, *extra), name, location="mu", scale=scale, smooth=smooth)
+
+
+def normal(sigma: float | None = None) -> Family:
+    """Normal family with free or fixed standard deviation.
+
+    Parameters
+    ----------
+    sigma : float, optional
+        Hold the standard deviation at this positive value.
+
+    Raises
+    ------
+    InputError
+        If `sigma` is not positive and finite.
+    """
+    if sigma is None:
+        return _location_scale("normal", "sigma")
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise InputError(f"sigma is {sigma}; the standard deviation must be positive and finite")
+    held = (("sigma", float(sigma)),)
+    return Family(f"normal(sigma={sigma:g})", (_MU,), "normal", location="mu", scale="sigma", fixed=held)
 
 
 def student_t(nu: float | None = None) -> Family:
@@ -359,9 +400,11 @@ def _positive_count(k: int) -> None:
 
 #: The families of the study. A new family is one more entry.
 FAMILIES: Mapping[str, Family] = {
-    "normal": _location_scale("normal", "sigma"),
+    "normal": normal(),
+    "laplace": _location_scale("laplace", "b", smooth=False),
     "logistic": _location_scale("logistic", "s"),
     "student_t": student_t(),
+    "skew_normal": _location_scale("skew_normal", "sigma", Parameter("alpha", "real")),
     "mvnormal": Family(
         "mvnormal",
         (Parameter("mu", "real", ("d",)), Parameter("cov", "covariance", ("d", "d"))),

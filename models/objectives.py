@@ -9,7 +9,7 @@ Hessians PyTensor's. Graphs depend on shapes only, so one compiled function serv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -210,11 +210,13 @@ def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
     return theta, z, weights, x, weights, logq
 
 
-def differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -> tuple[Any, Any]:
+def differentiate(
+    theta: Any, value: Any, inputs: list[Any], *, batched: bool, each: Sequence[Any] = ()
+) -> tuple[Any, Any]:
     """Compile value and gradient, and the Hessian, over a batch of thetas.
 
     In one dimension the graph itself is batched. In more, batches of triangular solves make graphs that take minutes to
-    rewrite, so theta and the directions of the Hessian are looped over.
+    rewrite, so theta and the directions of the Hessian are looped over. The inputs in `each` have a row for every theta.
     """
     size = theta.type.shape[0]
     gradient: Any = pt.grad(value, theta)
@@ -223,10 +225,12 @@ def differentiate(theta: Any, value: Any, inputs: list[Any], *, batched: bool) -
     product: Any = pt.grad(pt.sum(gradient * direction), theta, disconnected_inputs="ignore")
     if batched:
         thetas = pt.matrix("thetas", shape=(None, size))
+        rows = {variable: pt.matrix(variable.name) for variable in each}
         hessian = vectorize_graph(product, {direction: pt.eye(size)})
-        outputs = vectorize_graph([value, gradient, hessian], {theta: thetas})
-        with_hessian = _when_needed(lambda: compile_graph([thetas, *inputs], outputs))
-        return compile_graph([thetas, *inputs], outputs[:2]), with_hessian
+        outputs = vectorize_graph([value, gradient, hessian], {theta: thetas, **rows})
+        arguments = [thetas, *(rows.get(variable, variable) for variable in inputs)]
+        with_hessian = _when_needed(lambda: compile_graph(arguments, outputs))
+        return compile_graph(arguments, outputs[:2]), with_hessian
     one = compile_graph([theta, *inputs], [value, gradient])
     along = _when_needed(lambda: compile_graph([theta, direction, *inputs], product))
 

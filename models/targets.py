@@ -124,6 +124,18 @@ class Target:
             return np.asarray(self._model_logp(points))
         return self._density("log densities").logp(points)
 
+    def jet(self, points: ArrayLike) -> tuple[Array, Array, Array]:
+        """Log density (n,) of a 1-D target with its first and second derivatives.
+
+        Parameters
+        ----------
+        points : array_like (n, 1)
+        """
+        points = np.asarray(points, dtype=float).reshape(-1)
+        if self.source is not None:
+            return self._model_jet(points)
+        return self._density("log densities").jet(points)
+
     def rvs(self, n: int, seed: int) -> Array:
         """Draw points (n, d); from data, with replacement.
 
@@ -156,6 +168,15 @@ class Target:
         points = pytensor.tensor.matrix("points")
         vectorize = pytensor.graph.replace.vectorize_graph
         return compile_graph([points], vectorize(logp, {point: points}))
+
+    @cached_property
+    def _model_jet(self) -> Callable[[Array], tuple[Array, Array, Array]]:
+        from models.distributions import compile_jet
+
+        point, logp = self.joint_graph()
+        points = pytensor.tensor.vector("points")
+        values = pytensor.graph.replace.vectorize_graph(logp, {point: points[:, None]})
+        return compile_jet(points, values, [])
 
     def joint_graph(self) -> tuple[Any, Any]:
         """Symbolic flat unconstrained point (d,) and its log density, of a target made from a PyMC model."""

@@ -18,9 +18,10 @@ RANKS = [
     {"distributions"},
     {"targets"},
     {"expectations", "families"},
-    {"divergences", "objectives", "results"},
+    {"divergences", "objectives", "results", "panels", "stationary"},
+    {"exact", "optimise", "sampled"},
     {"projections", "unknown"},
-    {"mle", "advi"},
+    {"continuation", "mle", "advi"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 

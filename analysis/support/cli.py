@@ -351,10 +351,11 @@ def _figures(module: Any, tree: xr.DataTree, jobs: int) -> list[Any]:
 
     name = module.__name__ if module.__name__ != "__main__" else f"analysis.{Path(module.__file__).stem}"
     light, dark = Parallel(n_jobs=min(jobs, 2))(delayed(_drawn)(name, tree, theme) for theme in ("light", "dark"))
-    return [
+    drawn = [
         Figure(name=key, light=svg, dark=dark[key][0], suffix="svg", alt=alt, caption=caption)
         for key, (svg, alt, caption) in light.items()
     ]
+    return [*drawn, module.explorer(tree)] if hasattr(module, "explorer") else drawn
 
 
 def _drawn(name: str, tree: xr.DataTree, theme: str) -> dict[str, tuple[bytes, str, str]]:

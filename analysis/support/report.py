@@ -18,12 +18,13 @@ import subprocess
 import tempfile
 import traceback
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from xml.etree import ElementTree
 
 from models.errors import InputError, lookup_error
@@ -32,6 +33,7 @@ __all__ = [
     "FORMATS",
     "TEMPLATES",
     "Figure",
+    "Placed",
     "ReportError",
     "Section",
     "est",
@@ -61,8 +63,50 @@ class ReportError(RuntimeError):
     """The report could not be built; the message names the template or the format, and the cause."""
 
 
+class Placed(ABC):
+    """What a template places exactly once by its mark: a `Figure`, or something interactive that falls back on one."""
+
+    name: str
+    alt: str
+    caption: str
+    script: ClassVar[str | None] = None
+    """Template file with the script that the page needs for it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would make a broken or unreadable figure."""
+        if not _NAME.match(self.name):
+            raise InputError(
+                f"figure name {self.name!r}: use lower-case letters, digits, '-' and '_', starting with a letter"
+            )
+        for field in ("alt", "caption"):
+            if not getattr(self, field).strip():
+                raise InputError(f"figure {self.name!r}: {field} is empty")
+
+    @property
+    def ref(self) -> str:
+        """A numbered link to the figure, for use in prose."""
+        return f"{_OPEN}ref:{self.name}{_CLOSE}"
+
+    def __str__(self) -> str:
+        """Return the mark that each output format turns into the figure."""
+        return f"\n\n{_OPEN}figure:{self.name}{_CLOSE}\n\n"
+
+    @property
+    @abstractmethod
+    def fallback(self) -> Figure:
+        """The drawing for formats that cannot be interactive."""
+
+    @abstractmethod
+    def body(self) -> str:
+        """Return what stands above the caption in HTML, with placeholders for what pandoc should not see."""
+
+    @abstractmethod
+    def embed(self, page: str) -> str:
+        """Return the page with the placeholders of `body` filled in."""
+
+
 @dataclass(frozen=True)
-class Figure:
+class Figure(Placed):
     r"""One drawing in a light and a dark version.
 
     Parameters
@@ -99,25 +143,30 @@ class Figure:
 
     def __post_init__(self) -> None:
         """Refuse what would make a broken or unreadable figure."""
-        if not _NAME.match(self.name):
-            raise InputError(
-                f"figure name {self.name!r}: use lower-case letters, digits, '-' and '_', starting with a letter"
-            )
+        super().__post_init__()
         if self.suffix not in ("svg", "png"):
             raise lookup_error("figure suffix", self.suffix, ["svg", "png"])
-        for field in ("light", "dark", "alt", "caption"):
-            value = getattr(self, field)
-            if not value.strip():
+        for field in ("light", "dark"):
+            if not getattr(self, field).strip():
                 raise InputError(f"figure {self.name!r}: {field} is empty")
 
     @property
-    def ref(self) -> str:
-        """A numbered link to the figure, for use in prose."""
-        return f"{_OPEN}ref:{self.name}{_CLOSE}"
+    def fallback(self) -> Figure:
+        """The figure itself."""
+        return self
 
-    def __str__(self) -> str:
-        """Return the mark that each output format turns into the figure."""
-        return f"\n\n{_OPEN}figure:{self.name}{_CLOSE}\n\n"
+    def body(self) -> str:
+        """Return the two drawings as a picture; their addresses are put in by `embed`."""
+        alt = html.escape(" ".join(self.alt.split()), quote=True)
+        return (
+            f'<picture>\n<source media="{_DARK}" srcset="figure:{self.name}-dark">\n'
+            f'<img alt="{alt}" src="figure:{self.name}-light">\n</picture>'
+        )
+
+    def embed(self, page: str) -> str:
+        """Return the page with the drawings' addresses."""
+        page = page.replace(f'"figure:{self.name}-light"', f'"{self.data_uri("light")}"')
+        return page.replace(f'"figure:{self.name}-dark"', f'"{self.data_uri("dark")}"')
 
     def data_uri(self, scheme: Literal["light", "dark"]) -> str:
         """Return one drawing as a ``data:`` address."""
@@ -137,7 +186,7 @@ class Section:
         Heading, Markdown.
     context : mapping
         The findings; the template sees them as ``f``. The first section's ``question`` and ``answer`` open the report.
-    figures : sequence of Figure
+    figures : sequence of Figure or Explorer
         The template sees them as ``figures``, by name, and must place each exactly once.
 
     Examples
@@ -149,7 +198,7 @@ class Section:
     name: str
     title: str
     context: Mapping[str, Any]
-    figures: Sequence[Figure] = ()
+    figures: Sequence[Placed] = ()
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot be a template's or an anchor's."""
@@ -497,7 +546,7 @@ def _finalize(value: Any) -> Any:
     """Write what a template prints without a filter: estimates and floats by their rule, and no ``None``."""
     if value is None:
         raise InputError("a template prints None: the finding is missing")
-    if isinstance(value, Figure | str):
+    if isinstance(value, Placed | str):
         return value
     if _is_estimate(value):
         return est(value)
@@ -583,13 +632,9 @@ def _raw(form: str, text: str) -> str:
     return f"\n\n```{{={form}}}\n{text}\n```\n\n"
 
 
-def _html_figure(figure: Figure, caption: str) -> str:
-    """Return a figure for HTML; the drawings' addresses are put in after pandoc."""
-    alt = html.escape(" ".join(figure.alt.split()), quote=True)
-    top = (
-        f'<figure id="fig-{figure.name}">\n<picture>\n<source media="{_DARK}" srcset="figure:{figure.name}-dark">\n'
-        f'<img alt="{alt}" src="figure:{figure.name}-light">\n</picture>\n<figcaption>'
-    )
+def _html_figure(figure: Placed, caption: str) -> str:
+    """Return a figure for HTML; what is large or interactive is put in after pandoc."""
+    top = f'<figure id="fig-{figure.name}">\n{figure.body()}\n<figcaption>'
     return _raw("html", top) + caption + _raw("html", "</figcaption>\n</figure>")
 
 
@@ -611,10 +656,10 @@ def _pdf_figure(figure: Figure, caption: str) -> str:
     return _raw("typst", f"#figure({image}, caption: [") + caption + _raw("typst", f"]) <fig-{figure.name}>")
 
 
-_FIGURES: Mapping[str, Callable[[Figure, str], str]] = {"html": _html_figure, "md": _md_figure, "pdf": _pdf_figure}
+_FIGURES: Mapping[str, Callable[[Any, str], str]] = {"html": _html_figure, "md": _md_figure, "pdf": _pdf_figure}
 
 
-def _numbers(markdown: str, figures: Mapping[str, Figure]) -> dict[str, int]:
+def _numbers(markdown: str, figures: Mapping[str, Placed]) -> dict[str, int]:
     """Give each figure its number, in the order of their places, and check that each has one place."""
     placed = [name for kind, name in _MARK.findall(markdown) if kind == "figure"]
     for name in figures:
@@ -624,7 +669,7 @@ def _numbers(markdown: str, figures: Mapping[str, Figure]) -> dict[str, int]:
     return {name: number for number, name in enumerate(placed, 1)}
 
 
-def _with_figures(markdown: str, form: str, figures: Mapping[str, Figure]) -> str:
+def _with_figures(markdown: str, form: str, figures: Mapping[str, Placed]) -> str:
     """Turn the marks of figures, references and table numbers into what one format needs."""
     numbers = _numbers(markdown, figures)
     tables = 0
@@ -750,9 +795,10 @@ def _scroll(match: re.Match[str], number: int) -> str:
 
 
 def _build_html(
-    markdown: str, common: Sequence[str], figures: Mapping[str, Figure], templates: Sequence[Path]
+    markdown: str, common: Sequence[str], figures: Mapping[str, Placed], templates: Sequence[Path]
 ) -> bytes:
     """Build the self-contained page."""
+    scripts = sorted({figure.script for figure in figures.values() if figure.script is not None})
     page = _pandoc(
         markdown,
         "html",
@@ -765,6 +811,7 @@ def _build_html(
         "--wrap=none",
         "--syntax-highlighting=monochrome",
         "--metadata=link-citations:true",
+        *(["--variable=script"] if scripts else []),
         *common,
     )
     page = re.sub(r"<math\b.*?</math>", _mend_math, page, flags=re.DOTALL)
@@ -774,9 +821,9 @@ def _build_html(
     )
     page = page.replace("</table>", "</table>\n</div>").replace("<th ", '<th scope="col" ')
     page = page.replace("/*style*/", _style(templates))
-    for name, figure in figures.items():
-        page = page.replace(f'"figure:{name}-light"', f'"{figure.data_uri("light")}"')
-        page = page.replace(f'"figure:{name}-dark"', f'"{figure.data_uri("dark")}"')
+    page = page.replace("/*script*/", "\n".join(_find(name, templates).read_text(encoding="utf-8") for name in scripts))
+    for figure in figures.values():
+        page = figure.embed(page)
     return page.encode()
 
 
@@ -875,8 +922,8 @@ def write_report(
     title : str
         Title of the report, Markdown.
     templates : sequence of Path
-        Folders searched in turn for ``report.md``, ``<section>.md``, ``page.html``, ``style.css``, ``report.typ`` and
-        ``report.lua``. Put your own folder before `TEMPLATES` to replace or add some.
+        Folders searched in turn for ``report.md``, ``<section>.md``, ``page.html``, ``style.css``, ``report.typ``,
+        ``report.lua`` and scripts. Put your own folder before `TEMPLATES` to replace or add some.
     bibliography : Path, optional
         BibTeX file; the project's ``reports/references.bib`` unless told.
 
@@ -909,7 +956,7 @@ def write_report(
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"output {output} is not a folder")
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Placed] = {}
     for figure in (f for section in sections for f in section.figures):
         if figures.setdefault(figure.name, figure) is not figure:
             raise InputError(f"two figures are called {figure.name!r}; their files would be the same")
@@ -928,16 +975,17 @@ def write_report(
     if "date" in provenance:
         common.append(f"--metadata=date:{str(provenance['date'])[:10]}")
     files: dict[Path, bytes] = {}
+    still = {name: figure.fallback for name, figure in figures.items()} if set(formats) - {"html"} else {}
     for form in (known for known in FORMATS if known in formats):
-        text = _with_figures(markdown, form, figures)
+        text = _with_figures(markdown, form, figures if form == "html" else still)
         if form == "html":
             files[output / FORMATS[form]] = _build_html(text, common, figures, templates)
         elif form == "md":
-            for figure in figures.values():
-                files[output / "figures" / f"{figure.name}-light.{figure.suffix}"] = figure.light
-                files[output / "figures" / f"{figure.name}-dark.{figure.suffix}"] = figure.dark
+            for drawing in still.values():
+                files[output / "figures" / f"{drawing.name}-light.{drawing.suffix}"] = drawing.light
+                files[output / "figures" / f"{drawing.name}-dark.{drawing.suffix}"] = drawing.dark
             files[output / FORMATS[form]] = _build_md(text, common, title)
         else:
-            files[output / FORMATS[form]] = _build_pdf(text, common, figures, templates, _timestamp(provenance))
+            files[output / FORMATS[form]] = _build_pdf(text, common, still, templates, _timestamp(provenance))
     _publish(files)
     return [output / FORMATS[form] for form in FORMATS if form in formats]

@@ -151,14 +151,14 @@ def _march(
 ) -> list[Array]:
     """Points along the curve in one direction, in coordinates (theta, value) divided by `scale`."""
     here = np.append(theta, value) / scale
-    tangent = sign * _tangent(problem, here, scale, None)
+    _, tangent = _bordered(problem, here, scale, None)
+    tangent = sign * tangent
     points: list[Array] = []
     step = largest / 4
     while step > 1e-7 and len(points) < 5000:
-        there = _correct(problem, here + step * tangent, tangent, scale)
+        there, ahead = _correct(problem, here + step * tangent, tangent, scale)
         # A jump to another curve shows as a turn of more than some 20 degrees.
-        ahead = None if there is None else _tangent(problem, there, scale, tangent)
-        if there is None or ahead is None or ahead @ tangent < 0.94 or np.linalg.norm(there - here) > 3 * step:
+        if there is None or ahead @ tangent < 0.94 or np.linalg.norm(there - here) > 3 * step:
             step /= 2
             continue
         end = there[-1] * scale[-1]
@@ -177,42 +177,41 @@ def _march(
     return points
 
 
-def _tangent(problem: Problem, here: Array, scale: Array, before: Array | None) -> Array:
+def _bordered(problem: Problem, here: Array, scale: Array, before: Array | None) -> tuple[Array, Array]:
+    """Derivative (P, P + 1) of the gradient by theta and parameter, and the tangent of the curve."""
     point = here * scale
     hessian = problem(point[-1]).hessian(point[None, :-1])[2][0] * np.multiply.outer(scale[:-1], scale[:-1])
-    slope = _parameter_slope(problem, point[:-1], point[-1]) * scale[:-1] * scale[-1]
-    direction = np.linalg.svd(np.column_stack([hessian, slope]))[2][-1]
-    if before is None:
-        return np.asarray(direction * (np.sign(direction[-1]) or 1.0))
-    return np.asarray(direction * np.sign(direction @ before))
+    # By differences, since only steps depend on it, never results.
+    h = 1e-5 * max(1.0, abs(point[-1]))
+    up, down = (problem(point[-1] + s * h).gradient(point[None, :-1])[1][0] for s in (1, -1))
+    derivative = np.column_stack([hessian, (up - down) / (2 * h) * scale[:-1] * scale[-1]])
+    tangent = np.linalg.svd(derivative)[2][-1]
+    sign = tangent[-1] if before is None else tangent @ before
+    return derivative, tangent * (np.sign(sign) or 1.0)
 
 
-def _parameter_slope(problem: Problem, theta: Array, value: float) -> Array:
-    """Derivative of the gradient by the parameter: by differences, since only steps depend on it, never results."""
-    h = 1e-5 * max(1.0, abs(value))
-    up, down = (problem(value + s * h).gradient(theta[None])[1][0] for s in (1, -1))
-    return np.asarray((up - down) / (2 * h))
+def _correct(problem: Problem, guess: Array, tangent: Array, scale: Array) -> tuple[Array | None, Array]:
+    """Newton's method back to the curve, across the tangent; and the tangent there.
 
-
-def _correct(problem: Problem, guess: Array, tangent: Array, scale: Array) -> Array | None:
-    """Newton's method back to the curve, across the tangent."""
-    point = guess.copy()
-    for _ in range(8):
+    The derivative is that of the guess: one more step costs less than another derivative by the parameter.
+    """
+    derivative, ahead = _bordered(problem, guess, scale, tangent)
+    try:
+        inverse = np.linalg.inv(np.vstack([derivative, tangent]))
+    except np.linalg.LinAlgError:
+        return None, ahead
+    point, smallest = guess.copy(), np.inf
+    for _ in range(12):
         raw = point * scale
-        _, gradient, hessian = problem(raw[-1]).hessian(raw[None, :-1])
-        if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
-            return None
-        g = gradient[0] * scale[:-1]
-        if np.abs(g).max() < _TOLERANCE:
-            return point
-        h = hessian[0] * np.multiply.outer(scale[:-1], scale[:-1])
-        slope = _parameter_slope(problem, raw[:-1], raw[-1]) * scale[:-1] * scale[-1]
-        system = np.vstack([np.column_stack([h, slope]), tangent])
-        try:
-            point = point - np.linalg.solve(system, np.append(g, tangent @ (point - guess)))
-        except np.linalg.LinAlgError:
-            return None
-    return None
+        gradient = problem(raw[-1]).gradient(raw[None, :-1])[1][0] * scale[:-1]
+        size = float(np.abs(gradient).max())
+        if size < _TOLERANCE:
+            return point, ahead
+        if not size < 0.7 * smallest:
+            return None, ahead
+        smallest = size
+        point = point - inverse @ np.append(gradient, tangent @ (point - guess))
+    return None, ahead
 
 
 def branches(

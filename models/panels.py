@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 #: Panel edges around a location, in units of its scale.
 CORE = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0])
 _RESOLVED = 1e-13
+_FAINT = -1e3  # log densities below this are zero in double precision, and what happens there is no kink
 
 
 @cache
@@ -61,12 +62,14 @@ def _broken(target: Target, edges: Array) -> bool:
     right = legendre.legval(1.0, slopes) / half[:, 0]
     left = legendre.legval(-1.0, slopes) / half[:, 0]
     scale = 1e-5 * (1 + np.abs(right[:-1]) + np.abs(left[1:])) + 1e-12 * np.abs(logp[1:, 0]) / half[1:, 0]
-    return bool(np.any(np.abs(left[1:] - right[:-1]) > scale))
+    counted = np.minimum(logp[1:].min(axis=1), logp[:-1].min(axis=1)) > _FAINT
+    return bool(np.any(counted & (np.abs(left[1:] - right[:-1]) > scale)))
 
 
 def _finite_logp(target: Target, nodes: Array) -> Array:
     """Log densities at nodes (m, k); where the density is 0 or rounding leaves the support, far below all others."""
-    return np.nan_to_num(target.logp(nodes.reshape(-1, 1)).reshape(nodes.shape), nan=-1e4, posinf=-1e4, neginf=-1e4)
+    logp = target.logp(nodes.reshape(-1, 1)).reshape(nodes.shape)
+    return np.maximum(np.nan_to_num(logp, nan=-1e30, posinf=-1e30, neginf=-1e30), -1e30)
 
 
 @lru_cache(maxsize=512)
@@ -84,7 +87,8 @@ def _panels(target: Target) -> tuple[Array, bool]:
         logp = _finite_logp(target, nodes)
         tail = np.abs(logp @ to_coefficients.T).max(axis=1)
         rough = tail > _RESOLVED * (1 + np.abs(logp).max(axis=1))
-        kink |= bool(np.any(rough & (right - left <= smallest)))
+        rough &= logp.max(axis=1) > 1e3 * _FAINT
+        kink |= bool(np.any(rough & (right - left <= smallest) & (logp.min(axis=1) > _FAINT)))
         rough &= right - left > smallest
         done.append(right[~rough])
         if not rough.any():

@@ -88,7 +88,8 @@ def search(
             batch = between(together, points, 2 + attempt, 3 + 4 * attempt)
         else:
             base = np.concatenate([starts, points])
-            batch = base[rng.integers(len(base), size=30)] + rng.normal(0, 0.6, (30, size)) * unit
+            wide = 0.6 * 2.0 ** max(attempt - 2, 0)
+            batch = base[rng.integers(len(base), size=30)] + rng.normal(0, wide, (30, size)) * unit
     return points, hessians, index
 
 

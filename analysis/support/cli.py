@@ -99,13 +99,19 @@ def _where(error: BaseException) -> str:
 
 
 def _questions() -> dict[str, str]:
-    """Every question's name and sentence, read from the sources without importing them."""
-    found = {}
-    for path in sorted(_PACKAGE.glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "QUESTION":
-                found[path.stem] = str(ast.literal_eval(node.value))
-    return found
+    """Every question's name and sentence in the order of the story, read from the sources without importing them."""
+    found = []
+    for path in _PACKAGE.glob("*.py"):
+        stated = {
+            node.targets[0].id: ast.literal_eval(node.value)
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id in ("QUESTION", "CHAPTER")
+        }
+        if "QUESTION" in stated:
+            found.append((stated.get("CHAPTER", 99), path.stem, str(stated["QUESTION"])))
+    return {name: question for _, name, question in sorted(found)}
 
 
 def _check_questions(names: Sequence[str]) -> list[str]:
@@ -443,28 +449,44 @@ def _json(text: str, where: str) -> Mapping[str, Any]:
 def project(
     target: Annotated[str, typer.Argument(help="Catalogue name, inline JSON, or a JSON file.")],
     onto: Annotated[str, typer.Option("--onto", help="Family, e.g. normal or mvnormal_diag.")],
-    direction: Annotated[str, typer.Option("--direction", help="forward or reverse.")],
+    direction: Annotated[str, typer.Option("--direction", help="forward, reverse or alpha.")],
+    alpha: Annotated[
+        float | None,
+        typer.Option("--alpha", help="With --direction alpha: strictly between 0 (reverse) and 1 (forward)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute exact optima of a divergence over a family."""
-    if direction not in ("forward", "reverse"):
-        raise lookup_error("direction", direction, ("forward", "reverse"))
+    if direction not in ("forward", "reverse", "alpha"):
+        raise lookup_error("direction", direction, ("forward", "reverse", "alpha"))
+    if (alpha is not None) != (direction == "alpha"):
+        raise InputError(
+            f"--alpha belongs to --direction alpha; the direction is {direction}"
+            if alpha is not None
+            else "--direction alpha needs --alpha A, strictly between 0 (reverse KL) and 1 (forward KL)"
+        )
+    if alpha is not None and not 0 < alpha < 1:
+        raise InputError(f"--alpha is {alpha:g}; it must be strictly between 0 (reverse KL) and 1 (forward KL)")
     from models.families import find_family
 
     family = find_family(onto)
     p = _target(target)
-    from models.projections import forward_projection, reverse_projections
+    from models.projections import alpha_projections, forward_projection, reverse_projections
 
-    found = [forward_projection(p, family)] if direction == "forward" else reverse_projections(p, family)
+    if alpha is not None:
+        found = alpha_projections(p, family, alpha)
+    else:
+        found = [forward_projection(p, family)] if direction == "forward" else reverse_projections(p, family)
     solutions = [
         {
-            "params": {k: v.tolist() for k, v in s.params.items()},
+            "params": {k: _finite(v.item()) if v.ndim == 0 else v.tolist() for k, v in s.params.items()},
             "divergence": _finite(s.divergence.value),
             "error": _finite(s.divergence.error),
             "status": s.status,
             "gradient_norm": s.gradient_norm,
             "hessian_eigenvalues": s.hessian_eigenvalues.tolist(),
             "certificate": s.certificate,
+            **({"limit": s.limit} if s.limit is not None else {}),
             **({"cross_entropy": s.cross_entropy.as_dict()} if s.cross_entropy is not None else {}),
         }
         for s in found
@@ -475,28 +497,27 @@ def project(
                 "target": dict(p.spec),
                 "family": family.name,
                 "direction": direction,
-                "alpha": None,
+                "alpha": alpha,
                 "solutions": solutions,
             }
         )
         return
     from analysis.support.report import num
 
-    typer.echo(f"{direction} KL, {p.name} onto {family.name}")
+    measure = f"D_{alpha:g}" if alpha is not None else "KL"
+    typer.echo(f"{direction} {'divergence' if alpha is not None else 'KL'}, {p.name} onto {family.name}")
     for s in found:
         values = ", ".join(f"{k} = {_show(v)}" for k, v in s.params.items())
-        divergence = (
-            num(s.divergence.value, s.divergence.error, digits=10)
-            if s.divergence.value == s.divergence.value
-            else "unknown"
-        )
-        typer.echo(f"  {s.status}: {values}; KL {divergence} nats")
-        if s.divergence.value != s.divergence.value and s.cross_entropy is not None:
+        known = s.divergence.value == s.divergence.value
+        divergence = f"{num(s.divergence.value, s.divergence.error, digits=10)} nats" if known else "unknown"
+        where = f" (limit {s.limit})" if s.limit is not None else ""
+        typer.echo(f"  {s.status}{where}: {values}; {measure} {divergence}")
+        if not known and s.cross_entropy is not None:
             ce = num(s.cross_entropy.value, s.cross_entropy.error)
             typer.echo(
                 f"    cross-entropy {ce} nats; the entropy of p_data, and so the KL, cannot be told from draws alone"
             )
-    if direction == "reverse":
+    if direction != "forward":
         typer.echo(f"  signs of the Hessians: {found[0].certificate if found else 'incomplete'}")
 
 

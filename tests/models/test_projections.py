@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 
 from models.divergences import cross_entropy, kl
-from models.errors import ConvergenceError, InputError
+from models.errors import InputError
 from models.expectations import gaussian_nodes
 from models.families import FAMILIES, normal_mixture, student_t
 from models.objectives import reverse_objective
-from models.projections import Projection, forward_projection, minima, reverse_projections
+from models.projections import Projection, alpha_projections, forward_projection, minima, reverse_projections
 from models.targets import TARGETS, Target, from_distribution, from_draws, from_model, mvnormal_mixture
 from tests.reference import cases
 from tests.strategies import mixtures
@@ -78,13 +78,12 @@ def test_reverse_is_certified_ordered_and_stationary(case: cases.Case) -> None:
     assert values == sorted(values)
     assert found[0].status == "global minimum"
     assert all(f.status == "local minimum" for f in minima(found) if f.divergence.value > values[0] + 1e-8)
-    # The gradient is polished to 1e-8 or better before a point counts.
-    assert max(f.gradient_norm for f in found) < 1e-8
+    assert max(f.gradient_norm for f in found) < 1e-10
 
 
 @cases.of_kind("reverse_stationary_points")
 def test_reverse_error_bounds_the_true_error(case: cases.Case) -> None:
-    # 1e-11 in 2-D: the rule ends at 7.5 standard deviations, which the stated error does not know.
+    # The reference answers themselves agree to 1e-11 in two dimensions.
     rounding = 1e-11 if len(np.ravel(reverse(case["id"])[0].params["mu"])) == 2 else 1e-13
     for point in expected_points(case):
         match = nearest(point, reverse(case["id"]))
@@ -171,7 +170,7 @@ def test_forward_is_the_reference_optimum(case: cases.Case) -> None:
 @cases.of_kind("forward_projection")
 def test_forward_is_a_minimum_with_a_cross_entropy(case: cases.Case) -> None:
     found = forward(case["id"])
-    assert found.gradient_norm < 1e-8
+    assert found.gradient_norm < 1e-10
     assert found.hessian_eigenvalues.min() > 0
     expected = case["answer"].get("cross_entropy")
     if expected is not None:
@@ -201,6 +200,141 @@ def test_forward_of_draws_is_the_maximum_likelihood_estimate() -> None:
     assert found.params["sigma"] == pytest.approx(x.std(), abs=1e-9)
     assert np.isnan(found.divergence.value)
     assert found.cross_entropy.value == pytest.approx(np.log(2 * np.pi * np.e * x.var()) / 2, abs=1e-12)
+
+
+# --- alpha -----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def alpha(name: str) -> list[Projection]:
+    inputs = cases.case(name)["inputs"]
+    return alpha_projections(cases.target(inputs["p"]), cases.family(inputs), inputs["alpha"])
+
+
+@cases.of_kind("alpha_divergence", projected=True)
+def test_alpha_finds_every_stationary_point_and_no_other(case: cases.Case) -> None:
+    found, answer = alpha(case["id"]), case["answer"]
+    if "variance" in answer:
+        (only,) = found
+        np.testing.assert_allclose(only.params["sigma"] ** 2, answer["variance"], rtol=0, atol=case["abs_tolerance"])
+        assert only.divergence.value == pytest.approx(answer["D_alpha"], rel=0, abs=case["abs_tolerance"])
+        return
+    points = sorted(answer["stationary_points"], key=lambda point: (point["D_alpha"], point["m"]))
+    assert len(found) == len(points)
+    for point in points:
+        expected = np.array([point["m"], point["s"], point["D_alpha"], *point["eigenvalues"]])
+        match = min(found, key=lambda f: float(np.abs(numbers_found(f) - expected).max()))
+        np.testing.assert_allclose(numbers_found(match), expected, rtol=0, atol=case["abs_tolerance"])
+    assert {f.certificate for f in found} == {"complete"}
+
+
+def test_alpha_goes_from_reverse_to_forward() -> None:
+    target = TARGETS["unequal"]
+    backwards = reverse_projections(target, NORMAL)[0]
+    forwards = forward_projection(target, NORMAL)
+    near_reverse, near_forward = (alpha_projections(target, NORMAL, a)[0] for a in (1e-4, 1 - 1e-4))
+    for name in ("mu", "sigma"):
+        assert float(near_reverse.params[name]) == pytest.approx(float(backwards.params[name]), abs=2e-3)
+        assert float(near_forward.params[name]) == pytest.approx(float(forwards.params[name]), abs=2e-3)
+
+
+# --- other families --------------------------------------------------------------------------------------------------
+
+FREE = {"normal": ("mu", "sigma"), "laplace": ("mu", "b"), "logistic": ("mu", "s"), "student_t": ("nu", "mu", "sigma"),
+        "skew_normal": ("mu", "sigma", "alpha")}  # fmt: skip
+
+
+@cache
+def reverse_onto(family: str) -> list[Projection]:
+    return reverse_projections(TARGETS["unequal"], FAMILIES[family])
+
+
+@pytest.mark.parametrize("family", FREE)
+def test_reverse_points_of_every_family_are_stationary_for_an_independent_quadrature(family: str) -> None:
+    for found in minima(reverse_onto(family)):
+        assert found.divergence.value == pytest.approx(kl(found.member, TARGETS["unequal"]).value, abs=1e-10)
+        for name in FREE[family]:
+            # A step along one parameter costs to second order only: a tenth of the step, a hundredth of the cost.
+            up, down, far = (
+                kl(
+                    FAMILIES[family].member({**found.params, name: found.params[name] * (1 + h)}), TARGETS["unequal"]
+                ).value
+                for h in (1e-3, -1e-3, 1e-2)
+            )
+            assert abs(up - down) < 1e-2 * max(far - found.divergence.value, 1e-7)
+            assert min(up, down) > found.divergence.value - 1e-12
+
+
+@pytest.mark.parametrize("family", ["laplace", "logistic", "student_t"])
+def test_reverse_onto_other_families_is_certified(family: str) -> None:
+    assert {f.certificate for f in reverse_onto(family)} == {"complete"}
+
+
+def test_reverse_onto_skew_normal_is_not_certified_and_holds_the_singular_normals() -> None:
+    found = reverse_onto("skew_normal")
+    assert {f.certificate for f in found} == {"incomplete"}
+    singular = {round(float(f.params["mu"]), 9) for f in found if f.params["alpha"] == 0}
+    assert singular == {round(float(f.params["mu"]), 9) for f in reverse_onto("normal")}
+    # Skewness helps here, so none of the Normal points is a minimum any more.
+    assert all(f.status == "saddle" for f in found if f.params["alpha"] == 0)
+    assert found[0].divergence.value < reverse_onto("normal")[0].divergence.value
+
+
+def test_reverse_onto_student_t_reports_the_broad_minimum_as_a_limit() -> None:
+    found = reverse_projections(TARGETS["bimodal"], FAMILIES["student_t"])
+    normals = reverse_projections(TARGETS["bimodal"], NORMAL)
+    limits = [f for f in found if f.limit]
+    assert {f.limit for f in limits} == {"nu -> infinity"}
+    assert all(np.isinf(f.params["nu"]) for f in limits)
+    broad = next(f for f in limits if f.status == "local minimum")
+    assert broad.divergence.value == pytest.approx(minima(normals)[-1].divergence.value, abs=1e-12)
+    assert kl(broad.member, TARGETS["bimodal"]).value == pytest.approx(broad.divergence.value, abs=1e-12)
+    # Heavier tails help the narrow ones.
+    assert found[0].divergence.value < normals[0].divergence.value
+    assert {f.certificate for f in found} == {"complete"}
+
+
+def test_forward_onto_student_t_reaches_the_normal_in_the_limit_on_light_tails() -> None:
+    found = forward_projection(TARGETS["bimodal"], student_t())
+    assert found.limit == "nu -> infinity"
+    assert found.divergence.value == pytest.approx(
+        forward_projection(TARGETS["bimodal"], NORMAL).divergence.value, abs=1e-12
+    )
+
+
+def test_reverse_of_a_mixture_within_the_family_is_that_mixture() -> None:
+    best = reverse_projections(TARGETS["unequal"], normal_mixture(2))[0]
+    assert best.divergence.value == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(best.params["mu"], [-2, 2], atol=1e-7)
+    np.testing.assert_allclose(best.params["w"], [0.3, 0.7], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "expected"),
+    [
+        ("Laplace", {"mu": 0.3, "b": 1.0}, {"mu": 0.3, "b": 1.0}),
+        ("Exponential", {"lam": 1.0}, {"mu": np.log(2), "b": np.log(2)}),  # median and mean distance from it
+        ("Uniform", {"lower": 0.0, "upper": 1.0}, {"mu": 0.5, "b": 0.25}),
+    ],
+)
+def test_forward_onto_laplace_is_the_median_and_the_mean_distance(
+    name: str, params: dict[str, float], expected: dict[str, float]
+) -> None:
+    found = forward_projection(from_distribution(name, params), FAMILIES["laplace"])
+    assert {k: float(v) for k, v in found.params.items()} == pytest.approx(expected, abs=1e-8)
+
+
+def test_forward_of_draws_onto_laplace_is_a_median() -> None:
+    x = np.random.default_rng(3).gamma(2, size=81)
+    found = forward_projection(from_draws(x), FAMILIES["laplace"])
+    assert float(found.params["mu"]) == np.median(x)
+    assert float(found.params["b"]) == pytest.approx(np.abs(x - np.median(x)).mean(), rel=1e-12)
+
+
+def test_reverse_onto_laplace_of_a_laplace_has_a_hessian_in_spite_of_two_kinks() -> None:
+    (found,) = reverse_projections(from_distribution("Laplace", {"mu": 0.3, "b": 1}), FAMILIES["laplace"])
+    # KL(Laplace(d, 1) || Laplace(0, 1)) = |d| + exp(-|d|) - 1 = d^2/2 + O(d^3)
+    np.testing.assert_allclose(found.hessian_eigenvalues, [1, 1], atol=1e-3)
 
 
 # --- which way round -------------------------------------------------------------------------------------------------
@@ -255,9 +389,22 @@ def test_reverse_refuses_draws() -> None:
         reverse_projections(from_draws([0.0, 1.0, 2.0]), NORMAL)
 
 
-def test_reverse_refuses_a_family_without_normal_noise() -> None:
-    with pytest.raises(InputError, match=r"onto normal, mvnormal, mvnormal_diag; not onto 'student_t'"):
-        reverse_projections(TARGETS["bimodal"], student_t())
+def test_reverse_onto_a_target_that_ends_is_infinite_and_refused() -> None:
+    target = from_distribution("Gamma", {"alpha": 3, "beta": 1}, label="gamma")
+    with pytest.raises(InputError, match=r"'gamma' has a bounded support.*every reverse KL is infinite"):
+        reverse_projections(target, NORMAL)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 0.0, 1.0, 2.0])
+def test_alpha_outside_its_range_is_refused(alpha: float) -> None:
+    with pytest.raises(InputError, match=rf"alpha is {alpha:g}; it must be strictly between 0 and 1"):
+        alpha_projections(TARGETS["bimodal"], NORMAL, alpha)
+
+
+def test_forward_onto_laplace_refuses_a_target_without_a_mean() -> None:
+    target = from_distribution("Cauchy", {"alpha": 0, "beta": 1}, label="heavy")
+    with pytest.raises(InputError, match=r"'heavy' has no mean.*student_t"):
+        forward_projection(target, FAMILIES["laplace"])
 
 
 @pytest.mark.parametrize("project", [forward_projection, reverse_projections])
@@ -271,13 +418,6 @@ def test_forward_onto_a_normal_refuses_infinite_variance(nu: float) -> None:
     target = from_distribution("StudentT", {"nu": nu, "mu": 0, "sigma": 1}, label="heavy")
     with pytest.raises(InputError, match=r"'heavy' has infinite variance.*student_t"):
         forward_projection(target, NORMAL)
-
-
-def test_forward_onto_student_t_says_when_nu_runs_to_its_boundary() -> None:
-    with pytest.raises(
-        ConvergenceError, match=r"'bimodal' onto student_t has no optimum in the interior: nu -> infinity"
-    ):
-        forward_projection(TARGETS["bimodal"], student_t())
 
 
 def test_forward_reports_mixture_components_in_the_order_of_their_means() -> None:

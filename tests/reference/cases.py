@@ -22,9 +22,9 @@ def case(name: str) -> Case:
     return next(c for c in CASES if c["id"] == name)
 
 
-def of_kind(*kinds: str) -> Any:
-    """Parametrise a test's ``case`` by all cases of these kinds."""
-    chosen = [c for c in CASES if c["kind"] in kinds]
+def of_kind(*kinds: str, projected: bool | None = None) -> Any:
+    """Parametrise a test's ``case`` by all cases of these kinds, with or without a family to project onto."""
+    chosen = [c for c in CASES if c["kind"] in kinds and projected in (None, "q_family" in c["inputs"])]
     assert chosen, f"no reference case of kind {kinds}"
     return pytest.mark.parametrize("case", chosen, ids=lambda c: c["id"])
 
@@ -56,6 +56,8 @@ def family(inputs: dict[str, Any]) -> Family:
         return student_t(inputs.get("fixed", {}).get("nu"))
     return {
         "normal": FAMILIES["normal"],
+        "laplace": FAMILIES["laplace"],
+        "skewnormal": FAMILIES["skew_normal"],
         "normal_mixture_2": normal_mixture(2),
         "full_rank_normal": FAMILIES["mvnormal"],
         "mean_field_normal": FAMILIES["mvnormal_diag"],

@@ -20,8 +20,9 @@ from models.expectations import Nodes
 from models.families import Family
 from models.graphs import compile_graph, numpy_mode, single_threaded
 from models.objectives import Objective, bind, differentiate, forward_graph, forward_objective, natural_values
-from models.optimise import forward_starts, polish
+from models.optimise import polish
 from models.results import draws_of, fit_dataset, flatten
+from models.starts import forward_starts
 from models.targets import check_draws
 
 __all__ = ["fit_map", "fit_mle", "scores"]

@@ -19,7 +19,8 @@ RANKS = [
     {"targets"},
     {"expectations", "families"},
     {"divergences", "objectives", "results", "panels", "stationary"},
-    {"exact", "optimise", "sampled"},
+    {"exact", "optima", "optimise", "sampled", "starts"},
+    {"forward", "nested"},
     {"projections", "unknown"},
     {"continuation", "mle", "advi"},
 ]

@@ -202,7 +202,7 @@ def test_centred_branch_is_the_known_one() -> None:
 
 def test_a_start_that_is_not_stationary_is_refused() -> None:
     with pytest.raises(ConvergenceError, match=r"no stationary point near .* at parameter 3"):
-        follow(lambda a: _Slope(), np.array([0.3]), 3.0, (1.0, 4.0))
+        follow(lambda _: _Slope(), np.array([0.3]), 3.0, (1.0, 4.0))
 
 
 class _Slope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_value_is_the_integral_by_scipy(family: str, alpha: float) -> None:
         return float((alpha * np.exp(log_p(x)) + (1 - alpha) * q.pdf(x) - overlap) / (alpha * (1 - alpha)))
 
     edges = [-np.inf, -20, -8, -4, -3, -2, -1, 0, 0.7, 1, 2, 3, 4, 8, 20, np.inf]
-    expected = sum(quad(integrand, a, b, epsabs=1e-12, limit=200)[0] for a, b in zip(edges, edges[1:], strict=False))
+    expected = sum(quad(integrand, a, b, epsabs=1e-12, limit=200)[0] for a, b in itertools.pairwise(edges))
     assert float(objective.gradient(theta[None])[0][0]) == pytest.approx(expected, abs=1e-8)
 
 
@@ -131,7 +132,7 @@ def test_sixteen_points_on_each_panel_interpolate_log_p(name: str) -> None:
     edges = panels(target)
     edges = edges[(edges > -30) & (edges < 30)]
     x, _ = np.polynomial.legendre.leggauss(16)
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in itertools.pairwise(edges):
         nodes = (left + right) / 2 + (right - left) / 2 * x
         fit = np.polynomial.legendre.Legendre.fit(nodes, target.logp(nodes[:, None]), 15, domain=[left, right])
         inside = np.linspace(left, right, 7)

@@ -1,0 +1,107 @@
+"""Forward KL by descent: draws, mixtures, several dimensions; and when no member is at finite forward KL."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ConvergenceError, InputError
+from models.expectations import expect, nodes
+from models.families import Family
+from models.objectives import forward_objective, natural_values
+from models.optima import Certificate, Projection, forward_divergence, natural_point, sort_components
+from models.optimise import best_minimum
+from models.starts import forward_starts
+from models.targets import Target
+
+__all__ = ["GAUSSIAN", "finite_forward", "kinked_mle", "lowest_forward", "second_moment", "squares"]
+
+Array = NDArray[np.float64]
+#: Families on which the forward projection matches first and second moments.
+GAUSSIAN = ("normal", "mvnormal", "mvnormal_diag")
+
+
+def second_moment(target: Target) -> bool:
+    """Whether E x^2 is finite, as far as quadrature can tell."""
+    if target.cov is not None or target.draws is not None or target.dim > 1:
+        return True
+    return bool(np.isfinite(expect(target, squares).value))
+
+
+def squares(x: Array) -> Array:
+    """Squared norms (n,) of points (n, d)."""
+    with np.errstate(over="ignore"):  # where nothing is counted
+        return (x**2).sum(axis=1)
+
+
+def finite_forward(target: Target, family: Family) -> None:
+    """Refuse a family of which no member is at finite forward KL."""
+    if family.density in ("normal", "normal_mixture", "skew_normal", *GAUSSIAN) and not second_moment(target):
+        raise InputError(
+            f"target {target.name!r} has infinite variance, so its forward KL to every member of {family.name} is "
+            "infinite and there is no projection; use a heavy-tailed family such as student_t"
+        )
+    linear = family.density in ("laplace", "logistic") and target.draws is None and target.dim == 1
+    if linear and not np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value):
+        raise InputError(
+            f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite "
+            "and there is no projection; use a heavy-tailed family such as student_t"
+        )
+
+
+def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Projection:
+    """The lowest minimum of the cross-entropy reached from several starts.
+
+    Raises
+    ------
+    ConvergenceError
+        If none is reached in the interior.
+    """
+    rule = nodes(target, [squares] if family.name in GAUSSIAN else [])
+    objective = forward_objective(family, rule)
+    candidates = forward_starts(family, rule, starts, seed)
+    best = best_minimum(objective, candidates)
+    if best is None or (limit := family.at_boundary(best, target.dim)) is not None:
+        reason = "a parameter may run to its boundary" if best is None else f"{limit}: project onto the limiting family"
+        raise ConvergenceError(
+            f"forward KL of {target.name!r} onto {family.name} reached no interior optimum from {len(candidates)} starts; "
+            f"{reason}"
+        )
+    params, gradient_norm, eigenvalues = natural_point(family, objective, best)
+    params = sort_components(family, params)
+    ce, divergence = forward_divergence(target, family.member(params))
+    convex: Certificate = "complete" if family.name in GAUSSIAN else "incomplete"
+    return Projection(
+        params, divergence, "global minimum", gradient_norm, eigenvalues, family, best, "forward", convex, ce
+    )
+
+
+def kinked_mle(target: Target, family: Family) -> Projection:
+    """Maximum likelihood where the log density has a kink at its location (Laplace): a median, and the best scale there.
+
+    The mean log likelihood is a broken line in the location, so the optimum is at a draw: bisection on the sign of the
+    gradient finds it.
+    """
+    assert target.draws is not None
+    rule = nodes(target)
+    objective = forward_objective(family, rule)
+    values = np.unique(target.draws[:, 0])
+    scale = np.log(np.std(target.draws))
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle = (low + high) // 2
+        between_draws = (values[middle] + values[middle + 1]) / 2
+        rising = objective.gradient(np.array([[between_draws, scale]]))[1][0, 0] >= 0
+        low, high = (low, middle) if rising else (middle + 1, high)
+    theta = np.array([values[low], scale])
+    for _ in range(50):  # the scale alone is smooth
+        _, gradient, hessian = objective.hessian(theta[None])
+        step = gradient[0, 1] / abs(hessian[0, 1, 1])
+        theta[1] -= np.clip(step, -1, 1)
+        if abs(step) < 1e-14:
+            break
+    params, _ = natural_values(family, theta)
+    ce, divergence = forward_divergence(target, family.member(params))
+    _, gradient, hessian = objective.hessian(theta[None])
+    return Projection(params, divergence, "global minimum", abs(float(gradient[0, 1])), np.array([hessian[0, 1, 1]]),
+                      family, theta, "forward", "incomplete", ce)  # fmt: skip

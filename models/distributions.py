@@ -116,7 +116,7 @@ def _stable(graph: Any) -> Any:
 
 def _log_one_plus_erf(u: Any) -> Any:
     pt = pytensor.tensor
-    high, low = pt.maximum(u, 0.0), pt.clip(u, -100.0, 0.0)
+    high, low = pt.maximum(u, 0.0), pt.maximum(pt.minimum(u, 0.0), -100.0)
     # Far out by the asymptotic series (Abramowitz and Stegun, 1964, 7.1.23): the derivatives of erfcx cancel there.
     far = pt.minimum(u, -100.0)
     r = 1 / (2 * far**2)

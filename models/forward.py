@@ -67,7 +67,8 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
             f"forward KL of {target.name!r} onto {family.name} reached no interior optimum from {len(candidates)} starts; "
             f"{reason}"
         )
-    params, gradient_norm, eigenvalues = natural_point(family, objective, best)
+    _, gradient, hessian = objective.hessian(best[None])
+    params, gradient_norm, eigenvalues = natural_point(family, best, gradient[0], hessian[0])
     params = sort_components(family, params)
     ce, divergence = forward_divergence(target, family.member(params))
     convex: Certificate = "complete" if family.name in GAUSSIAN else "incomplete"

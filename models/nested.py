@@ -61,12 +61,13 @@ def singular(family: Family, objective: Smooth, normals: Sequence[Projection]) -
     for point in normals:
         mu, sigma = float(point.params["mu"]), float(point.params["sigma"])
         theta = family.unconstrain({"mu": mu, "sigma": sigma, "alpha": 0.0}, 1)
-        rise = _profile(objective, theta, sigma) - objective.gradient(theta[None])[0][0]
+        value, gradient, hessian = objective.hessian(theta[None])
+        rise = _profile(objective, theta, sigma) - value[0]
         both = (
             int(np.nan_to_num(np.sign(rise)).sum()) // 2
         )  # a fourth power counts as its sign, a third power not at all
         index += both * sign(point)
-        params, norm, eigenvalues = natural_point(family, objective, theta)
+        params, norm, eigenvalues = natural_point(family, theta, gradient[0], hessian[0])
         status: Status = "local minimum" if "minimum" in point.status and both > 0 else "saddle"
         found.append(replace(point, params=params, theta=theta, family=family, status=status, gradient_norm=norm,
                              hessian_eigenvalues=eigenvalues))  # fmt: skip

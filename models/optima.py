@@ -13,7 +13,6 @@ from models.divergences import cross_entropy, entropy
 from models.expectations import Estimate
 from models.families import FAMILIES, Family
 from models.objectives import natural_values
-from models.stationary import Smooth
 from models.targets import Target
 
 __all__ = [
@@ -98,13 +97,13 @@ def minima(projections: Sequence[Projection]) -> list[Projection]:
 
 
 def describe(
-    target: Target, family: Family, alpha: float, results: Sequence[tuple[Array, Smooth, Estimate]]
+    target: Target, family: Family, alpha: float, results: Sequence[tuple[Array, Array, Array, Estimate]]
 ) -> list[Projection]:
-    """Projections, not yet ranked, from points with the objective and the divergence of each."""
+    """Projections, not yet ranked, from points with gradient, Hessian and divergence of each."""
     direction: Direction = "reverse" if alpha == 0 else "forward" if alpha == 1 else "alpha"
     found = []
-    for theta, objective, divergence in results:
-        params, gradient_norm, eigenvalues = natural_point(family, objective, theta)
+    for theta, gradient, hessian, divergence in results:
+        params, gradient_norm, eigenvalues = natural_point(family, theta, gradient, hessian)
         ce = None
         if alpha == 1:
             ce, divergence = forward_divergence(target, family.member(params))
@@ -152,11 +151,12 @@ def sign(point: Projection) -> int:
     return int(np.prod(np.sign(point.hessian_eigenvalues)))
 
 
-def natural_point(family: Family, objective: Smooth, theta: Array) -> tuple[dict[str, Array], float, Array]:
+def natural_point(
+    family: Family, theta: Array, gradient: Array, hessian: Array
+) -> tuple[dict[str, Array], float, Array]:
     """Parameters, gradient norm and Hessian eigenvalues, in natural coordinates where these are free."""
     values, jacobians = natural_values(family, theta)
-    _, gradient, hessian = objective.hessian(theta[None])
-    g, h = gradient[0], hessian[0]
+    g, h = gradient, hessian
     if all(p.support in ("real", "positive") for p in family.parameters):
         jacobian = np.concatenate([jacobians[p.name].reshape(-1, len(theta)) for p in family.parameters])
         inverse = np.linalg.inv(jacobian)

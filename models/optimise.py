@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from models.stationary import Smooth
 
-__all__ = ["best_minimum", "descend", "polish"]
+__all__ = ["best_minimum", "descend", "polish", "polish_all"]
 
 Array = NDArray[np.float64]
 
@@ -44,24 +44,42 @@ def descend(objective: Smooth, start: Array) -> tuple[Array, float] | None:
 
 
 def polish(objective: Smooth, theta: Array, steps: int = 30) -> Array | None:
-    """Newton's method to gradient norm 1e-12 or as far as rounding allows; ``None`` if that is above 1e-8."""
-    best, norm = theta, np.inf
+    """Newton's method to gradient norm 1e-14 or as far as rounding allows; ``None`` if that is above 1e-8."""
+    best, norms = polish_all(objective, np.asarray(theta, dtype=float)[None], steps)
+    return best[0] if norms[0] < 1e-8 else None
+
+
+def polish_all(objective: Smooth, thetas: Array, steps: int = 30) -> tuple[Array, Array]:
+    """Newton's method on a batch of points.
+
+    Parameters
+    ----------
+    objective : Smooth
+    thetas : ndarray (m, P)
+    steps : int
+
+    Returns
+    -------
+    best : ndarray (m, P)
+        The point of smallest gradient that each row came by.
+    norms : ndarray (m,)
+        Euclidean norms of the gradients there.
+    """
+    theta, best, norms = thetas.copy(), thetas.copy(), np.full(len(thetas), np.inf)
+    rows = np.arange(len(thetas))
     for _ in range(steps):
-        _, gradient, hessian = objective.hessian(theta[None])
-        if not (np.all(np.isfinite(gradient)) and np.all(np.isfinite(hessian))):
+        _, gradient, hessian = objective.hessian(theta[rows])
+        finite = np.isfinite(gradient).all(axis=1) & np.isfinite(hessian).all(axis=(1, 2))
+        now = np.where(finite, np.linalg.norm(gradient, axis=1), np.inf)
+        going = finite & ~((now >= norms[rows]) & (norms[rows] < 1e-8))
+        better = now < norms[rows]
+        best[rows[better]], norms[rows[better]] = theta[rows[better]], now[better]
+        going &= norms[rows] >= 1e-14
+        rows, gradient, hessian = rows[going], gradient[going], hessian[going]
+        if not len(rows):
             break
-        now = float(np.linalg.norm(gradient[0]))
-        if now >= norm and norm < 1e-8:
-            break
-        if now < norm:
-            best, norm = theta, now
-        if norm < 1e-14:
-            break
-        try:
-            step = np.linalg.solve(hessian[0], gradient[0])
-        except np.linalg.LinAlgError:
-            break
-        if np.linalg.norm(step) > 2:  # no longer near a stationary point: it was not one
-            step *= 2 / np.linalg.norm(step)
-        theta = theta - step
-    return best if norm < 1e-8 else None
+        hessian = np.where(np.linalg.det(hessian)[:, None, None] == 0, np.eye(thetas.shape[1]), hessian)
+        step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        theta[rows] -= step * np.minimum(1, 2 / np.maximum(length, 1e-300))  # a long step: it was no stationary point
+    return best, norms

@@ -32,7 +32,7 @@ from models.optima import (
     sign,
     status_of,
 )
-from models.optimise import polish
+from models.optimise import polish_all
 from models.sampled import sampled_stationary_points
 from models.starts import SHAPES, component_starts, member_theta, shaped, structure
 from models.stationary import Smooth, search
@@ -254,10 +254,10 @@ class _Refinement:
 
     def __call__(self, thetas: Array) -> tuple[Array, Array]:
         fine = self.at(1)
-        polished = [ordered(self.family, t) for t in (polish(fine, theta) for theta in thetas) if t is not None]
-        if not polished:
-            return thetas[:0], np.empty((0, thetas.shape[1], thetas.shape[1]))
-        points = np.array(polished)
+        polished, norms = polish_all(fine, thetas)
+        points = np.array([ordered(self.family, t) for t in polished[norms < 1e-8]]).reshape(-1, thetas.shape[1])
+        if not len(points):
+            return points, np.empty((0, thetas.shape[1], thetas.shape[1]))
         hessians = fine.hessian(points)[2]
         if self.family.components > 1:  # components that coincide make whole lines of stationary points: no optima
             isolated = np.abs(np.linalg.eigvalsh(hessians)).min(axis=1) > 1e-9
@@ -267,23 +267,27 @@ class _Refinement:
     def at(self, level: int) -> Smooth:
         return self.objective.at(level) if isinstance(self.objective, Exact) else self.objective
 
-    def final(self, points: Array) -> list[tuple[Array, Smooth, Estimate]]:
-        """Each point on the rule that resolves it, with its divergence and error."""
+    def final(self, points: Array) -> list[tuple[Array, Array, Array, Estimate]]:
+        """Each point with gradient, Hessian and divergence on the rule that resolves it."""
+        if not len(points):
+            return []
+        fine = self.at(1)
+        values, gradients, hessians = fine.hessian(points)
+        last = self.objective.finest if isinstance(self.objective, Exact) else 1
+        # Most need no more than this one comparison with the next finer rule.
+        finer = self.at(2).gradient(points)[0] if last > 1 else values
         results = []
-        for theta in points:
-            level, last = 1, self.objective.finest if isinstance(self.objective, Exact) else 0
-            value = float(self.at(level).gradient(theta[None])[0][0])
-            error = 0.0
-            while level < last:
-                finer = self.at(level + 1)
-                change = abs(float(finer.gradient(theta[None])[0][0]) - value)
-                error = change + 5e-15 * (1 + abs(value))
-                if change < _EXACT * max(1, abs(value)):
-                    break
+        for i, theta in enumerate(points):
+            value, change = float(values[i]), abs(float(finer[i] - values[i]))
+            gradient, hessian, level = gradients[i], hessians[i], 1
+            while change > _EXACT * max(1, abs(value)) and level < last - 1:
                 level += 1
-                theta = _chord(finer, theta, self.at(min(level, 1)))
-                value = float(finer.gradient(theta[None])[0][0])
-            results.append((theta, self.at(level), Estimate(value, error, "quadrature")))
+                theta = _chord(self.at(level), theta, fine)
+                at_level, slopes, curvatures = self.at(level).hessian(theta[None])
+                value, gradient, hessian = float(at_level[0]), slopes[0], curvatures[0]
+                change = abs(float(self.at(level + 1).gradient(theta[None])[0][0]) - value)
+            error = change + 5e-15 * (1 + abs(value))
+            results.append((theta, gradient, hessian, Estimate(value, error, "quadrature")))
         return results
 
 
@@ -329,7 +333,8 @@ def _from_samples(target: Target, family: Family, seed: int) -> list[Projection]
                        [*zip(locations, covs, strict=True), (locations.mean(axis=0), spread)]])  # fmt: skip
     found = []
     for theta, objective, divergence in sampled_stationary_points(target, family, starts, seed):
-        params, norm, eigenvalues = natural_point(family, objective, theta)
+        _, gradient, hessian = objective.hessian(theta[None])
+        params, norm, eigenvalues = natural_point(family, theta, gradient[0], hessian[0])
         found.append(Projection(params, divergence, status_of(eigenvalues), norm, eigenvalues, family, theta, "reverse",
                                 "incomplete"))  # fmt: skip
     return ranked(found)

@@ -159,7 +159,10 @@ class Exact:
             return [x, h, np.where(np.isfinite(logp), logp, -1e300 if self.form == "alpha" else 0.0)]
         location, scale = self.family.location_scale(thetas)
         z, hz = (x - location) / scale, h / scale
-        jet = [np.nan_to_num(v.reshape(x.shape), neginf=-1e300) for v in self.target.jet(x.reshape(-1, 1))]
+        logp, slope, curvature = (v.reshape(x.shape) for v in self.target.jet(x.reshape(-1, 1)))
+        # Where the weight is zero, derivatives may be anything.
+        counted = logp > -745 if self.form == "forward" else np.isfinite(logp)
+        jet = [np.where(counted, logp, -1e300), np.where(counted, slope, 0.0), np.where(counted, curvature, 0.0)]
         return [z, hz, x, *jet]
 
     def _grid(self, theta: Array) -> tuple[Array, Array, Array]:

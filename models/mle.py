@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from pytensor.graph.replace import vectorize_graph
 
-from models.distributions import logp_graph
 from models.errors import ConvergenceError, InputError, lookup_error
 from models.expectations import Nodes
 from models.families import Family
-from models.graphs import compile_graph, numpy_mode, single_threaded
+from models.graphs import numpy_mode, single_threaded
 from models.objectives import Objective, bind, differentiate, forward_graph, forward_objective, natural_values
 from models.optimise import polish
 from models.results import draws_of, fit_dataset, flatten
+from models.scores import scores
 from models.starts import forward_starts
 from models.targets import check_draws
 
@@ -249,31 +246,3 @@ def _tree(
 
 def _standard_errors(delta: Array, covariance: Array) -> Array:
     return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", delta, covariance, delta), 0.0))
-
-
-def scores(x: Array, family: Family, theta: Array) -> Array:
-    """Per-observation scores d log p_theta(x_i) / d theta.
-
-    Parameters
-    ----------
-    x : ndarray (n, d)
-    family : Family
-    theta : ndarray (P,)
-        Unconstrained coordinates.
-
-    Returns
-    -------
-    ndarray (n, P)
-    """
-    dim = x.shape[1]
-    points = x if family.multivariate else x[:, 0]
-    return np.asarray(_score_graph(family, dim)(theta, points))
-
-
-@cache
-def _score_graph(family: Family, dim: int) -> Any:
-    theta = pt.vector("theta", shape=(family.size(dim),))
-    point = pt.vector("point", shape=(dim,)) if family.multivariate else pt.scalar("point")
-    points = pt.matrix("points", shape=(None, dim)) if family.multivariate else pt.vector("points")
-    gradient: Any = pt.grad(logp_graph(family.density, point, family.constrain(theta, dim)), theta)
-    return compile_graph([theta, points], vectorize_graph(gradient, {point: points}))

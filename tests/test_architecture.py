@@ -19,10 +19,10 @@ RANKS = [
     {"targets"},
     {"expectations", "families"},
     {"divergences", "objectives", "results", "panels", "stationary"},
-    {"exact", "optima", "optimise", "sampled", "starts"},
+    {"exact", "optima", "optimise", "sampled", "scores", "starts"},
     {"forward", "nested"},
     {"projections", "unknown"},
-    {"continuation", "mle", "advi"},
+    {"continuation", "sandwich", "mle", "advi"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 

@@ -1,0 +1,47 @@
+"""Per-observation scores: the gradient of log p_theta at each point, by PyTensor."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.graph.replace import vectorize_graph
+
+from models.distributions import logp_graph
+from models.families import Family
+from models.graphs import compile_graph
+
+__all__ = ["scores"]
+
+Array = NDArray[np.float64]
+
+
+def scores(x: Array, family: Family, theta: Array) -> Array:
+    """Per-observation scores d log p_theta(x_i) / d theta.
+
+    Parameters
+    ----------
+    x : ndarray (n, d)
+    family : Family
+    theta : ndarray (P,)
+        Unconstrained coordinates.
+
+    Returns
+    -------
+    ndarray (n, P)
+    """
+    dim = x.shape[1]
+    points = x if family.multivariate else x[:, 0]
+    return np.asarray(_score_graph(family, dim)(theta, points))
+
+
+@cache
+def _score_graph(family: Family, dim: int) -> Any:
+    theta = pt.vector("theta", shape=(family.size(dim),))
+    point = pt.vector("point", shape=(dim,)) if family.multivariate else pt.scalar("point")
+    points = pt.matrix("points", shape=(None, dim)) if family.multivariate else pt.vector("points")
+    gradient: Any = pt.grad(logp_graph(family.density, point, family.constrain(theta, dim)), theta)
+    return compile_graph([theta, points], vectorize_graph(gradient, {point: points}))

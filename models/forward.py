@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConvergenceError, InputError
-from models.expectations import expect, nodes
+from models.expectations import Nodes, expect, nodes
 from models.families import Family
 from models.objectives import forward_objective, natural_values
 from models.optima import Certificate, Projection, forward_divergence, natural_point, sort_components
@@ -14,7 +14,15 @@ from models.optimise import best_minimum
 from models.starts import forward_starts
 from models.targets import Target
 
-__all__ = ["GAUSSIAN", "finite_forward", "kinked_mle", "lowest_forward", "second_moment", "squares"]
+__all__ = [
+    "GAUSSIAN",
+    "finite_forward",
+    "kinked_mle",
+    "kinked_projection",
+    "lowest_forward",
+    "second_moment",
+    "squares",
+]
 
 Array = NDArray[np.float64]
 #: Families on which the forward projection matches first and second moments.
@@ -77,22 +85,42 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     )
 
 
-def kinked_mle(target: Target, family: Family) -> Projection:
-    """Maximum likelihood where the log density has a kink at its location (Laplace): a median, and the best scale there.
+def kinked_projection(target: Target, family: Family) -> Projection:
+    """Maximum likelihood of draws where the log density has a kink at its location (Laplace)."""
+    rule = nodes(target)
+    theta, gradient = kinked_mle(family, rule)
+    params, _ = natural_values(family, theta)
+    ce, divergence = forward_divergence(target, family.member(params))
+    curvature = forward_objective(family, rule).hessian(theta[None])[2][0, 1, 1]
+    return Projection(
+        params,
+        divergence,
+        "global minimum",
+        gradient,
+        np.array([curvature]),
+        family,
+        theta,
+        "forward",
+        "incomplete",
+        ce,
+    )
+
+
+def kinked_mle(family: Family, rule: Nodes) -> tuple[Array, float]:
+    """Theta (2,) of maximum likelihood over 1-D draws: a median, and the best scale there; and the gradient in the scale.
 
     The mean log likelihood is a broken line in the location, so the optimum is at a draw: bisection on the sign of the
     gradient finds it.
     """
-    assert target.draws is not None
-    rule = nodes(target)
     objective = forward_objective(family, rule)
-    values = np.unique(target.draws[:, 0])
-    scale = np.log(np.std(target.draws))
+    values = np.unique(rule.points[:, 0])
+    scale = np.log(max(float(np.std(rule.points)), np.finfo(float).tiny))
     low, high = 0, len(values) - 1
     while low < high:
         middle = (low + high) // 2
         between_draws = (values[middle] + values[middle + 1]) / 2
-        rising = objective.gradient(np.array([[between_draws, scale]]))[1][0, 0] >= 0
+        # A slope that is zero to rounding leaves every point of the interval a median.
+        rising = objective.gradient(np.array([[between_draws, scale]]))[1][0, 0] >= -1e-15 / np.exp(scale)
         low, high = (low, middle) if rising else (middle + 1, high)
     theta = np.array([values[low], scale])
     for _ in range(50):  # the scale alone is smooth
@@ -101,8 +129,4 @@ def kinked_mle(target: Target, family: Family) -> Projection:
         theta[1] -= np.clip(step, -1, 1)
         if abs(step) < 1e-14:
             break
-    params, _ = natural_values(family, theta)
-    ce, divergence = forward_divergence(target, family.member(params))
-    _, gradient, hessian = objective.hessian(theta[None])
-    return Projection(params, divergence, "global minimum", abs(float(gradient[0, 1])), np.array([hessian[0, 1, 1]]),
-                      family, theta, "forward", "incomplete", ce)  # fmt: skip
+    return theta, abs(float(objective.gradient(theta[None])[1][0, 1]))

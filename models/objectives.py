@@ -77,7 +77,27 @@ def forward_objective(family: Family, nodes: Nodes) -> Objective:
     dim = nodes.points.shape[1]
     family.check_dim(dim, "the target")
     points = nodes.points if family.multivariate else nodes.points[:, 0]
-    return bind(_forward_functions(family, dim), points, nodes.weights)
+    functions = _forward_functions(family, dim)
+    if len(points) <= _BATCH:
+        return bind(functions, points, nodes.weights)
+    parts = [slice(start, start + _BATCH) for start in range(0, len(points), _BATCH)]
+    return _summed([bind(functions, points[part], nodes.weights[part]) for part in parts])
+
+
+#: More nodes than this are taken in batches: a Hessian over a million would need gigabytes.
+_BATCH = 65_536
+
+
+def _summed(parts: Sequence[Objective]) -> Objective:
+    def gradient(thetas: Array) -> tuple[Array, Array]:
+        sums = [sum(values) for values in zip(*(part.gradient(thetas) for part in parts), strict=True)]
+        return np.asarray(sums[0]), np.asarray(sums[1])
+
+    def hessian(thetas: Array) -> tuple[Array, Array, Array]:
+        sums = [sum(values) for values in zip(*(part.hessian(thetas) for part in parts), strict=True)]
+        return np.asarray(sums[0]), np.asarray(sums[1]), np.asarray(sums[2])
+
+    return Objective(gradient, hessian)
 
 
 def reverse_objective(family: Family, target: Target, base: Nodes) -> Objective:

@@ -16,7 +16,7 @@ from models.errors import ConvergenceError, InputError
 from models.exact import Exact, check_density, exact_objective
 from models.expectations import Estimate, nodes
 from models.families import FAMILIES, Family
-from models.forward import GAUSSIAN, finite_forward, kinked_mle, lowest_forward, second_moment, squares
+from models.forward import GAUSSIAN, finite_forward, kinked_projection, lowest_forward, second_moment, squares
 from models.graphs import single_threaded
 from models.nested import NESTED, limits, singular
 from models.objectives import forward_objective
@@ -122,7 +122,7 @@ def forward_projections(target: Target, family: Family, *, starts: int = 8, seed
     if target.dim == 1 and target.draws is None and family.components == 1 and not family.multivariate:
         return stationary_points(target, family, 1.0, seed=seed)
     if target.draws is not None and not family.smooth:
-        return [kinked_mle(target, family)]
+        return [kinked_projection(target, family)]
     return [lowest_forward(target, family, starts, seed)]
 
 

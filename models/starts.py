@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -100,20 +101,11 @@ def _mixture_starts(family: Family, locations: Array, sds: Array, spread: float,
 def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
     """Starts (m, P) for the cross-entropy over `rule`, from its moments and quantiles."""
     dim = rule.points.shape[1]
-    total = rule.weights.sum()
     location, spread = _robust_location(rule) if dim == 1 else _moments(rule)
     rng = np.random.default_rng(seed)
     starts: list[Array] = []
     if family.components > 1:
-        k = family.components
-        cumulative = np.cumsum(rule.weights[order := np.argsort(rule.points[:, 0])]) / total
-        for i in range(count):
-            levels = (np.arange(k) + 0.5) / k if i == 0 else np.sort(rng.uniform(0.02, 0.98, k))
-            mu = np.interp(levels, cumulative, rule.points[order, 0])
-            mu += 1e-3 * spread[0, 0] * np.arange(k)  # equal means would be a saddle
-            sigma = spread[0, 0] / k * np.exp(rng.normal(0, 0.3, k) if i else np.zeros(k))
-            starts.append(family.unconstrain({"w": np.full(k, 1 / k), "mu": mu, "sigma": sigma}, dim))
-        return np.array(starts)
+        return _clustered(family, rule, count, rng)
     base: dict[str, Array] = {}
     for p in family.parameters:
         if p.name == family.location:
@@ -140,3 +132,36 @@ def _moments(rule: Nodes) -> tuple[Array, Array]:
     mean = w @ rule.points
     centred = rule.points - mean
     return mean, np.linalg.cholesky((centred * w[:, None]).T @ centred)
+
+
+def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:
+    """Starts of a 1-D mixture: quantiles, then alternately clusters (k-means++) and random quantiles with narrow scales."""
+    from scipy.cluster.vq import kmeans2
+
+    k = family.components
+    x = rule.points[:, 0]
+    order = np.argsort(x)
+    cumulative = np.cumsum(rule.weights[order]) / rule.weights.sum()
+    spread = float(np.sqrt(np.average((x - np.average(x, weights=rule.weights)) ** 2, weights=rule.weights)))
+
+    def quantiles(levels: Array) -> Array:
+        # Equal means would be a saddle.
+        return np.interp(levels, cumulative, x[order]) + 1e-3 * spread * np.arange(k)
+
+    starts = []
+    for i in range(count):
+        w, mu, sigma = np.full(k, 1 / k), quantiles((np.arange(k) + 0.5) / k), np.full(k, spread / k)
+        if i % 2:
+            # A resample, so that every run of the clustering sees other data.
+            sample = x[rng.choice(len(x), min(len(x), 2000), p=rule.weights / rule.weights.sum())]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # an empty cluster keeps the start of its centre
+                centres, labels = kmeans2(sample, k, minit="++", rng=rng)
+            size = np.bincount(labels, minlength=k)
+            within = np.array([sample[labels == j].std() if size[j] > 1 else 0.0 for j in range(k)])
+            w, mu, sigma = (size + 1) / (size + 1).sum(), np.ravel(centres), np.maximum(within, 0.03 * spread)
+        elif i:
+            mu = quantiles(np.sort(rng.uniform(0.01, 0.99, k)))
+            sigma = spread * np.exp(rng.uniform(np.log(0.05), 0.0, k))
+        starts.append(family.unconstrain({"w": w, "mu": mu, "sigma": sigma}, 1))
+    return np.array(starts)

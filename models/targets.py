@@ -518,6 +518,8 @@ def check_draws(x: ArrayLike) -> Array:
     """
     try:
         array = np.asarray(x, dtype=float)
+    except OverflowError:
+        raise InputError("an observation is an integer too large for a float; rescale the data") from None
     except (TypeError, ValueError):
         raise InputError("the observations are not numbers; give a numeric array (n,) or (n, d)") from None
     if array.ndim not in (1, 2):

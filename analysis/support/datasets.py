@@ -13,11 +13,12 @@ __all__ = ["DATASETS", "load_column"]
 DATASETS = {
     "old_faithful_waiting": ("old_faithful.csv", "waiting"),
     "old_faithful_eruptions": ("old_faithful.csv", "eruptions"),
+    "galaxies": ("galaxies.csv", "velocity"),
 }
 
 
 def load_column(name: str) -> NDArray[np.float64]:
-    """Return one column as (n,): minutes, for both Old Faithful columns.
+    """Return one column as (n,): minutes for both Old Faithful columns, km/s for galaxies.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.support.datasets import load_column
-from models.errors import InputError
+from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES, Family, normal_mixture, student_t
 from models.mle import fit_map, fit_mle, scores
 from models.results import flatten
@@ -303,7 +303,7 @@ def test_one_column_is_the_same_as_a_vector() -> None:
         ([1.0, 2.0], NORMAL, {"starts": 0}, "starts is 0"),
         (CLOUD, NORMAL, {}, "dimension 1 but the data has dimension 3"),
         (CLOUD @ np.diag([1.0, 1.0, 0.0]), FULL, {}, "lie in fewer than 3 dimensions"),
-        (CLOUD[:3], FULL, {}, "lie in fewer than 3 dimensions"),
+        (CLOUD[:3], FULL, {}, "3 observations but family 'mvnormal' has 9 free parameters"),
     ],
 )
 def test_wrong_input(x: Any, family: Family, options: dict[str, Any], words: str) -> None:
@@ -322,3 +322,128 @@ def test_a_plane_that_misses_the_axes_is_found() -> None:
 def test_prior_on_what_takes_none(name: str, family: Family) -> None:
     with pytest.raises(InputError, match=f"takes a prior '{name}'"):
         fit_map(CLOUD if family is FULL else SAMPLE, family, priors={name: pm.HalfNormal.dist(1)})
+
+
+# --- many optima, collapse, identification ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "k"), [("old_faithful_waiting", 2), ("old_faithful_eruptions", 2), *(("galaxies", k) for k in range(1, 7))]
+)
+def test_mixtures_are_at_least_as_good_as_the_best_of_fifty_em_runs(name: str, k: int) -> None:
+    from sklearn.mixture import GaussianMixture
+
+    x = load_column(name)
+    z = ((x - x.mean()) / x.std())[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        em = GaussianMixture(k, n_init=50, random_state=0, max_iter=1000, tol=1e-7, init_params="kmeans").fit(z)
+    theirs = em.score(z) * len(x) - len(x) * np.log(x.std())
+    ours = float(fit_mle(x, normal_mixture(k), starts=12, draws=2)["fit"]["log_likelihood"])
+    assert ours >= theirs - 1e-6
+
+
+def test_a_collapsing_component_is_no_estimate() -> None:
+    # Ten equal values: one component can shrink onto them without end.
+    x = np.concatenate([np.full(10, 2.0), np.random.default_rng(0).normal(0, 1, 30)])
+    fit = fit_mle(x, normal_mixture(2), starts=20, draws=2)["fit"]
+    assert int(fit["starts_degenerate"]) > 0
+    assert float(fit["sigma"].min()) > 1e-3
+    assert str(fit["status"].item()) == "converged"
+
+
+def test_two_clusters_of_equal_values_have_no_maximum() -> None:
+    x = np.repeat([0.0, 1.0], 20)
+    with pytest.raises(ConvergenceError, match=r"unbounded: from all .* collapsed on single observations"):
+        fit_mle(x, normal_mixture(2), draws=2)
+
+
+def test_more_components_than_distinct_values_are_refused() -> None:
+    with pytest.raises(InputError, match=r"2 distinct values but family 'normal_mixture\(3\)' has 3 components"):
+        fit_mle(np.repeat([0.0, 1.0], 20), normal_mixture(3))
+
+
+def test_fewer_observations_than_parameters_are_refused() -> None:
+    with pytest.raises(InputError, match=r"2 observations but family 'student_t' has 3 free parameters"):
+        fit_mle([0.0, 1.0], FAMILIES["student_t"])
+
+
+def test_integers_too_large_for_a_float_are_refused() -> None:
+    with pytest.raises(InputError, match=r"too large for a float"):
+        fit_mle([10**400, 1, 2], NORMAL)
+
+
+def test_priors_that_exclude_the_data_are_refused() -> None:
+    with pytest.raises(InputError, match=r"priors exclude"):
+        fit_map(SAMPLE, NORMAL, priors={"mu": pm.Uniform.dist(1e6, 2e6)})
+
+
+# --- Laplace ---------------------------------------------------------------------------------------------------------
+
+
+def test_laplace_is_the_median_and_the_mean_distance_from_it() -> None:
+    x = SAMPLE[:301]
+    fit = fit_mle(x, FAMILIES["laplace"], draws=2)["fit"]
+    assert float(fit["mu"]) == np.median(x)
+    assert float(fit["b"]) == pytest.approx(np.abs(x - np.median(x)).mean(), rel=1e-12)
+    expected = stats.laplace.logpdf(x, np.median(x), float(fit["b"])).sum()
+    assert float(fit["log_likelihood"]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_laplace_sandwich_is_the_asymptotic_error_of_a_median() -> None:
+    x = np.random.default_rng(8).normal(0, 1, 20_000)
+    fit = fit_mle(x, FAMILIES["laplace"], draws=2)["fit"]
+    # The median of Normal draws has variance pi / (2 n); the kernel estimate of the density is biased by some percent.
+    assert float(fit["se_sandwich"][0]) == pytest.approx(np.sqrt(np.pi / 2 / len(x)), rel=0.05)
+
+
+# --- weights and size ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", [NORMAL, FAMILIES["student_t"], FAMILIES["laplace"]], ids=lambda f: f.name)
+def test_counts_as_weights_are_repeated_observations(family: Family) -> None:
+    counts = np.random.default_rng(2).integers(1, 4, len(SAMPLE))
+    weighted = fit_mle(SAMPLE, family, weights=counts, draws=2)["fit"]
+    repeated = fit_mle(np.repeat(SAMPLE, counts), family, draws=2)["fit"]
+    for name in (p.name for p in family.parameters):
+        assert float(weighted[name]) == pytest.approx(float(repeated[name]), rel=1e-7)
+    assert float(weighted["log_likelihood"]) == pytest.approx(float(repeated["log_likelihood"]), rel=1e-10)
+    np.testing.assert_allclose(weighted["se_hessian"], repeated["se_hessian"], rtol=1e-6)
+
+
+def test_sampling_weights_give_the_sandwich_of_survey_statistics() -> None:
+    w = np.random.default_rng(3).uniform(0.2, 3, len(SAMPLE))
+    fit = fit_mle(SAMPLE, NORMAL, weights=w, draws=2)["fit"]
+    mean = np.average(SAMPLE, weights=w)
+    assert float(fit["mu"]) == pytest.approx(mean, rel=1e-10)
+    # Linearisation variance of a weighted mean.
+    linear = w * (SAMPLE - mean)
+    assert float(fit["se_sandwich"][0]) == pytest.approx(np.sqrt((linear**2).sum()) / w.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([1.0, 2.0], "2 weights but 400 observations"),
+        (np.full(400, -1.0), r"weights\[0\] is -1"),
+        (np.zeros(400), "not all zero"),
+    ],
+)
+def test_wrong_weights(weights: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        fit_mle(SAMPLE, NORMAL, weights=weights)
+
+
+def test_many_observations_are_taken_in_batches() -> None:
+    x = stats.t(4, 1, 2).rvs(150_000, random_state=0)
+    fit = fit_mle(x, FAMILIES["student_t"], draws=2)["fit"]
+    theirs = minimum_by_scipy(x, [float(fit[k]) for k in ("nu", "mu", "sigma")])
+    assert float(fit["log_likelihood"]) == pytest.approx(-theirs, rel=1e-10)
+    assert float(fit["gradient_norm"]) < 1e-10
+    np.testing.assert_allclose(fit["se_sandwich"], fit["se_hessian"], rtol=0.03)  # the family contains the target
+
+
+def minimum_by_scipy(x: np.ndarray, start: list[float]) -> float:
+    from scipy.optimize import minimize
+
+    return float(minimize(lambda p: -stats.t.logpdf(x, *p).sum(), start, method="Nelder-Mead").fun)

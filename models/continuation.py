@@ -260,7 +260,13 @@ def _on(branch: Branch, theta: Array, value: float, unit: Array) -> bool:
 
 def _solve(system: Callable[[Array], Array], guess: Array, what: str) -> tuple[Array, float]:
     """Zero of an augmented system, with its residual."""
-    solution = root(system, guess, method="hybr", options={"xtol": 1e-14, "maxfev": 2000})
+
+    def jacobian(y: Array) -> Array:
+        # Steps of one length: those of MINPACK are relative, and vanish with a coordinate that is zero but for rounding.
+        steps = 1e-6 * np.eye(len(y))
+        return np.column_stack([(system(y + h) - system(y - h)) / 2e-6 for h in steps])
+
+    solution = root(system, guess, jac=jacobian, method="hybr", options={"xtol": 1e-14, "maxfev": 2000})
     residual = float(np.abs(system(solution.x)).max())
     if not residual < 1e-9:
         raise ConvergenceError(f"no {what} found near {np.round(guess, 6).tolist()} (residual {residual:.1e})")
@@ -422,7 +428,7 @@ def curve(problem: Problem, fold: Critical, others: Sequence[float]) -> list[Cri
     ----------
     problem : callable (float, float) -> Smooth
     fold : Critical
-        At parameters (value, other); `others` should begin near `other`.
+        At parameters (value, other), from ``locate_fold(problem, theta, value, other)``; `others` should begin near `other`.
     others : sequence of float
 
     Returns

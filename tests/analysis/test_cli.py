@@ -98,6 +98,18 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("project", "bimodal", "--onto", "nomal", "--direction", "reverse"),
         ("family 'nomal'", "did you mean normal", "Known:"),
     ),
+    "alpha without its direction": (
+        ("project", "bimodal", *REVERSE, "--alpha", "0.5"),
+        ("--alpha belongs to --direction alpha", "reverse"),
+    ),
+    "direction without its alpha": (
+        ("project", "bimodal", "--onto", "normal", "--direction", "alpha"),
+        ("needs --alpha A", "between 0"),
+    ),
+    "alpha out of range": (
+        ("project", "bimodal", "--onto", "normal", "--direction", "alpha", "--alpha", "1.2"),
+        ("--alpha is 1.2", "strictly between 0"),
+    ),
     "unknown direction": (
         ("project", "bimodal", "--onto", "normal", "--direction", "revers"),
         ("direction 'revers'", "did you mean reverse"),
@@ -106,7 +118,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("run", "mode_covering_vs_seking", "--quick"),
         ("question 'mode_covering_vs_seking'", f"did you mean {QUESTION}"),
     ),
-    "unknown question to report": (("report", "--only", "mode"), ("question 'mode'", f"Known: {QUESTION}")),
+    "unknown question to report": (("report", "--only", "mode"), ("question 'mode'", "Known: ")),
     "unknown question to plot": (("plot", "mode_covering"), ("question 'mode_covering'", f"did you mean {QUESTION}")),
     "unknown format": (("report", "--format", "md,hmtl"), ("format 'hmtl'", "did you mean html", "Known:")),
     "quick and full": (("report", "--quick", "--full"), ("--quick", "--full", "give one")),
@@ -383,6 +395,26 @@ def test_exact_reverse_optima_as_one_json_document() -> None:
     assert all(min(s["hessian_eigenvalues"]) > 0 for s in solutions[:3])
     assert all(min(s["hessian_eigenvalues"]) < 0 for s in solutions[3:])
     assert all(s["gradient_norm"] < 1e-8 and 0 <= s["error"] < 1e-8 for s in solutions)
+
+
+def test_alpha_optima_as_one_json_document(duality: Duality) -> None:
+    answer = duality("project", "bimodal", "--onto", "normal", "--direction", "alpha", "--alpha", "0.25", "--json")
+    assert answer.status == 0, answer.err
+    document = answer.document
+    assert (document["direction"], document["alpha"]) == ("alpha", 0.25)
+    # At a = 3 and alpha = 1/4 the broad optimum has become the global one.
+    assert document["solutions"][0]["params"]["mu"] == pytest.approx(0, abs=1e-8)
+    assert document["solutions"][1]["params"]["mu"] == pytest.approx(-2.9740882946706106, abs=1e-8)
+    assert document["solutions"][1]["divergence"] == pytest.approx(0.8412551520453604, abs=1e-9)
+
+
+def test_a_limit_is_written_as_one(duality: Duality) -> None:
+    answer = duality("project", "bimodal", "--onto", "student_t", "--direction", "forward", "--json")
+    (solution,) = answer.document["solutions"]
+    assert (solution["params"]["nu"], solution["limit"]) == ("inf", "nu -> infinity")
+    assert solution["params"]["sigma"] == pytest.approx(np.sqrt(10), abs=1e-8)
+    said = duality("project", "bimodal", "--onto", "student_t", "--direction", "forward").out
+    assert "limit nu -> infinity" in said
 
 
 def test_forward_from_draws_has_a_cross_entropy_and_no_divergence(duality: Duality) -> None:

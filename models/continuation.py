@@ -135,8 +135,18 @@ def follow(
         divergences.append(float(v[0]))
         negative.append(int((np.linalg.eigvalsh(h[0]) < 0).sum()))
     turns = np.flatnonzero(np.diff(np.sign(np.diff(values))) != 0) + 1
-    folds = [locate_fold(problem, curve_[i, :-1], float(values[i])) for i in turns]
+    folds = [_fold_near(problem, curve_[i - 1 : i + 2], scale) for i in turns]
     return Branch(values, curve_[:, :-1], np.array(divergences), np.array(negative), folds)
+
+
+def _fold_near(problem: Problem, around: Array, scale: Array) -> Critical:
+    """The fold at a turn of a branch, given three points (3, P + 1) around it; never one of another branch."""
+    reach = 3 * np.abs(np.diff(around, axis=0) / scale).sum()
+    for row in (1, 0, 2):
+        fold = locate_fold(problem, around[row, :-1], float(around[row, -1]))
+        if np.abs((np.append(fold.theta, fold.parameters[0]) - around[1]) / scale).max() < reach:
+            return fold
+    raise ConvergenceError(f"no fold found at the turn near {np.round(around[1], 6).tolist()}")
 
 
 def _settle(problem: Problem, theta: Array, value: float) -> Array:
@@ -164,6 +174,8 @@ def _march(
         end = there[-1] * scale[-1]
         if not bounds[0] <= end <= bounds[1]:
             limit = bounds[0] if end < bounds[0] else bounds[1]
+            if abs(limit / scale[-1] - here[-1]) < 1e-9:  # begun at the bound itself
+                break
             share = (limit / scale[-1] - here[-1]) / (there[-1] - here[-1])
             last = polish(problem(limit), (here + share * (there - here))[:-1] * scale[:-1])
             if last is not None:
@@ -266,7 +278,7 @@ def _solve(system: Callable[[Array], Array], guess: Array, what: str) -> tuple[A
         steps = 1e-6 * np.eye(len(y))
         return np.column_stack([(system(y + h) - system(y - h)) / 2e-6 for h in steps])
 
-    solution = root(system, guess, jac=jacobian, method="hybr", options={"xtol": 1e-14, "maxfev": 2000})
+    solution = root(system, guess, jac=jacobian, method="hybr", options={"xtol": 1e-14, "maxfev": 2000, "factor": 0.1})
     residual = float(np.abs(system(solution.x)).max())
     if not residual < 1e-9:
         raise ConvergenceError(f"no {what} found near {np.round(guess, 6).tolist()} (residual {residual:.1e})")

@@ -29,6 +29,12 @@ def _mvnormal_mixture(w: Any, mu: Any, cov: Any, **size: Any) -> Any:
     return parts[0] if components == 1 else pm.Mixture.dist(w=w, comp_dists=parts, **size)
 
 
+def _mvnormal_mixture_chol(w: Any, mu: Any, chol: Any, **size: Any) -> Any:
+    components = mu.type.shape[0] if hasattr(mu, "type") else len(mu)
+    parts = [pm.MvNormal.dist(mu=mu[k], chol=chol[k]) for k in range(components)]
+    return pm.Mixture.dist(w=w, comp_dists=parts, **size)
+
+
 #: PyMC distributions by the name used here; the keyword names are PyMC's. Others are reached by their PyMC name.
 BUILDERS: Mapping[str, Callable[..., Any]] = {
     "normal": lambda mu, sigma, **size: pm.Normal.dist(mu=mu, sigma=sigma, **size),
@@ -44,9 +50,10 @@ BUILDERS: Mapping[str, Callable[..., Any]] = {
     "mvnormal_chol": lambda mu, chol, **size: pm.MvNormal.dist(mu=mu, chol=chol, **size),
     "mvnormal_diag": lambda mu, sigma, **size: pm.MvNormal.dist(mu=mu, chol=pytensor.tensor.diag(sigma), **size),
     "mvnormal_mixture": _mvnormal_mixture,
+    "mvnormal_mixture_chol": _mvnormal_mixture_chol,
 }
 
-MULTIVARIATE = {"mvnormal", "mvnormal_chol", "mvnormal_diag", "mvnormal_mixture"}
+MULTIVARIATE = {"mvnormal", "mvnormal_chol", "mvnormal_diag", "mvnormal_mixture", "mvnormal_mixture_chol"}
 
 
 def build(name: str, params: Mapping[str, Any], **size: Any) -> Any:

@@ -202,6 +202,10 @@ def exact_objective(family: Family, target: Target, alpha: float) -> Exact:
         For draws only, differing dimensions, or more dimensions than a tensor rule can have.
     """
     check_density(target, family, alpha)
+    if family.multivariate and family.components > 1:
+        raise InputError(
+            f"{family.name} is offered in the forward direction only; project onto mvnormal or mvnormal_diag"
+        )
     if target.dim > 3:
         raise InputError(f"target {target.name!r} has {target.dim} dimensions; quadrature works in at most 3")
     return Exact(family, target, float(alpha))

@@ -17,7 +17,16 @@ from models.targets import Target
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
 
-__all__ = ["FAMILIES", "Family", "Parameter", "find_family", "normal", "normal_mixture", "student_t"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Parameter",
+    "find_family",
+    "mvnormal_mixture",
+    "normal",
+    "normal_mixture",
+    "student_t",
+]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]
@@ -33,7 +42,7 @@ class Parameter:
     name : str
         PyMC's keyword.
     support : str
-        ``real``, ``positive``, ``simplex`` (sums to 1) or ``covariance`` (d, d).
+        ``real``, ``positive``, ``simplex`` (sums to 1) or ``covariance`` (d, d), of mixtures one for each component (k, d, d).
     shape : tuple of int or ``"d"``
         ``"d"`` stands for the dimension of a point.
     """
@@ -52,7 +61,7 @@ class Parameter:
         if self.support == "simplex":
             return shape[0] - 1
         if self.support == "covariance":
-            return shape[0] * (shape[0] + 1) // 2
+            return int(np.prod(shape[:-2], dtype=int)) * shape[-1] * (shape[-1] + 1) // 2
         return int(np.prod(shape, dtype=int))
 
     def constrain(self, theta: Any, dim: int) -> Any:
@@ -66,11 +75,19 @@ class Parameter:
         if self.support == "simplex":
             return pt.special.softmax(pt.concatenate([theta, pt.zeros(1)]))
         if self.support == "covariance":
-            rows, cols = np.tril_indices(shape[0], -1)
-            factor = pt.diag(pt.exp(theta[: shape[0]]))
-            return pt.set_subtensor(factor[rows, cols], theta[shape[0] :]) if len(rows) else factor
+            if len(shape) == 2:
+                return self._factor(theta, shape[0])
+            size = self.size(dim) // shape[0]
+            return pt.stack([self._factor(theta[k * size : (k + 1) * size], shape[-1]) for k in range(shape[0])])
         value = pt.exp(theta) if self.support == "positive" else theta
         return value.reshape(shape) if shape else value[0]
+
+    @staticmethod
+    def _factor(theta: Any, d: int) -> Any:
+        pt = pytensor.tensor
+        rows, cols = np.tril_indices(d, -1)
+        factor = pt.diag(pt.exp(theta[:d]))
+        return pt.set_subtensor(factor[rows, cols], theta[d:]) if len(rows) else factor
 
     def admits(self, value: ArrayLike, dim: int) -> bool:
         """Whether a numeric value lies in the support and has the right size."""
@@ -80,7 +97,8 @@ class Parameter:
         if self.support == "simplex":
             return bool(np.all(array > 0) and abs(array.sum() - 1) < 1e-8)
         if self.support == "covariance":
-            return bool(np.allclose(array, array.T) and np.linalg.eigvalsh(array)[0] > 0)
+            array = array.reshape(-1, *self.shape_in(dim)[-2:])
+            return bool(np.allclose(array, array.transpose(0, 2, 1)) and np.linalg.eigvalsh(array).min() > 0)
         return self.support == "real" or bool(np.all(array > 0))
 
     def unconstrain(self, value: ArrayLike, dim: int) -> Array:
@@ -89,8 +107,9 @@ class Parameter:
         if self.support == "simplex":
             return np.log(value[:-1] / value[-1])
         if self.support == "covariance":
-            factor = np.linalg.cholesky(value)
-            return np.concatenate([np.log(np.diag(factor)), factor[np.tril_indices(dim, -1)]])
+            factors = np.linalg.cholesky(value.reshape(-1, dim, dim))
+            below = np.tril_indices(dim, -1)
+            return np.concatenate([np.concatenate([np.log(np.diag(f)), f[below]]) for f in factors])
         return np.log(value).ravel() if self.support == "positive" else value.ravel()
 
     def prior(self, dim: int) -> Any:
@@ -101,7 +120,7 @@ class Parameter:
         if self.support == "covariance":
             theta = pm.Flat(f"{self.name}_cholesky", shape=self.size(dim))
             factor = self.constrain(theta, dim)
-            pm.Deterministic(self.name, factor @ factor.T)
+            pm.Deterministic(self.name, _covariance(factor))
             return factor
         return (pm.HalfFlat if self.support == "positive" else pm.Flat)(self.name, shape=shape)
 
@@ -179,7 +198,7 @@ class Family:
         params = {p.name: p.constrain(theta[part], dim) for p, part in self.slices(dim)}
         for parameter in self.parameters:
             if parameter.support == "covariance":
-                params[parameter.name] = params[parameter.name] @ params[parameter.name].T
+                params[parameter.name] = _covariance(params[parameter.name])
         return params
 
     def location_scale(self, thetas: Array) -> tuple[Array, Array]:
@@ -286,9 +305,9 @@ class Family:
         """
         values = {k: np.asarray(v, dtype=float) for k, v in params.items()} | {k: np.asarray(v) for k, v in self.fixed}
         location = values[self.location] if self.location else None
-        dim = len(location) if self.multivariate and location is not None else 1
+        dim = location.shape[-1] if self.multivariate and location is not None else 1
         self.unconstrain(values, dim)
-        density = Distribution("mvnormal" if self.density == "mvnormal_chol" else self.density, values, dim)
+        density = Distribution(self.density.removesuffix("_chol"), values, dim)
         return Target(
             name=name or self.name,
             dim=dim,
@@ -302,6 +321,8 @@ class Family:
         if self.location is None or self.scale is None:
             return []
         location, scale = np.asarray(params[self.location]), np.asarray(params[self.scale])
+        if self.multivariate and self.components > 1:
+            return list(zip(location, np.linalg.cholesky(scale), strict=True))
         if self.multivariate:
             return [(location, np.diag(scale) if scale.ndim == 1 else np.linalg.cholesky(scale))]
         pairs = zip(np.atleast_1d(location), np.atleast_1d(scale), strict=True)
@@ -316,6 +337,10 @@ class Family:
         array([-0.918939])
         """
         return self.member(params).logp(points)
+
+
+def _covariance(factor: Any) -> Any:
+    return pytensor.tensor.matmul(factor, factor.mT)
 
 
 def _keyword(parameter: Parameter) -> str:
@@ -393,6 +418,23 @@ def normal_mixture(k: int) -> Family:
     return Family(f"normal_mixture({k})", parameters, "normal_mixture", location="mu", scale="sigma")
 
 
+def mvnormal_mixture(k: int) -> Family:
+    """Mixtures of `k` multivariate Normals with full covariances, reported in the order of their first mean coordinate.
+
+    Raises
+    ------
+    InputError
+        If `k` is not a positive integer.
+    """
+    _positive_count(k)
+    if k == 1:
+        return FAMILIES["mvnormal"]
+    parameters = (
+        Parameter("w", "simplex", (k,)), Parameter("mu", "real", (k, "d")), Parameter("cov", "covariance", (k, "d", "d")),
+    )  # fmt: skip
+    return Family(f"mvnormal_mixture({k})", parameters, "mvnormal_mixture_chol", dim=None, location="mu", scale="cov")
+
+
 def _positive_count(k: int) -> None:
     if not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"the number of components is {k!r}; it must be a positive integer")
@@ -423,7 +465,10 @@ FAMILIES: Mapping[str, Family] = {
     ),
 }
 
-_PARAMETRIC: Mapping[str, Callable[[int], Family]] = {"normal_mixture": normal_mixture}
+_PARAMETRIC: Mapping[str, Callable[[int], Family]] = {
+    "normal_mixture": normal_mixture,
+    "mvnormal_mixture": mvnormal_mixture,
+}
 
 
 def find_family(name: str) -> Family:
@@ -439,4 +484,4 @@ def find_family(name: str) -> Family:
     stem, _, argument = name.partition("(")
     if stem in _PARAMETRIC and argument.endswith(")") and argument[:-1].strip().isdigit():
         return _PARAMETRIC[stem](int(argument[:-1]))
-    raise lookup_error("family", name, [*FAMILIES, "normal_mixture(2)"])
+    raise lookup_error("family", name, [*FAMILIES, "normal_mixture(2)", "mvnormal_mixture(2)"])

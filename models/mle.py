@@ -193,9 +193,9 @@ def _check(data: Array, family: Family, starts: int, seed: int) -> None:
         raise InputError(
             f"there are {n} observations but family {family.name!r} has {family.size(dim)} free parameters; give at least as many"
         )
-    if family.components > 1 and len(np.unique(data[:10_000])) < family.components:
+    if family.components > 1 and len(np.unique(data[:10_000], axis=0)) < family.components:
         raise InputError(
-            f"the data have {len(np.unique(data))} distinct values but family {family.name!r} has {family.components} components; "
+            f"the data have {len(np.unique(data, axis=0))} distinct values but family {family.name!r} has {family.components} components; "
             "use fewer components"
         )
     if family.multivariate and np.linalg.matrix_rank(data - data.mean(axis=0)) < dim:
@@ -255,8 +255,9 @@ def _collapsed(family: Family, theta: Array, data: Array) -> bool:
     """Whether a mixture component has shrunk onto single observations, or vanished."""
     if family.components == 1:
         return False
-    _, scale = family.location_scale(theta[None])
-    return bool(scale.min() < 1e-5 * data.std())
+    values, _ = natural_values(family, theta)
+    smallest = np.sqrt(np.linalg.eigvalsh(values["cov"]).min()) if "cov" in values else values["sigma"].min()
+    return bool(smallest < 1e-5 * data.std(axis=0).min())
 
 
 def _best(quick: Objective, ends: list[tuple[Array, float]]) -> tuple[Array, int]:
@@ -325,7 +326,7 @@ def _tree(
     n, dim = data.shape
     params, jacobians = natural_values(family, theta)
     if family.components > 1:
-        order = np.argsort(params["mu"])
+        order = np.argsort(params["mu"].reshape(family.components, -1)[:, 0])
         params = {k: v[order] for k, v in params.items()}
         jacobians = {k: v[order] for k, v in jacobians.items()}
     _, gradient, hessian = objective.hessian(theta[None])

@@ -169,12 +169,12 @@ def ordered(family: Family, theta: Array) -> Array:
     if family.components == 1:
         return theta
     values, _ = natural_values(family, theta)
-    return family.unconstrain(sort_components(family, values), 1)
+    return family.unconstrain(sort_components(family, values), values["mu"].shape[-1] if family.multivariate else 1)
 
 
 def sort_components(family: Family, params: dict[str, Array]) -> dict[str, Array]:
     """The same mixture with its components in the order of their means."""
     if family.components == 1:
         return params
-    order = np.argsort(params["mu"])
+    order = np.argsort(params["mu"] if params["mu"].ndim == 1 else params["mu"][:, 0])
     return {name: value[order] for name, value in params.items()}

@@ -224,13 +224,18 @@ def stationary_points(target: Target, family: Family, alpha: float, *, seed: int
     smooth: Smooth = objective
     if alpha == 1 and family.smooth:  # nodes of p_data that do not move: one rule for all
         smooth = forward_objective(family, nodes(target, [squares] if family.name in GAUSSIAN else []))
-    refine = _Refinement(smooth, family)
+    # Where p and q hardly overlap, the alpha-divergence is flat at its supremum: no gradient, and no optimum.
+    highest = (1 - 1e-6) / (alpha * (1 - alpha)) if 0 < alpha < 1 else np.inf
+    refine = _Refinement(smooth, family, highest)
     ends = limits(target, family, alpha, nested) if family.name == "student_t" else []
     within, index_within = singular(family, refine.at(1), nested) if family.name == "skew_normal" else ([], 0)
     near = np.array([s.theta for s in within]).reshape(-1, len(unit))
 
+    _, covs, spread = structure(target)
+    widths = np.log([np.linalg.eigvalsh(covs).min(), np.linalg.eigvalsh(spread)[-1]]) / 2
+
     def inside(thetas: Array) -> Mask:
-        kept = ~_escaped(family, thetas, target.dim)
+        kept = ~_escaped(family, thetas, target.dim, widths)
         for point in near:
             kept &= np.linalg.norm((thetas - point) / unit, axis=1) > 0.05
         return kept
@@ -251,6 +256,7 @@ class _Refinement:
 
     objective: Smooth
     family: Family
+    highest: float = np.inf
 
     def __call__(self, thetas: Array) -> tuple[Array, Array]:
         fine = self.at(1)
@@ -258,7 +264,8 @@ class _Refinement:
         points = np.array([ordered(self.family, t) for t in polished[norms < 1e-8]]).reshape(-1, thetas.shape[1])
         if not len(points):
             return points, np.empty((0, thetas.shape[1], thetas.shape[1]))
-        hessians = fine.hessian(points)[2]
+        values, _, hessians = fine.hessian(points)
+        points, hessians = points[values < self.highest], hessians[values < self.highest]
         if self.family.components > 1:  # components that coincide make whole lines of stationary points: no optima
             isolated = np.abs(np.linalg.eigvalsh(hessians)).min(axis=1) > 1e-9
             points, hessians = points[isolated], hessians[isolated]
@@ -307,10 +314,16 @@ def _chord(objective: Smooth, theta: Array, coarser: Smooth) -> Array:
     return best
 
 
-def _escaped(family: Family, thetas: Array, dim: int) -> Mask:
-    """Which of thetas (m, P) have run off: a shape to its boundary, or a coordinate out of all proportion."""
+def _escaped(family: Family, thetas: Array, dim: int, widths: Array) -> Mask:
+    """Which of thetas (m, P) have run off: a shape to its boundary, or a scale out of proportion to the target's.
+
+    `widths` are logarithms of the smallest and of the largest standard deviation of the target.
+    """
     escaped: Mask = np.any(np.abs(thetas) > 1e6, axis=1)
     for p, part in family.slices(dim):
+        if p.name == family.scale:
+            logs = thetas[:, part][:, :dim] if p.support == "covariance" else thetas[:, part]
+            escaped |= ((logs < widths[0] - 12) | (logs > widths[1] + 12)).any(axis=1)
         if p.support == "simplex":  # a component that has vanished may lie anywhere
             escaped |= (np.abs(thetas[:, part]) > 8).any(axis=1)
         if p.name == "nu":

@@ -105,7 +105,7 @@ def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     starts: list[Array] = []
     if family.components > 1:
-        return _clustered(family, rule, count, rng)
+        return _clustered(family, rule, count, rng) if dim == 1 else _clouds(family, rule, count, rng)
     base: dict[str, Array] = {}
     for p in family.parameters:
         if p.name == family.location:
@@ -164,4 +164,28 @@ def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator
             mu = quantiles(np.sort(rng.uniform(0.01, 0.99, k)))
             sigma = spread * np.exp(rng.uniform(np.log(0.05), 0.0, k))
         starts.append(family.unconstrain({"w": w, "mu": mu, "sigma": sigma}, 1))
+    return np.array(starts)
+
+
+def _clouds(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:
+    """Starts of a multivariate mixture: clusters (k-means++) of resamples, with their covariances."""
+    from scipy.cluster.vq import kmeans2
+
+    k, dim = family.components, rule.points.shape[1]
+    mean, factor = _moments(rule)
+    whole = factor @ factor.T
+    starts = []
+    for _ in range(count):
+        sample = rule.points[
+            rng.choice(len(rule.points), min(len(rule.points), 2000), p=rule.weights / rule.weights.sum())
+        ]
+        white = np.linalg.solve(factor, (sample - mean).T).T
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            _, labels = kmeans2(white, k, minit="++", rng=rng)
+        size = np.bincount(labels, minlength=k)
+        mu = np.array([sample[labels == j].mean(axis=0) if size[j] else sample[j] for j in range(k)])
+        covs = [np.cov(sample[labels == j].T, bias=True) if size[j] > 2 * dim else whole / k for j in range(k)]
+        cov = np.array([c + 0.02 * whole for c in covs])
+        starts.append(family.unconstrain({"w": (size + 1) / (size + 1).sum(), "mu": mu, "cov": cov}, dim))
     return np.array(starts)

@@ -272,7 +272,7 @@ def list_() -> None:
     for name, question in _questions().items():
         typer.echo(f"  {name}: {question}")
     typer.echo(f"targets\n  {', '.join(TARGETS)}\n  known by draws: {', '.join(DATASETS)}")
-    typer.echo(f"families\n  {', '.join(FAMILIES)}, normal_mixture(k)")
+    typer.echo(f"families\n  {', '.join(FAMILIES)}, normal_mixture(k), mvnormal_mixture(k)")
 
 
 @app.command()

@@ -23,7 +23,7 @@ from models.errors import ConvergenceError
 from models.exact import Exact, exact_objective
 from models.families import FAMILIES, normal
 from models.optimise import polish
-from models.projections import reverse_projections
+from models.projections import alpha_projections, reverse_projections
 from models.targets import TARGETS, Target, mvnormal_mixture, normal_mixture
 from tests.reference import cases
 
@@ -213,3 +213,31 @@ class _Slope:
 
     def hessian(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return thetas[:, 0], np.ones_like(thetas), np.full((len(thetas), 1, 1), 1e-3)
+
+
+def test_following_begins_at_a_bound_as_well_as_inside() -> None:
+    start = reverse_projections(target(1.5), NORMAL)[0].theta
+    branch = follow(reverse, start, 1.5, (1.5, 1.8))
+    assert (branch.values[0], branch.values[-1]) == (1.5, 1.8)
+    assert branch.folds == []
+
+
+def test_folds_of_a_branch_are_its_own() -> None:
+    # The middle mode of three: far away, where the divergence is flat, other folds lie in wait.
+    three = TARGETS["trimodal"]
+    seeds = [p for p in alpha_projections(three, NORMAL, 0.1) if abs(p.params["mu"]) < 0.1 and p.params["sigma"] < 1.5]
+    branch = follow(
+        lambda alpha: exact_objective(NORMAL, three, alpha).at(1),
+        seeds[0].theta,
+        0.1,
+        (0.01, 0.99),
+        unit=np.array([5.0, 1]),
+    )
+    (fold,) = branch.folds
+    assert abs(fold.theta[0]) < 1e-9
+    assert 0.25 < fold.parameters[0] < 0.35
+
+
+def test_exchange_survives_coordinates_that_are_zero_but_for_rounding() -> None:
+    found = locate_exchange(reverse, np.array([-1e-16, np.log(2.7)]), theta(2.9, 1.0), 3.0)
+    assert found.parameters[0] == pytest.approx(cases.case("bif_maxwell_w0.5")["answer"]["a"], abs=1e-8)

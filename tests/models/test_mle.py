@@ -16,7 +16,7 @@ from scipy import stats
 
 from analysis.support.datasets import load_column
 from models.errors import ConvergenceError, InputError
-from models.families import FAMILIES, Family, normal_mixture, student_t
+from models.families import FAMILIES, Family, mvnormal_mixture, normal_mixture, student_t
 from models.mle import fit_map, fit_mle, scores
 from models.results import flatten
 from models.targets import normal_mixture as mixture_target
@@ -447,3 +447,15 @@ def minimum_by_scipy(x: np.ndarray, start: list[float]) -> float:
     from scipy.optimize import minimize
 
     return float(minimize(lambda p: -stats.t.logpdf(x, *p).sum(), start, method="Nelder-Mead").fun)
+
+
+def test_multivariate_mixture_is_as_good_as_em() -> None:
+    from sklearn.mixture import GaussianMixture
+
+    x = np.column_stack([load_column("old_faithful_eruptions"), load_column("old_faithful_waiting")])
+    fit = fit_mle(x, mvnormal_mixture(2), starts=3, draws=2)["fit"]
+    em = GaussianMixture(2, n_init=5, random_state=0, tol=1e-9, max_iter=1000).fit(x)
+    assert float(fit["log_likelihood"]) >= em.score(x) * len(x) - 1e-5
+    order = np.argsort(em.means_[:, 0])
+    np.testing.assert_allclose(fit["mu"], em.means_[order], rtol=1e-3)
+    np.testing.assert_allclose(fit["cov"], em.covariances_[order], rtol=2e-2, atol=1e-2)

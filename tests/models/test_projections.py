@@ -425,3 +425,10 @@ def test_forward_reports_mixture_components_in_the_order_of_their_means() -> Non
     np.testing.assert_allclose(found.params["mu"], [-2, 2], atol=1e-8)
     np.testing.assert_allclose(found.params["w"], [0.3, 0.7], atol=1e-8)
     assert found.cross_entropy.value == pytest.approx(cross_entropy(TARGETS["unequal"], found.member).value)
+
+
+@pytest.mark.parametrize("a", [2 / 3, 0.7])
+def test_alpha_finds_no_optimum_on_the_plateau_where_nothing_overlaps(a: float) -> None:
+    target = cases.target(cases.case("alpha_proj_bim37_a3_0.9")["inputs"]["p"])
+    (only,) = alpha_projections(target, NORMAL, a)
+    assert (only.status, only.certificate) == ("global minimum", "complete")

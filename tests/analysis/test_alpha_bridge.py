@@ -1,0 +1,445 @@
+"""The bridge in alpha: optima by plain quadrature, folds and exchange points by other conditions, closed forms of mean field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from analysis import alpha_bridge as question
+from analysis.alpha_bridge import CASES, CORRELATED, EDGE, MEMBERS, RHO, Case, Settings
+from analysis.support.figures import Style
+from analysis.support.figures_alpha import ramp
+from models.continuation import follow
+from models.errors import ConvergenceError
+from models.exact import Exact, exact_objective
+from models.expectations import Estimate
+from models.families import FAMILIES
+from models.projections import forward_projection, reverse_projections
+from models.results import load, save
+
+mpl.use("Agg")
+
+Array = np.ndarray[Any, Any]
+SETTINGS = Settings(step=0.08, grid=11, atlas=2, correlated=1, seed=3)
+CASE = {case.name: case for case in CASES}
+X = np.linspace(-30, 30, 2401)
+
+
+@pytest.fixture(scope="module")
+def results() -> xr.DataTree:
+    return question.run(SETTINGS)
+
+
+def density(case: Case, x: Any) -> Any:
+    return sum(w * norm.pdf(x, m, 1) for w, m in zip(case.weights, case.means, strict=True))
+
+
+def divergence(case: Case, alpha: float, mean: float, sd: float) -> float:
+    """Minka's equation 7, by adaptive quadrature."""
+
+    def integrand(x: float) -> float:
+        p, q = density(case, x), norm.pdf(x, mean, sd)
+        return float(alpha * p + (1 - alpha) * q - p**alpha * q ** (1 - alpha))
+
+    return float(quad(integrand, -60, 60, points=[*case.means, mean], limit=400)[0] / (alpha * (1 - alpha)))
+
+
+def tilted_moments(case: Case, alpha: float, mean: float, sd: float) -> tuple[float, float]:
+    """Mean and variance of the density proportional to p^alpha q^(1 - alpha)."""
+    points = [*case.means, mean]
+
+    def moment(power: int, centre: float) -> float:
+        return float(
+            quad(
+                lambda x: (x - centre) ** power * density(case, x) ** alpha * norm.pdf(x, mean, sd) ** (1 - alpha),
+                -60, 60, points=points, limit=400,
+            )[0]
+        )  # fmt: skip
+
+    total = moment(0, 0)
+    centre = moment(1, 0) / total
+    return centre, moment(2, centre) / total
+
+
+def critical(results: xr.DataTree, name: str, kind: str) -> list[xr.Dataset]:
+    data = question._critical(results[name], kind)
+    return [data.isel(point=i) for i in range(data.sizes["point"])]
+
+
+# --- critical points -------------------------------------------------------------------------------------------------
+
+
+def test_fold_of_two_equal_modes(results: xr.DataTree) -> None:
+    folds = sorted(critical(results, "bimodal", "fold"), key=lambda p: float(p["mean"]))
+    assert len(folds) == 2
+    for sign, fold in zip((-1, 1), folds, strict=True):
+        assert float(fold["alpha"]) == pytest.approx(0.4679488521865756, abs=1e-11)
+        assert float(fold["mean"]) == pytest.approx(sign * 2.880378754735025, abs=1e-10)
+        assert float(fold["sd"]) == pytest.approx(1.2065386608715594, abs=1e-10)
+        assert float(fold["divergence"]) == pytest.approx(1.0934197224282147, abs=1e-11)
+
+
+def test_fold_of_the_middle_mode_by_counting_roots(results: xr.DataTree) -> None:
+    """On mean 0 a stationary sd is a root of one equation; below the fold there are two near it, above it none."""
+    (fold, *_) = critical(results, "trimodal", "fold")
+    assert float(fold["mean"]) == pytest.approx(0, abs=1e-9)
+
+    def roots(alpha: float) -> int:
+        p = density(CASE["trimodal"], X) ** alpha
+        excess = []
+        for sd in np.linspace(1.1, 1.5, 201):
+            r = p * norm.pdf(X, 0, sd) ** (1 - alpha)
+            excess.append((X**2 @ r) / r.sum() - sd**2)
+        return int((np.diff(np.sign(excess)) != 0).sum())
+
+    assert roots(float(fold["alpha"]) - 1e-4) == 2
+    assert roots(float(fold["alpha"]) + 1e-4) == 0
+
+
+@pytest.mark.parametrize("name", ["bimodal", "unequal_weights"])
+def test_exchanged_optima_have_the_same_divergence(results: xr.DataTree, name: str) -> None:
+    (jump,) = critical(results, name, "exchange")
+    alpha = float(jump["alpha"])
+    old, new = (divergence(CASE[name], alpha, float(jump[f"{p}mean"]), float(jump[f"{p}sd"])) for p in ("", "partner_"))
+    assert old == pytest.approx(new, abs=1e-9)
+    assert old == pytest.approx(float(jump["divergence"]), abs=1e-9)
+    # Before it the narrow fit is better, after it the broad one.
+    narrow, broad = (float(jump[f"{p}sd"]) for p in ("", "partner_"))
+    assert narrow < 1.1 < 2 < broad
+
+
+def test_global_optimum_by_brute_force(results: xr.DataTree) -> None:
+    """A grid over all Normals: at 0.1 one mode is best, at 0.25 both."""
+    means, sds = np.linspace(-4, 4, 33), np.geomspace(0.7, 4, 31)
+    q = norm.pdf(X[:, None, None], means[:, None], sds)
+    p = density(CASE["bimodal"], X)[:, None, None]
+    best = results["bimodal/best"].to_dataset()
+    for alpha in (0.1, 0.25):
+        overlap = (p**alpha * q ** (1 - alpha)).sum(axis=0)
+        m, s = np.unravel_index(int(overlap.argmax()), overlap.shape)
+        here = best.sel(alpha=alpha, method="nearest")
+        assert abs(means[m]) == pytest.approx(abs(float(here["mean"])), abs=0.25)
+        assert sds[s] == pytest.approx(float(here["sd"]), rel=0.06)
+    assert float(best["sd"].sel(alpha=0.1, method="nearest")) < 1.1
+    assert float(best["sd"].sel(alpha=0.25, method="nearest")) > 2.5
+
+
+def test_a_fold_far_away_is_refused_and_the_near_one_found() -> None:
+    """The plain search for this fold ends 250 standard deviations away, where the divergence is flat."""
+    target = CASE["trimodal"].target
+
+    def problem(alpha: float) -> Exact:
+        return exact_objective(FAMILIES["normal"], target, alpha).at(1)
+
+    start = next(p for p in reverse_projections(target, FAMILIES["normal"]) if abs(p.theta[0]) < 0.1 > abs(p.theta[1]))
+    branch = follow(problem, start.theta, 2 * EDGE, (EDGE, 1 - EDGE), unit=np.array([3.0, 1.0]), largest=0.05)
+    (fold,) = question.folds_of(problem, branch)
+    assert fold.parameters[0] == pytest.approx(0.2925231, abs=1e-7)
+    assert abs(fold.theta[0]) < 1e-9
+
+    from dataclasses import replace
+
+    moved = replace(branch, thetas=branch.thetas + np.array([40.0, 0.0]))
+    with pytest.raises(ConvergenceError, match="fold"):
+        question.folds_of(problem, moved)
+
+
+# --- optima ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASE)
+@pytest.mark.parametrize("alpha", [0.1, 0.25, 0.5, 0.75])
+def test_global_optimum_has_the_moments_of_the_tilted_density(results: xr.DataTree, name: str, alpha: float) -> None:
+    best = results[f"{name}/best"].to_dataset().sel(alpha=alpha, method="nearest")
+    mean, sd = float(best["mean"]), float(best["sd"])
+    centre, variance = tilted_moments(CASE[name], alpha, mean, sd)
+    assert centre == pytest.approx(mean, abs=1e-8)
+    assert variance == pytest.approx(sd**2, abs=1e-7)
+    assert float(best["divergence"]) == pytest.approx(divergence(CASE[name], alpha, mean, sd), abs=1e-8)
+
+
+@pytest.mark.parametrize("name", CASE)
+def test_saddles_are_stationary_too(results: xr.DataTree, name: str) -> None:
+    arcs = results[f"{name}/arcs"].to_dataset()
+    inside = ((arcs["minimum"] == 0) & (arcs["alpha"] > 0.1) & (arcs["alpha"] < 0.4)).to_numpy()
+    point = arcs.isel(vertex=np.flatnonzero(inside)[0])
+    mean, sd = float(point["mean"]), float(point["sd"])
+    centre, variance = tilted_moments(CASE[name], float(point["alpha"]), mean, sd)
+    assert (centre, variance) == pytest.approx((mean, sd**2), abs=1e-7)
+
+
+@pytest.mark.parametrize("name", CASE)
+def test_ends_are_the_projections(results: xr.DataTree, name: str) -> None:
+    target, normal = CASE[name].target, FAMILIES["normal"]
+    ends = results[f"{name}/ends"].to_dataset()
+    reverse = sorted((float(p.params["mu"]), float(p.params["sigma"])) for p in reverse_projections(target, normal))
+    start = ends.isel(end=ends["alpha"].to_numpy() == 0)
+    np.testing.assert_allclose(
+        sorted(zip(start["mean"].to_numpy(), start["sd"].to_numpy(), strict=True)), reverse, atol=1e-9
+    )
+    # The forward optimum has the mean and the variance of the target.
+    w, m = np.array(CASE[name].weights), np.array(CASE[name].means)
+    stop = ends.isel(end=ends["alpha"].to_numpy() == 1)
+    np.testing.assert_allclose(stop["mean"], [w @ m], atol=1e-9)
+    np.testing.assert_allclose(stop["sd"], [np.sqrt(1 + w @ (m - w @ m) ** 2)], atol=1e-9)
+    assert float(stop["sd"][0]) == pytest.approx(float(forward_projection(target, normal).params["sigma"]), abs=1e-9)
+    # A branch is near its end by about the distance in alpha, and runs into it.
+    assert np.all((ends["gap"] > 1e-6) & (ends["gap"] < 10 * EDGE))
+    assert np.all(ends["extrapolated"] < 1e-8)
+
+
+@pytest.mark.parametrize("name", CASE)
+def test_minima_minus_saddles_is_one_at_every_alpha(results: xr.DataTree, name: str) -> None:
+    arcs = results[f"{name}/arcs"].to_dataset()
+    pieces = [arcs.isel(vertex=arcs["arc"].to_numpy() == i) for i in np.unique(arcs["arc"])]
+    for piece in pieces:
+        assert np.all(np.diff(piece["alpha"]) > 0)
+    for alpha in np.linspace(0.01, 0.99, 50):
+        signs = [2 * int(p["minimum"][0]) - 1 for p in pieces if p["alpha"][0] <= alpha <= p["alpha"][-1]]
+        assert sum(signs) == 1
+
+
+def test_atlas_agrees_with_the_branches(results: xr.DataTree) -> None:
+    for name in CASE:
+        atlas = results[f"{name}/atlas"].to_dataset()
+        assert float(atlas["difference"].max()) < 1e-9
+        assert np.all(atlas["minima"] - atlas["saddles"] == 1)
+
+
+def test_points_without_overlap_are_none() -> None:
+    from dataclasses import replace
+
+    point = forward_projection(CASE["bimodal"].target, FAMILIES["normal"])
+
+    def flat(value: float, log_sd: float = 0.0) -> bool:
+        moved = replace(point, divergence=Estimate(value, 0.0, "quadrature"), theta=np.array([0.0, log_sd]))
+        return question._flat(moved, 0.7)
+
+    most = 1 / (0.7 * 0.3)  # of disjoint densities
+    assert flat(most - 1e-9)
+    assert not flat(0.9 * most)
+    assert flat(0.0, -45.0)  # too narrow for any quadrature
+
+
+def test_a_point_that_no_branch_has_shows() -> None:
+    a, b = np.array([0.0, 1.0]), np.array([3.0, 0.0])
+    assert question._matched([a, b], [b + 1e-9, a]) == pytest.approx(1e-9)
+    assert question._matched([a], [a, b]) == np.inf
+    assert question._matched([a, a + 1e-3], [a, b]) == pytest.approx(2.999)
+
+
+def test_no_arc_to_an_end_shows() -> None:
+    target = CASE["bimodal"].target
+    (point,) = [p for p in reverse_projections(target, FAMILIES["normal"]) if abs(p.theta[0]) < 0.1]
+    arcs, ends = question.join_ends(lambda a: exact_objective(FAMILIES["normal"], target, a).at(1), [], [point], 0)
+    assert arcs == []
+    assert ends[0].gap == np.inf
+
+
+# --- what is covered -------------------------------------------------------------------------------------------------
+
+
+def test_cover_is_a_ratio_of_masses() -> None:
+    case = CASE["unequal_weights"]
+    found = question.cover([0.4], [2.2], case.weights, case.means, [1, 1])[0]
+    for share, centre in zip(found, case.means, strict=True):
+        low, high = centre + norm.ppf([0.025, 0.975])
+        expected = quad(norm(0.4, 2.2).pdf, low, high)[0] / quad(lambda x: density(case, x), low, high)[0]
+        assert share == pytest.approx(expected, rel=1e-6)
+
+
+def test_labels_say_what_is_covered(results: xr.DataTree) -> None:
+    two, three = results["bimodal"], results["trimodal"]
+    assert question._label(two, 0, 3) == "both modes"
+    assert question._label(two, -3, 1) == "left mode"
+    assert question._label(three, 0, 5) == "all 3 modes"
+    assert question._label(three, -3, 3) == "left and middle modes"
+    assert question._label(three, 0, 1) == "middle mode"
+
+
+def test_price_is_the_divergence_of_distant_modes() -> None:
+    far = Case("far", "", "", (0.3, 0.7), (-25, 25), ("left", "right"))
+    assert question.price(0.4, 0.7) == pytest.approx(divergence(far, 0.4, 25, 1), abs=1e-7)
+    assert question.price(0, 0.7) == pytest.approx(-np.log(0.7))
+    assert question.price(1e-9, 0.7) == pytest.approx(-np.log(0.7), rel=1e-6)
+
+
+# --- mean field ------------------------------------------------------------------------------------------------------
+
+
+def test_mean_field_closed_form() -> None:
+    variance = question.mean_field_variance
+    assert variance(np.array([0.25]), 0.5) == pytest.approx(0.8027756377319947, abs=1e-15)
+    assert variance(np.array([0.9]), 0.9) == pytest.approx(0.9120361202777959, abs=1e-15)
+    np.testing.assert_allclose(variance(np.array([0, 0.5, 1]), 0.8), [0.36, 0.6, 1], atol=1e-15)
+    alphas = np.linspace(0, 1, 1001)
+    np.testing.assert_allclose(variance(np.array([1e-12]), 0.9), 0.19, rtol=1e-11)
+    assert np.all(np.diff(variance(alphas, 0.9)) > 0)
+
+
+def test_mean_field_by_precisions() -> None:
+    """The tilted density of two Normals adds precisions; its marginal variances are those of the fit."""
+    for alpha in (0.2, 0.5, 0.85):
+        v = float(question.mean_field_variance(np.array([alpha]), RHO)[0])
+        precision = alpha * np.linalg.inv([[1, RHO], [RHO, 1]]) + (1 - alpha) * np.eye(2) / v
+        np.testing.assert_allclose(np.diag(np.linalg.inv(precision)), v, rtol=1e-12)
+
+
+def test_mean_field_projections_are_the_closed_form(results: xr.DataTree) -> None:
+    data = results[f"{CORRELATED}/projections"].to_dataset()
+    np.testing.assert_allclose(data["alpha"], [0, 0.5, 1])
+    np.testing.assert_allclose(
+        data["variance"], np.repeat([[1 - RHO**2], [np.sqrt(1 - RHO**2)], [1]], 2, axis=1), rtol=1e-9
+    )
+    np.testing.assert_allclose(data["mean"], 0, atol=1e-9)
+    # Reverse KL makes the fit too certain, by the mutual information; alpha = 1/2 matches the entropy.
+    np.testing.assert_allclose(data["entropy_gap"], np.array([1, 0, -1]) * 0.5 * np.log(1 - RHO**2), atol=1e-9)
+
+
+# --- findings and figures --------------------------------------------------------------------------------------------
+
+
+def test_findings_are_complete(results: xr.DataTree) -> None:
+    f = question.findings(results)
+    assert f["question"] == question.QUESTION
+    assert len(f["answer"]) > 100
+    assert not any("rows" in entry for entry in f.values() if isinstance(entry, dict))
+    assert f["all_complete"]
+    assert f["all_agree"]
+    assert f["clear"]
+    assert f["all_connected"]
+    assert [event["target"] for event in f["events"]].count("two equal modes") == 2
+    assert f["events"][0]["mean"] == "±2.9810"
+
+
+def test_findings_say_from_where_all_is_covered(results: xr.DataTree) -> None:
+    f = question.findings(results)
+    assert f["bimodal"]["covers_from"].value == pytest.approx(0.1148961, abs=1e-6)
+    assert f["bimodal"]["alone_from"].value == pytest.approx(0.4679489, abs=1e-6)
+    assert f["bimodal"]["covers_from"].value < f["unequal_weights"]["covers_from"].value
+    assert f["trimodal"]["covers_from"].value == 0
+    assert f["trimodal"]["start_ties"] == 1
+    assert f["bimodal"]["start_ties"] == 2
+    assert "α = 0.115 for two equal modes" in f["answer"]
+    assert "either single mode to both modes" in f["events"][0]["what"]
+    what = [event["what"] for event in f["unequal_weights"]["events"]]
+    assert what[:2] == ["minimum on both modes begins", "minimum on the left mode ends"]
+
+
+def test_reigns_meet_at_the_exchange(results: xr.DataTree) -> None:
+    jump = float(question._critical(results["unequal_weights"], "exchange")["alpha"][0])
+    reigns = sorted((low, high) for _, low, high in question._reigns(results["unequal_weights"]))
+    assert reigns == [(0.0, pytest.approx(jump)), (pytest.approx(jump), 1.0)]
+    assert len(question._reigns(results["bimodal"])) == 3
+    assert [r[1:] for r in question._reigns(results["trimodal"])] == [(0.0, 1.0)]
+
+
+def test_covering_without_a_jump_is_found_between_grid_points(results: xr.DataTree) -> None:
+    tree = results["trimodal"].copy(deep=True)
+    tree["best/cover"][:4] = 0.01
+    grid = tree["best/alpha"].to_numpy()
+    found = question._covers_from(tree)
+    assert found is not None
+    assert grid[3] < found.value < grid[4]
+    assert found.error == pytest.approx((grid[4] - grid[3]) / 2)
+    tree["best/cover"][-1] = 0.01
+    assert question._covers_from(tree) is None
+
+
+def test_sentences_follow_the_numbers() -> None:
+    base = {
+        "covers_from": Estimate(0.3, 1e-9, "quadrature"), "alone_from": Estimate(0.5, 1e-9, "quadrature"), "start_ties": 1,
+        "start_label": "left mode", "cover_before": 1e-4, "cover_after": 0.6,
+    }  # fmt: skip
+    assert "by a jump" in question._sentence(base)
+    assert "local minima" in question._sentence(base)
+    assert "by a jump" not in question._sentence(base | {"cover_before": None, "cover_after": None})
+    assert "not even" in question._sentence(base | {"covers_from": None})
+    assert "every α" in question._sentence(base | {"covers_from": Estimate(0.0, 0.0, "exact")})
+    assert "15" not in question._flat_sentence({"a": {"flat": 0}})
+    assert "α = 0.700 (x)" in question._flat_sentence({"a": {"flat": 15, "flat_at": "0.700", "short": "x"}})
+
+
+def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Any) -> None:
+    asked: list[str] = []
+    seen: list[float] = []
+
+    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
+        asked.append(name)
+        json.dumps(inputs)
+        return results[name]
+
+    again = question.run(SETTINGS, remember=remember, on_progress=lambda _, done: seen.append(done))
+    assert sorted(asked) == sorted([*CASE, CORRELATED])
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert load(save(again, tmp_path / "results.nc")).equals(again)
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures(results: xr.DataTree, theme: str) -> None:
+    style = Style.of(theme, "matplotlib")
+    drawings = question.plot(results, theme=theme)
+    assert list(drawings) == ["members", "branches", "correlated"]
+    axes = drawings["branches"].figure.viz["figure"].item().axes
+    assert len(axes) == 9
+    words = [" ".join(text.get_text() for text in axis.texts) for axis in axes]
+    assert "0.468" in words[3]
+    assert "jumps at 0.115" in words[6]
+    assert "jumps" not in words[8]
+    dots = np.concatenate([np.asarray(c.get_offsets()) for c in axes[3].collections if len(c.get_offsets())])
+    np.testing.assert_allclose(dots, [[0.46794885, 1.20653866]] * 2, atol=1e-7)
+    ridges = drawings["members"].figure.viz["figure"].item().axes
+    assert [len([t for t in axis.texts if "jump" in t.get_text()]) for axis in ridges] == [1, 1, 0]
+    assert len(ridges[0].get_yticklabels()) == len(MEMBERS)
+    for drawing in drawings.values():
+        assert len(drawing.alt) > 80
+        assert len(drawing.caption) > 80
+        assert style.ink.encode() in drawing.svg(style)
+
+
+def test_ramp_goes_from_reverse_to_forward() -> None:
+    for theme in ("light", "dark"):
+        style = Style.of(theme, "matplotlib")
+        assert ramp(0, style).lower() == style.reverse.lower()
+        assert ramp(1, style).lower() == style.forward.lower()
+
+
+@pytest.mark.usefixtures("closed")
+def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
+    assert set(question.plot(results, backend="plotly")) == {"members", "branches", "correlated"}
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"grid": 2}, {"step": 0}, {"atlas": 0}, {"grids": 9}], ids=str)
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_effort_orders_the_work() -> None:
+    quick, default, full = (Settings.preset(effort, 7) for effort in ("quick", "default", "full"))
+    assert quick.seed == default.seed == full.seed == 7
+    for name in ("grid", "atlas", "correlated"):
+        assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
+    assert quick.step > default.step > full.step
+    assert default == Settings(seed=7)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from models.distributions import batched_logp
 from models.errors import InputError
 from models.families import Family
+from models.graphs import compile_graph
 from models.objectives import differentiate
 from models.panels import CORE, gauss_legendre, kinked, panels
 from models.targets import Target
@@ -41,7 +42,7 @@ _TAILS: dict[str, NDArray[np.floating]] = {
     "exponential": np.array([13.0, 17.0, 22.0, 30.0, 42.0]),
     "power": 13.0 * 2.5 ** np.arange(72),  # E x^2 of a Student-t with nu = 2.5 fades only at 1e28
 }
-_TAIL_OF = {"normal": "gaussian", "skew_normal": "gaussian", "normal_mixture": "gaussian",
+_TAIL_OF = {"student_t": "power", "normal": "gaussian", "skew_normal": "gaussian", "normal_mixture": "gaussian",
             "laplace": "exponential", "logistic": "exponential"}  # fmt: skip
 _REACH = 8.8  # standard deviations, beyond which a Normal has 1e-17 of its mass
 #: Steps of tensor rules by level, in standard deviations of the narrowest structure; and the most nodes along an axis.
@@ -149,7 +150,13 @@ class Exact:
         z, w = gauss_legendre(order)
         half = np.diff(edges, axis=1)[:, :, None] / 2
         x = (edges[:, 1:] + edges[:, :-1])[:, :, None] / 2 + half * z
-        return x.reshape(len(thetas), -1), (half * w).reshape(len(thetas), -1)
+        x, h = x.reshape(len(thetas), -1), (half * w).reshape(len(thetas), -1)
+        if self.family.density in _TAIL_OF:
+            return x, h
+        # Of other families the tails are not known: nodes where their density overflows or vanishes are not counted.
+        logq = np.array([_logq(self.family)(t, row) for t, row in zip(thetas, x, strict=True)])
+        counted = np.isfinite(logq) & (logq > -700)
+        return np.where(counted, x, location[:, :1]), np.where(counted, h, 0.0)
 
     def _target_values(self, thetas: Array, x: Array, h: Array) -> list[Array]:
         if not self._moving:
@@ -237,6 +244,13 @@ def check_density(target: Target, family: Family, alpha: float) -> None:
 
 def _batched(family: Family) -> bool:
     return family.components == 1 and not family.multivariate
+
+
+@cache
+def _logq(family: Family) -> Any:
+    theta = pytensor.tensor.vector("theta", shape=(family.size(1),))
+    points, logq = batched_logp(family.density, family.constrain(theta, 1), multivariate=False)
+    return compile_graph([theta, points], logq)
 
 
 @cache

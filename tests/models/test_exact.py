@@ -166,3 +166,17 @@ def test_kinks_are_seen(target: Target, expected: bool) -> None:
 def test_landmarks_of_a_density_without_components_are_its_modes() -> None:
     (mark,) = landmarks(from_distribution("Gumbel", {"mu": 1.5, "beta": 2}))
     assert mark[0] == pytest.approx(1.5, abs=0.02)
+
+
+def test_a_family_of_ones_own_needs_its_density_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pymc as pm
+
+    from models import distributions
+    from models.families import Family, Parameter
+
+    monkeypatch.setitem(distributions.BUILDERS, "gumbel", lambda mu, beta, **size: pm.Gumbel.dist(mu, beta, **size))
+    parameters = (Parameter("mu", "real"), Parameter("beta", "positive"))
+    gumbel = Family("gumbel", parameters, "gumbel", location="mu", scale="beta")
+    (found,) = reverse_projections(from_distribution("Gumbel", {"mu": 1.5, "beta": 2}), gumbel)
+    assert found.certificate == "complete"
+    assert {k: float(v) for k, v in found.params.items()} == pytest.approx({"mu": 1.5, "beta": 2}, abs=1e-6)

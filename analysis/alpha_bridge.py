@@ -36,6 +36,7 @@ from models.targets import TARGETS, Target, from_spec, mvnormal_mixture, normal_
 
 #: Place in the report.
 CHAPTER = 70
+TITLE = "Between reverse and forward"
 QUESTION = "Between reverse and forward KL: what does Minka's alpha-divergence cover, and what does it seek?"
 
 Array = NDArray[np.float64]

@@ -31,6 +31,7 @@ from models.targets import TARGETS, Target, normal_mixture
 
 #: Place in the report.
 CHAPTER = 60
+TITLE = "Where a run starts, and where it ends"
 QUESTION = (
     "Which starts lead ADVI to which minimum of reverse KL, and are they the starts that exact descent would say?"
 )

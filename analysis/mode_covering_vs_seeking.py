@@ -33,6 +33,7 @@ from models.targets import normal_mixture as mixture_target
 QUESTION = "When does a fit cover every mode of the target, and when does it settle on one?"
 #: Place in the report.
 CHAPTER = 40
+TITLE = "Mode covering versus mode seeking"
 
 Array = NDArray[np.float64]
 #: A fit further than this from the exact optimum, in nats, is reported as not converged.

@@ -34,6 +34,7 @@ from models.targets import Target, normal_mixture
 
 #: Place in the report.
 CHAPTER = 50
+TITLE = "When reverse KL drops a mode"
 QUESTION = "How far apart must two modes be before reverse KL drops one of them, and does ADVI drop it there too?"
 
 Array = NDArray[np.float64]

@@ -102,7 +102,7 @@ def _weighted(values: Array, weights: Array) -> Array:
 
 def _rounding(terms: Array) -> float:
     finite = terms[np.isfinite(terms)]
-    return float(4 * np.finfo(float).eps * np.abs(finite).sum() / max(1.0, np.sqrt(len(finite) / 16)))
+    return float(8 * np.finfo(float).eps * np.abs(finite).sum() / max(1.0, np.sqrt(len(finite) / 16)))
 
 
 # --- one dimension: panels of Gauss-Legendre nodes -------------------------------------------------------------------
@@ -143,6 +143,9 @@ class _Line:
         points = x[:, None]
         logp = target.logp(points)
         usable = np.isfinite(x) & ~np.isnan(logp) & ~np.isposinf(logp)
+        if self.support is not None:  # rounding may have put a node on the end itself, where other densities vanish
+            low, high = self.support(np.array([-1e3, 1e3]))[0]
+            usable &= (x > low) & (x < high)
         with np.errstate(over="ignore", invalid="ignore"):
             density = np.where(usable, np.exp(np.where(usable, logp + log_slope, 0.0)), 0.0)
         return points, logp, density

@@ -339,7 +339,7 @@ def report(
     sections = [
         Section(
             name,
-            name.replace("_", " ").capitalize().replace(" vs ", " versus "),
+            getattr(module, "TITLE", name.replace("_", " ").capitalize()),
             module.findings(tree),
             _figures(module, tree, jobs),
         )

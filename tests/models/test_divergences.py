@@ -364,3 +364,9 @@ def test_unequal_dimensions_are_refused(function: Any) -> None:
 def test_alpha_outside_the_open_unit_interval_is_refused(alpha: float) -> None:
     with pytest.raises(InputError, match=rf"alpha is {alpha}; it must be strictly between 0 and 1"):
         alpha_divergence(P, Q, alpha)
+
+
+@pytest.mark.parametrize(("a", "b", "expected"), [(2, 2, 2 - np.log(6)), (1, 2, 1 - np.log(2)), (2, 1, 1 - np.log(2))])
+def test_densities_that_vanish_at_the_end_of_the_support_are_at_finite_kl(a: float, b: float, expected: float) -> None:
+    uniform = from_distribution("Uniform", {"lower": 0, "upper": 1})
+    assert kl(uniform, from_distribution("Beta", {"alpha": a, "beta": b})).value == pytest.approx(expected, abs=1e-9)

@@ -1,0 +1,388 @@
+"""Properties of KL: closed forms by another integrator, maps by simulation, and what is said about the estimators."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+from scipy import integrate, stats
+
+from analysis import kl_properties as question
+from analysis.kl_properties import DIRECTIONS, MAPS, PAIRS, PARTS, Settings, find_pair
+from analysis.support import figures_kl as drawn
+from analysis.support import words_kl as words
+from analysis.support.figures import Style
+from models.divergences import kl
+from models.results import load, save
+from models.targets import normal_mixture
+
+mpl.use("Agg")
+
+SETTINGS = Settings(
+    draws=2000, arviz_repeats=2, random_pairs=8, path_points=7, repeats=30, largest_power=3, seed=5
+)  # fmt: skip
+Array = np.ndarray[Any, Any]
+
+
+def mixture(weights: Any, means: Any, sds: Any) -> Any:
+    return lambda x: float(np.dot(weights, stats.norm.logpdf(x, means, sds)) if len(weights) == 1 else
+                           np.log(np.dot(weights, stats.norm.pdf(x, means, sds)) + 1e-300))  # fmt: skip
+
+
+#: Log densities of p and q by SciPy, without PyMC.
+SCIPY = {
+    "shifted": (stats.norm(0, 1).logpdf, stats.norm(1.5, 1).logpdf),
+    "wider": (stats.norm(0, 1).logpdf, stats.norm(1, 3).logpdf),
+    "exponential": (stats.expon(scale=1).logpdf, stats.expon(scale=1 / 3).logpdf),
+    "cauchy": (stats.cauchy(0, 1).logpdf, stats.cauchy(2, 0.5).logpdf),
+    "laplace": (stats.laplace(0, 1).logpdf, stats.norm(0, np.sqrt(2)).logpdf),
+    "student": (stats.t(3).logpdf, stats.norm(0, 1).logpdf),
+    "matched": (mixture([0.5, 0.5], [-3, 3], [1, 1]), stats.norm(0, np.sqrt(10)).logpdf),
+    "one_mode": (mixture([0.5, 0.5], [-3, 3], [1, 1]), stats.norm(3, 1).logpdf),
+    "mixtures": (mixture([0.3, 0.7], [-2, 2], [0.5, 1]), mixture([0.6, 0.4], [-1, 2.5], [1, 1.5])),
+}
+
+
+def by_scipy(name: str, direction: str) -> float:
+    """Adaptive quadrature over pieces of the line."""
+    log_p, log_q = SCIPY[name] if direction == "pq" else SCIPY[name][::-1]
+
+    def term(x: float) -> float:
+        a, b = float(log_p(x)), float(log_q(x))
+        return float(np.exp(a) * (a - b)) if np.isfinite(a) and a > -600 else 0.0
+
+    low, far = (0.0, 60.0) if name == "exponential" else (-30.0, 30.0)
+    edges = np.linspace(low, far, 21)
+    total = sum(integrate.quad(term, a, b, epsabs=1e-12, limit=100)[0] for a, b in pairwise(edges))
+    if name in ("cauchy", "student"):
+        total += integrate.quad(term, far, np.inf, epsabs=1e-12, limit=200)[0]
+        total += integrate.quad(term, -np.inf, -far, epsabs=1e-12, limit=200)[0]
+    return total
+
+
+@pytest.fixture(scope="module")
+def results() -> xr.DataTree:
+    return question.run(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def found(results: xr.DataTree) -> dict[str, Any]:
+    return question.findings(results)
+
+
+# --- four ways -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("name", SCIPY)
+def test_divergences_are_those_of_another_integrator(results: xr.DataTree, name: str, direction: str) -> None:
+    value = float(results["ways/estimators/kl"].sel(pair=name, direction=direction))
+    other = by_scipy(name, direction)
+    assert value == pytest.approx(other, abs=1e-7)
+    exact = float(results["ways/estimators/exact"].sel(pair=name, direction=direction))
+    assert np.isnan(exact) or exact == pytest.approx(other, abs=1e-7)
+
+
+@pytest.mark.parametrize("pair", [p for p in PAIRS if p.exact != (None, None)], ids=lambda p: p.name)
+def test_closed_forms_fail_when_swapped(results: xr.DataTree, pair: question.Pair) -> None:
+    both = results["ways/estimators/kl"].sel(pair=pair.name)
+    for closed, direction in zip(pair.exact, DIRECTIONS, strict=True):
+        if closed is not None:
+            assert closed == pytest.approx(float(both.sel(direction=direction)), abs=1e-12)
+            if pair.name not in ("shifted", "cauchy"):
+                assert abs(closed - float(both.drop_sel(direction=direction)[0])) > 0.01
+
+
+def test_correlated_normals_by_simulation(results: xr.DataTree) -> None:
+    rng = np.random.default_rng(0)
+    laws = [stats.multivariate_normal([0, 0], cov) for cov in (question._CORRELATED, question._INDEPENDENT)]
+    for (p, q), direction in zip((laws, laws[::-1]), DIRECTIONS, strict=True):
+        x = p.rvs(40_000, random_state=rng)
+        ratio = p.logpdf(x) - q.logpdf(x)
+        value = float(results["ways/estimators/kl"].sel(pair="correlated", direction=direction))
+        assert abs(ratio.mean() - value) < 5 * ratio.std() / 200
+        other = float(results["ways/estimators/kl"].sel(pair="correlated").drop_sel(direction=direction)[0])
+        assert abs(ratio.mean() - other) > 5 * ratio.std() / 200
+
+
+def test_monte_carlo_draws_from_its_first_argument() -> None:
+    p, q = find_pair("wider").targets()
+    means = [question.monte_carlo(p, q, 4000, seed) for seed in range(20)]
+    spread = np.std([m for m, _ in means])
+    assert np.mean([se for _, se in means]) == pytest.approx(spread, rel=0.5)
+    assert abs(np.mean([m for m, _ in means]) - kl(p, q).value) < 5 * spread / np.sqrt(20)
+    assert abs(np.mean([m for m, _ in means]) - kl(q, p).value) > 50 * spread / np.sqrt(20)
+
+
+def test_spread_of_the_log_ratio_is_that_of_draws() -> None:
+    p, q = find_pair("mixtures").targets()
+    x = p.rvs(100_000, seed=1)
+    assert question.log_ratio_sd(p, q, kl(p, q).value) == pytest.approx(np.std(question.log_ratio(p, q)(x)), rel=0.02)
+    heavy, normal = find_pair("student").targets()
+    assert question.log_ratio_sd(heavy, normal, kl(heavy, normal).value) == np.inf
+    assert question.log_ratio_sd(normal, heavy, kl(normal, heavy).value) < 1
+
+
+def test_nearest_neighbours_keep_the_direction_and_the_dimension() -> None:
+    """Where it works at all (moderate divergences, many draws) ArviZ's estimate tells the directions apart."""
+    p, q = find_pair("wider").targets()
+    forward, reverse = (question.nearest_neighbour(a, b, 4, 3, size=1500).mean() for a, b in ((p, q), (q, p)))
+    assert abs(forward - 0.71) < 0.15
+    assert reverse > 1.2
+    correlated = question.nearest_neighbour(*find_pair("correlated").targets(), 4, 3, size=1500)
+    assert abs(correlated.mean() - 0.511) < 0.2
+
+
+@pytest.mark.parametrize(("name", "truth"), [
+    ("shifted", 2 * stats.norm.cdf(0.75) - 1),
+    ("exponential", 3**-0.5 - 3**-1.5),  # the densities cross at x = log(3) / 2
+])  # fmt: skip
+def test_total_variation_has_its_closed_form_both_ways(results: xr.DataTree, name: str, truth: float) -> None:
+    np.testing.assert_allclose(results["ways/estimators/tv"].sel(pair=name), truth, atol=1e-10)
+
+
+# --- the properties --------------------------------------------------------------------------------------------------
+
+
+def test_pointwise_smallest_values() -> None:
+    """For N(0, 1) and N(d, 1) the integrand is -phi(x) d (x - d/2)."""
+    p, q = find_pair("shifted").targets()
+    x = np.linspace(-8, 10, 200_001)
+    first, second = question.pointwise(p, q)
+    assert first == pytest.approx((-stats.norm.pdf(x) * 1.5 * (x - 0.75)).min(), abs=1e-5)
+    assert second == pytest.approx(0, abs=1e-12)
+
+
+def test_smooth_total_variation_is_that_of_normals() -> None:
+    estimate = question.smooth_total_variation(normal_mixture([1], [0], [1]), normal_mixture([1], [1.5], [1]))
+    assert abs(estimate.value - (2 * stats.norm.cdf(0.75) - 1)) < 3 * estimate.error + 1e-6
+
+
+def test_random_pairs_are_mixed_near_and_far(results: xr.DataTree) -> None:
+    values = results["sign/random/kl"].to_numpy()
+    assert values.min() > 0
+    assert np.median(values[::2]) > 10 * np.median(values[1::2])
+
+
+def test_path_starts_at_the_pair_and_ends_like_half_chi_squared(results: xr.DataTree, found: dict[str, Any]) -> None:
+    path = results["zero/path"].to_dataset()
+    for name in question.PATHS:
+        np.testing.assert_allclose(path["kl"].sel(path=name, rest=1), results["ways/estimators/kl"].sel(pair=name))
+        assert np.all(np.diff(path["kl"].sel(path=name), axis=0) < 0)
+    log_p, log_q = SCIPY["one_mode"]
+    chi2, _ = integrate.quad(
+        lambda x: (np.exp(log_q(x)) - np.exp(log_p(x))) ** 2 / np.exp(log_p(x)), -10, 10, points=[-3, 0, 3]
+    )
+    assert float(path["chi2"].sel(path="one_mode")) == pytest.approx(chi2, rel=1e-8)
+    assert np.isinf(path["chi2"].sel(path="matched"))
+    assert list(found["path"]["one_mode"]["slope"].values()) == pytest.approx([2, 2], abs=1e-3)
+    assert list(found["path"]["one_mode"]["ratio"].values()) == pytest.approx([1, 1], abs=1e-3)
+    assert max(found["path"]["matched"]["slope"].values()) < 1.5
+
+
+def test_half_way_along_the_path_by_simulation() -> None:
+    pair = find_pair("one_mode")
+    half = question.blend(pair.p, pair.q, 0.5)
+    x = half.rvs(50_000, seed=0)[:, 0]
+    assert abs((x > 0).mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / 50_000)
+
+
+def test_one_to_one_maps_keep_kl_and_move_entropy(results: xr.DataTree) -> None:
+    one = results["maps/one_to_one"].to_dataset()
+    np.testing.assert_allclose(one["kl"].sel(when="after"), one["kl"].sel(when="before"), atol=1e-12)
+    np.testing.assert_allclose(
+        one["entropy"].sel(map="exp", when="after"),
+        [stats.lognorm(1).entropy() + 0.5, stats.lognorm(1.5).entropy() + 1], atol=1e-10,
+    )  # fmt: skip
+    np.testing.assert_allclose(one["slope"].sel(map="exp"), [0.5, 1.0], atol=1e-12)
+    np.testing.assert_allclose(one["slope"].sel(map="affine"), np.log(2), atol=1e-12)
+    assert (
+        abs(float(one["kl"].sel(map="exp", direction="pq", when="after")) - question.normal_kl(0.5, 1, 1, 1.5)) < 1e-12
+    )
+
+
+def test_merging_by_histograms(results: xr.DataTree) -> None:
+    """Signs and rounded values have probabilities; the divergence of those is a sum."""
+    many = results["maps/many_to_one/kl"]
+    for name in question.MAPPED:
+        p, q = (t.spec for t in find_pair(name).targets())
+        edges = np.arange(-14.5, 15)
+
+        def mass(spec: Any, at: Array) -> Array:
+            cdf = np.array([np.dot(spec["weights"], stats.norm.cdf(x, spec["means"], spec["sds"])) for x in at])
+            return np.diff(np.concatenate([[0], cdf, [1]]))
+
+        for cut, kind in (([0.0], "sign"), (edges[(edges > -5) & (edges < 5)], "round")):
+            a, b = mass(p, np.array(cut)), mass(q, np.array(cut))
+            merged = float(np.sum(a * np.log(a / b)))
+            value = float(many.sel(pair=name, direction="pq", map=kind))
+            # Fewer classes than the computation has: a lower bound, and near it.
+            assert value == pytest.approx(merged, abs=1e-9) if kind == "sign" else merged <= value + 1e-9
+    order = many.sel(map=list(MAPS)).to_numpy()
+    assert np.all(order[:, :, 1:] <= order[:, :, :1] + 1e-12)
+
+
+def test_absolute_value_hides_everything_or_nothing(results: xr.DataTree) -> None:
+    many = results["maps/many_to_one/kl"]
+    assert abs(float(many.sel(pair="one_mode", direction="pq", map="fold"))) < 1e-12
+    np.testing.assert_allclose(many.sel(pair="matched", map="fold"), many.sel(pair="matched", map="x"), atol=1e-12)
+
+    def folded(log: Any, y: float) -> float:
+        return float(np.logaddexp(log(y), log(-y)))
+
+    p, q = SCIPY["mixtures"]
+    value, _ = integrate.quad(
+        lambda y: np.exp(folded(p, y)) * (folded(p, y) - folded(q, y)), 0, 12, points=[1, 2, 3], limit=200
+    )
+    assert float(many.sel(pair="mixtures", direction="pq", map="fold")) == pytest.approx(value, abs=1e-8)
+
+
+def test_infinite_divergences(results: xr.DataTree, found: dict[str, Any]) -> None:
+    infinite = results["limits/infinite"].to_dataset()
+    kls = infinite["kl"].sel(direction="pq")
+    assert list(np.isinf(kls)) == [True, True, False, True, True]
+    assert np.all(np.isfinite(infinite["kl"].sel(direction="qp")))
+    assert float(infinite["kl"].sel(case="missed 0.1", direction="qp")) == pytest.approx(-np.log(0.9), abs=1e-12)
+    # Finite exactly where no draw has fallen into the missed part, and then log(1 - mass).
+    seen = infinite["mc"].sel(case="missed 0.001", n=10)
+    assert np.all(np.isinf(seen) | np.isclose(seen, np.log(0.999), atol=1e-12))
+    share = float((np.abs(infinite["mc"].sel(case="missed 0.1", n=10)) < np.inf).mean())
+    assert abs(share - 0.9**10) < 5 * np.sqrt(0.35 * 0.65 / 30)
+    assert found["infinite"]["n_infinite"] == 4
+    # The Cauchy's mean grows with n, the finite one's does not.
+    medians = infinite["mc"].median("repeat")
+    assert float(medians.sel(case="t 1", n=1000)) > 10 * float(medians.sel(case="t 1", n=10))
+    assert float(medians.sel(case="t 3", n=1000)) < 1
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def test_findings_are_complete(found: dict[str, Any]) -> None:
+    assert found["question"] == question.QUESTION
+    assert len(found["answer"]) > 200
+    assert not any("rows" in part for part in found.values() if isinstance(part, dict))
+    assert len(found["ways"]["table"]) == 2 * len(PAIRS)
+    assert found["ways"]["n_exact"] == 13
+    assert found["ways"]["with_variance"] == 19
+    assert found["ways"]["symmetric"] == "*shifted* and *Cauchy*"
+    assert found["sign"]["n_negative_kl"] == 0
+    assert found["maps"]["n_raised"] == 0
+    assert found["bounds"]["broken"] == 0
+    assert found["bounds"]["tightest"] < 1
+
+
+def test_a_broken_bound_and_a_negative_divergence_are_said(results: xr.DataTree) -> None:
+    data, random = (results[path].to_dataset().copy(deep=True) for path in ("ways/estimators", "sign/random"))
+    random["tv"][0] = 1.0
+    random["kl"][0] = 1e-3
+    assert "1 pairs break" in words.bounds(data, random)["sentence"]
+    random["kl"][1] = -1e-3
+    low = words.sign(data, random, results["sign/catalogue"].to_dataset())
+    assert low["n_negative_kl"] == 1
+
+
+def test_sentences_follow_the_numbers() -> None:
+    assert "fewer than chance" in words._chance(10, 19)
+    assert "fewer than chance" not in words._chance(18, 19)
+    assert "misses the rest" in words._infinite_sentence({"a": np.inf, "b": 1.0, "t": 1.0}, "t")
+    assert "all 2" in words._infinite_sentence({"a": np.inf, "b": np.inf, "t": 1.0}, "t")
+    assert "not in 95%" in words._coverage(0.7, 0.5, 0.6, 100)
+    assert "not in 95%" not in words._coverage(0.96, 0.5, 0.6, 100)
+    assert "nowhere" in words._bregman(-1e-17, 3)
+    assert "nowhere" not in words._bregman(-1e-3, 3)
+
+
+def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Any) -> None:
+    asked: list[str] = []
+    seen: list[float] = []
+
+    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
+        asked.append(name)
+        json.dumps(inputs)
+        return results[name]
+
+    again = question.run(SETTINGS, remember=remember, on_progress=lambda _, done: seen.append(done))
+    assert asked == list(PARTS)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert load(save(again, tmp_path / "results.nc")).equals(again)
+
+
+def test_streams_are_seeded_and_apart() -> None:
+    assert question._stream(0, 1, 2) == question._stream(0, 1, 2)
+    assert len({question._stream(s, i, j) for s in range(3) for i in range(3) for j in range(3)}) == 27
+    settings = Settings(repeats=10, largest_power=2)
+    first, second = (question.run_infinite(settings) for _ in range(2))
+    assert first.equals(second)
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_signed_areas_add_up_to_the_divergence() -> None:
+    for name in ("one_mode", "matched"):
+        for direction in DIRECTIONS:
+            p, q = find_pair(name).targets(direction)
+            assert sum(drawn.signed_areas(p, q)) == pytest.approx(kl(p, q).value, abs=1e-6)
+
+
+def test_squeeze_is_odd_increasing_and_linear_near_zero() -> None:
+    x = np.array([-10, -0.1, 0, 1e-4, 0.1, 10])
+    assert np.all(np.diff(drawn.squeeze(x)) > 0)
+    np.testing.assert_allclose(drawn.squeeze(-x), -drawn.squeeze(x))
+    assert drawn.squeeze(2e-5) == pytest.approx(2 * drawn.squeeze(1e-5), rel=1e-2)
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures(results: xr.DataTree, theme: str) -> None:
+    style = Style.of(theme, "matplotlib")
+    drawings = question.plot(results, theme=theme)
+    assert set(drawings) == {"asymmetry", "path", "estimators"}
+    axes = drawings["asymmetry"].figure.viz["figure"].item().axes
+    assert [a.get_title() for a in axes[2:]] == [
+        "KL(p‖q) = 8.311 nats", "KL(p‖q) = 0.462 nats", "KL(q‖p) = 0.689 nats", "KL(q‖p) = 0.938 nats",
+    ]  # fmt: skip
+    (axis,) = drawings["estimators"].figure.viz["figure"].item().axes
+    assert [t.get_text() for t in axis.get_yticklabels()] == [p.title for p in PAIRS]
+    for drawing in drawings.values():
+        assert len(drawing.alt) > 80
+        assert len(drawing.caption) > 80
+        assert style.ink.encode() in drawing.svg(style)
+
+
+@pytest.mark.usefixtures("closed")
+def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
+    assert len(question.plot(results, backend="plotly")) == 3
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"draws": 1}, {"repeats": 1}, {"drawz": 4}], ids=str)
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_effort_orders_the_work() -> None:
+    quick, default, full = (Settings.preset(effort, 7) for effort in ("quick", "default", "full"))
+    assert quick.seed == default.seed == full.seed == 7
+    for name in ("draws", "arviz_repeats", "random_pairs", "path_points", "repeats"):
+        assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
+    assert default == Settings(seed=7)

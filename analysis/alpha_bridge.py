@@ -772,7 +772,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
     style = fig.Style.of(theme, backend)
     return {
         "members": _members(results, style),
-        "branches": _branches(results, style),
+        "alpha_branches": _branches(results, style),
         "correlated": _correlated(results, style),
     }
 

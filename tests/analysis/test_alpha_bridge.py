@@ -397,8 +397,8 @@ def closed() -> Iterator[None]:
 def test_figures(results: xr.DataTree, theme: str) -> None:
     style = Style.of(theme, "matplotlib")
     drawings = question.plot(results, theme=theme)
-    assert list(drawings) == ["members", "branches", "correlated"]
-    axes = drawings["branches"].figure.viz["figure"].item().axes
+    assert list(drawings) == ["members", "alpha_branches", "correlated"]
+    axes = drawings["alpha_branches"].figure.viz["figure"].item().axes
     assert len(axes) == 9
     words = [" ".join(text.get_text() for text in axis.texts) for axis in axes]
     assert "0.468" in words[3]
@@ -424,7 +424,7 @@ def test_ramp_goes_from_reverse_to_forward() -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert set(question.plot(results, backend="plotly")) == {"members", "branches", "correlated"}
+    assert set(question.plot(results, backend="plotly")) == {"members", "alpha_branches", "correlated"}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

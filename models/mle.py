@@ -155,7 +155,8 @@ def _fit(
     quick = objective if summary is rule else (
         _penalised(family, summary, priors, share.sum()) if priors else forward_objective(family, summary)
     )  # fmt: skip
-    runs = (_descend(quick, start) for start in forward_starts(family, summary, starts, seed))
+    unit = _units(family, data)
+    runs = (_descend(quick, start, unit) for start in forward_starts(family, summary, starts, seed))
     ends = [end for end in runs if end is not None]
     if not ends:
         raise InputError("no start has a finite posterior density; the priors exclude what the data suggest")
@@ -236,19 +237,28 @@ def _summary(data: Array, rule: Nodes, seed: int) -> Nodes:
     return Nodes(data[rows], np.full(_LARGE, 1 / _LARGE), "draws")
 
 
-def _descend(objective: Objective, start: Array) -> tuple[Array, float] | None:
-    """L-BFGS from one start; ``None`` if the start has no finite value."""
+def _units(family: Family, data: Array) -> Array:
+    """Length of each coordinate of theta that the data call one: the spread for locations, 1 for logarithms."""
+    unit = np.ones(family.size(data.shape[1]))
+    for p, part in family.slices(data.shape[1]):
+        if p.name == family.location:
+            unit[part] = np.resize(data.std(axis=0), part.stop - part.start)
+    return unit
+
+
+def _descend(objective: Objective, start: Array, unit: Array) -> tuple[Array, float] | None:
+    """L-BFGS from one start, in the units of the data; ``None`` if the start has no finite value."""
     value, gradient = objective.value_and_gradient(start)
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
         return None
 
-    def guarded(theta: Array) -> tuple[float, Array]:
-        f, g = objective.value_and_gradient(theta)
-        return (f, g) if np.isfinite(f) and np.isfinite(g).all() else (1e10, np.zeros_like(theta))
+    def guarded(scaled: Array) -> tuple[float, Array]:
+        f, g = objective.value_and_gradient(scaled * unit)
+        return (f, g * unit) if np.isfinite(f) and np.isfinite(g).all() else (1e10, np.zeros_like(scaled))
 
     options = {"maxiter": 1000, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-8}
-    result = minimize(guarded, start, jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(result.x), float(result.fun)
+    result = minimize(guarded, start / unit, jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(result.x) * unit, float(result.fun)
 
 
 def _collapsed(family: Family, theta: Array, data: Array) -> bool:
@@ -331,7 +341,8 @@ def _tree(
         jacobians = {k: v[order] for k, v in jacobians.items()}
     _, gradient, hessian = objective.hessian(theta[None])
     limit = family.at_boundary(theta, dim)
-    curvature = np.linalg.eigvalsh(hessian[0])
+    unit = _units(family, data)
+    curvature = np.linalg.eigvalsh(hessian[0] * np.outer(unit, unit))
     if limit is None and curvature[0] < 1e-11 * curvature[-1]:
         raise ConvergenceError(
             f"the parameters of {family.name} are not identified by these {n} observations: the log likelihood is flat in one "

@@ -1,0 +1,375 @@
+"""Maximum likelihood as forward KL: fits, products, smoothing and excess KL by unrelated routes, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+from scipy import stats
+from scipy.integrate import quad
+
+from analysis import mle_is_forward_kl as question
+from analysis.mle_is_forward_kl import CASES, Settings
+from analysis.support.figures import Style
+from models.divergences import kl
+from models.expectations import Estimate
+from models.families import FAMILIES
+from models.mle import fit_mle
+from models.projections import forward_projection
+from models.results import load, save
+
+mpl.use("Agg")
+
+SETTINGS = Settings(seed=3, largest=30_000, replications=60, fewest=5, budget=60_000, intervals=100)
+Array = np.ndarray[Any, Any]
+BY_NAME = {case.name: case for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def results() -> xr.DataTree:
+    return question.run(SETTINGS)
+
+
+def draws(name: str, shape: tuple[int, ...], seed: int = 1) -> Array:
+    return question.draw(BY_NAME[name].target, np.random.default_rng(seed), shape)
+
+
+# --- draws and fits --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_draws_are_those_of_the_target(name: str) -> None:
+    x = draws(name, (100, 200)).ravel()
+    grid = np.linspace(-25, 25, 20_001)
+    cdf = np.cumsum(np.exp(BY_NAME[name].target.logp(grid[:, None]))) * (grid[1] - grid[0])
+    assert stats.kstest(x, lambda at: np.interp(at, grid, cdf)).pvalue > 1e-3
+    assert stats.kstest(x + 0.1, lambda at: np.interp(at, grid, cdf)).pvalue < 1e-3
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_many_fits_at_once_are_fit_mle(results: xr.DataTree, name: str) -> None:
+    assert max(float(v) for v in results[f"{name}/check"].to_dataset().data_vars.values()) < 1e-9
+
+
+def test_many_fits_of_student_t_are_those_of_scipy() -> None:
+    best = forward_projection(BY_NAME["outliers"].target, FAMILIES["student_t"])
+    x = draws("outliers", (3, 400))
+    fits = question.fit_rows(best.family, x, best.theta, intervals=False)
+    for row, estimate in zip(x, fits.estimate, strict=True):
+        np.testing.assert_allclose(estimate, stats.t.fit(row), rtol=2e-3, atol=2e-3)
+    gain = [stats.t.nnlf(e, row) - stats.t.nnlf([float(best.params[k]) for k in ("nu", "mu", "sigma")], row)
+            for e, row in zip(fits.estimate, x, strict=True)]  # fmt: skip
+    np.testing.assert_allclose(fits.optimism, np.array(gain) / 400, atol=1e-10)
+    assert (fits.optimism < 0).all()
+
+
+def test_a_row_without_a_maximum_is_left_out_and_moves_no_other() -> None:
+    """Draws lighter-tailed than any Student-t send nu to infinity."""
+    best = forward_projection(BY_NAME["outliers"].target, FAMILIES["student_t"])
+    x = draws("outliers", (2, 200))
+    flat = np.stack([x[0], np.linspace(-1, 1, 200), x[1]])
+    fits = question.fit_rows(best.family, flat, best.theta, intervals=True)
+    assert np.isnan(fits.estimate[1]).all()
+    alone = question.fit_rows(best.family, x, best.theta, intervals=True)
+    for name in ("estimate", "se_hessian", "se_sandwich", "optimism"):
+        np.testing.assert_allclose(getattr(fits, name)[[0, 2]], getattr(alone, name), rtol=1e-8)
+
+
+def test_the_normal_in_closed_form() -> None:
+    x = draws("laplace", (2, 50))
+    fits = question.fit_normals(x, 0.3, 1.7)
+    fit = fit_mle(x[1], FAMILIES["normal"])["fit"]
+    np.testing.assert_allclose(fits.estimate[1], [fit["mu"], fit["sigma"]], atol=1e-9)
+    np.testing.assert_allclose(fits.se_hessian[1], fit["se_hessian"], atol=1e-9)
+    np.testing.assert_allclose(fits.se_sandwich[1], fit["se_sandwich"], atol=1e-9)
+    there = -stats.norm.logpdf(x[1], 0.3, 1.7).mean()
+    assert fits.optimism[1] == pytest.approx(float(fit["cross_entropy"]) - there, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "member"), [("laplace", {"mu": 0.2, "sigma": 1.1}), ("outliers", {"nu": 4.0, "mu": 0.1, "sigma": 1.2})]
+)
+def test_excess_is_a_difference_of_divergences(name: str, member: dict[str, float]) -> None:
+    case = BY_NAME[name]
+    best = forward_projection(case.target, FAMILIES[case.family])
+    values = np.array([list(member.values()), [float(best.params[k]) for k in member]])
+    found = question.excess(case.target, best, values)
+    expected = kl(case.target, best.family.member(member)).value - best.divergence.value
+    assert found[0] == pytest.approx(expected, abs=1e-10)
+    assert found[1] == pytest.approx(0, abs=1e-13)
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def test_scaled_product_is_the_exact_product() -> None:
+    factors = np.random.default_rng(0).uniform(1e-9, 1e-5, (200, 2))
+    mantissa, exponent = question.scaled_product(factors)
+    for j in range(2):
+        exact = Fraction(1)
+        for v in factors[:, j]:
+            exact *= Fraction(float(v))
+        ratio = Fraction(float(mantissa[j])) * Fraction(2) ** int(exponent[j]) / exact
+        assert abs(float(ratio) - 1) < 1e-13
+    assert factors.prod(axis=0).max() == 0
+
+
+def test_products_underflow_at_the_first_size_where_all_are_zero(results: xr.DataTree) -> None:
+    x, sigmas = draws("bimodal", (600,)), np.linspace(2.0, 5.0, 301)
+    p = question.products(x, sigmas, 50)
+    n = int(p["underflow"])
+    assert stats.norm.pdf(x[: n - 1, None], 0, sigmas).prod(axis=0).max() > 0
+    assert stats.norm.pdf(x[:n, None], 0, sigmas).prod(axis=0).max() == 0
+    # N(0, sigma): the best sigma is the root mean square.
+    for k in (50, n):
+        rms = np.sqrt((x[:k] ** 2).mean())
+        assert float(p["argmax"].sel(draws=k, objective="scaled")) == pytest.approx(rms, abs=0.0051)
+        assert float(p["argmax"].sel(draws=k, objective="mean")) == pytest.approx(rms, abs=0.0051)
+    assert np.isnan(p["argmax"].sel(draws=n, objective=["product", "log"])).all()
+    log10 = float(p["largest"].sel(draws=n, objective="scaled"))
+    assert log10 == pytest.approx(float(p["largest"].sel(draws=n, objective="sum")) / np.log(10), abs=1e-9)
+    with pytest.raises(ValueError, match="too few"):
+        question.products(x[:60], sigmas, 50)
+
+
+def test_curves_are_the_divergences(results: xr.DataTree) -> None:
+    """By scipy's adaptive quadrature, which shares nothing with ours."""
+    c = results["bimodal/curves"].to_dataset()
+    for i in (0, 200, 400):
+        sigma = float(c["value"][i])
+
+        def integrand(x: float, sigma: float = sigma) -> float:
+            return -0.5 * (stats.norm.pdf(x, -3, 1) + stats.norm.pdf(x, 3, 1)) * stats.norm.logpdf(x, 0, sigma)
+
+        assert float(c["cross_entropy"][i]) == pytest.approx(quad(integrand, -13, 13, limit=200)[0], abs=1e-8)
+    f = question.findings(results)["curves"]
+    for found in f:
+        assert found["argmin_ce"] == pytest.approx(found["exact"], rel=1e-3)
+        assert found["argmin_kl"] == pytest.approx(found["exact"], rel=1e-3)
+
+
+def test_curves_from_draws_come_closer(results: xr.DataTree) -> None:
+    for name in ("bimodal", "outliers"):
+        gap = results[f"{name}/curves/gap"].mean("repeat").to_numpy()
+        assert 4 < gap[0] / gap[2] < 25  # about the square root of a hundred
+
+
+def test_entropy_of_boxes_is_that_of_the_density() -> None:
+    x, width = np.array([0.0, 0.3, 2.0, 2.0]), 1.0
+    grid = (np.arange(400_000) + 0.5) / 400_000 * 4 - 1
+    density = (np.abs(grid[:, None] - x) < width / 2).mean(axis=1) / width
+    used = density[density > 0]
+    assert question.box_entropy(x, width) == pytest.approx(-(used * np.log(used)).sum() * 1e-5, abs=1e-4)
+    assert question.box_entropy(np.array([0.0, 5.0]), 0.01) == pytest.approx(np.log(0.02), abs=1e-12)
+
+
+def test_smoothing_moves_the_minimum_not_the_minimiser(results: xr.DataTree) -> None:
+    s = results["lines/smoothed"].to_dataset()
+    f = question.findings(results)["smoothing"]
+    assert f["slope"] == pytest.approx(1, abs=1e-3)
+    assert float(s["argmin"][-1]) == pytest.approx(f["mle"], abs=1e-9)
+    assert (np.diff(s["kl"]) > 0).all()
+
+
+def test_map_is_the_root_of_its_own_equation(results: xr.DataTree) -> None:
+    """At the MAP the gradient of the penalised mean log likelihood in mu is zero; sigma is the spread about it."""
+    m = results["lines/map"].to_dataset()
+    mean, sd = question.PRIOR
+    for n, (mu, sigma), (centre, spread) in zip(
+        m["n"].to_numpy(), m["map"].to_numpy(), m["mle"].to_numpy(), strict=True
+    ):
+        assert (centre - mu) / sigma**2 + (mean - mu) / (sd**2 * n) == pytest.approx(0, abs=1e-8)
+        assert sigma**2 == pytest.approx(spread**2 + (centre - mu) ** 2, rel=1e-8)
+    assert question.findings(results)["map"]["slope"] == pytest.approx(-1, abs=0.05)
+
+
+def test_well_specified(results: xr.DataTree) -> None:
+    f = question.findings(results)["well"]
+    assert f["error"] < 1e-8
+    assert f["kl"] < 1e-12
+    assert f["difference"] < 1e-10
+    assert [row["trace"] for row in f["table"]] == ["5.000000", "3.000000"]
+
+
+# --- theory ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "kurtosis"), [("bimodal", 1.38), ("laplace", 6.0)])
+def test_trace_of_the_normal_is_half_of_one_plus_kurtosis(results: xr.DataTree, name: str, kurtosis: float) -> None:
+    f = question.findings(results)[name]
+    assert f["trace"] == pytest.approx((1 + kurtosis) / 2, abs=1e-9)
+    ratios = [row["ratio"] for row in question._coverage_table(results) if row["case"] == f["short"]]
+    np.testing.assert_allclose(ratios, [1, np.sqrt(2 / (kurtosis - 1))], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_excess_and_optimism_are_of_the_size_of_theory(results: xr.DataTree, name: str) -> None:
+    f = question.findings(results)[name]
+    for key, sign in (("excess_constant", 1), ("optimism_constant", -1)):
+        assert abs(f[key].value - sign) < 4 * f[key].error
+        assert f[key].error < 0.3
+
+
+def test_intervals_of_the_hessian_fail_as_computed(results: xr.DataTree) -> None:
+    rows = {(row["case"], row["parameter"]): row for row in question._coverage_table(results)}
+    laplace, bimodal = rows["Laplace, Normal", "σ"], rows["two modes, Normal", "σ"]
+    assert abs(laplace["hessian"].value - laplace["expected"]) < 4 * laplace["hessian"].error
+    assert laplace["hessian"].value < laplace["sandwich"].value - 0.05
+    assert bimodal["hessian"].value > 0.98
+    assert all(row["sandwich"].value > 0.85 for row in rows.values())
+
+
+def test_slope_and_pooled_have_the_errors_of_repetitions() -> None:
+    rng = np.random.default_rng(0)
+    n = np.array([100, 1000, 10_000])
+    noise = np.array([0.02, 0.05, 0.1])
+    slopes, means = [], []
+    for _ in range(2000):
+        values = 3 / n * (1 + noise * rng.standard_normal(3))
+        estimates = [Estimate(v, v * e, "draws") for v, e in zip(values, noise, strict=True)]
+        slopes.append(question.slope(n, estimates, noise**-2))
+        means.append(
+            question.pooled(
+                [Estimate(v * k, e, "draws") for v, k, e in zip(values, n / 3, noise, strict=True)], noise**-2
+            )
+        )
+    for found, truth in ((slopes, -1.0), (means, 1.0)):
+        z = np.array([(e.value - truth) / e.error for e in found])
+        assert abs(z.mean()) < 0.2
+        assert z.std() == pytest.approx(1, abs=0.1)
+
+
+# --- the computation -------------------------------------------------------------------------------------------------
+
+
+def test_fits_do_not_depend_on_how_they_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = BY_NAME["laplace"]
+    best = forward_projection(case.target, FAMILIES["normal"])
+    monkeypatch.setattr(question, "_CHUNK", 10_000)
+    one = question.fit_many(case, best, np.random.default_rng(1), 100, 30, intervals=True)
+    monkeypatch.setattr(question, "_CHUNK", 700)
+    two = question.fit_many(case, best, np.random.default_rng(1), 100, 30, intervals=True)
+    np.testing.assert_allclose(one.estimate, two.estimate)
+
+
+def test_counts(results: xr.DataTree) -> None:
+    for case in CASES:
+        r = results[f"{case.name}/replications"].to_dataset()
+        kept = 4 if case.slower > 1 else 5
+        assert list(r["n"].to_numpy()) == [100, 300, 1000, 3000, 10_000][:kept]
+        assert list(r["count"].to_numpy()) == [60, 60, 60, 20, 6][:kept]
+        assert (np.isfinite(r["excess"]).sum("replication") <= r["count"]).all()
+        assert (r["excess"].to_numpy()[np.isfinite(r["excess"])] > 0).all()
+
+
+def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Any) -> None:
+    asked: list[str] = []
+    seen: list[float] = []
+
+    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
+        asked.append(name)
+        json.dumps(inputs)
+        return results[name]
+
+    again = question.run(SETTINGS, remember=remember, on_progress=lambda _, done: seen.append(done))
+    assert asked == [*BY_NAME, "lines"]
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert load(save(again, tmp_path / "results.nc")).equals(again)
+
+
+def test_the_same_seed_gives_the_same_numbers(results: xr.DataTree) -> None:
+    again = question.run_case(BY_NAME["laplace"], SETTINGS)
+    np.testing.assert_array_equal(again["intervals/estimate"], results["laplace/intervals/estimate"])
+    other = question.run_case(BY_NAME["laplace"], SETTINGS.model_copy(update={"seed": 4}))
+    assert not np.array_equal(other["intervals/estimate"], again["intervals/estimate"])
+
+
+# --- findings and figures --------------------------------------------------------------------------------------------
+
+
+def test_findings_are_complete(results: xr.DataTree) -> None:
+    f = question.findings(results)
+    assert f["question"] == question.QUESTION
+    assert len(f["answer"]) > 100
+    assert not any("rows" in value for value in f.values() if isinstance(value, dict))
+    assert len(f["summary"]) == 3
+    assert len(f["coverage"]) == 7
+
+
+def test_sentences_follow_the_numbers() -> None:
+    def row(value: float, hessian: float) -> dict[str, Any]:
+        e = {k: Estimate(v, 0.005, "draws") for k, v in (("sandwich", value), ("hessian", hessian))}
+        return {"case": "A", "parameter": "σ", **e}
+
+    text = question._coverage_sentence([row(0.95, 0.78), row(0.94, 1.0), row(0.95, 0.96)], 1000)
+    assert "94.0%" in text
+    assert "too short for σ of *A* (78.0%)" in text
+    assert "too long for σ of *A* (100.0%)" in text
+    assert "too" not in question._coverage_sentence([row(0.95, 0.95)], 1000)
+    case = {"short": "A", "slope": Estimate(-1.0, 0.02, "draws"), "excess_constant": Estimate(1.0, 0.02, "draws"),
+            "optimism_constant": Estimate(-1.2, 0.02, "draws")}  # fmt: skip
+    assert "All slopes" in question._slope_sentence({"a": case})
+    assert "1 of the 2 constants (A)" in question._constant_sentence({"a": case})
+    ratio = {"case": "A", "parameter": "ν", "n": 100, "count": 100, "ratio": Estimate(1.9, 0.2, "draws")}
+    assert "1 is more than three" in question._ratio_sentence([ratio, ratio | {"ratio": Estimate(1.1, 0.2, "draws")}])
+    assert "All 1 ratios from" in question._ratio_sentence([ratio | {"ratio": Estimate(1.1, 0.2, "draws")}])
+    assert "higher order" in question._slope_sentence({"a": case | {"slope": Estimate(-1.2, 0.02, "draws")}})
+
+
+def test_a_share_of_all_has_an_error() -> None:
+    assert 0 < question._share(np.ones(100, dtype=bool)).error < 0.02
+    assert question._share(np.arange(100) < 80).error == pytest.approx(0.04, rel=0.02)
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures(results: xr.DataTree, theme: str) -> None:
+    style = Style.of(theme, "matplotlib")
+    drawings = question.plot(results, theme=theme)
+    assert set(drawings) == {"curves", "convergence", "coverage"}
+    axis = drawings["coverage"].figure.viz["figure"].item().axes[0]
+    dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
+    for row in question._coverage_table(results):
+        for key in ("sandwich", "hessian"):
+            assert np.isclose(dots[:, 0], 100 * row[key].value).any()
+    for drawing in drawings.values():
+        assert len(drawing.alt) > 80
+        assert len(drawing.caption) > 80
+        assert style.ink.encode() in drawing.svg(style)
+
+
+@pytest.mark.usefixtures("closed")
+def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
+    question.plot(results, backend="plotly")
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"largest": 10}, {"intervals": 0}, {"stepz": 4}], ids=str)
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_effort_orders_the_work() -> None:
+    quick, default, full = (Settings.preset(effort, 7) for effort in ("quick", "default", "full"))
+    assert quick.seed == default.seed == full.seed == 7
+    for name in ("replications", "fewest", "budget", "intervals"):
+        assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
+    assert default == Settings(seed=7)

@@ -132,6 +132,33 @@ class Style:
             yield
 
 
+def _compact(path: bytes) -> bytes:
+    """Path data with coordinates to a hundredth of a point, and without points that lie on the line of their neighbours."""
+    path = re.sub(rb"(?:\s*L -?[\d.]+ -?[\d.]+){8,}", lambda run: _thinned(run[0]), path)
+    return re.sub(rb"(\.\d\d)\d+", rb"\1", path)
+
+
+def _thinned(run: bytes) -> bytes:
+    """A run of line segments without the points nearer than 0.03 points to the rest (Douglas and Peucker, 1973)."""
+    points = np.array(re.findall(rb"-?[\d.]+", run), dtype=float).reshape(-1, 2)
+    keep = np.zeros(len(points), dtype=bool)
+    keep[[0, -1]] = True
+    stack = [(0, len(points) - 1)]
+    while stack:
+        first, last = stack.pop()
+        if last - first < 2:
+            continue
+        chord, between = points[last] - points[first], points[first + 1 : last] - points[first]
+        # Distance to the segment: to its line, or to the nearer end.
+        share = np.clip(between @ chord / max(float(chord @ chord), 1e-12), 0, 1)
+        away = np.hypot(*(between - share[:, None] * chord).T)
+        if away.max() > 0.03:
+            middle = first + 1 + int(np.argmax(away))
+            keep[middle] = True
+            stack += [(first, middle), (middle, last)]
+    return b"\n" + b"\n".join(b"L %.2f %.2f" % tuple(point) for point in points[keep]) + b" "
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure with the words that go with it: `alt` for who cannot see it, `caption` in Markdown."""
@@ -146,8 +173,8 @@ class Drawing:
         with style.settings():
             self._matplotlib().savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
         self.close()
-        # Matplotlib writes a millionth of a point; a hundredth is finer than any screen, and half the size.
-        return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), buffer.getvalue())
+        # Matplotlib writes a millionth of a point, and every point of a curve; what no screen can show is left out.
+        return re.sub(rb' d="[^"]*"', lambda path: _compact(path[0]), buffer.getvalue())
 
     def save(self, path: Path, style: Style) -> Path:
         """Write an image (matplotlib) or a self-contained web page (plotly, bokeh) and return its path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -258,3 +259,22 @@ def test_settings_of_the_theme_end_with_it() -> None:
     with style("dark").settings():
         assert mpl.rcParams["text.color"] == "#e6e6e6"
     assert mpl.rcParams["text.color"] == before
+
+
+def test_compact_paths_stay_within_a_hair_of_the_drawn_ones() -> None:
+    t = np.linspace(0, 6, 2000)
+    drawn = np.column_stack([60 * t, 100 * np.exp(-((t - 3) ** 2)) + 5 * np.sin(9 * t)])
+    data = b' d="M 0 0 \n' + b"\n".join(b"L %.6f %.6f " % tuple(p) for p in drawn) + b'\nz"'
+    short = fig._compact(data)
+    kept = np.array(re.findall(rb"L (-?[\d.]+) (-?[\d.]+)", short), dtype=float)
+    assert len(kept) < 0.2 * len(drawn)
+    assert short.startswith(b' d="M 0 0')
+    assert short.endswith(b'z"')
+    assert (
+        np.abs(np.interp(drawn[:, 0], kept[:, 0], kept[:, 1]) - drawn[:, 1]).max() < 0.2
+    )  # steep: 0.03 across, more upright
+
+
+def test_compact_leaves_short_paths_and_curves_alone() -> None:
+    glyph = b' d="M 1.234567 2 \nL 3 4 \nQ 5 6 7 8 \nz"'
+    assert fig._compact(glyph) == b' d="M 1.23 2 \nL 3 4 \nQ 5 6 7 8 \nz"'

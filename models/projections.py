@@ -210,6 +210,8 @@ def alpha_projections(target: Target, family: Family, alpha: float, *, seed: int
 def stationary_points(target: Target, family: Family, alpha: float, *, seed: int = 0) -> list[Projection]:
     """All stationary points in the direction of `alpha` (0 reverse, 1 forward) by quadrature, in at most 3 dimensions."""
     objective = exact_objective(family, target, alpha)
+    if target.dim == 1 and family.multivariate:  # the same Normals, with parameters of another shape
+        return [_as_vector(p, family) for p in stationary_points(target, FAMILIES["normal"], alpha, seed=seed)]
     starts, unit = component_starts(target, family, alpha, seed)
     nested: list[Projection] = []
     if family.name in NESTED and (alpha < 1 or second_moment(target)):
@@ -248,6 +250,12 @@ def stationary_points(target: Target, family: Family, alpha: float, *, seed: int
     certificate: Certificate = "complete" if coercive and index == 1 else "incomplete"
     found = [*describe(target, family, alpha, refine.final(points)), *ends, *within]
     return ranked([replace(p, certificate=certificate) for p in found])
+
+
+def _as_vector(point: Projection, family: Family) -> Projection:
+    sigma = np.reshape(point.params["sigma"], 1)
+    scale = {"sigma": sigma} if family.scale == "sigma" else {"cov": sigma[:, None] ** 2}
+    return replace(point, params={"mu": np.reshape(point.params["mu"], 1), **scale}, family=family)
 
 
 @dataclass

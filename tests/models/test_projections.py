@@ -432,3 +432,13 @@ def test_alpha_finds_no_optimum_on_the_plateau_where_nothing_overlaps(a: float) 
     target = cases.target(cases.case("alpha_proj_bim37_a3_0.9")["inputs"]["p"])
     (only,) = alpha_projections(target, NORMAL, a)
     assert (only.status, only.certificate) == ("global minimum", "complete")
+
+
+@pytest.mark.parametrize("family", [DIAGONAL, FULL], ids=lambda f: f.name)
+def test_one_dimension_is_a_case_of_many(family: Any) -> None:
+    found, scalar = (reverse_projections(TARGETS["unequal"], f) for f in (family, NORMAL))
+    assert [f.status for f in found] == [s.status for s in scalar]
+    for f, s in zip(found, scalar, strict=True):
+        variance = f.params["cov"][0, 0] if "cov" in f.params else f.params["sigma"][0] ** 2
+        assert (f.params["mu"][0], variance) == pytest.approx((float(s.params["mu"]), float(s.params["sigma"]) ** 2))
+        assert kl(f.member, TARGETS["unequal"]).value == pytest.approx(f.divergence.value, abs=1e-9)

@@ -95,11 +95,6 @@ class Exact:
         value, gradient, hessian = self._call(1, thetas)
         return value, gradient, (hessian + hessian.transpose(0, 2, 1)) / 2
 
-    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
-        """Value and gradient at one theta (P,), as scipy.optimize takes them."""
-        value, gradient = self.gradient(theta[None])
-        return float(value[0]), gradient[0]
-
     @property
     def _moving(self) -> bool:
         """Whether nodes move with the member: right for a kink of the member, wrong for one of the target."""

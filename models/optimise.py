@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from models.stationary import Smooth
 
-__all__ = ["best_minimum", "descend", "polish", "polish_all"]
+__all__ = ["best_minimum", "chord", "descend", "polish", "polish_all"]
 
 Array = NDArray[np.float64]
 
@@ -83,3 +83,34 @@ def polish_all(objective: Smooth, thetas: Array, steps: int = 30) -> tuple[Array
         length = np.linalg.norm(step, axis=1, keepdims=True)
         theta[rows] -= step * np.minimum(1, 2 / np.maximum(length, 1e-300))  # a long step: it was no stationary point
     return best, norms
+
+
+def chord(objective: Smooth, theta: Array, coarser: Smooth, steps: int = 30) -> Array:
+    """Newton's method on a fine rule with the Hessian of a coarser one, while the gradient falls.
+
+    In several dimensions a Hessian costs many gradients, and that of a coarser rule leads to the same root.
+
+    Parameters
+    ----------
+    objective, coarser : Smooth
+    theta : ndarray (P,)
+        Nearly stationary.
+    steps : int
+
+    Returns
+    -------
+    ndarray (P,)
+        The point of smallest gradient.
+    """
+    inverse = np.linalg.inv(coarser.hessian(theta[None])[2][0])
+    best, norm = theta, np.inf
+    for _ in range(steps):
+        gradient = objective.gradient(theta[None])[1][0]
+        now = float(np.linalg.norm(gradient))
+        if not np.isfinite(now) or now >= norm:
+            break
+        best, norm = theta, now
+        if norm < 1e-13:
+            break
+        theta = theta - inverse @ gradient
+    return best

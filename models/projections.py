@@ -32,7 +32,7 @@ from models.optima import (
     sign,
     status_of,
 )
-from models.optimise import polish_all
+from models.optimise import chord, polish_all
 from models.sampled import sampled_stationary_points
 from models.starts import SHAPES, component_starts, member_theta, shaped, structure
 from models.stationary import Smooth, search
@@ -297,29 +297,13 @@ class _Refinement:
             gradient, hessian, level = gradients[i], hessians[i], 1
             while change > _EXACT * max(1, abs(value)) and level < last - 1:
                 level += 1
-                theta = _chord(self.at(level), theta, fine)
+                theta = chord(self.at(level), theta, fine)
                 at_level, slopes, curvatures = self.at(level).hessian(theta[None])
                 value, gradient, hessian = float(at_level[0]), slopes[0], curvatures[0]
                 change = abs(float(self.at(level + 1).gradient(theta[None])[0][0]) - value)
             error = change + 5e-15 * (1 + abs(value))
             results.append((theta, gradient, hessian, Estimate(value, error, "quadrature")))
         return results
-
-
-def _chord(objective: Smooth, theta: Array, coarser: Smooth) -> Array:
-    """Newton's method on a finer rule with the Hessian of a coarser one, which is dear in several dimensions."""
-    inverse = np.linalg.inv(coarser.hessian(theta[None])[2][0])
-    best, norm = theta, np.inf
-    for _ in range(25):
-        gradient = objective.gradient(theta[None])[1][0]
-        now = float(np.linalg.norm(gradient))
-        if not np.isfinite(now) or now >= norm:
-            break
-        best, norm = theta, now
-        if norm < 1e-13:
-            break
-        theta = theta - inverse @ gradient
-    return best
 
 
 def _escaped(family: Family, thetas: Array, dim: int, widths: Array) -> Mask:

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from models.expectations import Estimate, Nodes, gaussian_nodes
 from models.families import Family
 from models.objectives import Objective, reverse_objective
+from models.optimise import chord
 from models.stationary import distinct
 from models.targets import Target
 
@@ -51,7 +52,7 @@ def sampled_stationary_points(
     found = []
     for end in distinct(ends, unit, 1e-2):
         theta = _minimise(fine, end, 1e-7)
-        found.append(_polish(fine, coarse, theta))
+        found.append(chord(fine, theta, coarse))
     return [(t, fine, _fresh_value(target, family, t, seed + 1)) for t in distinct(np.array(found), unit, 1e-5)]
 
 
@@ -73,19 +74,3 @@ def _fresh_value(target: Target, family: Family, theta: Array, seed: int) -> Est
 def _minimise(objective: Objective, start: Array, tolerance: float) -> Array:
     options = {"maxiter": 2000, "maxcor": 30, "gtol": tolerance, "ftol": 1e-15}
     return np.asarray(minimize(objective.value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x)
-
-
-def _polish(fine: Objective, coarse: Objective, theta: Array, steps: int = 30) -> Array:
-    """Newton's method on the fine rule with the Hessian of the coarse one, while the gradient falls."""
-    inverse = np.linalg.inv(coarse.hessian(theta[None])[2][0])
-    best, norm = theta, np.inf
-    for _ in range(steps):
-        gradient = fine.gradient(theta[None])[1][0]
-        now = float(np.linalg.norm(gradient))
-        if not np.isfinite(now) or now >= norm:
-            break
-        best, norm = theta, now
-        if norm < 1e-12:
-            break
-        theta = theta - inverse @ gradient
-    return best

@@ -19,8 +19,8 @@ RANKS = [
     {"targets"},
     {"expectations", "families"},
     {"divergences", "objectives", "results", "panels", "stationary"},
-    {"exact", "optima", "optimise", "sampled", "scores", "starts"},
-    {"forward", "nested"},
+    {"exact", "optima", "optimise", "scores", "starts"},
+    {"forward", "nested", "sampled"},
     {"projections", "unknown"},
     {"continuation", "sandwich", "mle", "advi"},
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import lazy_loader
@@ -191,12 +191,9 @@ class Distribution:
 
     def rvs(self, n: int, seed: int) -> Array:
         """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
-        from models.graphs import numpy_mode
-
-        # One variable of n independent points: pm.draw(draws=n) would call the graph n times.
-        shape = (n, self.dim) if self.multivariate else (n,)
-        draws = pm.draw(build(self.name, self.params, shape=shape), random_seed=seed, mode=numpy_mode())
-        return np.asarray(draws, dtype=float).reshape(n, self.dim)
+        function, generators = _compiled_rvs(self.key, n, self.dim)
+        pm.pytensorf.reseed_rngs(generators, seed)
+        return np.asarray(function(*self._values()), dtype=float).reshape(n, self.dim)
 
     def _values(self) -> list[Array]:
         return [np.asarray(v, dtype=float) for v in self.params.values()]
@@ -234,6 +231,28 @@ def _compiled_logp(key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]) -> 
     params = symbols(key)
     points, logp = batched_logp(key[0], params, multivariate=key[0] in MULTIVARIATE)
     return compile_graph([points, *params.values()], logp)
+
+
+@lru_cache(maxsize=128)
+def _compiled_rvs(
+    key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]], n: int, dim: int
+) -> tuple[Callable[..., Array], list[Any]]:
+    """Draw n points, as ``pm.draw`` would; and the generators to seed before each call."""
+    from models.graphs import numpy_mode
+
+    params = symbols(key)
+    # One variable of n independent points: pm.draw(draws=n) would call the graph n times.
+    draws = build(key[0], params, shape=(n, dim) if key[0] in MULTIVARIATE else (n,))
+    # Seeded by the caller, so that one function serves all seeds.
+    function, updates = pm.pytensorf.compile(
+        list(params.values()),
+        draws,
+        random_seed=False,
+        return_updates=True,
+        mode=numpy_mode(),
+        on_unused_input="ignore",
+    )
+    return function, list(updates)
 
 
 @cache

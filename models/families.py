@@ -143,6 +143,8 @@ class Family:
         Parameters held at a value.
     smooth : bool
         Whether the log density has no kink.
+    degree : int, optional
+        Where the log density is a polynomial in x, its degree: the moments of the data up to it are sufficient.
     """
 
     name: str
@@ -153,6 +155,7 @@ class Family:
     scale: str | None = None
     fixed: tuple[tuple[str, float], ...] = ()
     smooth: bool = True
+    degree: int | None = None
 
     def check_dim(self, dim: int, what: str) -> None:
         """Refuse data or a target of another dimension.
@@ -356,9 +359,9 @@ _MEANING = {
 _MU = Parameter("mu", "real")
 
 
-def _location_scale(name: str, scale: str, *extra: Parameter, first: bool = False, smooth: bool = True) -> Family:
+def _location_scale(name: str, scale: str, *extra: Parameter, first: bool = False, **facts: Any) -> Family:
     pair = (_MU, Parameter(scale, "positive"))
-    return Family(name, (*extra, *pair) if first else (*pair, *extra), name, location="mu", scale=scale, smooth=smooth)
+    return Family(name, (*extra, *pair) if first else (*pair, *extra), name, location="mu", scale=scale, **facts)
 
 
 def normal(sigma: float | None = None) -> Family:
@@ -375,11 +378,11 @@ def normal(sigma: float | None = None) -> Family:
         If `sigma` is not positive and finite.
     """
     if sigma is None:
-        return _location_scale("normal", "sigma")
+        return _location_scale("normal", "sigma", degree=2)
     if not (np.isfinite(sigma) and sigma > 0):
         raise InputError(f"sigma is {sigma}; the standard deviation must be positive and finite")
     held = (("sigma", float(sigma)),)
-    return Family(f"normal(sigma={sigma:g})", (_MU,), "normal", location="mu", scale="sigma", fixed=held)
+    return Family(f"normal(sigma={sigma:g})", (_MU,), "normal", location="mu", scale="sigma", fixed=held, degree=2)
 
 
 def student_t(nu: float | None = None) -> Family:

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from scipy.stats import gaussian_kde
 
 from models.errors import ConvergenceError, InputError, lookup_error
-from models.expectations import Nodes
+from models.expectations import Nodes, moment_nodes
 from models.families import Family
 from models.forward import kinked_mle
 from models.graphs import numpy_mode, single_threaded
@@ -145,7 +145,8 @@ def _fit(
     _check(data, family, starts, seed)
     n, dim = data.shape
     share = check_weights(weights, n)
-    rule = Nodes(data, share / share.sum(), "draws")
+    # Where moments are sufficient, three nodes carry all that a million observations say.
+    rule = moment_nodes(data[:, 0]) if _condensed(family, n, weights) else Nodes(data, share / share.sum(), "draws")
     if not family.smooth:
         if priors:
             raise InputError(f"family {family.name!r} has a kink at its location; fit_map takes smooth families only")
@@ -155,7 +156,7 @@ def _fit(
     quick = objective if summary is rule else (
         _penalised(family, summary, priors, share.sum()) if priors else forward_objective(family, summary)
     )  # fmt: skip
-    unit = _units(family, data)
+    unit = _units(family, rule)
     runs = (_descend(quick, start, unit) for start in forward_starts(family, summary, starts, seed))
     ends = [end for end in runs if end is not None]
     if not ends:
@@ -181,6 +182,11 @@ def _fit(
 
 #: Above this many observations, starts are compared on a summary of `_SUMMARY` points, and find_MAP is left out.
 _FIND_MAP, _LARGE, _SUMMARY = 100_000, 20_000, 4096
+
+
+def _condensed(family: Family, n: int, weights: ArrayLike | None) -> bool:
+    """Whether the score is a polynomial of degree 2 in x, so that the sandwich needs four moments of the data only."""
+    return family.degree == 2 and n > _FIND_MAP and weights is None
 
 
 def _check(data: Array, family: Family, starts: int, seed: int) -> None:
@@ -225,7 +231,7 @@ def check_weights(weights: ArrayLike | None, n: int) -> Array:
 def _summary(data: Array, rule: Nodes, seed: int) -> Nodes:
     """The data themselves; of very many, quantiles (one dimension) or a random part, to compare starts on."""
     n, dim = data.shape
-    if n <= _LARGE:
+    if len(rule.points) <= _LARGE:
         return rule
     if dim == 1:
         order = np.argsort(data[:, 0])
@@ -237,12 +243,14 @@ def _summary(data: Array, rule: Nodes, seed: int) -> Nodes:
     return Nodes(data[rows], np.full(_LARGE, 1 / _LARGE), "draws")
 
 
-def _units(family: Family, data: Array) -> Array:
+def _units(family: Family, rule: Nodes) -> Array:
     """Length of each coordinate of theta that the data call one: the spread for locations, 1 for logarithms."""
-    unit = np.ones(family.size(data.shape[1]))
-    for p, part in family.slices(data.shape[1]):
+    dim = rule.points.shape[1]
+    unit = np.ones(family.size(dim))
+    for p, part in family.slices(dim):
         if p.name == family.location:
-            unit[part] = np.resize(data.std(axis=0), part.stop - part.start)
+            spread = np.sqrt(rule.weights @ (rule.points - rule.weights @ rule.points) ** 2)
+            unit[part] = np.resize(spread, part.stop - part.start)
     return unit
 
 
@@ -341,7 +349,7 @@ def _tree(
         jacobians = {k: v[order] for k, v in jacobians.items()}
     _, gradient, hessian = objective.hessian(theta[None])
     limit = family.at_boundary(theta, dim)
-    unit = _units(family, data)
+    unit = _units(family, rule)
     curvature = np.linalg.eigvalsh(hessian[0] * np.outer(unit, unit))
     if limit is None and curvature[0] < 1e-11 * curvature[-1]:
         raise ConvergenceError(
@@ -349,7 +357,11 @@ def _tree(
             f"direction at its maximum (eigenvalues {curvature[0]:.1e} and {curvature[-1]:.1e}); use a simpler family or priors"
         )
     bread, total = np.linalg.inv(hessian[0]), share.sum()
-    meat = _meat(data, family, theta, share) / total
+    if len(rule.points) < n:
+        s = scores(rule.points, family, theta)
+        meat = (s * rule.weights[:, None]).T @ s
+    else:
+        meat = _meat(data, family, theta, share) / total
     delta = np.concatenate([jacobians[p.name].reshape(-1, len(theta)) for p in family.parameters])
     errors = {
         "se_hessian": _standard_errors(delta, bread / total),

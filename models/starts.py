@@ -101,7 +101,8 @@ def _mixture_starts(family: Family, locations: Array, sds: Array, spread: float,
 def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
     """Starts (m, P) for the cross-entropy over `rule`, from its moments and quantiles."""
     dim = rule.points.shape[1]
-    location, spread = _robust_location(rule) if dim == 1 else _moments(rule)
+    robust = dim == 1 and family.degree != 2  # where moments are sufficient they are the answer
+    location, spread = _robust_location(rule) if robust else _moments(rule)
     rng = np.random.default_rng(seed)
     starts: list[Array] = []
     if family.components > 1:

@@ -529,15 +529,15 @@ def check_draws(x: ArrayLike) -> Array:
     array = array.reshape(len(array), -1)
     if array.shape[1] == 0:
         raise InputError("the observations have no columns; give an array (n,) or (n, d) with d at least 1")
-    finite = np.isfinite(array).all(axis=1)
+    # A sum is finite unless an entry is not, or the sum overflows: one pass without a mask in the usual case.
+    finite = np.array(True) if np.isfinite(array.sum()) else np.isfinite(array).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
         raise InputError(
             f"observation {row} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]} "
             f"({int((~finite).sum())} of {len(array)} are not finite); remove missing and infinite values first"
         )
-    distinct = len(np.unique(array[:10_000], axis=0))
-    if distinct < 2 and len(np.unique(array, axis=0)) < 2:
+    if (array[:100] == array[0]).all() and (array == array[0]).all():
         raise InputError(
             f"there are {len(array)} observation(s), fewer than 2 of them distinct; give at least 2 distinct"
         )

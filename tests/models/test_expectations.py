@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from models.errors import InputError
-from models.expectations import Estimate, Nodes, expect, gaussian_nodes, nodes
+from models.expectations import Estimate, Nodes, expect, gaussian_nodes, moment_nodes, nodes
 from models.targets import TARGETS, from_distribution, from_draws, from_model, mvnormal_mixture, normal_mixture
 
 #: Rounding of sums of a few thousand terms of order 1.
@@ -144,3 +144,19 @@ def test_an_estimate_is_a_number_with_an_error() -> None:
     estimate = Estimate(1.5, 1e-3, "quadrature")
     assert float(estimate) == 1.5
     assert estimate.as_dict() == {"value": 1.5, "error": 1e-3}
+
+
+def test_three_nodes_carry_four_moments_of_the_draws() -> None:
+    x = 1e3 + 0.01 * np.random.default_rng(3).gamma(2.0, size=50_000)
+    rule = moment_nodes(x)
+    assert rule.points.shape == (3, 1)
+    np.testing.assert_allclose(rule.weights.sum(), 1, rtol=1e-14)
+    for k in (1, 2, 3, 4):  # about the mean: about zero they would agree for any rule near it
+        about = ((x - x.mean()) / x.std()) ** k
+        nodes_ = (rule.points[:, 0] - x.mean()) / x.std()
+        np.testing.assert_allclose(rule.weights @ nodes_**k, about.mean(), rtol=1e-9, atol=1e-9)
+
+
+def test_three_nodes_for_two_values() -> None:
+    rule = moment_nodes(np.array([0.0, 0.0, 1.0]))
+    np.testing.assert_allclose([rule.weights @ rule.points[:, 0] ** k for k in (1, 2, 3, 4)], 1 / 3, rtol=1e-12)

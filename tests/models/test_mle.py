@@ -16,7 +16,7 @@ from scipy import stats
 
 from analysis.support.datasets import load_column
 from models.errors import ConvergenceError, InputError
-from models.families import FAMILIES, Family, mvnormal_mixture, normal_mixture, student_t
+from models.families import FAMILIES, Family, mvnormal_mixture, normal, normal_mixture, student_t
 from models.mle import fit_map, fit_mle, scores
 from models.results import flatten
 from models.targets import normal_mixture as mixture_target
@@ -459,3 +459,12 @@ def test_multivariate_mixture_is_as_good_as_em() -> None:
     order = np.argsort(em.means_[:, 0])
     np.testing.assert_allclose(fit["mu"], em.means_[order], rtol=1e-3)
     np.testing.assert_allclose(fit["cov"], em.covariances_[order], rtol=2e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("family", [NORMAL, normal(1.5)], ids=lambda f: f.name)
+def test_of_very_many_observations_four_moments_are_enough(family: Family) -> None:
+    """The same numbers as from every single observation, which weights of one ask for."""
+    x = np.random.default_rng(8).gamma(2.0, 1.5, 100_001) - 1
+    short, long = (fit_mle(x, family, draws=2, **given)["fit"] for given in ({}, {"weights": np.ones(len(x))}))
+    for name in ("mu", "log_likelihood", "se_hessian", "se_sandwich"):
+        np.testing.assert_allclose(short[name], long[name], rtol=1e-9)

@@ -2,37 +2,60 @@
 
 Gradient estimator, parametrisation and optimisers are those of PyMC's ADVI and full-rank ADVI (a test compares every
 digit of a run). What is added: all starts run as one graph with a leading axis, each with its own noise, so that a start
-gives the same numbers alone or in company; the learning rate falls along half a cosine; and every run is judged by its
-own evidence. PyMC's defaults (``adagrad_window``, one draw a step) are kept as ``PYMC_DEFAULT`` for comparison: at the
-optimum of ½N(-3,1) + ½N(3,1) they inflate the standard deviation by 9 to 14 % after 60 000 steps (pymc issue 8444).
+gives the same numbers alone or in company; rounds in which the learning rate falls along half a cosine, until a run has
+arrived; and every run is judged by its own evidence. PyMC's defaults (``adagrad_window``, one draw a step) are kept as
+``PYMC_DEFAULT`` for comparison: at the optimum of ½N(-3,1) + ½N(3,1) they inflate the standard deviation by 9 to 14 %
+after 60 000 steps (pymc issue 8444).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
-import pymc as pm
-import pytensor
-import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import NDArray
-from pytensor.graph.replace import vectorize_graph
+from scipy.special import softmax
 
-from models.distributions import batched_logp
-from models.errors import InputError, lookup_error
-from models.expectations import Estimate
+from models.convergence import Evidence, gather, windowed_decrease
+from models.errors import ConvergenceError, InputError, lookup_error
+from models.expectations import Estimate, sobol_nodes
 from models.families import FAMILIES, Family
-from models.graphs import compile_graph, single_threaded
+from models.graphs import Backend, single_threaded
+from models.restarts import (
+    Gradient,
+    Loss,
+    Method,
+    Noise,
+    Optimizer,
+    Step,
+    compile_loss,
+    compile_step,
+    draw_noise,
+    factors,
+    raw_scales,
+)
 from models.results import draws_of
 from models.targets import Target, from_model
 
-__all__ = ["METHODS", "PYMC_DEFAULT", "Schedule", "Start", "default_starts", "fit_advi", "negative_elbo", "spread"]
+__all__ = [
+    "METHODS",
+    "PYMC_ADAM",
+    "PYMC_DEFAULT",
+    "Schedule",
+    "Start",
+    "default_starts",
+    "dispersed_starts",
+    "fit_advi",
+    "negative_elbo",
+    "optima",
+    "spread",
+]
 
 Array = NDArray[np.float64]
-Method = Literal["advi", "fullrank_advi"]
 _CHUNK = 100  # steps whose noise is drawn at once
 
 #: The family that each of PyMC's methods fits; in one dimension both are ``normal``.
@@ -50,39 +73,66 @@ class Start:
         In unconstrained space.
     sd : ndarray (d,), optional
         PyMC's default if not given: softplus(0) = 0.693 for mean field, softplus(1) = 1.313 for full rank.
+    seed : int, optional
+        Of the noise of this run, as recorded in an earlier fit; drawn from the fit's seed if not given.
     """
 
     label: str
     mean: Array
     sd: Array | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a run is optimised.
+    """How a run is optimised, and when it counts as converged.
 
     Attributes
     ----------
     steps : int
+        Of one round.
     draws_per_step : int
         Monte Carlo draws in each gradient.
     optimizer : {"adam", "adagrad_window"}
-        ``adam`` with a learning rate that falls from `learning_rate` to `final_learning_rate` along half a cosine, or
-        PyMC's default ``adagrad_window`` at its default settings.
+        ``adam`` with a learning rate that falls from `learning_rate` to `final_learning_rate` along half a cosine in each
+        round, or PyMC's default ``adagrad_window`` at its default settings.
     learning_rate, final_learning_rate : float
         In units of the target's spread (see `spread`), since Adam's steps are as long as its learning rate: a rate that
         suits modes 6 apart is too small for modes 25 apart.
+    rounds : int
+        At most this many. A run stops after the round in which it has converged. One that used up much of the way that its
+        learning rate allows goes on with four times that rate; any other with half of it and twice the draws.
+    gradient : {"path", "total"}
+        PyMC's is the total gradient; the other has less variance near an optimum (see `models.restarts.compile_step`).
+    noise : {"latin hypercube", "independent"}
+        PyMC's draws are independent; stratified ones have a smaller variance (see `models.restarts.draw_noise`).
+    nats, relative : float
+        A run has converged if less than this remains to be gained along its natural gradient: in nats, and in means (per sd)
+        and sds (relative).
     """
 
-    steps: int = 3000
-    draws_per_step: int = 100
-    optimizer: Literal["adam", "adagrad_window"] = "adam"
-    learning_rate: float = 0.02
-    final_learning_rate: float = 4e-5
+    steps: int = 1000
+    draws_per_step: int = 10
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 0.05
+    final_learning_rate: float = 5e-5
+    rounds: int = 8
+    gradient: Gradient = "path"
+    noise: Noise = "latin hypercube"
+    nats: float = 5e-4
+    relative: float = 7e-3
 
 
 #: What ``pm.fit(method="advi")`` does when nothing is said.
-PYMC_DEFAULT = Schedule(steps=10_000, draws_per_step=1, optimizer="adagrad_window")
+PYMC_DEFAULT = Schedule(
+    steps=10_000, draws_per_step=1, optimizer="adagrad_window", rounds=1, gradient="total", noise="independent"
+)
+
+#: PyMC's gradient and noise under Adam, in one round with a falling rate: what a careful user of ``pm.fit`` gets.
+PYMC_ADAM = Schedule(
+    steps=3000, draws_per_step=100, learning_rate=0.02, final_learning_rate=4e-5, rounds=1, gradient="total",
+    noise="independent",
+)  # fmt: skip
 
 
 def default_starts(target: Target) -> list[Start]:
@@ -96,12 +146,55 @@ def default_starts(target: Target) -> list[Start]:
     Returns
     -------
     list of Start
-        ``centre`` is the model's initial point, where ``pm.fit`` starts; then ``mode 1``, ``mode 2``, ... from left.
+        ``centre`` is the model's initial point, where ``pm.fit`` starts; then ``mode 1``, ``mode 2``, ... from left, where the
+        modes of the target are known.
     """
-    point = target.model().initial_point()
-    centre = np.concatenate([np.ravel(v) for v in point.values()]).astype(float)
+    if target.source is not None:  # its modes are not known: see `dispersed_starts`
+        return [_centre(target)]
     modes = target.modes[np.lexsort(target.modes.T[::-1])] if len(target.modes) > 1 else target.modes[:0]
-    return [Start("centre", centre), *[Start(f"mode {i + 1}", mode) for i, mode in enumerate(modes)]]
+    return [_centre(target), *[Start(f"mode {i + 1}", mode) for i, mode in enumerate(modes)]]
+
+
+def dispersed_starts(target: Target, count: int, seed: int = 0) -> list[Start]:
+    """PyMC's own start, and others spread more widely than the target.
+
+    Parameters
+    ----------
+    target : Target
+        With a density.
+    count : int
+        Number of starts, at least 1.
+    seed : int
+
+    Returns
+    -------
+    list of Start
+        ``centre``, then ``start 2``, ...: for a PyMC model draws from its prior, or within 2 of its initial point in every
+        unconstrained coordinate where a prior cannot be drawn from (as Stan does); for other targets from a Normal with
+        twice the target's spread.
+
+    Raises
+    ------
+    InputError
+        If `count` is not positive.
+    """
+    if count < 1:
+        raise InputError(f"starts is {count}; give at least 1, or a list of Start")
+    centre = _centre(target)
+    rng = np.random.default_rng([seed, 7])
+    if target.source is not None:
+        means = target.prior_points(count - 1, seed)
+        if means is None:
+            means = centre.mean + rng.uniform(-2, 2, (count - 1, target.dim))
+    else:
+        places = np.array([m for m, _ in target.scales])
+        means = places.mean(axis=0) + 2 * spread(target) * rng.standard_normal((count - 1, target.dim))
+    return [centre, *[Start(f"start {i + 2}", mean) for i, mean in enumerate(means)]]
+
+
+def _centre(target: Target) -> Start:
+    point = target.model().initial_point()
+    return Start("centre", np.concatenate([np.ravel(v) for v in point.values()]).astype(float))
 
 
 @single_threaded
@@ -109,10 +202,12 @@ def fit_advi(
     target_or_model: Target | Any,
     *,
     method: Method = "advi",
-    starts: Sequence[Start] | None = None,
+    starts: int | Sequence[Start] | None = None,
     seed: int = 0,
     schedule: Schedule | None = None,
     draws: int = 2000,
+    backend: Backend = "numpy",
+    progressbar: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> xr.DataTree:
     """Fit by PyMC's ADVI from several starts and say which distinct optima were reached.
@@ -122,35 +217,53 @@ def fit_advi(
     target_or_model : Target or pymc.Model
         With a density; a PyMC model stands for its posterior.
     method : {"advi", "fullrank_advi"}
-    starts : sequence of Start, optional
-        Default: `default_starts`.
+    starts : int or sequence of Start, optional
+        A number gives `dispersed_starts`; the default is `default_starts`.
     seed : int
         Restart i uses the i-th child of this seed, so adding starts changes no earlier run.
     schedule : Schedule, optional
     draws : int
         Draws of each distinct optimum to keep.
+    backend : {"numpy", "numba"}
+        ``numba`` compiles for some 10 s (then kept on disk) and runs many short steps 10 to 60 times faster.
+    progressbar : bool
+        Show PyMC's progress bar, over the steps of all rounds that may be needed.
     on_step : callable, optional
-        Called with the number of steps finished since the last call, for a progress bar.
+        Called with the number of steps finished since the last call.
 
     Returns
     -------
     xarray.DataTree
-        ``restarts``: ``start_mean``, ``start_sd``, ``mean``, ``sd``, ``cov``, ``loss`` (-ELBO, nats) with ``loss_se``,
-        ``drift`` and ``converged`` over ``restart``, ``optimum`` (the index of the child it belongs to), and the loss
-        history ``history`` over (restart, iteration). Children ``optimum_0``, ... (lowest loss first): ``posterior``,
-        ``sample_stats`` with ``log_p`` and ``log_q``, ``fit`` and ``vi_trace``. Everything in unconstrained space.
+        ``restarts``, over ``restart``: where each run began and ended (``start_mean``, ``start_sd``, ``mean``, ``sd``,
+        ``cov``, in unconstrained space), its ``seed``, ``loss`` (-ELBO, nats) with ``loss_se``, the evidence (``gap``,
+        ``gap_noise``, ``shift``, ``curvature``, see `models.convergence`; ``drift`` and ``loss_decrease`` with ``loss_decrease_se``
+        over the last tenth of its last round), ``iterations``, ``rounds``, ``converged``, ``verdict``, ``optimum`` (the index of the
+        child it belongs to) and the ``history`` of the loss over (restart, iteration), nan once it had stopped.
+        Children ``optimum_0``, ... (lowest loss first): ``posterior`` (draws on the natural scale: ``x``, or the variables of the
+        PyMC model), ``unconstrained_posterior`` (the same draws as ``x`` in unconstrained space, where that differs),
+        ``sample_stats`` with ``log_p`` and ``log_q``, ``fit`` and ``vi_trace``. See `optima` for a table of them.
 
     Raises
     ------
     InputError
         If the target has no density, a start has the wrong length, there are none, or the seed is negative.
     FloatingPointError
-        If the loss is not finite at a start.
+        If the loss or its gradient is not finite at a start; the start, the step and the variable are named.
+    ConvergenceError
+        If every run diverges: the ELBO has no maximum, as with an improper posterior.
 
     Notes
     -----
-    Kucukelbir et al. (2017), algorithm 1, with Adam. A run counts as converged if over its last tenth no mean moved by
-    more than 0.05 of its sd, and no sd by more than 5 %: about a thousandth of a nat.
+    Kucukelbir et al. (2017), algorithm 1, with Adam; rounds in the spirit of Welandawe et al. (2024), who let the evidence of a
+    run decide when to lower its learning rate and when to stop. A run has converged if, at the end of a round, its loss no
+    longer falls and what is left to gain along its natural gradient is below ``schedule.nats`` and ``schedule.relative``.
+
+    Examples
+    --------
+    >>> from models.targets import normal_mixture
+    >>> fit = fit_advi(normal_mixture([1], [1], [2]), draws=2)
+    >>> bool(fit["restarts"]["converged"].all()), round(float(fit["optimum_0/fit"]["sigma"]), 1)
+    (True, 2.0)
     """
     target = _as_target(target_or_model)
     schedule = schedule or Schedule()
@@ -158,14 +271,56 @@ def fit_advi(
         raise lookup_error("method", method, METHODS)
     if seed < 0:
         raise InputError(f"seed is {seed}; it must be a non-negative integer")
+    if isinstance(starts, int | np.integer):
+        starts = dispersed_starts(target, int(starts), seed)
     starts = default_starts(target) if starts is None else list(starts)
     if not starts:
         raise InputError("there are no starts; give at least one")
     for start in starts:
         if len(start.mean) != target.dim:
             raise InputError(f"start {start.label!r} has {len(start.mean)} coordinates; the target has {target.dim}")
-    runs = _run_all(target, method, starts, seed, schedule, on_step)
+    starts = _seeded(starts, seed)
+    with _watched(on_step, schedule, progressbar) as watch:
+        runs = _run_all(target, method, starts, schedule, backend, watch)
+    _refuse_divergence(target, runs)
     return _tree(target, method, starts, runs, seed, schedule, draws)
+
+
+def optima(fit: xr.DataTree) -> xr.Dataset:
+    """Table of the distinct optima of a fit, lowest loss first.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        From `fit_advi`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``optimum``: ``elbo`` with ``elbo_se`` (nats), ``weight`` (the softmax of the ELBOs: the share of each in the best
+        mixture of them where they do not overlap), ``runs`` and ``converged`` (how many ended there, and how many of these had
+        converged); over (optimum, dim) ``mean`` and ``sd``, in unconstrained space, ``dim`` labelled by coordinate.
+    """
+    restarts = fit["restarts"].to_dataset()
+    chosen = [int(child["fit"].attrs["lead"]) for name, child in fit.children.items() if name.startswith("optimum_")]
+    index = restarts["optimum"].to_numpy()
+    elbo = np.array([-float(fit[f"optimum_{k}/fit"]["loss"]) for k in range(len(chosen))])
+    lead = restarts.isel(restart=chosen)
+    return xr.Dataset(
+        {
+            "elbo": ("optimum", elbo),
+            "elbo_se": ("optimum", [float(fit[f"optimum_{k}/fit"]["loss_se"]) for k in range(len(chosen))]),
+            "weight": ("optimum", softmax(elbo)),
+            "runs": ("optimum", np.bincount(index, minlength=len(chosen))),
+            "converged": (
+                "optimum",
+                np.bincount(index, weights=restarts["converged"], minlength=len(chosen)).astype(int),
+            ),
+            "mean": (("optimum", "dim"), lead["mean"].to_numpy()),
+            "sd": (("optimum", "dim"), lead["sd"].to_numpy()),
+        },
+        coords={"optimum": np.arange(len(chosen)), "dim": restarts["dim"].to_numpy()},
+    )
 
 
 def negative_elbo(target: Target, member: Target, n: int, seed: int) -> Estimate:
@@ -183,6 +338,13 @@ def negative_elbo(target: Target, member: Target, n: int, seed: int) -> Estimate
     return Estimate(float(ratio.mean()), float(ratio.std(ddof=1) / np.sqrt(n)), "draws")
 
 
+def spread(target: Target) -> float:
+    """Root mean square sd of the target over its coordinates, from the places where it has structure; 1 for a model."""
+    locations = np.array([m for m, _ in target.scales])
+    variances = np.array([np.square(s).sum(axis=1) for _, s in target.scales])
+    return float(np.sqrt((locations.var(axis=0) + variances.mean(axis=0)).mean()))
+
+
 def _as_target(target_or_model: Target | Any) -> Target:
     target = target_or_model if isinstance(target_or_model, Target) else from_model(target_or_model)
     if not target.has_density:
@@ -193,137 +355,192 @@ def _as_target(target_or_model: Target | Any) -> Target:
     return target
 
 
-@dataclass(frozen=True, eq=False)
+def _seeded(starts: Sequence[Start], seed: int) -> list[Start]:
+    children = np.random.SeedSequence(seed).spawn(len(starts))
+    own = [int(child.generate_state(1, np.uint64)[0] >> np.uint64(1)) for child in children]
+    return [s if s.seed is not None else replace(s, seed=k) for s, k in zip(starts, own, strict=True)]
+
+
+@contextmanager
+def _watched(
+    on_step: Callable[[int], None] | None, schedule: Schedule, progressbar: bool
+) -> Iterator[Callable[[int], None]]:
+    """What is told of every step: the caller, and PyMC's progress bar."""
+    told = on_step or (lambda _steps: None)
+    if not progressbar:
+        yield told
+        return
+    from pymc.progress_bar import create_simple_progress
+
+    with create_simple_progress(progressbar=True) as progress:
+        task = progress.add_task("ADVI", total=schedule.steps * schedule.rounds)
+
+        def both(steps: int) -> None:
+            progress.update(task, advance=steps)
+            told(steps)
+
+        yield both
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
 class _Run:
+    """One restart as it goes: where it stands, and what is known about it."""
+
     mean: Array
-    cov: Array
-    history: Array
-    drift: float
+    raw: Array
+    factor: Array
     start_sd: Array
+    generator: np.random.Generator
+    rate: float
+    draws: int
+    history: list[Array]
+    drift: float = np.nan
+    decrease: tuple[float, float] = (np.nan, np.nan)
+    evidence: tuple[float, float, float, float] = (np.nan, np.nan, np.nan, np.nan)
+    converged: bool = False
+    travelling: bool = False
+    lost: bool = False
 
+    @property
+    def cov(self) -> Array:
+        return np.asarray(self.factor @ self.factor.T)
 
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """One optimisation step of all restarts: the compiled function and PyMC-style parameters (R, ...) it updates."""
+    @property
+    def sd(self) -> Array:
+        return np.sqrt(np.diag(self.cov))
 
-    function: Callable[[Array], Array]
-    mu: Any
-    raw: Any
-    dim: int
-
-    def moments(self) -> tuple[Array, Array]:
-        """Means (R, d) and covariances (R, d, d)."""
-        mean, raw = self.mu.get_value(), self.raw.get_value()
-        if raw.shape[1] == self.dim and self.raw.name == "rho":
-            return mean, np.array([np.diag(np.logaddexp(0, r) ** 2) for r in raw])
-        factors = np.zeros((len(mean), self.dim, self.dim))
-        rows, cols = np.tril_indices(self.dim)
-        factors[:, rows, cols] = raw
-        diagonal = np.arange(self.dim)
-        factors[:, diagonal, diagonal] = np.logaddexp(0, factors[:, diagonal, diagonal])
-        return mean, factors @ factors.transpose(0, 2, 1)
-
-
-def _initial_raw(method: str, start: Start) -> Array:
-    """PyMC's raw scale parameters: softplus of them is the sd (mean field) or the diagonal of L (full rank)."""
-    d = len(start.mean)
-    diagonal = np.log(np.expm1(start.sd)) if start.sd is not None else np.full(d, 0.0 if method == "advi" else 1.0)
-    return np.asarray(diagonal) if method == "advi" else np.diag(diagonal)[np.tril_indices(d)]
-
-
-def _compile_step(target: Target, method: str, starts: Sequence[Start], schedule: Schedule) -> _Step:
-    restarts, d = len(starts), target.dim
-    mu = pytensor.shared(np.array([s.mean for s in starts], dtype=float), "mu", shape=(restarts, d))
-    raw = pytensor.shared(np.array([_initial_raw(method, s) for s in starts]), "rho" if method == "advi" else "L_tril")
-    noise = pt.tensor3("noise", shape=(schedule.draws_per_step, restarts, d))
-    if method == "advi":
-        diagonal = pt.softplus(raw)
-        x = mu + diagonal * noise
-    else:
-        rows, cols = np.tril_indices(d)
-        entries = pt.zeros((restarts, d, d))[:, rows, cols].set(raw)
-        on_diagonal = np.arange(d)
-        diagonal = pt.softplus(entries[:, on_diagonal, on_diagonal])
-        factor = entries[:, on_diagonal, on_diagonal].set(diagonal)
-        x = mu + pt.sum(factor * noise[:, :, None, :], axis=-1)
-    logq = (-0.5 * noise**2 - 0.5 * np.log(2 * np.pi) - pt.log(diagonal)).sum(axis=-1)
-    logp = _target_logp(target, x.reshape((-1, d))).reshape((schedule.draws_per_step, restarts))
-    loss = (logq - logp).mean(axis=0)
-    # Restarts share no parameter, so the gradient of the sum is the gradient of each.
-    updates = _optimizer(schedule, spread(target))(loss.sum(), [mu, raw])
-    return _Step(compile_graph([noise], loss, updates=updates), mu, raw, d)
-
-
-def _target_logp(target: Target, points: Any) -> Any:
-    if target.source is not None:
-        point, joint = target.joint_graph()
-        return vectorize_graph(joint, {point: points})
-    density = target.distribution
-    assert density is not None, "callers check that the target has a density"
-    if density.support_map is not None:
-        model = target.model()
-        point = model.value_vars[0]
-        return vectorize_graph(model.logp(), {point: points[:, 0]})
-    params = {k: pt.as_tensor_variable(v) for k, v in density.params.items()}
-    flat = points if density.multivariate else points[:, 0]
-    return batched_logp(density.name, params, multivariate=density.multivariate, points=flat)[1]
-
-
-def spread(target: Target) -> float:
-    """Root mean square sd of the target over its coordinates, from the places where it has structure; 1 for a model."""
-    locations = np.array([m for m, _ in target.scales])
-    variances = np.array([np.square(s).sum(axis=1) for _, s in target.scales])
-    return float(np.sqrt((locations.var(axis=0) + variances.mean(axis=0)).mean()))
-
-
-def _optimizer(schedule: Schedule, unit: float) -> Callable[[Any, list[Any]], Any]:
-    if schedule.optimizer == "adagrad_window":
-        return lambda loss, params: pm.adagrad_window(loss, params)
-    high, low = schedule.learning_rate * unit, schedule.final_learning_rate * unit
-
-    def adam(loss: Any, params: list[Any]) -> Any:
-        clock = pytensor.shared(0.0, "clock")
-        rate = low + 0.5 * (high - low) * (1 + pt.cos(np.pi * pt.minimum(clock / schedule.steps, 1.0)))
-        updates = pm.adam(loss, params, learning_rate=rate)
-        updates[clock] = clock + 1
-        return updates
-
-    return adam
+    @property
+    def verdict(self) -> str:
+        """What the evidence says."""
+        gap, noise, _, curvature = self.evidence
+        if self.converged:
+            return "converged"
+        if self.lost or (self.travelling and np.any(self.sd > _FAR * self.start_sd)):
+            return "diverging"
+        if curvature <= 0:
+            return "not at a minimum"
+        return "too noisy to tell" if gap < noise else "still moving"
 
 
 def _run_all(
     target: Target,
-    method: str,
+    method: Method,
     starts: Sequence[Start],
-    seed: int,
     schedule: Schedule,
-    on_step: Callable[[int], None] | None,
+    backend: Backend,
+    on_step: Callable[[int], None],
 ) -> list[_Run]:
-    step = _compile_step(target, method, starts, schedule)
-    generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(starts))]
-    history = np.empty((schedule.steps, len(starts)))
-    _, start_cov = step.moments()
+    step, loss = compile_step(target, method, schedule.optimizer, schedule.gradient, backend), compile_loss(target)
+    runs = []
+    for start in starts:
+        raw = raw_scales(method, start.sd, target.dim)
+        factor = factors(method, raw[None], target.dim)[0]
+        mean = np.array(start.mean, dtype=float)
+        generator = np.random.default_rng(start.seed)
+        runs.append(_Run(mean, raw, factor, np.diag(factor).copy(), generator, schedule.learning_rate,
+                         schedule.draws_per_step, []))  # fmt: skip
+    unit = spread(target)
+    for _ in range(schedule.rounds):
+        going = [(r, s) for r, s in zip(runs, starts, strict=True) if r.verdict not in ("converged", "diverging")]
+        if not going:
+            break
+        for draws in sorted({run.draws for run, _ in going}):
+            alike = [(run, start) for run, start in going if run.draws == draws]
+            _round(step, target, method, [r for r, _ in alike], [s for _, s in alike], schedule, unit, on_step)
+        _judge(loss, [r for r, _ in going], schedule)
+    return runs
+
+
+def _round(
+    step: Step,
+    target: Target,
+    method: Method,
+    runs: Sequence[_Run],
+    starts: Sequence[Start],
+    schedule: Schedule,
+    unit: float,
+    on_step: Callable[[int], None],
+) -> None:
+    """One round of runs with the same number of draws: steps, and where each then stands."""
+    rate = unit * np.array([run.rate for run in runs])
+    low = rate * schedule.final_learning_rate / schedule.learning_rate
+    mean, raw = np.array([run.mean for run in runs]), np.array([run.raw for run in runs])
+    step.reset(target, mean, raw, steps=schedule.steps, high=rate, low=low)
+    history = np.empty((schedule.steps, len(runs)))
     begin = schedule.steps - max(schedule.steps // 10, 1)
-    earlier = step.moments()
-    done = 0
+    done, taken = 0, sum(len(h) for h in runs[0].history)
     while done < schedule.steps:
         chunk = min(_CHUNK, schedule.steps - done)
-        shape = (chunk, schedule.draws_per_step, target.dim)
-        noise = np.stack([g.standard_normal(shape) for g in generators], axis=2)
+        generators = [run.generator for run in runs]
+        noise = draw_noise(generators, chunk, runs[0].draws, target.dim, schedule.noise)
         with np.errstate(all="ignore"):  # a diverging loss is reported below, with its step
             for i in range(chunk):
                 if done + i == begin:
-                    earlier = step.moments()
+                    earlier_mean, earlier_raw = step.mu.get_value(), step.raw.get_value()
                 history[done + i] = step.function(noise[i])
-        _check_finite(history[done : done + chunk], done, starts)
+                if done + i == 0 and not taken:
+                    _check_first_step(step, history[0], starts, target)
+        if not taken:
+            _check_finite(history[done : done + chunk], done, starts)
         done += chunk
-        if on_step is not None:
-            on_step(chunk)
-    mean, cov = step.moments()
-    sd, sd_before = (np.sqrt(np.diagonal(c, axis1=1, axis2=2)) for c in (cov, earlier[1]))
-    drift = np.maximum(np.abs(mean - earlier[0]) / sd, np.abs(np.log(sd / sd_before))).max(axis=1)
-    start_sd = np.sqrt(np.diagonal(start_cov, axis1=1, axis2=2))
-    return [_Run(mean[r], cov[r], history[:, r], float(drift[r]), start_sd[r]) for r in range(len(starts))]
+        on_step(chunk)
+    now_mean, now_raw = step.mu.get_value(), step.raw.get_value()
+    factor, earlier = (factors(method, r, target.dim) for r in (now_raw, earlier_raw))
+    sd, sd_before = (np.sqrt(np.square(f).sum(axis=2)) for f in (factor, earlier))
+    drift = np.maximum(np.abs(now_mean - earlier_mean) / sd, np.abs(np.log(sd / sd_before))).max(axis=1)
+    decrease = np.stack(windowed_decrease(history.T), axis=1)
+    moved = np.maximum(np.abs(now_mean - mean).max(axis=1), np.abs(now_raw - raw).max(axis=1))
+    way = moved / (schedule.steps * (rate + low) / 2)
+    for i, run in enumerate(runs):
+        if not np.isfinite(history[:, i]).all():  # only once its rate has been raised, on a way without end
+            run.lost = True
+            continue
+        run.mean, run.raw, run.factor = now_mean[i], now_raw[i], factor[i]
+        run.history.append(history[:, i])
+        run.drift, run.decrease = float(drift[i]), (float(decrease[i, 0]), float(decrease[i, 1]))
+        run.travelling = schedule.optimizer == "adam" and bool(way[i] > _MOST_OF_THE_WAY)
+        if run.travelling:
+            run.rate *= 4.0
+        else:
+            run.rate, run.draws = run.rate / 2, run.draws * 2
+
+
+_MOST_OF_THE_WAY = 0.3  # of what the learning rates of a round add up to, in one coordinate
+_FAR = 1e4  # times the sd at the start, and still growing as fast as the learning rate allows
+_STEADY = 0.05  # a drift over the last tenth of a round, in sds: PyMC's defaults move more than that for ever
+
+
+def _judge(loss: Loss, runs: Sequence[_Run], schedule: Schedule) -> None:
+    mean, factor = np.array([r.mean for r in runs]), np.array([r.factor for r in runs])
+    found = gather(loss, mean, factor, nats=schedule.nats, relative=schedule.relative)
+    arrived = found.arrived(schedule.nats, schedule.relative)
+    for i, run in enumerate(runs):
+        run.evidence = _row(found, i)
+        falling = run.decrease[0] > schedule.nats + 3 * run.decrease[1]
+        run.converged = bool(arrived[i]) and run.drift < _STEADY and not falling
+
+
+def _row(evidence: Evidence, i: int) -> tuple[float, float, float, float]:
+    gap, noise, shift, curvature = (
+        float(a[i]) for a in (evidence.gap, evidence.noise, evidence.shift, evidence.curvature)
+    )
+    return gap, noise, shift, curvature
+
+
+def _check_first_step(step: Step, losses: Array, starts: Sequence[Start], target: Target) -> None:
+    """A loss can be finite where its gradient is not; the first step shows it."""
+    mean, raw = step.mu.get_value(), step.raw.get_value()
+    for i, start in enumerate(starts):
+        bad = ~np.isfinite(mean[i])
+        if np.isfinite(losses[i]) and (bad.any() or not np.isfinite(raw[i]).all()):
+            where = f" by {target.coordinates[int(np.argmax(bad))]!r}" if bad.any() else " by a scale"
+            raise FloatingPointError(
+                f"ADVI from start {start.label!r}: the loss is {losses[i]:.6g} but its gradient{where} is not finite at step 0; "
+                "start elsewhere, or look for a function without derivative there"
+            )
 
 
 def _check_finite(losses: Array, first: int, starts: Sequence[Start]) -> None:
@@ -336,7 +553,22 @@ def _check_finite(losses: Array, first: int, starts: Sequence[Start]) -> None:
         )
 
 
-def _family_of(target: Target, method: str) -> Family:
+def _refuse_divergence(target: Target, runs: Sequence[_Run]) -> None:
+    if not all(run.verdict == "diverging" for run in runs):
+        return
+    run = runs[0]
+    widest = int(np.argmax(run.sd / run.start_sd))
+    raise ConvergenceError(
+        f"all {len(runs)} ADVI runs on {target.name!r} diverge: the ELBO rises without end while the sd of "
+        f"{target.coordinates[widest]!r} has grown from {run.start_sd[widest]:.3g} to {run.sd[widest]:.3g}; the density seems to be "
+        "improper (a flat prior on a parameter that the data do not inform?)"
+    )
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+def _family_of(target: Target, method: Method) -> Family:
     return FAMILIES["normal"] if _scalar(target) else FAMILIES[METHODS[method]]
 
 
@@ -352,13 +584,12 @@ def _member(family: Family, mean: Array, cov: Array) -> Target:
 
 
 def _group(runs: Sequence[_Run]) -> list[list[int]]:
-    """Indices of runs that ended at the same place: means within 0.25 sd, sds within 25 %."""
+    """Indices of runs that ended at the same place: means within 0.25 sd, sds within 25 %; converged runs lead."""
     groups: list[list[int]] = []
-    for i, run in enumerate(runs):
-        sd = np.sqrt(np.diag(run.cov))
+    for i in sorted(range(len(runs)), key=lambda i: not runs[i].converged):
+        run, sd = runs[i], runs[i].sd
         for group in groups:
-            other = runs[group[0]]
-            other_sd = np.sqrt(np.diag(other.cov))
+            other, other_sd = runs[group[0]], runs[group[0]].sd
             near = np.all(np.abs(run.mean - other.mean) < 0.25 * other_sd)
             if near and np.all(np.abs(np.log(sd / other_sd)) < 0.25):
                 group.append(i)
@@ -368,60 +599,113 @@ def _group(runs: Sequence[_Run]) -> list[list[int]]:
     return groups
 
 
+def _losses(loss: Loss, runs: Sequence[_Run], power: int, seed: int) -> tuple[Array, Array]:
+    """Losses (R,) with standard errors, on randomised Sobol nodes common to all runs."""
+    mean, factor = np.array([r.mean for r in runs]), np.array([r.factor for r in runs])
+    rule = sobol_nodes(mean.shape[1], power=power, replicates=_REPLICATES, seed=seed)
+    values = [loss(mean, factor, z)[0] for z in np.split(rule.points, _REPLICATES)]
+    return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(_REPLICATES)
+
+
+_REPLICATES = 8
+
+
 def _tree(
     target: Target,
-    method: str,
+    method: Method,
     starts: Sequence[Start],
     runs: Sequence[_Run],
     seed: int,
     schedule: Schedule,
     draws: int,
 ) -> xr.DataTree:
-    family = _family_of(target, method)
-    members = [_member(family, run.mean, run.cov) for run in runs]
-    losses = [negative_elbo(target, member, 20_000, seed + 1) for member in members]
-    groups = sorted(_group(runs), key=lambda group: min(losses[i].value for i in group))
+    family, loss = _family_of(target, method), compile_loss(target)
+    value, error = _losses(loss, runs, 11, seed)
+    groups = [(_lead(group, runs, value), group) for group in _group(runs)]
+    fine = {lead: _losses(loss, [runs[lead]], 15, seed + 1) for lead, _ in groups}
+    groups.sort(key=lambda pair: float(fine[pair[0]][0][0]))
     optimum = np.empty(len(runs), dtype=int)
-    for k, group in enumerate(groups):
+    for k, (_, group) in enumerate(groups):
         optimum[group] = k
-    dims = ("restart", "dim")
-    converged = np.array([run.drift < 0.05 for run in runs])
-    restarts = xr.Dataset(
-        {
-            "start_mean": (dims, np.array([s.mean for s in starts])),
-            "start_sd": (dims, np.array([run.start_sd for run in runs])),
-            "mean": (dims, np.array([run.mean for run in runs])),
-            "sd": (dims, np.array([np.sqrt(np.diag(run.cov)) for run in runs])),
-            "cov": (("restart", "dim", "dim_2"), np.array([run.cov for run in runs])),
-            "loss": ("restart", [loss.value for loss in losses]),
-            "loss_se": ("restart", [loss.error for loss in losses]),
-            "drift": ("restart", [run.drift for run in runs]),
-            "converged": ("restart", converged),
-            "optimum": ("restart", optimum),
-            "history": (("restart", "iteration"), np.array([run.history for run in runs])),
-        },
-        coords={"restart": [start.label for start in starts]},
-        attrs={"seed": seed, "method": method},
-    )
-    tree: dict[str, Any] = {"restarts": restarts}
-    for k, group in enumerate(groups):
-        lead = min(group, key=lambda i: losses[i].value)
-        for name, dataset in draws_of(members[lead], draws, seed + 2 + k, log_p=target, log_q=members[lead]).items():
+    tree: dict[str, Any] = {"restarts": _restarts(target, method, starts, runs, value, error, optimum, seed)}
+    for k, (lead, group) in enumerate(groups):
+        run, member = runs[lead], _member(family, runs[lead].mean, runs[lead].cov)
+        for name, dataset in draws_of(member, draws, seed + 2 + k, log_p=target, log_q=member).items():
             tree[f"optimum_{k}/{name}"] = dataset
-        tree[f"optimum_{k}/fit"] = _fit_group(members[lead], losses[lead], bool(converged[lead]), group, starts)
-        tree[f"optimum_{k}/vi_trace"] = xr.Dataset({"loss": ("iteration", runs[lead].history)})
+        natural = _natural(target, tree[f"optimum_{k}/posterior"])
+        if natural is not None:
+            tree[f"optimum_{k}/unconstrained_posterior"] = tree[f"optimum_{k}/posterior"]
+            tree[f"optimum_{k}/posterior"] = natural
+        data = {
+            name: (tuple(f"{name}_dim_{i}" for i in range(np.ndim(number))), np.asarray(number))
+            for name, number in member.spec["params"].items()
+        }
+        scalars = {"loss": float(fine[lead][0][0]), "loss_se": float(fine[lead][1][0]), "converged": run.converged,
+                   "verdict": run.verdict}  # fmt: skip
+        labels = ", ".join(starts[i].label for i in sorted(group))
+        tree[f"optimum_{k}/fit"] = xr.Dataset(data | scalars, attrs={"starts": labels, "lead": lead})
+        tree[f"optimum_{k}/vi_trace"] = xr.Dataset({"loss": ("iteration", np.concatenate(run.history))})
     result = xr.DataTree.from_dict(tree)
-    result.attrs = {"target": target.name, "method": method, "seed": seed, **{k: getattr(schedule, k) for k in schedule.__dataclass_fields__}}  # fmt: skip
+    result.attrs = {"target": target.name, "method": method, "seed": seed, **asdict(schedule)}
     return result
 
 
-def _fit_group(
-    member: Target, loss: Estimate, converged: bool, group: Sequence[int], starts: Sequence[Start]
+def _lead(group: Sequence[int], runs: Sequence[_Run], loss: Array) -> int:
+    """The run that stands for a group: the lowest loss of the converged ones, if there are any."""
+    return min(group, key=lambda i: (not runs[i].converged, loss[i]))
+
+
+def _restarts(
+    target: Target,
+    method: Method,
+    starts: Sequence[Start],
+    runs: Sequence[_Run],
+    loss: Array,
+    error: Array,
+    optimum: NDArray[np.int_],
+    seed: int,
 ) -> xr.Dataset:
-    params = member.spec["params"]
-    data: dict[str, Any] = {
-        name: (tuple(f"{name}_dim_{i}" for i in range(np.ndim(value))), np.asarray(value))
-        for name, value in params.items()
+    histories = [np.concatenate(run.history) for run in runs]
+    history = np.full((len(runs), max(len(h) for h in histories)), np.nan)
+    for row, values in zip(history, histories, strict=True):
+        row[: len(values)] = values
+    evidence = np.array([run.evidence for run in runs])
+    decrease = np.array([run.decrease for run in runs])
+    dims = ("restart", "dim")
+    return xr.Dataset(
+        {
+            "start_mean": (dims, np.array([s.mean for s in starts], dtype=float)),
+            "start_sd": (dims, np.array([run.start_sd for run in runs])),
+            "mean": (dims, np.array([run.mean for run in runs])),
+            "sd": (dims, np.array([run.sd for run in runs])),
+            "cov": (("restart", "dim", "dim_2"), np.array([run.cov for run in runs])),
+            "seed": ("restart", [int(s.seed or 0) for s in starts]),
+            "loss": ("restart", loss),
+            "loss_se": ("restart", error),
+            **{name: ("restart", evidence[:, i]) for i, name in enumerate(("gap", "gap_noise", "shift", "curvature"))},
+            "loss_decrease": ("restart", decrease[:, 0]),
+            "loss_decrease_se": ("restart", decrease[:, 1]),
+            "drift": ("restart", [run.drift for run in runs]),
+            "iterations": ("restart", [len(h) for h in histories]),
+            "rounds": ("restart", [len(run.history) for run in runs]),
+            "converged": ("restart", [run.converged for run in runs]),
+            "verdict": ("restart", [run.verdict for run in runs]),
+            "optimum": ("restart", optimum),
+            "history": (("restart", "iteration"), history),
+        },
+        coords={"restart": [start.label for start in starts], "dim": target.coordinates},
+        attrs={"seed": seed, "method": method},
+    )
+
+
+def _natural(target: Target, posterior: xr.Dataset) -> xr.Dataset | None:
+    """Draws on the natural scale; ``None`` where that is the scale they are on."""
+    x = posterior["x"].to_numpy()[0].reshape(-1, target.dim)
+    values = target.natural(x)
+    if values is None:
+        return None
+    variables = {
+        name: (("chain", "draw", *(f"{name}_dim_{i}" for i in range(v.ndim - 1))), v[None])
+        for name, v in values.items()
     }
-    data |= {"loss": loss.value, "loss_se": loss.error, "converged": converged}
-    return xr.Dataset(data, attrs={"starts": ", ".join(starts[i].label for i in group)})
+    return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(len(x))})

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import Any
+from typing import Any, Literal
 
 import pytensor
-from pytensor.compile.mode import Mode
+from pytensor.compile.mode import Mode, get_mode
 from pytensor.compile.rewriting import inline_ofg_node
 from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
@@ -20,7 +20,10 @@ from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.symbolic import FusibleSymbolicOp, FusibleSymbolicOpDerivative
 from threadpoolctl import threadpool_limits
 
-__all__ = ["compile_graph", "numpy_mode", "single_threaded"]
+__all__ = ["Backend", "compile_graph", "numba_mode", "numpy_mode", "single_threaded"]
+
+#: ``numpy`` starts at once; ``numba`` compiles for some 10 s and is then 10 to 60 times faster per call on small arrays.
+Backend = Literal["numpy", "numba"]
 
 
 @node_rewriter([Blockwise])
@@ -50,9 +53,17 @@ def numpy_mode() -> Mode:
     return mode.register((dfs_rewriter(_inline_batched_symbolic), 0.05))
 
 
-def compile_graph(inputs: Sequence[Any], outputs: Any, **kwargs: Any) -> Any:
-    """Compile with :func:`numpy_mode`; the arguments are those of ``pytensor.function``."""
-    function = pytensor.function(list(inputs), outputs, mode=numpy_mode(), on_unused_input="ignore", **kwargs)
+@cache
+def numba_mode() -> Mode:
+    """Return PyTensor's compiled mode with the rewrites of this project, for graphs that are called ten thousand times."""
+    mode = get_mode("NUMBA").including("local_remove_check_parameter")
+    return mode.register((dfs_rewriter(_inline_batched_symbolic), 0.05))
+
+
+def compile_graph(inputs: Sequence[Any], outputs: Any, *, backend: Backend = "numpy", **kwargs: Any) -> Any:
+    """Compile with :func:`numpy_mode` or :func:`numba_mode`; other arguments are those of ``pytensor.function``."""
+    mode = numba_mode() if backend == "numba" else numpy_mode()
+    function = pytensor.function(list(inputs), outputs, mode=mode, on_unused_input="ignore", **kwargs)
     function.trust_input = False
     return function
 

@@ -187,6 +187,71 @@ class Target:
         return point, in_double_precision(outputs[0])
 
     @cached_property
+    def coordinates(self) -> list[str]:
+        """Names of the d unconstrained coordinates: ``x``, or the value variables of the PyMC model with their indices."""
+        if self.source is None:
+            return ["x"] if self.dim == 1 else [f"x[{i}]" for i in range(self.dim)]
+        names: list[str] = []
+        for name, value in self.source.initial_point().items():
+            shape = np.shape(value)
+            names += [f"{name}[{', '.join(map(str, i))}]" if i else name for i in np.ndindex(shape)]
+        return names
+
+    def natural(self, points: ArrayLike) -> dict[str, Array] | None:
+        """Map points (n, d) of unconstrained space to the natural scale of each variable, (n, ...) by name.
+
+        Returns
+        -------
+        dict of str to ndarray, or None
+            The free variables and deterministics of a PyMC model; ``x`` for a density with a bounded support; ``None`` where
+            unconstrained space is the natural scale.
+        """
+        points = np.asarray(points, dtype=float).reshape(-1, self.dim)
+        if self.source is not None:
+            return {name: np.asarray(v) for name, v in self._natural_graph(points).items()}
+        transform = self.distribution.support_map if self.distribution is not None else None
+        return None if transform is None else {"x": np.asarray(transform(points[:, 0])[0])}
+
+    def prior_points(self, n: int, seed: int) -> Array | None:
+        """Draws (n, d) from the prior of a PyMC model in unconstrained space; ``None`` if a prior cannot be drawn from."""
+        if n == 0:
+            return np.empty((0, self.dim))
+        model = self.source
+        try:
+            # Every variable from its prior, also those that the model gives an initial value.
+            overrides = dict.fromkeys(model.free_RVs, "prior")
+            function = pm.initial_point.make_initial_point_fn(model=model, overrides=overrides)
+            seeds = np.random.SeedSequence(seed).generate_state(n).tolist()
+            points = [np.concatenate([np.ravel(v) for v in function(s).values()]) for s in seeds]
+        except NotImplementedError:  # Flat, HalfFlat and potentials are no distributions to draw from
+            return None
+        return np.asarray(points, dtype=float) if np.isfinite(points).all() else None
+
+    @cached_property
+    def _natural_graph(self) -> Callable[[Array], dict[str, Array]]:
+        from models.graphs import compile_graph
+
+        model = self.source
+        wanted = [*model.free_RVs, *model.deterministics]
+        outputs, point = pm.pytensorf.join_nonshared_inputs(
+            point=model.initial_point(), outputs=model.replace_rvs_by_values(wanted), inputs=model.value_vars
+        )
+        points = pytensor.tensor.matrix("points")
+        function = compile_graph([points], pytensor.graph.replace.vectorize_graph(outputs, {point: points}))
+        names = [v.name for v in wanted]
+
+        def evaluate(x: Array) -> dict[str, Array]:
+            # A deterministic that depends on no free variable has no batch axis.
+            shapes = [(len(x), *v.type.shape) for v in wanted]
+            values = function(x)
+            return {
+                name: v if np.ndim(v) == len(s) else np.broadcast_to(v, (len(x), *np.shape(v)))
+                for name, v, s in zip(names, values, shapes, strict=True)
+            }
+
+        return evaluate
+
+    @cached_property
     def modes(self) -> Array:
         """Local maxima of the density (k, d), highest first; by ascent from each place with structure."""
         from scipy.optimize import minimize
@@ -511,17 +576,17 @@ def from_draws(x: ArrayLike, *, name: str = "draws") -> Target:
 def check_draws(x: ArrayLike) -> Array:
     """Return data as finite floats (n, d), refusing what no fit can use.
 
+    Booleans are refused, as are numbers written as text: neither is a measurement of a density.
+
     Raises
     ------
     InputError
-        For text, missing or infinite values, more than two dimensions, or fewer than two distinct observations.
+        For text, dates, booleans, complex or masked entries, missing or infinite values, numbers whose squares overflow or
+        vanish, more than two dimensions, or fewer than two distinct observations.
     """
-    try:
-        array = np.asarray(x, dtype=float)
-    except OverflowError:
-        raise InputError("an observation is an integer too large for a float; rescale the data") from None
-    except (TypeError, ValueError):
-        raise InputError("the observations are not numbers; give a numeric array (n,) or (n, d)") from None
+    raw = _real_array(x)
+    with np.errstate(over="ignore"):  # an extended float becomes infinite, and is refused as such
+        array = np.asarray(raw, dtype=float)
     if array.ndim not in (1, 2):
         raise InputError(f"the observations have {array.ndim} dimensions; give an array (n,) or (n, d)")
     if array.size == 0 and not (array.ndim == 2 and len(array)):
@@ -529,19 +594,77 @@ def check_draws(x: ArrayLike) -> Array:
     array = array.reshape(len(array), -1)
     if array.shape[1] == 0:
         raise InputError("the observations have no columns; give an array (n,) or (n, d) with d at least 1")
-    # A sum is finite unless an entry is not, or the sum overflows: one pass without a mask in the usual case.
-    finite = np.array(True) if np.isfinite(array.sum()) else np.isfinite(array).all(axis=1)
-    if not finite.all():
+    # The extremes are finite unless an entry is not: two passes without a mask in the usual case.
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        finite = np.isfinite(array).all(axis=1)
         row = int(np.argmin(finite))
         raise InputError(
             f"observation {row} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]} "
             f"({int((~finite).sum())} of {len(array)} are not finite); remove missing and infinite values first"
         )
-    if (array[:100] == array[0]).all() and (array == array[0]).all():
+    largest = max(-low, high)
+    if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
+        row = int(np.argmax(np.abs(array).max(axis=1)))
         raise InputError(
-            f"there are {len(array)} observation(s), fewer than 2 of them distinct; give at least 2 distinct"
+            f"observation {row} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]}, the largest in size; its "
+            f"square {'overflows' if largest > 1 else 'vanishes in'} a float; divide the data by {largest:.0e}"
+        )
+    if (array[:100] == array[0]).all() and (array == array[0]).all():
+        integers = np.reshape(raw, (len(array), -1))
+        if integers.dtype.kind in "iuO" and (integers != integers[0]).any():
+            raise InputError(
+                f"the {len(array)} observations are integers near {integers[0, 0]} that are not distinguishable as floats; "
+                "subtract an offset first"
+            )
+        value = array[0].tolist() if array.shape[1] > 1 else array[0, 0]
+        raise InputError(
+            f"{'the only observation is' if len(array) == 1 else f'all {len(array)} observations are'} {value}: fewer than 2 of "
+            "them distinct; give at least 2 distinct"
         )
     return array
+
+
+#: The square of a larger number, summed over a sample, overflows; that of its inverse vanishes.
+_LARGEST = 1e150
+
+
+def _real_array(x: ArrayLike) -> NDArray[Any]:
+    """Array of real numbers, as given: not yet floats."""
+    remedy = "give a numeric array (n,) or (n, d)"
+    if x is None:
+        raise InputError(f"the observations are None; {remedy}")
+    if np.ma.isMaskedArray(x) and np.ma.getmaskarray(x).any():
+        row = int(np.argwhere(np.ma.getmaskarray(x))[0][0])
+        raise InputError(f"observation {row} is masked; remove masked entries first (x.compressed() for one column)")
+    try:
+        raw = np.asarray(x)
+    except (TypeError, ValueError):
+        raise InputError(f"the observations are not numbers in rows of one length; {remedy}") from None
+    kinds = {
+        "b": "booleans",
+        "c": "complex",
+        "M": "dates",
+        "m": "time differences",
+        "U": "text",
+        "S": "text",
+        "V": "records",
+    }
+    if raw.dtype.kind in kinds:
+        first = f" (the first is {raw.flat[0]!s:.40})" if raw.size else ""
+        raise InputError(f"the observations are {kinds[raw.dtype.kind]}{first}, not numbers; {remedy} of real numbers")
+    if raw.dtype.kind == "O":
+        for index, value in np.ndenumerate(raw):
+            place = f"observation {index[0]}" if index else "the observations"
+            if isinstance(value, str | bytes | bool | np.bool_ | complex | np.datetime64 | np.timedelta64):
+                raise InputError(f"{place} is {value!r:.40}; the observations are not numbers; {remedy}")
+            try:
+                float(value)
+            except OverflowError:
+                raise InputError(f"{place} is an integer too large for a float; rescale the data") from None
+            except (TypeError, ValueError):
+                raise InputError(f"{place} is {value!r:.40}; the observations are not numbers; {remedy}") from None
+    return raw
 
 
 def from_model(pm_model: Any, *, name: str = "posterior") -> Target:

@@ -14,15 +14,29 @@ ROOT = Path(__file__).parents[1]
 
 #: Modules of ``models`` by rank: one may import only those of a lower rank.
 RANKS = [
-    {"errors", "graphs"},
+    {"errors", "graphs", "rounding"},
     {"distributions"},
     {"targets"},
-    {"expectations", "families"},
-    {"divergences", "objectives", "results", "panels", "stationary"},
-    {"exact", "optima", "optimise", "scores", "starts"},
-    {"forward", "nested", "sampled"},
-    {"projections", "unknown"},
+    {"expectations", "families", "neighbours"},
+    {
+        "combine",
+        "diagnostics",
+        "divergences",
+        "em",
+        "intervals",
+        "objectives",
+        "priors",
+        "results",
+        "panels",
+        "standard",
+        "stationary",
+    },
+    {"coverage", "exact", "optima", "optimise", "restarts", "scores", "starts"},
+    {"convergence", "forward", "likelihood", "nested", "sampled"},
+    {"maxima", "projections"},
     {"continuation", "sandwich", "mle", "advi"},
+    {"left_out"},
+    {"unknown"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 

@@ -1,0 +1,78 @@
+"""The evidence that a run has arrived, against exact distances from the optimum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.convergence import gather, windowed_decrease
+from models.exact import exact_objective
+from models.families import FAMILIES
+from models.projections import minima, reverse_projections
+from models.restarts import compile_loss, draw_noise
+from models.targets import TARGETS, mvnormal_mixture
+
+NORMAL, BIMODAL = FAMILIES["normal"], TARGETS["bimodal"]
+
+
+def evidence(mean: float, sd: float):  # type: ignore[no-untyped-def]
+    return gather(compile_loss(BIMODAL), np.array([[mean]]), np.array([[[sd]]]), nats=1e-3, relative=0.01)
+
+
+@pytest.mark.parametrize(("shift", "stretch"), [(0.05, 0.0), (0.0, 0.05), (0.03, -0.04)])
+def test_gap_is_the_distance_to_the_minimum_in_nats(shift: float, stretch: float) -> None:
+    exact = exact_objective(NORMAL, BIMODAL, 0.0).at(2)
+    for point in minima(reverse_projections(BIMODAL, NORMAL)):
+        m, s = float(point.params["mu"]), float(point.params["sigma"])
+        mean, sd = m + shift * s, s * np.exp(stretch)
+        true = float(exact.gradient(np.array([[mean, np.log(sd)]]))[0][0]) - point.divergence.value
+        found = evidence(mean, sd)
+        assert float(found.gap[0]) == pytest.approx(true, rel=0.25, abs=2e-4)
+        assert float(found.shift[0]) == pytest.approx(max(abs(shift), abs(stretch)), rel=0.35, abs=0.005)
+        assert not found.arrived(1e-4, 1e-3)[0]
+
+
+def test_at_a_minimum_nothing_is_left_to_gain() -> None:
+    for point in minima(reverse_projections(BIMODAL, NORMAL)):
+        found = evidence(float(point.params["mu"]), float(point.params["sigma"]))
+        assert found.gap[0] < 2e-5
+        assert found.arrived(1e-3, 0.01)[0]
+
+
+def test_a_saddle_is_no_arrival() -> None:
+    """The crossed target's symmetric mean-field point in the plane of the diagonal, where one direction falls."""
+    saddle = next(p for p in reverse_projections(BIMODAL, NORMAL) if p.status == "saddle")
+    m, s = float(saddle.params["mu"]), float(saddle.params["sigma"])
+    # A hair to the side of it, where the gradient is small but leads away.
+    found = evidence(m + 0.02, s * 1.01)
+    assert not found.arrived(1e-3, 0.01)[0]
+
+
+def test_units_do_not_matter() -> None:
+    """A target stretched a thousandfold has the same evidence."""
+    small = mvnormal_mixture([0.4, 0.6], [[-2, 0], [2, 1]], [np.eye(2), np.eye(2)])
+    large = mvnormal_mixture([0.4, 0.6], 1e3 * np.array([[-2, 0], [2, 1]]), 1e6 * np.array([np.eye(2), np.eye(2)]))
+    mean, factor = np.array([[0.3, 0.5]]), np.array([[[2.0, 0.0], [0.3, 1.2]]])
+    a = gather(compile_loss(small), mean, factor, nats=1e-3, relative=0.01)
+    b = gather(compile_loss(large), 1e3 * mean, 1e3 * factor, nats=1e-3, relative=0.01)
+    np.testing.assert_allclose([a.gap, a.shift, a.curvature], [b.gap, b.shift, b.curvature], rtol=1e-6)
+
+
+def test_windowed_decrease() -> None:
+    rng = np.random.default_rng(0)
+    falling, steady = np.linspace(5, 0, 1000) + rng.normal(0, 0.1, 1000), rng.normal(0, 0.1, 1000)
+    decrease, error = windowed_decrease(np.stack([falling, steady]))
+    assert decrease[0] == pytest.approx(0.5, abs=5 * error[0])
+    assert abs(decrease[1]) < 4 * error[1]
+
+
+def test_a_latin_hypercube_has_one_draw_in_every_slice() -> None:
+    from scipy.stats import norm
+
+    z = draw_noise([np.random.default_rng(i) for i in (1, 2)], 5, 8, 3, "latin hypercube")
+    assert z.shape == (5, 8, 2, 3)
+    slices = np.sort(np.floor(8 * norm.cdf(z)), axis=1)
+    np.testing.assert_array_equal(slices, np.broadcast_to(np.arange(8.0)[:, None, None], slices.shape))
+    assert not np.array_equal(z[:, :, 0], z[:, :, 1])
+    independent = draw_noise([np.random.default_rng(1)], 5, 8, 3, "independent")
+    np.testing.assert_array_equal(independent[:, :, 0], np.random.default_rng(1).standard_normal((5, 8, 3)))

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import root
@@ -22,6 +21,8 @@ from scipy.special import ndtr
 
 from analysis.support import figures as fig
 from analysis.support import figures_alpha as alpha_fig
+from analysis.support.parts import Options, Part, compute_parts
+from analysis.support.reading import case_of, estimate_of, target_of
 from analysis.support.report import num
 from models.continuation import Branch, Critical, branches, locate_exchange, locate_fold
 from models.divergences import entropy
@@ -32,7 +33,7 @@ from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.optimise import polish
 from models.projections import Projection, alpha_projections, forward_projection, minima, reverse_projections
-from models.targets import TARGETS, Target, from_spec, mvnormal_mixture, normal_mixture
+from models.targets import TARGETS, Target, mvnormal_mixture, normal_mixture
 
 #: Place in the report.
 CHAPTER = 70
@@ -135,7 +136,6 @@ CASES = (
 )
 CORRELATED = "correlated"
 
-Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
 Problem = Callable[[float], Exact]
 
 
@@ -385,24 +385,29 @@ def exchanges(problem: Problem, arcs: Sequence[Arc], grid: Array, best: Sequence
 # --- the computation -------------------------------------------------------------------------------------------------
 
 
-def run(
-    settings: Settings | None = None,
-    *,
-    jobs: int = 1,
-    remember: Remember | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> xr.DataTree:
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute."""
+    s = settings.model_dump()
+    return [
+        *(Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings)) for c in CASES),
+        Part(
+            CORRELATED,
+            "a correlated Normal, mean field",
+            {"case": {"rho": RHO}, "settings": s},
+            partial(run_correlated, settings),
+            weight=2,
+        ),
+    ]
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
     """Compute every case.
 
     Parameters
     ----------
     settings : Settings, optional
-    jobs : int
-        Cases computed at the same time, each in its own process; the numbers do not depend on it.
-    remember : callable, optional
-        ``remember(case, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
-    on_progress : callable, optional
-        Called with the case at work and the fraction finished.
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.support.parts.compute_parts`.
 
     Returns
     -------
@@ -410,30 +415,7 @@ def run(
         One child per case; see `run_case` and `run_correlated`.
     """
     settings = settings or Settings()
-    titles = {CORRELATED: "a correlated Normal, mean field"} | {case.name: case.title for case in CASES}
-    # The two-dimensional case takes longest, so it goes first.
-    work = Parallel(n_jobs=jobs, return_as="generator")(delayed(_stored)(name, settings, remember) for name in titles)
-    children: dict[str, xr.DataTree] = {}
-    for name, title in titles.items():
-        if on_progress is not None:
-            on_progress(title, len(children) / len(titles))
-        children[name] = next(work)
-    if on_progress is not None:
-        on_progress("done", 1.0)
-    tree = xr.DataTree.from_dict({f"/{name}": children[name] for name in (*(c.name for c in CASES), CORRELATED)})
-    tree.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
-    return tree
-
-
-def _stored(name: str, settings: Settings, remember: Remember | None) -> xr.DataTree:
-    if name == CORRELATED:
-        compute, inputs = partial(run_correlated, settings), {"rho": RHO}
-    else:
-        case = next(case for case in CASES if case.name == name)
-        compute, inputs = partial(run_case, case, settings), asdict(case)
-    if remember is None:
-        return compute()
-    return remember(name, {"case": inputs, "settings": settings.model_dump()}, compute)
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
 
 
 @single_threaded
@@ -671,18 +653,8 @@ def run_correlated(settings: Settings) -> xr.DataTree:
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _case(results: xr.DataTree, name: str) -> xr.DataTree:
-    case = results[name]
-    assert isinstance(case, xr.DataTree)
-    return case
-
-
 def _mixtures(results: xr.DataTree) -> list[xr.DataTree]:
-    return [_case(results, name) for name in results.children if name != CORRELATED]
-
-
-def _target(case: xr.DataTree) -> Target:
-    return from_spec(json.loads(case.attrs["target"]), name=case.attrs["target_name"])
+    return [case_of(results, name) for name in results.children if name != CORRELATED]
 
 
 def _covers(case: xr.DataTree, mean: ArrayLike, sd: ArrayLike) -> Array:
@@ -783,7 +755,7 @@ def _members(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
         best = case["best"].to_dataset().sel(alpha=list(MEMBERS), method="nearest")
         panels.append(
             alpha_fig.Ridges(
-                case.attrs["short"], _target(case), np.array(MEMBERS), best["mean"].to_numpy(), best["sd"].to_numpy(),
+                case.attrs["short"], target_of(case), np.array(MEMBERS), best["mean"].to_numpy(), best["sd"].to_numpy(),
                 best["ties"].to_numpy(), _critical(case, "exchange")["alpha"].to_numpy(),
             )
         )  # fmt: skip
@@ -831,12 +803,12 @@ def _list(alphas: Array) -> str:
 
 
 def _correlated(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    data = _case(results, CORRELATED)["projections"].to_dataset()
+    data = case_of(results, CORRELATED)["projections"].to_dataset()
     alphas = np.linspace(0, 1, 201)
     spread = alpha_fig.Spread(
         RHO, alphas, mean_field_variance(alphas, RHO), data["alpha"].to_numpy(), data["variance"].to_numpy()[:, 0]
     )
-    f = _correlated_findings(_case(results, CORRELATED))
+    f = _correlated_findings(case_of(results, CORRELATED))
     return fig.Drawing(
         alpha_fig.correlated(spread, style),
         alt=(
@@ -852,10 +824,6 @@ def _correlated(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 # --- findings --------------------------------------------------------------------------------------------------------
-
-
-def _estimate(data: xr.Dataset, name: str) -> Estimate:
-    return Estimate(float(data[name]), float(data[f"{name}_error"]), "quadrature")
 
 
 def _unsigned(value: float) -> float:
@@ -877,12 +845,12 @@ def _events(case: xr.DataTree) -> list[dict[str, Any]]:
         events.append(
             {
                 "target": case.attrs["short"],
-                "alpha": _estimate(point, "alpha"),
+                "alpha": estimate_of(point, "alpha"),
                 "kind": str(point["kind"].item()),
                 "what": _exchange_words(case, point, mirrored) if exchange else _fold_words(case, points),
                 "mean": sign + num(_unsigned(float(point["mean"])), digits=5),
                 "sd": num(float(point["sd"]), digits=5),
-                "divergence": _estimate(point, "divergence"),
+                "divergence": estimate_of(point, "divergence"),
             }
         )
     return events
@@ -929,7 +897,7 @@ def _covers_from(case: xr.DataTree) -> Estimate | None:
     places = jumps["alpha"].to_numpy()
     between = jumps.isel(point=(places >= grid[last]) & (places <= grid[last + 1]))
     if between.sizes["point"] == 1:
-        return _estimate(between.isel(point=0), "alpha")
+        return estimate_of(between.isel(point=0), "alpha")
     return Estimate(float(grid[last : last + 2].mean()), float(np.diff(grid[last : last + 2])[0] / 2), "quadrature")
 
 
@@ -940,7 +908,7 @@ def _alone_from(case: xr.DataTree) -> Estimate | None:
         return None
     last = folds.isel(point=-1)
     beyond = np.unique(arcs["arc"].to_numpy()[arcs["alpha"].to_numpy() > float(last["alpha"])])
-    return _estimate(last, "alpha") if len(beyond) == 1 else None
+    return estimate_of(last, "alpha") if len(beyond) == 1 else None
 
 
 def price(alpha: float, weight: float) -> float:
@@ -993,8 +961,8 @@ def _case_findings(case: xr.DataTree) -> dict[str, Any]:
         "n_minima": minima_,
         "n_saddles": status.count("saddle"),
         "certificate": case.attrs["certificate"],
-        "exchange": None if jump is None else _estimate(jump, "alpha"),
-        "exchange_divergence": None if jump is None else _estimate(jump, "divergence"),
+        "exchange": None if jump is None else estimate_of(jump, "alpha"),
+        "exchange_divergence": None if jump is None else estimate_of(jump, "divergence"),
         "exchange_price": None if jump is None else price(float(jump["alpha"]), _held(case, jump)),
         "n_exchanges": int(exchange.sizes["point"]),
         "covers_from": covers_from,
@@ -1074,7 +1042,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "question": QUESTION,
         "answer": _answer(cases),
         **cases,
-        CORRELATED: _correlated_findings(_case(results, CORRELATED)),
+        CORRELATED: _correlated_findings(case_of(results, CORRELATED)),
         "settings": json.loads(results.attrs["settings"]),
         "edge": EDGE,
         "covered": COVERED,

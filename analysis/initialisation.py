@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.integrate import solve_ivp
 
 from analysis.support import figures as fig
 from analysis.support import figures_basins as basins_fig
-from models.advi import PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
+from analysis.support.parts import Options, Part, compute_parts
+from analysis.support.reading import case_of
+from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi, spread
 from models.expectations import Estimate, gaussian_nodes
 from models.families import FAMILIES
 from models.graphs import single_threaded
@@ -131,8 +132,6 @@ CASES = (
 
 #: The two ways in which ADVI is optimised.
 OPTIMIZERS = {"adam": "Adam", "pymc": "PyMC's defaults"}
-
-Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
 
 
 # --- exact descent ---------------------------------------------------------------------------------------------------
@@ -380,24 +379,20 @@ def _mixed(labels: NDArray[np.int_]) -> NDArray[np.bool_]:
 # --- the computation -------------------------------------------------------------------------------------------------
 
 
-def run(
-    settings: Settings | None = None,
-    *,
-    jobs: int = 1,
-    remember: Remember | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> xr.DataTree:
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute."""
+    s = settings.model_dump()
+    return [Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings)) for c in CASES]
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
     """Compute every case.
 
     Parameters
     ----------
     settings : Settings, optional
-    jobs : int
-        Cases computed at the same time, each in its own process; the numbers do not depend on it.
-    remember : callable, optional
-        ``remember(case, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
-    on_progress : callable, optional
-        Called with the case at work and the fraction finished.
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.support.parts.compute_parts`.
 
     Returns
     -------
@@ -405,24 +400,7 @@ def run(
         One child per case; see `run_case`.
     """
     settings = settings or Settings()
-    work = Parallel(n_jobs=jobs, return_as="generator")(delayed(_stored)(case, settings, remember) for case in CASES)
-    children: dict[str, xr.DataTree] = {}
-    for case in CASES:
-        if on_progress is not None:
-            on_progress(case.title, len(children) / len(CASES))
-        children[case.name] = next(work)
-    if on_progress is not None:
-        on_progress("done", 1.0)
-    tree = xr.DataTree.from_dict({f"/{name}": child for name, child in children.items()})
-    tree.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
-    return tree
-
-
-def _stored(case: Case, settings: Settings, remember: Remember | None) -> xr.DataTree:
-    if remember is None:
-        return run_case(case, settings)
-    inputs = {"case": asdict(case), "settings": settings.model_dump()}
-    return remember(case.name, inputs, partial(run_case, case, settings))
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
 
 
 def run_case(case: Case, settings: Settings) -> xr.DataTree:
@@ -586,7 +564,7 @@ def _advi_ends(target: Target, settings: Settings, grid: Array, default_mean: fl
     ]
     starts += [Start(f"pymc {r}", np.array([default_mean])) for r in range(settings.default_runs)]
     schedules = {
-        "adam": Schedule(steps=settings.steps, draws_per_step=settings.draws_per_step),
+        "adam": replace(PYMC_ADAM, steps=settings.steps, draws_per_step=settings.draws_per_step),
         "pymc": replace(PYMC_DEFAULT, steps=settings.pymc_steps),
     }
     thetas = []
@@ -597,12 +575,6 @@ def _advi_ends(target: Target, settings: Settings, grid: Array, default_mean: fl
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
-
-
-def _case(results: xr.DataTree, name: str) -> xr.DataTree:
-    case = results[name]
-    assert isinstance(case, xr.DataTree)
-    return case
 
 
 def _panel(case: xr.DataTree, optimizer: str, title: str) -> basins_fig.BasinPanel:
@@ -653,7 +625,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
 
 
 def _basins(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    cases = [_case(results, name) for name in results.children]
+    cases = [case_of(results, name) for name in results.children]
     figure = basins_fig.basins([_panel(case, "adam", case.attrs["title"]) for case in cases], style)
     shares = "; ".join(
         f"{case.attrs['short']}: {_listed({k: f'{100 * v.value:.0f}%' for k, v in _map_shares(case).items()})}"
@@ -676,7 +648,7 @@ def _basins(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 def _agreement(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     panels = [
-        _panel(_case(results, name), optimizer, f"{_case(results, name).attrs['short']}: {title}")
+        _panel(case_of(results, name), optimizer, f"{case_of(results, name).attrs['short']}: {title}")
         for name in results.children
         for optimizer, title in OPTIMIZERS.items()
     ]
@@ -888,7 +860,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         One entry per case, and ``question``, ``answer``, tables and sentences across cases.
     """
     settings = json.loads(results.attrs["settings"])
-    cases = {name: _case_findings(_case(results, name)) for name in results.children}
+    cases = {name: _case_findings(case_of(results, name)) for name in results.children}
     bimodal, unequal = cases["bimodal"], cases["unequal_weights"]
     shares = _listed({k: f"{100 * v.value:.0f}%" for k, v in bimodal["map_shares"].items()})
     start = bimodal["pymc_start"]

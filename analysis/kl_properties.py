@@ -6,15 +6,14 @@ Run it with ``python -m analysis.kl_properties``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import arviz as az
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import betaln, digamma
@@ -23,6 +22,8 @@ from scipy.stats import norm
 from analysis.support import figures as fig
 from analysis.support import figures_kl as kl_fig
 from analysis.support import words_kl as words
+from analysis.support.parts import Options, Part, compute_parts
+from analysis.support.reading import dataset_of
 from models.divergences import entropy, kl
 from models.expectations import Estimate, expect
 from models.targets import Target, from_distribution, from_spec, normal_mixture
@@ -34,7 +35,6 @@ QUESTION = "What does KL(p‖q) measure, and how can it be computed?"
 
 Array = NDArray[np.float64]
 Spec = dict[str, Any]
-Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
 
 DIRECTIONS = ("pq", "qp")
 
@@ -112,7 +112,12 @@ def normal_laplace_kl(s: float, b: float) -> float:
 
 
 def student_normal_kl(nu: float) -> float:
-    """KL of Student-t with nu > 2 degrees of freedom from N(0, 1): minus its entropy, plus E[x²] = nu / (nu - 2)."""
+    """KL of Student-t with nu degrees of freedom from N(0, 1): minus its entropy, plus half of E[x²] = nu / (nu - 2).
+
+    Infinite for nu <= 2, as E[x²] is.
+    """
+    if nu <= 2:
+        return np.inf
     own = (nu + 1) / 2 * (digamma((nu + 1) / 2) - digamma(nu / 2)) + np.log(nu) / 2 + betaln(nu / 2, 0.5)
     return float(-own + np.log(2 * np.pi) / 2 + nu / (nu - 2) / 2)
 
@@ -182,7 +187,7 @@ PAIRS = (
     Pair("laplace", "Laplace, Normal", "Laplace(0, 1)", "N(0, 2)", _pymc("Laplace", mu=0, b=_B), _normal(0, _S),
          (laplace_normal_kl(_B, _S), normal_laplace_kl(_S, _B)), "Laplace and Normal"),
     Pair("student", "Student-t, Normal", "t with 3 degrees of freedom", "N(0, 1)", _pymc("StudentT", nu=3, mu=0, sigma=1), _normal(0, 1),
-         (student_normal_kl(3), None), "Student-t to Normal; none known back"),
+         (student_normal_kl(3), None), "Student-t to Normal (ν > 2); none known back"),
     Pair("matched", "bimodal, moments matched", "½ N(±3, 1)", "N(0, 10)", _BIMODAL, _normal(0, float(np.sqrt(10)))),
     Pair("one_mode", "bimodal, one mode", "½ N(±3, 1)", "N(3, 1)", _BIMODAL, _normal(3, 1)),
     Pair("mixtures", "two mixtures", "0.3 N(−2, 0.5²) + 0.7 N(2, 1)", "0.6 N(−1, 1) + 0.4 N(2.5, 1.5²)",
@@ -536,24 +541,23 @@ PARTS: dict[str, tuple[str, Callable[[Settings], xr.DataTree]]] = {
 }
 
 
-def run(
-    settings: Settings | None = None,
-    *,
-    jobs: int = 1,
-    remember: Remember | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> xr.DataTree:
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute."""
+    inputs = {"pairs": [asdict(pair) for pair in PAIRS], "settings": settings.model_dump()}
+    return [
+        Part(name, title, {"part": name, **inputs}, partial(compute, settings))
+        for name, (title, compute) in PARTS.items()
+    ]
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
     """Compute every part.
 
     Parameters
     ----------
     settings : Settings, optional
-    jobs : int
-        Parts computed at the same time, each in its own process; the numbers do not depend on it.
-    remember : callable, optional
-        ``remember(part, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
-    on_progress : callable, optional
-        Called with the part at work and the fraction finished.
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.support.parts.compute_parts`.
 
     Returns
     -------
@@ -563,34 +567,10 @@ def run(
         maps of x. ``limits/infinite``: Monte Carlo of divergences that are infinite, or whose log ratio has no variance.
     """
     settings = settings or Settings()
-    work = Parallel(n_jobs=jobs, return_as="generator")(delayed(_stored)(name, settings, remember) for name in PARTS)
-    children: dict[str, xr.DataTree] = {}
-    for name, (title, _) in PARTS.items():
-        if on_progress is not None:
-            on_progress(title, len(children) / len(PARTS))
-        children[name] = next(work)
-    if on_progress is not None:
-        on_progress("done", 1.0)
-    tree = xr.DataTree.from_dict({f"/{name}": child for name, child in children.items()})
-    tree.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
-    return tree
-
-
-def _stored(name: str, settings: Settings, remember: Remember | None) -> xr.DataTree:
-    compute = partial(PARTS[name][1], settings)
-    if remember is None:
-        return compute()
-    pairs = [asdict(pair) for pair in PAIRS]
-    return remember(name, {"part": name, "pairs": pairs, "settings": settings.model_dump()}, compute)
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
-
-
-def _dataset(results: xr.DataTree, path: str) -> xr.Dataset:
-    node = results[path]
-    assert isinstance(node, xr.DataTree)
-    return node.to_dataset()
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, fig.Drawing]:
@@ -609,8 +589,8 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
         ``asymmetry``, ``path`` and ``estimators``.
     """
     style = fig.Style.of(theme, backend)
-    ways = _dataset(results, "ways/estimators")
-    path = _dataset(results, "zero/path")
+    ways = dataset_of(results, "ways/estimators")
+    path = dataset_of(results, "zero/path")
     columns = [
         kl_fig.Column(title, *find_pair(name).targets(), *(float(ways["kl"].sel(pair=name, direction=d)) for d in DIRECTIONS))
         for name, title in (("one_mode", "q on one mode"), ("matched", "q with the moments of p"))
@@ -653,16 +633,18 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     """
     settings = json.loads(results.attrs["settings"])
     titles = {pair.name: pair.title for pair in PAIRS}
-    ways = words.ways(_dataset(results, "ways/estimators"), titles)
+    ways = words.ways(dataset_of(results, "ways/estimators"), titles)
     sign = words.sign(
-        _dataset(results, "ways/estimators"), _dataset(results, "sign/random"), _dataset(results, "sign/catalogue")
+        dataset_of(results, "ways/estimators"),
+        dataset_of(results, "sign/random"),
+        dataset_of(results, "sign/catalogue"),
     )
-    path = words.path(_dataset(results, "zero/path"))
+    path = words.path(dataset_of(results, "zero/path"))
     maps = words.maps(
-        _dataset(results, "maps/one_to_one"), _dataset(results, "maps/many_to_one"),
+        dataset_of(results, "maps/one_to_one"), dataset_of(results, "maps/many_to_one"),
         {name: entry[0] for name, entry in one_to_one().items()}, titles, MAPS,
     )  # fmt: skip
-    infinite = words.infinite(_dataset(results, "limits/infinite"), MISSED, TAILS)
+    infinite = words.infinite(dataset_of(results, "limits/infinite"), MISSED, TAILS)
     return {
         "question": QUESTION,
         "answer": words.answer(ways, sign, infinite),
@@ -672,7 +654,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "path": path,
         "maps": maps,
         "infinite": infinite,
-        "bounds": words.bounds(_dataset(results, "ways/estimators"), _dataset(results, "sign/random")),
+        "bounds": words.bounds(dataset_of(results, "ways/estimators"), dataset_of(results, "sign/random")),
         "settings": settings,
     }
 

@@ -6,28 +6,30 @@ Run it with ``python -m analysis.mode_covering_vs_seeking``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.support import figures as fig
 from analysis.support.datasets import load_column
+from analysis.support.gaussians import gaussian, moments, nearest
+from analysis.support.parts import Options, Part, compute_parts
+from analysis.support.reading import case_of, estimate_of, target_of
 from analysis.support.report import num
-from models.advi import PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi
+from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi
 from models.divergences import cross_entropy, kl
 from models.expectations import Estimate
-from models.families import FAMILIES, find_family, normal_mixture
+from models.families import find_family, normal_mixture
 from models.mle import fit_mle
 from models.projections import Projection, forward_projection, minima, reverse_projections
 from models.results import draws_of, member_of
-from models.targets import TARGETS, Target, from_draws, from_spec
+from models.targets import TARGETS, Target, from_draws
 from models.targets import normal_mixture as mixture_target
 
 QUESTION = "When does a fit cover every mode of the target, and when does it settle on one?"
@@ -101,27 +103,30 @@ CASES = (
     Case("crossed_full_rank", "opposite correlations, full rank", "mvnormal", "fullrank_advi", target="crossed"),
 )
 
-Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
+
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute; the two-dimensional cases take longest."""
+    s = settings.model_dump()
+    return [
+        Part(
+            case.name,
+            case.title,
+            {"case": asdict(case), "settings": s},
+            partial(run_case, case, settings),
+            weight=2 if case.target == "crossed" else 1,
+        )
+        for case in CASES
+    ]
 
 
-def run(
-    settings: Settings | None = None,
-    *,
-    jobs: int = 1,
-    remember: Remember | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> xr.DataTree:
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
     """Compute every case.
 
     Parameters
     ----------
     settings : Settings, optional
-    jobs : int
-        Cases computed at the same time, each in its own process; the numbers do not depend on it.
-    remember : callable, optional
-        ``remember(case, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
-    on_progress : callable, optional
-        Called with the case at work and the fraction finished.
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.support.parts.compute_parts`.
 
     Returns
     -------
@@ -129,26 +134,7 @@ def run(
         One child per case; see `run_case`.
     """
     settings = settings or Settings()
-    # The two-dimensional cases take longest, so they go first.
-    order = sorted(CASES, key=lambda case: not case.name.startswith("crossed"))
-    work = Parallel(n_jobs=jobs, return_as="generator")(delayed(_stored)(case, settings, remember) for case in order)
-    children: dict[str, xr.DataTree] = {}
-    for case in order:
-        if on_progress is not None:
-            on_progress(case.title, len(children) / len(order))
-        children[case.name] = next(work)
-    if on_progress is not None:
-        on_progress("done", 1.0)
-    tree = xr.DataTree.from_dict({f"/{case.name}": children[case.name] for case in CASES})
-    tree.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
-    return tree
-
-
-def _stored(case: Case, settings: Settings, remember: Remember | None) -> xr.DataTree:
-    if remember is None:
-        return run_case(case, settings)
-    inputs = {"case": asdict(case), "settings": settings.model_dump()}
-    return remember(case.name, inputs, partial(run_case, case, settings))
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
 
 
 def run_case(case: Case, settings: Settings) -> xr.DataTree:
@@ -192,7 +178,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
 
     starts = default_starts(target)
     starts = [Start(f"centre {i + 1}", starts[0].mean) for i in range(settings.centre_runs)] + starts[1:]
-    schedule = Schedule(steps=settings.steps, draws_per_step=settings.draws_per_step)
+    schedule = replace(PYMC_ADAM, steps=settings.steps, draws_per_step=settings.draws_per_step)
     advi = fit_advi(
         target, method=case.method, starts=starts, seed=settings.seed, schedule=schedule, draws=settings.draws
     )
@@ -201,8 +187,8 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         if name.startswith("optimum_"):
             k = name.removeprefix("optimum_")
             q = member_of(child["fit"].to_dataset(), family)
-            nearest = exact[_nearest(q, exact)]
-            scores = _scores(target, q, None, nearest.divergence) | {"optimum": exact.index(nearest)}
+            i = nearest(q, exact)
+            scores = _scores(target, q, None, exact[i].divergence) | {"optimum": i}
             scores["runs"] = int((tree["restarts"]["advi_optimum"] == int(k)).sum())
             for group in ("posterior", "sample_stats", "vi_trace"):
                 tree[f"reverse_advi_{k}/{group}"] = child[group].to_dataset()
@@ -274,28 +260,12 @@ def _add(
         tree[f"{role}/{name}"] = dataset
 
 
-def _moments(q: Target) -> tuple[Array, Array]:
-    assert q.scales, "members of Normal families have one component"
-    location, factor = q.scales[0]
-    return location, np.sqrt(np.diag(factor @ factor.T))
-
-
-def _nearest(q: Target, exact: list[Projection]) -> int:
-    """Index of the exact minimum nearest to a fit: in means, per sd, and in log sds."""
-    mean, sd = _moments(q)
-    distances = []
-    for optimum in exact:
-        other_mean, other_sd = _moments(optimum.member)
-        distances.append(float(np.sum(((mean - other_mean) / other_sd) ** 2 + np.log(sd / other_sd) ** 2)))
-    return int(np.argmin(distances))
-
-
 def _stationary(points: list[Projection]) -> xr.Dataset:
-    moments = [_moments(p.member) for p in points]
+    found = [moments(p.member) for p in points]
     return xr.Dataset(
         {
-            "mean": (("point", "dim"), np.array([m for m, _ in moments])),
-            "sd": (("point", "dim"), np.array([s for _, s in moments])),
+            "mean": (("point", "dim"), np.array([m for m, _ in found])),
+            "sd": (("point", "dim"), np.array([s for _, s in found])),
             "kl": ("point", [p.divergence.value for p in points]),
             "kl_error": ("point", [p.divergence.error for p in points]),
             "gradient_norm": ("point", [p.gradient_norm for p in points]),
@@ -311,8 +281,8 @@ def _judge(restarts: xr.Dataset, target: Target, exact: list[Projection]) -> xr.
     optimum, gap, error = [], [], []
     for i in range(restarts.sizes["restart"]):
         run_ = restarts.isel(restart=i)
-        q = _gaussian(family.name, run_["mean"].to_numpy(), run_["cov"].to_numpy())
-        k = _nearest(q, exact)
+        q = gaussian(family.name, run_["mean"].to_numpy(), run_["cov"].to_numpy())
+        k = nearest(q, exact)
         reached = kl(q, target)
         optimum.append(k)
         gap.append(reached.value - exact[k].divergence.value)
@@ -321,16 +291,6 @@ def _judge(restarts: xr.Dataset, target: Target, exact: list[Projection]) -> xr.
         optimum=("restart", optimum), gap=("restart", gap), gap_error=("restart", error)
     )
     return judged.assign(within_tolerance=judged["gap"] <= TOLERANCE)
-
-
-def _gaussian(family: str, mean: Array, cov: Array) -> Target:
-    sd = np.sqrt(np.diag(cov))
-    params = {
-        "normal": {"mu": mean[0], "sigma": sd[0]},
-        "mvnormal_diag": {"mu": mean, "sigma": sd},
-        "mvnormal": {"mu": mean, "cov": cov},
-    }[family]
-    return FAMILIES[family].member(params)
 
 
 def _pymc_default(target: Target, settings: Settings, exact: list[Projection]) -> xr.Dataset:
@@ -345,18 +305,8 @@ def _pymc_default(target: Target, settings: Settings, exact: list[Projection]) -
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _case(results: xr.DataTree, name: str) -> xr.DataTree:
-    case = results[name]
-    assert isinstance(case, xr.DataTree)
-    return case
-
-
 def _roles(case: xr.DataTree, prefix: str) -> list[xr.DataTree]:
     return [child for name, child in case.children.items() if name.startswith(prefix)]
-
-
-def _target(case: xr.DataTree) -> Target:
-    return from_spec(json.loads(case.attrs["target"]), name=case.attrs["target_name"])
 
 
 def _member(case: xr.DataTree, role: str) -> Target:
@@ -390,7 +340,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
 
 
 def _curves(case: xr.DataTree) -> fig.Panel:
-    target = _target(case)
+    target = target_of(case)
     lines = [fig.Curve("forward", "forward", _member(case, "forward_exact"))]
     for i, child in enumerate(_roles(case, "reverse_exact_")):
         status = str(child["fit"]["status"].item())
@@ -403,7 +353,7 @@ def _curves(case: xr.DataTree) -> fig.Panel:
 
 
 def _hero(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    figure = fig.densities([_curves(_case(results, "bimodal"))], style, legend=True, figsize=(8, 4))
+    figure = fig.densities([_curves(case_of(results, "bimodal"))], style, legend=True, figsize=(8, 4))
     f = findings(results)
     return fig.Drawing(
         figure,
@@ -422,7 +372,7 @@ def _hero(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 def _gallery(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     names = ["unequal", "trimodal", "heavy_tailed", "old_faithful"]
-    figure = fig.densities([_curves(_case(results, name)) for name in names], style, cols=2, figsize=(9, 6.4))
+    figure = fig.densities([_curves(case_of(results, name)) for name in names], style, cols=2, figsize=(9, 6.4))
     f = findings(results)
     return fig.Drawing(
         figure,
@@ -439,9 +389,9 @@ def _gallery(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _landscape(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    case = _case(results, "bimodal")
+    case = case_of(results, "bimodal")
     figure = fig.landscape(
-        _target(case),
+        target_of(case),
         case["stationary"].to_dataset(),
         case["restarts"].to_dataset(),
         case["pymc_default"].to_dataset(),
@@ -464,9 +414,9 @@ def _landscape(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 def _crossed(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     panels = []
     for name, title in (("crossed_mean_field", "mean field"), ("crossed_full_rank", "full rank")):
-        case = _case(results, name)
+        case = case_of(results, name)
         reverse = [_member(case, f"reverse_exact_{i}") for i in range(len(_roles(case, "reverse_exact_")))]
-        panels.append(fig.PlanePanel(title, _target(case), _member(case, "forward_exact"), reverse,
+        panels.append(fig.PlanePanel(title, target_of(case), _member(case, "forward_exact"), reverse,
                                      case["restarts"]["mean"].to_numpy()))  # fmt: skip
     return fig.Drawing(
         fig.planes(panels, style),
@@ -483,7 +433,7 @@ def _crossed(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _loss(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    case = _case(results, "bimodal")
+    case = case_of(results, "bimodal")
     exact = [float(child["fit"]["kl_reverse"]) for child in _roles(case, "reverse_exact_")]
     return fig.Drawing(
         fig.loss_traces(case["restarts"].to_dataset(), exact, style),
@@ -499,7 +449,7 @@ def _loss(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _pit(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    case = _case(results, "bimodal")
+    case = case_of(results, "bimodal")
     data = case["p_data/posterior"]["x"].to_numpy().ravel()
     members = {
         "forward": ("forward, exact", _member(case, "forward_exact")),
@@ -528,12 +478,8 @@ def _leftmost(case: xr.DataTree) -> str:
 # --- findings --------------------------------------------------------------------------------------------------------
 
 
-def _estimate(dataset: xr.Dataset, name: str) -> Estimate:
-    return Estimate(float(dataset[name]), float(dataset[f"{name}_error"]), "quadrature")
-
-
 def _describe(q: Target) -> str:
-    mean, sd = _moments(q)
+    mean, sd = moments(q)
     if len(mean) == 1:
         return f"N({_short(mean[0])}, {_short(sd[0])}²)"
     return f"({', '.join(_short(m) for m in mean)}); sd ({', '.join(_short(s) for s in sd)})"
@@ -557,8 +503,8 @@ def _case_findings(case: xr.DataTree) -> dict[str, Any]:
             {
                 "fit": label,
                 "member": _describe(_member(case, role)),
-                "kl_forward": _estimate(fit, "kl_forward"),
-                "kl_reverse": _estimate(fit, "kl_reverse"),
+                "kl_forward": estimate_of(fit, "kl_forward"),
+                "kl_reverse": estimate_of(fit, "kl_reverse"),
                 "gap": float(fit["gap"]) if "gap" in fit else None,
                 "gap_text": _small(float(fit["gap"])) if "gap" in fit else "",
                 "runs": runs,
@@ -581,7 +527,7 @@ def _case_findings(case: xr.DataTree) -> dict[str, Any]:
             "start": str(labels[i]),
             "start_mean": ", ".join(_short(v) for v in restarts["start_mean"].to_numpy()[i]),
             "end": _describe(
-                _gaussian(case.attrs["family"], restarts["mean"].to_numpy()[i], restarts["cov"].to_numpy()[i])
+                gaussian(case.attrs["family"], restarts["mean"].to_numpy()[i], restarts["cov"].to_numpy()[i])
             ),
             "optimum": int(restarts["optimum"][i]) + 1,
             "gap": float(restarts["gap"][i]),
@@ -606,13 +552,13 @@ def _case_findings(case: xr.DataTree) -> dict[str, Any]:
         "n_runs": len(labels),
         "centre_runs": int(centre.sum()),
         "centre_reached": [int((reached[centre] == i).sum()) for i in range(len(exact))],
-        "forward_kl": _estimate(case["forward_exact/fit"].to_dataset(), "kl_forward"),
-        "forward_sd": _moments(_member(case, "forward_exact"))[1].tolist(),
+        "forward_kl": estimate_of(case["forward_exact/fit"].to_dataset(), "kl_forward"),
+        "forward_sd": moments(_member(case, "forward_exact"))[1].tolist(),
         "reverse_kls": [float(child["fit"]["kl_reverse"]) for child in exact],
-        "reverse_sds": [_moments(_member(case, f"reverse_exact_{i}"))[1].tolist() for i in range(len(exact))],
+        "reverse_sds": [moments(_member(case, f"reverse_exact_{i}"))[1].tolist() for i in range(len(exact))],
         "mle_gap": float(case["forward_mle/fit"]["gap"]),
         "mle_n": int(case["forward_mle/fit"]["n"]),
-        "cross_entropy": _estimate(case["forward_mle/fit"].to_dataset(), "cross_entropy"),
+        "cross_entropy": estimate_of(case["forward_mle/fit"].to_dataset(), "cross_entropy"),
     }
 
 
@@ -636,15 +582,15 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     dict
         One entry per case with its tables, and ``question``, ``answer`` and comparisons across cases.
     """
-    cases = {name: _case_findings(_case(results, name)) for name in results.children}
+    cases = {name: _case_findings(case_of(results, name)) for name in results.children}
     bimodal, trimodal = cases["bimodal"], cases["trimodal"]
     default = results["bimodal/pymc_default"].to_dataset()
     local = bimodal["n_minima"] - 1
-    faithful = _case(results, "old_faithful")
+    faithful = case_of(results, "old_faithful")
     broad_sd = bimodal["reverse_sds"][local][0]
     runs = sum(case["n_runs"] for case in cases.values())
     unconverged = sum(case["n_unconverged"] for case in cases.values())
-    estimate = _target(faithful).spec
+    estimate = target_of(faithful).spec
     settings = json.loads(results.attrs["settings"])
     answer = (
         "Maximum likelihood (forward KL) has one optimum here and covers every mode. ADVI (reverse KL) has several: on two equal modes six "

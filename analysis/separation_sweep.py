@@ -9,11 +9,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import brentq
@@ -21,8 +20,10 @@ from scipy.optimize import brentq
 from analysis.support import figures as fig
 from analysis.support import figures_sweep as sweep_fig
 from analysis.support.explorer import Explorer, cell
+from analysis.support.parts import Options, Part, compute_parts
+from analysis.support.reading import dataset_of
 from analysis.support.report import num
-from models.advi import Schedule, Start, default_starts, fit_advi
+from models.advi import PYMC_ADAM, Start, default_starts, fit_advi
 from models.continuation import Branch, Critical, branches, curve, locate_cusp, locate_exchange, locate_fold
 from models.errors import ConvergenceError
 from models.exact import Exact, exact_objective
@@ -135,8 +136,6 @@ class Case:
 
 CASES = (Case("equal", "equal modes", _HALF), Case("unequal", "unequal modes", 0.3))
 
-Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
-
 
 def target(separation: float, weight: float) -> Target:
     """Two modes, w N(-a, 1) + (1 - w) N(a, 1), for separation a and weight w of the left one."""
@@ -164,16 +163,6 @@ def bimodal_from(weight: float) -> float:
 
 
 # --- the computation -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is computed and stored on its own."""
-
-    name: str
-    title: str
-    inputs: Mapping[str, Any]
-    compute: Callable[[], xr.DataTree]
 
 
 def parts(settings: Settings) -> list[Part]:
@@ -204,24 +193,14 @@ def parts(settings: Settings) -> list[Part]:
     ]  # fmt: skip
 
 
-def run(
-    settings: Settings | None = None,
-    *,
-    jobs: int = 1,
-    remember: Remember | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> xr.DataTree:
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
     """Compute branches, boundaries, the table of optima, and ADVI.
 
     Parameters
     ----------
     settings : Settings, optional
-    jobs : int
-        Parts computed at the same time, each in its own process; the numbers do not depend on it.
-    remember : callable, optional
-        ``remember(part, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
-    on_progress : callable, optional
-        Called with the part at work and the fraction finished.
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.support.parts.compute_parts`.
 
     Returns
     -------
@@ -230,22 +209,14 @@ def run(
         `advi_runs`); ``boundaries`` (see `boundaries`); ``optima`` (see `optima`) over separations and weights.
     """
     settings = settings or Settings()
-    todo = parts(settings)
-    work = Parallel(n_jobs=jobs, return_as="generator")(delayed(_stored)(part, remember) for part in todo)
-    done: dict[str, xr.DataTree] = {}
-    for part in todo:
-        if on_progress is not None:
-            on_progress(part.title, len(done) / len(todo))
-        done[part.name] = next(work)
-    if on_progress is not None:
-        on_progress("done", 1.0)
+    done = compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
     rows = [done[f"optima_{i}"]["optima"].to_dataset() for i in range(settings.weights)]
     tree = {"boundaries": done["boundaries"], "optima": xr.concat(rows, "weight", join="outer").sortby("weight")}
     for case in CASES:
         tree |= {f"{case.name}/{name}": child for name, child in done[f"branches_{case.name}"].children.items()}
         tree[f"{case.name}/advi"] = done[f"advi_{case.name}"]["advi"]
     result = xr.DataTree.from_dict(tree)
-    result.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
+    result.attrs = done.attrs
     for case in CASES:
         result[case.name].attrs = {
             "weight": case.weight,
@@ -253,10 +224,6 @@ def run(
             "bimodal_from": bimodal_from(case.weight),
         }
     return result
-
-
-def _stored(part: Part, remember: Remember | None) -> xr.DataTree:
-    return part.compute() if remember is None else remember(part.name, dict(part.inputs), part.compute)
 
 
 # --- branches --------------------------------------------------------------------------------------------------------
@@ -590,7 +557,7 @@ def advi_runs(case: Case, separations: Sequence[float], settings: Settings) -> x
         Newton's method leads downhill from there, and the ``gap`` to it in nats (nan if it leads to none); ``minima`` and
         ``n_minima`` over a.
     """
-    schedule = Schedule(steps=settings.steps, draws_per_step=settings.draws_per_step)
+    schedule = replace(PYMC_ADAM, steps=settings.steps, draws_per_step=settings.draws_per_step)
     rows = []
     for i, a in enumerate(separations):
         seed = int(np.random.SeedSequence([settings.seed, CASES.index(case), i]).generate_state(1)[0])
@@ -641,12 +608,6 @@ def covered(minimum: Projection, separation: float) -> str:
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _dataset(results: xr.DataTree, path: str) -> xr.Dataset:
-    node = results[path]
-    assert isinstance(node, xr.DataTree)
-    return node.to_dataset()
-
-
 def _lines(case: xr.Dataset) -> list[sweep_fig.Line]:
     piece = case["piece"].to_numpy()
     return [
@@ -662,14 +623,14 @@ def _run_ends(advi: xr.Dataset) -> dict[str, Array]:
 
 
 def _sweep(results: xr.DataTree, name: str, span: tuple[float, float], events: Mapping[str, str]) -> sweep_fig.Sweep:
-    critical, forward = _dataset(results, f"{name}/critical"), _dataset(results, f"{name}/forward")
+    critical, forward = dataset_of(results, f"{name}/critical"), dataset_of(results, f"{name}/forward")
     at = {str(key): float(critical["a"].sel(name=key)) for key in critical["name"].to_numpy()}
     at["bimodal"] = float(results[name].attrs["bimodal_from"])
     return sweep_fig.Sweep(
-        lines=_lines(_dataset(results, f"{name}/branches")),
+        lines=_lines(dataset_of(results, f"{name}/branches")),
         forward={"a": forward["a"].to_numpy(), "mean": forward["mean"].to_numpy(), "sd": forward["sd"].to_numpy()},
         flags=sorted((at[key], text) for key, text in events.items()),
-        ends=_run_ends(_dataset(results, f"{name}/advi")),
+        ends=_run_ends(dataset_of(results, f"{name}/advi")),
         span=span,
         tolerance=TOLERANCE,
     )
@@ -748,7 +709,7 @@ def _unequal_drawing(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _phase_drawing(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
-    curves, cusp = _dataset(results, "boundaries/curves"), _dataset(results, "boundaries/cusp")
+    curves, cusp = dataset_of(results, "boundaries/curves"), dataset_of(results, "boundaries/cusp")
     weights = np.geomspace(_LEAST, _HALF, 100)
     lines = {name: along(curves, name) for name in ("heavy", "light", "broad", "exchange")}
     lines["bimodal"] = (weights, np.array([bimodal_from(float(w)) for w in weights]))
@@ -782,7 +743,7 @@ def explorer(results: xr.DataTree) -> Explorer:
     -------
     Explorer
     """
-    table = _dataset(results, "optima")
+    table = dataset_of(results, "optima")
     half = table["weight"].to_numpy()
     full = [*((float(w), False) for w in half), *((float(np.round(1 - w, 9)), True) for w in half[::-1] if w < _HALF)]
     separations = [float(a) for a in table["a"].to_numpy()]
@@ -824,7 +785,7 @@ def _estimate(critical: xr.Dataset, name: str) -> Estimate:
 
 
 def _case_findings(results: xr.DataTree, name: str) -> dict[str, Any]:
-    critical, lines = _dataset(results, f"{name}/critical"), _lines(_dataset(results, f"{name}/branches"))
+    critical, lines = dataset_of(results, f"{name}/critical"), _lines(dataset_of(results, f"{name}/branches"))
     found: dict[str, Any] = {
         "title": str(results[name].attrs["title"]),
         "weight": float(results[name].attrs["weight"]),
@@ -834,7 +795,7 @@ def _case_findings(results: xr.DataTree, name: str) -> dict[str, Any]:
         "exchange_kl": float(critical["kl"].sel(name="exchange")),
         "exchange_sd": float(critical["sd"].sel(name="exchange")),
         "exchange_other_sd": float(critical["other_sd"].sel(name="exchange")),
-        "advi": _advi_findings(_dataset(results, f"{name}/advi")),
+        "advi": _advi_findings(dataset_of(results, f"{name}/advi")),
         "points": sum(len(line.values["a"]) for line in lines),
     }
     if f"end of {BOTH}" in critical["name"]:
@@ -947,8 +908,8 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     """
     settings = json.loads(results.attrs["settings"])
     equal, unequal = (_case_findings(results, case.name) for case in CASES)
-    cusp, optima_ = _dataset(results, "boundaries/cusp"), _dataset(results, "optima")
-    curves = _dataset(results, "boundaries/curves")
+    cusp, optima_ = dataset_of(results, "boundaries/cusp"), dataset_of(results, "optima")
+    curves = dataset_of(results, "boundaries/curves")
     light = float(cusp["w"])
     runs = {key: equal["advi"][key] + unequal["advi"][key] for key in ("runs", "not_arrived", "lost", "far")}
     cover = _between(equal, equal["birth"].value, equal["exchange"].value)
@@ -990,7 +951,7 @@ _EVENTS = {
 
 
 def _event_rows(results: xr.DataTree, name: str, case: Mapping[str, Any]) -> list[dict[str, Any]]:
-    critical = _dataset(results, f"{name}/critical")
+    critical = dataset_of(results, f"{name}/critical")
     keys = {"birth": f"birth of {RIGHT}", "exchange": "exchange", "end": f"end of {BOTH}", "light": f"birth of {LEFT}"}
     words = (
         _EVENTS

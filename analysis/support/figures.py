@@ -7,10 +7,10 @@ filled, forward blue and dashed, reverse orange and dotted, in light and in dark
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -20,17 +20,35 @@ import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from analysis.support.figures_svg import RIM, lighter, recoloured
 from models.errors import InputError, lookup_error
 from models.expectations import gaussian_nodes
 from models.families import FAMILIES
 from models.objectives import reverse_objective
 from models.targets import Target
 
-__all__ = ["Curve", "Drawing", "Panel", "PlanePanel", "Style", "densities", "landscape", "loss_traces", "pit", "planes"]
+__all__ = [
+    "Curve",
+    "Drawing",
+    "Panel",
+    "PlanePanel",
+    "Style",
+    "densities",
+    "landscape",
+    "loss_traces",
+    "pit",
+    "planes",
+    "rim",
+    "to_dark",
+]
 
 Array = NDArray[np.float64]
+_RAMP = 60
 BACKENDS = ("matplotlib", "plotly", "bokeh")
 _DASHES = {
     "matplotlib": {"solid": "-", "dashed": "--", "dotted": ":"},
@@ -46,7 +64,24 @@ _MARKERS = {
 
 @dataclass(frozen=True)
 class Style:
-    """Colours of a theme and the vocabulary of a backend."""
+    """Colours of a theme and the vocabulary of a backend.
+
+    Drawings use these colours and no others, and nothing else of a drawing depends on the theme: so the dark drawing is
+    the light one in other colours (`to_dark`).
+
+    Attributes
+    ----------
+    target, forward, reverse : str
+        Of the three curves.
+    ink, faint : str
+        Of words, and of lines that stay in the background.
+    middle : str
+        Between `reverse` and `forward`, also to the colour-blind; see `ramp`.
+    paper : str
+        Of the page.
+    fill_alpha : float
+        Opacity of the filled target.
+    """
 
     backend: str
     theme: str
@@ -55,7 +90,9 @@ class Style:
     reverse: str
     ink: str
     faint: str
-    fill_alpha: float
+    middle: str
+    paper: str
+    fill_alpha: float = 0.24
 
     @classmethod
     def of(cls, theme: str, backend: str) -> Style:
@@ -69,14 +106,21 @@ class Style:
         if backend not in BACKENDS:
             raise lookup_error("backend", backend, BACKENDS)
         if theme == "light":
-            return cls(backend, theme, "#4d4d4d", "#0072B2", "#D55E00", "#222222", "#8a8a8a", 0.22)
+            return cls(backend, theme, "#4d4d4d", "#0072B2", "#D55E00", "#222222", "#8a8a8a", "#AA4499", "#ffffff")
         if theme == "dark":
-            return cls(backend, theme, "#c8c8c8", "#56B4E9", "#E69F00", "#e6e6e6", "#8f8f8f", 0.28)
+            return cls(backend, theme, "#c8c8c8", "#56B4E9", "#E69F00", "#e6e6e6", "#8f8f8f", "#CC79A7", "#16181d")
         raise lookup_error("theme", theme, ("light", "dark"))
 
     def color(self, role: str) -> str:
         """Colour of ``target``, ``forward`` or ``reverse``."""
         return str(getattr(self, role))
+
+    def ramp(self, share: float) -> str:
+        """Colour between `reverse` at 0, `middle` at one half, and `forward` at 1, in steps of a sixtieth."""
+        stops = np.array([to_rgb(c) for c in (self.reverse, self.middle, self.forward)])
+        at = round(_RAMP * share) / _RAMP
+        red, green, blue = (float(np.interp(at, [0, 0.5, 1], channel)) for channel in stops.T)
+        return str(to_hex((red, green, blue)))
 
     def dash(self, name: str) -> str:
         """Line style in the backend's word."""
@@ -132,31 +176,38 @@ class Style:
             yield
 
 
-def _compact(path: bytes) -> bytes:
-    """Path data with coordinates to a hundredth of a point, and without points that lie on the line of their neighbours."""
-    path = re.sub(rb"(?:\s*L -?[\d.]+ -?[\d.]+){8,}", lambda run: _thinned(run[0]), path)
-    return re.sub(rb"(\.\d\d)\d+", rb"\1", path)
+class Rim(withStroke):
+    """A line around words, in the colour of the page, so that they can be read over other marks."""
+
+    def __init__(self, width: float, color: str) -> None:
+        super().__init__(linewidth=width, foreground=color)
+        self.group = RIM.format(width=width, color=color)
 
 
-def _thinned(run: bytes) -> bytes:
-    """A run of line segments without the points nearer than 0.03 points to the rest (Douglas and Peucker, 1973)."""
-    points = np.array(re.findall(rb"-?[\d.]+", run), dtype=float).reshape(-1, 2)
-    keep = np.zeros(len(points), dtype=bool)
-    keep[[0, -1]] = True
-    stack = [(0, len(points) - 1)]
-    while stack:
-        first, last = stack.pop()
-        if last - first < 2:
-            continue
-        chord, between = points[last] - points[first], points[first + 1 : last] - points[first]
-        # Distance to the segment: to its line, or to the nearer end.
-        share = np.clip(between @ chord / max(float(chord @ chord), 1e-12), 0, 1)
-        away = np.hypot(*(between - share[:, None] * chord).T)
-        if away.max() > 0.03:
-            middle = first + 1 + int(np.argmax(away))
-            keep[middle] = True
-            stack += [(first, middle), (middle, last)]
-    return b"\n" + b"\n".join(b"L %.2f %.2f" % tuple(point) for point in points[keep]) + b" "
+def rim(style: Style, width: float = 3.0) -> dict[str, Any]:
+    """Options of ``style.draw.text`` for a `Rim` of a width in points; nothing but for matplotlib."""
+    return {"path_effects": [Rim(width, style.paper)]} if style.backend == "matplotlib" else {}
+
+
+def to_dark(svg: bytes) -> bytes:
+    """Return a light drawing in the colours of the dark theme: the same as drawing it anew.
+
+    Raises
+    ------
+    ValueError
+        For a colour that is not one of `Style`.
+    """
+    return recoloured(svg, _counterparts())
+
+
+@cache
+def _counterparts() -> dict[str, str]:
+    """The dark colour for each light one."""
+    light, dark = (Style.of(theme, "matplotlib") for theme in ("light", "dark"))
+    names = ("target", "forward", "reverse", "ink", "faint", "paper")
+    pairs = {getattr(light, name): getattr(dark, name) for name in names}
+    pairs |= {light.ramp(share): dark.ramp(share) for share in np.linspace(0, 1, _RAMP + 1)}
+    return {old.lower(): new.lower() for old, new in pairs.items()}
 
 
 @dataclass(frozen=True)
@@ -170,11 +221,15 @@ class Drawing:
     def svg(self, style: Style) -> bytes:
         """Return the matplotlib figure as SVG bytes, the same for the same numbers."""
         buffer = io.BytesIO()
+        figure = self._matplotlib()
+        for words in figure.findobj(Text):
+            if (effects := words.get_path_effects()) and isinstance(effects[0], Rim):
+                # `lighter` draws the rim: matplotlib would outline every letter twice.
+                words.set(path_effects=[], gid=effects[0].group)
         with style.settings():
-            self._matplotlib().savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+            figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
         self.close()
-        # Matplotlib writes a millionth of a point, and every point of a curve; what no screen can show is left out.
-        return re.sub(rb' d="[^"]*"', lambda path: _compact(path[0]), buffer.getvalue())
+        return lighter(buffer.getvalue())
 
     def save(self, path: Path, style: Style) -> Path:
         """Write an image (matplotlib) or a self-contained web page (plotly, bokeh) and return its path."""
@@ -534,4 +589,5 @@ def pit(data: Array, members: Mapping[str, tuple[str, Target]], style: Style) ->
                 style.draw.ylabel("difference from uniform", axis)
             if style.backend == "matplotlib":
                 collection.viz["ecdf_lines"][title].item().set_color(style.color(role))
+                collection.viz["ref_line"][title].item().set_color(style.faint)
     return collection

@@ -14,18 +14,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
-from matplotlib.colors import to_hex, to_rgb
 from numpy.typing import NDArray
 
 from analysis.support.figures import Style, _grid
 from models.families import FAMILIES
 from models.targets import Target
 
-__all__ = ["Bridge", "Line", "Ridges", "Spread", "branches", "correlated", "members", "ramp"]
+__all__ = ["Bridge", "Line", "Ridges", "Spread", "branches", "correlated", "members"]
 
 Array = NDArray[np.float64]
 
-_PURPLE = {"light": "#AA4499", "dark": "#CC79A7"}  # between blue and orange also to the colour-blind
 _PIECES = 30  # of a line in many colours
 _QUANTITIES = ("mean", "sd", "cover")
 _NAMES = {"mean": "mean", "sd": "standard deviation", "cover": "cover of the\nleast covered mode"}
@@ -111,25 +109,6 @@ class Spread:
     computed: Array
 
 
-def ramp(alpha: float, style: Style) -> str:
-    """Colour of an alpha: of reverse KL at 0, purple at one half, of forward KL at 1.
-
-    Parameters
-    ----------
-    alpha : float
-        From 0 to 1.
-    style : Style
-
-    Returns
-    -------
-    str
-        Hexadecimal.
-    """
-    stops = np.array([to_rgb(c) for c in (style.reverse, _PURPLE[style.theme], style.forward)])
-    red, green, blue = (float(np.interp(alpha, [0, 0.5, 1], channel)) for channel in stops.T)
-    return str(to_hex((red, green, blue)))
-
-
 def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float) -> None:
     """A line against alpha in the colours of alpha; pieces share their ends."""
     cuts = np.unique([alphas[0], *np.linspace(0, 1, _PIECES + 1), alphas[-1]])
@@ -138,7 +117,7 @@ def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float) -
         inner = (alphas > low) & (alphas < high)
         x = np.array([low, *alphas[inner], high])
         values = np.array([np.interp(low, alphas, y), *y[inner], np.interp(high, alphas, y)])
-        style.draw.line(x, values, axis, color=ramp((low + high) / 2, style), width=width)
+        style.draw.line(x, values, axis, color=style.ramp((low + high) / 2), width=width)
 
 
 def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any) -> None:
@@ -332,7 +311,7 @@ def _ridges(panel: Ridges, axis: Any, style: Style, *, first: bool) -> None:
     # Every ridge has the height of the tallest.
     unit = 1.12 * max(curve.max() for curve in [p, *curves])
     for i, (alpha, q) in enumerate(zip(panel.alphas, curves, strict=True)):
-        base, color = float(count - 1 - i), ramp(float(alpha), style)
+        base, color = float(count - 1 - i), style.ramp(float(alpha))
         draw.fill_between_y(
             x, np.full_like(x, base), base + p / unit, axis, color=style.target, alpha=style.fill_alpha + 0.08
         )
@@ -378,7 +357,7 @@ def _name_rows(alphas: Array, axis: Any, style: Style) -> None:
         axis.spines["left"].set_visible(False)
         axis.tick_params(axis="y", length=0)
         for alpha, label in zip(alphas, axis.get_yticklabels(), strict=True):
-            label.set_color(ramp(float(alpha), style))
+            label.set_color(style.ramp(float(alpha)))
 
 
 # --- mean field ------------------------------------------------------------------------------------------------------
@@ -425,8 +404,8 @@ def _ellipses(spread: Spread, axis: Any, style: Style) -> None:
     style.draw.line(x, y, axis, color=style.target, width=1.4)
     for alpha, name in ((0.0, "α = 0"), (0.5, "α = ½"), (1.0, "α = 1")):
         sd = np.sqrt(np.interp(alpha, spread.alphas, spread.variance))
-        style.draw.line(sd * circle[0], sd * circle[1], axis, color=ramp(alpha, style), width=2.4)
-        _words(0, sd * circle[1].min() - 0.07, name, axis, style, color=ramp(alpha, style), horizontal_align="center",
+        style.draw.line(sd * circle[0], sd * circle[1], axis, color=style.ramp(alpha), width=2.4)
+        _words(0, sd * circle[1].min() - 0.07, name, axis, style, color=style.ramp(alpha), horizontal_align="center",
                vertical_align="top")  # fmt: skip
     style.draw.xlim((-2.7, 2.7), axis)
     style.draw.ylim((-2.7, 2.5), axis)

@@ -15,7 +15,7 @@ import xarray as xr
 from arviz_plots import PlotCollection
 from numpy.typing import NDArray
 
-from analysis.support.figures import Style, _grid
+from analysis.support.figures import Style, _grid, rim
 
 __all__ = ["BasinPanel", "agreement", "basins"]
 
@@ -114,7 +114,7 @@ def basins(panels: Sequence[BasinPanel], style: Style) -> PlotCollection:
                 # Below a mode the boundaries are far; below a broad minimum there may be PyMC's start.
                 shift, align = (0.17, "bottom") if label == "both modes" else (-0.17, "top")
                 text = f"{label}\nKL {kl:.3f}"
-                _words(mean, log_sd + shift, text, axis, style, vertical_align=align, **_halo(style))
+                _words(mean, log_sd + shift, text, axis, style, vertical_align=align, **rim(style, 4))
             names = {"left mode": "ADVI to left", "both modes": "to both", "right mode": "to right"}
             key = {name: text for name, text in names.items() if name in panel.labels} | {"start": "start of pm.fit"}
             _key(panel, key, axis, style, {"start": style.forward})
@@ -169,15 +169,6 @@ def _mark(points: Array, marker: str, axis: Any, style: Style, *, size: float, *
         style.draw.scatter(
             points[:, 0], points[:, 1], axis, size=size**2, marker=_MARKERS[style.backend][marker], **kwargs
         )
-
-
-def _halo(style: Style) -> dict[str, Any]:
-    """A rim in the colour of the page, so that words can be read over markers."""
-    if style.backend != "matplotlib":
-        return {}
-    from matplotlib.patheffects import withStroke
-
-    return {"path_effects": [withStroke(linewidth=4, foreground="#16181d" if style.theme == "dark" else "white")]}
 
 
 def _clear(style: Style) -> str:

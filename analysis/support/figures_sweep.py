@@ -15,7 +15,7 @@ import numpy as np
 from arviz_plots import PlotCollection
 from numpy.typing import NDArray
 
-from analysis.support.figures import Style, _grid
+from analysis.support.figures import Style, _grid, rim
 
 __all__ = ["Line", "Phase", "Sweep", "branches", "phase"]
 
@@ -254,11 +254,7 @@ def _key(sweep: Sweep, limits: tuple[float, float], axis: Any, style: Style) -> 
 
 def _words(x: float, y: float, text: str, axis: Any, style: Style, color: str, align: str, **kwargs: Any) -> None:
     if style.backend == "matplotlib":
-        from matplotlib.patheffects import withStroke
-
-        # A rim in the colour of the page, so that words can be read over lines.
-        rim = withStroke(linewidth=3, foreground="#16181d" if style.theme == "dark" else "white")
-        kwargs = {"path_effects": [rim], "zorder": 6, **kwargs}
+        kwargs = {**rim(style), "zorder": 6, **kwargs}
     kwargs = {"size": _LETTERS, **kwargs}
     if style.backend == "plotly":
         kwargs["vertical_align"] = "middle"

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from xml.etree import ElementTree
 
+from analysis.support.figures_svg import inline, share_glyphs
 from models.errors import InputError, lookup_error
 
 __all__ = [
@@ -156,17 +157,22 @@ class Figure(Placed):
         return self
 
     def body(self) -> str:
-        """Return the two drawings as a picture; their addresses are put in by `embed`."""
-        alt = html.escape(" ".join(self.alt.split()), quote=True)
-        return (
-            f'<picture>\n<source media="{_DARK}" srcset="figure:{self.name}-dark">\n'
-            f'<img alt="{alt}" src="figure:{self.name}-light">\n</picture>'
-        )
+        """Return the placeholder of the drawings."""
+        return f"<!--figure:{self.name}-->"
 
     def embed(self, page: str) -> str:
-        """Return the page with the drawings' addresses."""
-        page = page.replace(f'"figure:{self.name}-light"', f'"{self.data_uri("light")}"')
-        return page.replace(f'"figure:{self.name}-dark"', f'"{self.data_uri("dark")}"')
+        """Return the page with the drawings in their place.
+
+        Two SVGs that differ by nothing but colours become one element of the page, whose colours are CSS custom properties;
+        others become a picture with two sources.
+        """
+        alt = " ".join(self.alt.split())
+        drawing = inline(self.light, self.dark, self.name, alt) if self.suffix == "svg" else None
+        picture = (
+            f'<picture>\n<source media="screen and {_DARK}" srcset="{self.data_uri("dark")}">\n'
+            f'<img alt="{html.escape(alt)}" src="{self.data_uri("light")}">\n</picture>'
+        )
+        return page.replace(self.body(), drawing or picture)
 
     def data_uri(self, scheme: Literal["light", "dark"]) -> str:
         """Return one drawing as a ``data:`` address."""
@@ -824,7 +830,7 @@ def _build_html(
     page = page.replace("/*script*/", "\n".join(_find(name, templates).read_text(encoding="utf-8") for name in scripts))
     for figure in figures.values():
         page = figure.embed(page)
-    return page.encode()
+    return share_glyphs(page).encode()
 
 
 def _build_md(markdown: str, common: Sequence[str], title: str) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import binom
 
+from analysis.support.reading import estimate_of
 from analysis.support.report import est, num, signed
 from models.expectations import Estimate
 
@@ -20,10 +21,6 @@ __all__ = ["answer", "bounds", "figure_texts", "infinite", "maps", "path", "sign
 DIRECTIONS = {"pq": "KL(p‖q)", "qp": "KL(q‖p)"}
 #: Results of integration smaller than this, in nats, are rounding.
 ROUNDING = 1e-14
-
-
-def _estimate(data: xr.Dataset, name: str, kind: Any = "quadrature", **at: Any) -> Estimate:
-    return Estimate(float(data[name].sel(at)), float(data[f"{name}_error"].sel(at)), kind)
 
 
 def _flat(data: xr.DataArray) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -71,8 +68,8 @@ def ways(data: xr.Dataset, titles: Mapping[str, str]) -> dict[str, Any]:
         "arviz_worst": float(bias[worst]),
         "symmetric": " and ".join(f"*{title}*" for title in symmetric) or "none of them",
         "n_symmetric": len(symmetric),
-        "one_mode": {d: _estimate(one_mode, "kl", direction=d) for d in DIRECTIONS},
-        "matched": {d: _estimate(data.sel(pair="matched"), "kl", direction=d) for d in DIRECTIONS},
+        "one_mode": {d: estimate_of(one_mode, "kl", direction=d) for d in DIRECTIONS},
+        "matched": {d: estimate_of(data.sel(pair="matched"), "kl", direction=d) for d in DIRECTIONS},
     }  # fmt: skip
 
 
@@ -194,9 +191,9 @@ def maps(
                 {
                     "map": title,
                     "direction": label,
-                    **{f"kl_{when}": _estimate(row, "kl", when=when) for when in ("before", "after")},
-                    **{f"entropy_{when}": _estimate(row, "entropy", when=when) for when in ("before", "after")},
-                    "slope": _estimate(row, "slope"),
+                    **{f"kl_{when}": estimate_of(row, "kl", when=when) for when in ("before", "after")},
+                    **{f"entropy_{when}": estimate_of(row, "entropy", when=when) for when in ("before", "after")},
+                    "slope": estimate_of(row, "slope"),
                 }
             )
     kl, entropy = one["kl"], one["entropy"]
@@ -211,7 +208,7 @@ def maps(
         "merged": [_merging(many, str(name), d, titles, merged) for name in many["pair"].to_numpy() for d in DIRECTIONS],
         "n_merged": int(lost[:, :, 1:].size),
         "n_raised": int((lost < -ROUNDING * np.maximum(1, values[:, :, :1])).sum()),
-        "one_mode": _estimate(many, "kl", pair="one_mode", direction="pq", map="x"),
+        "one_mode": estimate_of(many, "kl", pair="one_mode", direction="pq", map="x"),
         "one_mode_folded": float(many["kl"].sel(pair="one_mode", direction="pq", map="fold")),
         "matched_lost": float(np.abs(lost[list(many["pair"].to_numpy()).index("matched"), :, list(merged).index("fold")]).max()),
     }  # fmt: skip
@@ -221,7 +218,7 @@ def _merging(
     many: xr.Dataset, name: str, d: str, titles: Mapping[str, str], merged: Mapping[str, str]
 ) -> dict[str, Any]:
     row = many.sel(pair=name, direction=d)
-    cells = {m: _estimate(row, "kl", map=m) for m in merged}
+    cells = {m: estimate_of(row, "kl", map=m) for m in merged}
     zero = {m: "0" for m, cell in cells.items() if abs(cell.value) < ROUNDING}
     return {"pair": titles[name], "direction": DIRECTIONS[d], **{m: num(cell) for m, cell in cells.items()}, **zero}
 
@@ -260,8 +257,8 @@ def infinite(data: xr.Dataset, missed: Sequence[float], tails: Sequence[float]) 
         "example": _typical(data, heavy[1], sizes[-1]),
         "finite_value": float(np.median(seen[np.isfinite(seen)])) if np.isfinite(seen).any() else None,
         "blind": 1 - float(missed[-1]),
-        "back": [_estimate(data, "kl", case=name, direction="qp") for name in blind],
-        "truth": _estimate(data, "kl", case=heavy[0], direction="pq"),
+        "back": [estimate_of(data, "kl", case=name, direction="qp") for name in blind],
+        "truth": estimate_of(data, "kl", case=heavy[0], direction="pq"),
         "covers": covers,
         "covers_sentence": _coverage(covers, float(np.median(last["mc"])), truth, int(sizes[-1])),
         "growth": float(np.diff(medians[heavy[1]])[-2:].mean()),
@@ -343,7 +340,7 @@ def answer(way: Mapping[str, Any], low: Mapping[str, Any], inf: Mapping[str, Any
 def figure_texts(data: xr.Dataset, path_data: xr.Dataset) -> dict[str, tuple[str, str]]:
     """Alternative text and caption of each figure."""
     kl = {
-        (p, d): num(_estimate(data, "kl", pair=p, direction=d), digits=4)
+        (p, d): num(estimate_of(data, "kl", pair=p, direction=d), digits=4)
         for p in ("one_mode", "matched")
         for d in DIRECTIONS
     }

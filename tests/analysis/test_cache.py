@@ -124,19 +124,71 @@ def test_a_key_depends_on_inputs_sources_and_versions(store: Store, monkeypatch:
     assert store.key(INPUTS) == key
 
 
-def test_the_hash_of_sources_sees_every_file_of_models_the_script_and_the_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = ["models/a.py", "models/b.py", "analysis/q.py", "analysis/support/data/d.csv"]
-    for name in files:
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A small tree of sources, by path; `write` changes it."""
+    sources = {
+        "models/a.py": "",
+        "models/b.py": "",
+        "analysis/q.py": """
+from analysis.support import figures as fig, parts
+from analysis.support.words_q import answer
+from analysis.support.datasets import load_column
+
+if __name__ == "__main__":
+    from analysis.support.cli import run_question
+""",
+        "analysis/other.py": "from analysis.support import more",
+        "analysis/support/data/d.csv": "1",
+        "analysis/support/parts.py": "import analysis.support.deep",
+        "analysis/support/datasets.py": "",
+        "analysis/support/deep.py": "from analysis.support.parts import Part",
+        "analysis/support/more.py": "",
+        "analysis/support/figures.py": "from analysis.support import more",
+        "analysis/support/words_q.py": "",
+        "analysis/support/cli.py": "",
+    }
+    for name, text in sources.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("1")
+        (tmp_path / name).write_text(text)
     monkeypatch.setattr(cache, "_ROOT", tmp_path)
+    return sources
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("models/a.py", True),
+        ("models/b.py", True),
+        ("analysis/q.py", True),
+        ("analysis/support/data/d.csv", True),
+        ("analysis/support/parts.py", True),  # from a package import module
+        ("analysis/support/datasets.py", True),  # from module import object
+        ("analysis/support/deep.py", True),  # imported by what is imported, in a circle
+        ("analysis/support/more.py", False),  # imported only by a module that draws
+        ("analysis/support/figures.py", False),
+        ("analysis/support/words_q.py", False),
+        ("analysis/support/cli.py", False),
+        ("analysis/other.py", False),
+    ],
+)
+def test_the_hash_of_sources_sees_what_numbers_depend_on(
+    tmp_path: Path, tree: dict[str, str], name: str, counts: bool
+) -> None:
     fresh = source_hash.__wrapped__
-    seen = {fresh("q")}
-    for name in files:
-        (tmp_path / name).write_text("2")
-        seen.add(fresh("q"))
-    assert len(seen) == 1 + len(files)
-    (tmp_path / "analysis" / "other.py").write_text("3")
-    assert fresh("q") in seen
+    before = fresh("q")
+    assert fresh("q") == before
+    (tmp_path / name).write_text(f"{tree[name]}\n# changed")
+    assert (fresh("q") != before) == counts
+
+
+def test_every_question_depends_on_how_its_parts_are_computed() -> None:
+    scripts = [path for path in (cache._ROOT / "analysis").glob("*.py") if "QUESTION" in path.read_text()]
+    assert len(scripts) >= 7
+    for script in scripts:
+        names = {path.stem for path in cache._support(script)}
+        assert "parts" in names
+        assert not any(name.startswith(("figures", "words", "report", "explorer", "cli")) for name in names)
+    assert {"datasets", "gaussians"} <= {
+        path.stem for path in cache._support(cache._ROOT / "analysis" / f"{QUESTION}.py")
+    }

@@ -284,13 +284,14 @@ def test_drawing_agrees_with_the_densities() -> None:
 # The command
 
 
-def test_command_adds_the_explorer_of_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = Figure("hero", b"<svg/>", b"<svg/>", "svg", "Words.", "Words.")
-    monkeypatch.setattr(cli, "_drawn", lambda *_: {"hero": (figure.light, figure.alt, figure.caption)})
-    plain = SimpleNamespace(__name__="analysis.demo")
-    keen = SimpleNamespace(__name__="analysis.demo", explorer=lambda results: make_explorer(initial=results))
-    assert cli._figures(plain, cast("Any", None), 1) == [figure]
-    added = cli._figures(keen, cast("Any", {"a": 1.0, "w": 0.5}), 1)
+def test_command_draws_once_and_adds_the_explorer_of_a_question() -> None:
+    svg = b"<svg><style>.a{fill:#222222}</style></svg>"
+    hero = SimpleNamespace(svg=lambda _: svg, alt="Words.", caption="Words.")
+    plain = SimpleNamespace(plot=lambda _, theme: {"hero": hero} if theme == "light" else {})
+    keen = SimpleNamespace(**vars(plain), explorer=lambda results: make_explorer(initial=results))
+    (figure,) = cli._figures(plain, cast("Any", None))
+    assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "svg", "Words.", "Words.")
+    added = cli._figures(keen, cast("Any", {"a": 1.0, "w": 0.5}))
     assert [f.name for f in added] == ["hero", "explorer"]
     assert added[1].table["initial"] == {"a": 1.0, "w": 0.5}
 

@@ -75,7 +75,7 @@ def make_section(**context: Any) -> Section:
         "share": 0.7,
         "rows": rows,
     }
-    curves = Figure("curves", svg("white"), svg("black"), "svg", 'Two "curves" & a hill.', "Curves of $p_\\theta$.")
+    curves = Figure("curves", svg("#ffffff"), svg("#000000"), "svg", 'Two "curves" & a hill.', "Curves of $p_\\theta$.")
     trace = Figure("trace", png(250), png(10), "png", "A falling line.", "Loss, see [@kucukelbir2017].")
     return Section("demo", "Does it cover?", findings | context, [curves, trace])
 
@@ -270,18 +270,33 @@ def test_page_has_mathml_set_as_tex_would(built: Built) -> None:
     assert re.search(r'KL</mi><mo>\u2061</mo></mrow><mo stretchy="false" form="prefix">\(', opened)
 
 
-def test_every_figure_has_two_drawings_words_and_a_number(built: Built) -> None:
+def test_every_figure_has_both_themes_words_and_a_number(built: Built) -> None:
     page = Tags(built.html)
-    images = page.all("img")
-    assert [image["alt"] for image in images] == ['Two "curves" & a hill.', "A falling line."]
-    section = make_section()
-    sources = page.all("source")
-    assert [s["media"] for s in sources] == ["(prefers-color-scheme: dark)"] * 2
-    assert [s["srcset"] for s in sources] == [f.data_uri("dark") for f in section.figures]
-    assert [i["src"] for i in images] == [f.data_uri("light") for f in section.figures]
+    trace = make_section().figures[1]
+    assert isinstance(trace, Figure)
+    (image,), (source,) = page.all("img"), page.all("source")
+    assert (image["alt"], image["src"]) == ("A falling line.", trace.data_uri("light"))
+    assert (source["media"], source["srcset"]) == ("screen and (prefers-color-scheme: dark)", trace.data_uri("dark"))
+    # A drawing in SVG is part of the page, once for both themes.
+    (drawing,) = page.all("svg")
+    assert drawing["role"] == "img"
+    assert drawing["aria-label"] == 'Two "curves" & a hill.'
+    assert page.all("rect") == [{"id": "curves-same", "width": "200", "height": "100", "fill": "var(--a)"}]
+    assert "#curves-drawing{--a:#ffffff}" in built.html
+    assert "{#curves-drawing{--a:#000000}}" in built.html
     assert "Figure 1. Curves of" in page.text
     assert 'href="#fig-trace">Figure 2</a>' in built.html
     assert "\ue000" not in built.html + built.md
+
+
+def test_drawings_that_differ_by_more_than_colours_are_a_picture(templates: list[Path], tmp_path: Path) -> None:
+    section = make_section()
+    figure = Figure("curves", svg("white"), svg("black"), "svg", "A hill.", "A hill.")
+    section = Section(section.name, section.title, section.context, [figure, section.figures[1]])
+    write_report([section], provenance={}, output=tmp_path / "out", formats=["html"], templates=templates)
+    page = Tags((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
+    assert page.all("img")[0]["src"] == figure.data_uri("light")
+    assert page.all("source")[0]["srcset"] == figure.data_uri("dark")
 
 
 def test_headings_come_in_order_and_landmarks_are_there(built: Built) -> None:
@@ -441,12 +456,14 @@ addEventListener("securitypolicyviolation", e => problems.push("blocked: " + e.b
 addEventListener("load", () => {
   const fonts = [...document.fonts].map(f => f.family.replaceAll('"', "") + " " + f.status);
   const figures = [...document.images].map(i => [i.naturalWidth, i.naturalHeight, i.currentSrc.slice(0, 400)]);
+  const drawn = document.querySelector("svg.drawing"), box = drawn.getBoundingClientRect();
+  const drawing = [getComputedStyle(drawn.querySelector("rect")).fill, box.width / box.height];
   const fetched = performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:"));
   const overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  const wide = [...document.images].filter(i => i.getBoundingClientRect().right > innerWidth).length;
+  const wide = [...document.images, drawn].filter(i => i.getBoundingClientRect().right > innerWidth).length;
   const verdict = document.createElement("pre");
   verdict.id = "verdict";
-  verdict.textContent = btoa(JSON.stringify({problems, fonts, figures, fetched, overflow, wide}));
+  verdict.textContent = btoa(JSON.stringify({problems, fonts, figures, drawing, fetched, overflow, wide}));
   document.body.append(verdict);
 });
 </script>"""
@@ -485,8 +502,8 @@ def test_page_in_a_browser(built: Built, tmp_path: Path, scheme: str, number: in
     assert verdict["fetched"] == []
     assert "CONSOLE" not in done.stderr
     assert verdict["fonts"] == ["STIX Two Math Report loaded"]
-    assert [figure[:2] for figure in verdict["figures"]] == [[200, 100], [20, 10]]
-    shown = [figure.data_uri(scheme)[:400] for figure in make_section().figures]
-    assert [figure[2] for figure in verdict["figures"]] == shown
+    trace = make_section().figures[1]
+    assert verdict["figures"] == [[20, 10, trace.data_uri(scheme)[:400]]]
+    assert verdict["drawing"] == [{"light": "rgb(255, 255, 255)", "dark": "rgb(0, 0, 0)"}[scheme], pytest.approx(2)]
     assert verdict["overflow"] <= 0
     assert verdict["wide"] == 0

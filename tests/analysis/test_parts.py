@@ -1,0 +1,123 @@
+"""The parts of a question: the order of the results, what is remembered, progress, other processes, and failures."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import pickle
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import pytest
+import xarray as xr
+from pydantic import BaseModel
+
+from analysis.support import parts as parts_module
+from analysis.support.cli import _questions
+from analysis.support.parts import Part, compute_parts
+
+
+class Settings(BaseModel):
+    seed: int = 3
+    scale: float = 2.0
+
+
+def leaf(value: float) -> xr.DataTree:
+    return xr.DataTree.from_dict({"leaf": xr.Dataset({"value": value, "process": os.getpid()})})
+
+
+def fails() -> xr.DataTree:
+    raise ArithmeticError("no optimum")
+
+
+def part(name: str, value: float, weight: float = 1.0) -> Part:
+    return Part(name, f"part {name}", {"value": value}, partial(leaf, value), weight)
+
+
+PARTS = [part("short", 1), part("long", 2, weight=5), part("middle", 3, weight=2), part("brief", 4)]
+
+
+def computed(parts: list[Part], **options: Any) -> xr.DataTree:
+    return compute_parts(parts, question="Why?", settings=Settings(), **options)
+
+
+def test_results_are_in_the_order_given_and_say_what_they_answer() -> None:
+    tree = computed(PARTS)
+    assert list(tree.children) == ["short", "long", "middle", "brief"]
+    assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 2, 3, 4]
+    assert tree.attrs == {"question": "Why?", "settings": Settings().model_dump_json(), "seed": 3}
+
+
+def test_long_parts_are_begun_first_and_equal_ones_in_the_order_given() -> None:
+    asked: list[str] = []
+
+    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
+        asked.append(name)
+        return compute()
+
+    computed(PARTS, remember=remember)
+    assert asked == ["long", "middle", "short", "brief"]
+
+
+def test_progress_is_the_share_of_the_weight() -> None:
+    seen: list[tuple[str, float]] = []
+    computed(PARTS, on_progress=lambda title, fraction: seen.append((title, fraction)))
+    assert [title for title, _ in seen] == ["part long", "part middle", "part short", "part brief", "done"]
+    assert [fraction for _, fraction in seen] == pytest.approx([0, 5 / 9, 7 / 9, 8 / 9, 1])
+
+
+def test_other_processes_give_the_same_numbers() -> None:
+    alone, together = computed(PARTS), computed(PARTS, jobs=2)
+    assert list(alone.children) == list(together.children)
+    for p in PARTS:
+        assert together[f"{p.name}/leaf/value"].equals(alone[f"{p.name}/leaf/value"])
+    assert {int(together[f"{p.name}/leaf/process"]) for p in PARTS} != {os.getpid()}
+
+
+def test_the_store_is_asked_with_the_inputs_and_its_answer_is_taken() -> None:
+    asked: dict[str, Any] = {}
+
+    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
+        asked[name] = inputs
+        return leaf(10.0) if name == "long" else compute()
+
+    tree = computed(PARTS, remember=remember)
+    assert asked == {p.name: p.inputs for p in PARTS}
+    assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 10, 3, 4]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failure_names_the_part(jobs: int) -> None:
+    broken = Part("broken", "fails", {}, fails)
+    with pytest.raises(ArithmeticError, match="no optimum") as caught:
+        computed([*PARTS[:2], broken], jobs=jobs)
+    assert "part broken" in caught.value.__notes__
+
+
+def test_parts_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="different names"):
+        computed([part("a", 1), part("a", 2)])
+
+
+@pytest.mark.parametrize("name", list(_questions()))
+def test_parts_of_the_questions_can_be_sent_and_keyed(name: str) -> None:
+    """To a process or a Dask worker by pickle, to the store as JSON; the settings that numbers depend on are in the key."""
+    question = import_module(f"analysis.{name}")  # not above: the workers of these tests need no PyMC
+    settings = question.Settings.preset("quick", 1)
+    parts = question.parts(settings)
+    assert len({p.name for p in parts}) == len(parts)
+    for p in parts:
+        assert p.title
+        assert json.loads(json.dumps(dict(p.inputs)))
+        assert pickle.loads(pickle.dumps(p)).compute.func is p.compute.func
+    changed = question.parts(question.Settings.preset("default", 1))
+    before = {p.name: json.dumps(dict(p.inputs), sort_keys=True) for p in parts}
+    assert any(json.dumps(dict(p.inputs), sort_keys=True) != before.get(p.name) for p in changed)
+
+
+def test_the_example_is_true() -> None:
+    failed, tried = doctest.testmod(parts_module)
+    assert tried
+    assert not failed

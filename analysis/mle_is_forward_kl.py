@@ -6,21 +6,22 @@ Run it with ``python -m analysis.mle_is_forward_kl``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pymc as pm
 import xarray as xr
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import norm
 
 from analysis.support import figures as fig
 from analysis.support import figures_mle as mle_fig
+from analysis.support.draws import draw
+from analysis.support.parts import Options, Part, compute_parts
 from models.divergences import cross_entropy, entropy
 from models.expectations import Estimate, Nodes, nodes
 from models.families import FAMILIES, Family, normal_mixture
@@ -48,8 +49,12 @@ REACH = float(norm.ppf((1 + LEVEL) / 2))
 INTERVAL_N = 2000
 #: First-order theory is compared with means over data sets of at least this size.
 LARGE = 1000
-#: With fewer data sets the standard error of a root mean square is not to be trusted.
+#: With fewer data sets the standard error of a median is not to be trusted.
 MANY = 100
+#: Median absolute value of a standard Normal variable.
+QUARTILE = float(norm.ppf(0.75))
+#: Relative difference up to which two standard errors are said to agree.
+ALIKE = 0.05
 #: Sizes of the data sets whose mean negative log likelihood is drawn.
 CURVE_N = (100, 1000, 10_000)
 #: Draws in the table of the product.
@@ -93,7 +98,7 @@ class Settings(BaseModel):
     seed: int = Field(default=0, ge=0)
     largest: int = Field(default=1_000_000, ge=30_000)
     replications: int = Field(default=2000, ge=20)
-    fewest: int = Field(default=12, ge=5)
+    fewest: int = Field(default=24, ge=5)
     budget: int = Field(default=1_000_000, ge=1000)
     intervals: int = Field(default=2000, ge=50)
 
@@ -106,10 +111,9 @@ class Settings(BaseModel):
             return cls(seed=seed, replications=10_000, fewest=100, budget=20_000_000, intervals=10_000)
         return cls(seed=seed)
 
-    def sizes(self, slower: int = 1) -> list[int]:
-        """Sizes of data sets, about two in every power of ten."""
-        steps = [100, 300, 1000, 3000, 10_000, 100_000, 1_000_000]
-        return [n for n in steps if n <= self.largest // slower]
+    def sizes(self) -> list[int]:
+        """Sizes of data sets, at least one in every power of ten."""
+        return [n for n in (100, 300, 1000, 3000, 10_000, 100_000, 1_000_000) if n <= self.largest]
 
     def count(self, n: int) -> int:
         """How many data sets of size n."""
@@ -118,10 +122,7 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True)
 class Case:
-    """A target outside a family; `vary` is the parameter along which curves are drawn, from `low` to `high`.
-
-    Fits of one that is `slower` stop at data sets that many times smaller.
-    """
+    """A target outside a family; `vary` is the parameter along which curves are drawn, from `low` to `high`."""
 
     name: str
     short: str
@@ -130,7 +131,6 @@ class Case:
     vary: str | None = None
     low: float = 0.0
     high: float = 0.0
-    slower: int = 1
 
     @property
     def target(self) -> Target:
@@ -148,25 +148,12 @@ def _target(name: str) -> Target:
 CASES = (
     Case("bimodal", "two modes, Normal", "½ N(±3, 1) onto the Normal", "normal", "sigma", 1.5, 6.0),
     Case("laplace", "Laplace, Normal", "Laplace(0, 1) onto the Normal", "normal"),
-    Case("outliers", "outliers, Student-t", "0.9 N(0, 1) + 0.1 N(0, 25) onto the Student-t", "student_t", "sigma", 0.4, 2.2,
-         slower=10),
+    Case("outliers", "outliers, Student-t", "0.9 N(0, 1) + 0.1 N(0, 25) onto the Student-t", "student_t", "sigma", 0.4, 2.2),
 )  # fmt: skip
 SYMBOLS = {"mu": "μ", "sigma": "σ", "nu": "ν"}
 
-Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
 
-
-# --- draws and fits of many data sets at once ------------------------------------------------------------------------
-
-
-def draw(target: Target, rng: np.random.Generator, size: tuple[int, ...]) -> Array:
-    """Draw from a one-dimensional mixture of Normals or a Laplace; sixty times as fast as through PyMC."""
-    spec = target.spec
-    if spec.get("distribution") == "Laplace":
-        return rng.laplace(spec["params"]["mu"], spec["params"]["b"], size)
-    weights, means, sds = (np.array(spec[key], dtype=float) for key in ("weights", "means", "sds"))
-    which = np.searchsorted(np.cumsum(weights)[:-1], rng.random(size), side="right")
-    return means[which] + sds[which] * rng.standard_normal(size)
+# --- fits of many data sets at once ----------------------------------------------------------------------------------
 
 
 def _rng(settings: Settings, case: str, purpose: int, n: int = 0) -> np.random.Generator:
@@ -180,10 +167,12 @@ class Fits:
     Attributes
     ----------
     estimate : ndarray (B, P)
-        ``nan`` where the likelihood has no maximum near the projection.
+        ``inf`` for a parameter whose growth raises the likelihood without end, beside the limits of the others; all ``nan``
+        where there is no maximum near the projection either.
     optimism : ndarray (B,)
         Mean negative log likelihood at the estimate minus that at the projection, on the same draws; in nats.
     se_hessian, se_sandwich : ndarray (B, P)
+        ``nan`` where there is no interior maximum.
     """
 
     estimate: Array
@@ -232,7 +221,12 @@ def fit_rows(family: Family, x: Array, start: Array, *, intervals: bool) -> Fits
             s = scores(x[i][:, None], family, theta[i])
             errors[0, i] = np.sqrt(np.diag(bread) / n)
             errors[1, i] = np.sqrt(np.diag(bread @ (s.T @ s / n) @ bread) / n)
-    natural[~good], optimism[~good] = np.nan, np.nan
+    for i in np.flatnonzero(~good):
+        limit = family.at_boundary(theta[i], 1)
+        if limit is None or not limit.endswith("> infinity"):
+            natural[i], optimism[i] = np.nan, np.nan
+        else:
+            natural[i, [p.name for p in family.parameters].index(limit.split()[0])] = np.inf
     return Fits(natural, optimism, errors[0] * slope, errors[1] * slope)
 
 
@@ -279,12 +273,15 @@ def fit_many(case: Case, best: Projection, rng: np.random.Generator, n: int, cou
 
 
 def excess(target: Target, best: Projection, estimates: Array) -> Array:
-    """KL(p_data||member) - KL(p_data||projection) of members (B, P) in natural parameters, by quadrature."""
+    """KL(p_data||member) - KL(p_data||projection) of members (B, P) in natural parameters, by quadrature.
+
+    Infinite degrees of freedom are taken as a million.
+    """
     family = best.family
     objective = forward_objective(family, nodes(target, others=[best.member]))
     positive = np.array([p.support == "positive" for p in family.parameters])
     with np.errstate(invalid="ignore"):
-        thetas = np.where(positive, np.log(np.where(positive, estimates, 1.0)), estimates)
+        thetas = np.where(positive, np.log(np.where(positive, np.minimum(estimates, 1e6), 1.0)), estimates)
     values = [objective.gradient(part)[0] for part in np.array_split(thetas, max(1, len(thetas) // 200))]
     return np.concatenate(values) - objective.gradient(best.theta[None])[0][0]
 
@@ -293,7 +290,11 @@ def excess(target: Target, best: Projection, estimates: Array) -> Array:
 
 
 def curves(case: Case, best: Projection, settings: Settings) -> xr.Dataset:
-    """Cross-entropy, KL and mean negative log likelihood along one parameter, the others at the projection."""
+    """What lines (1) to (5) name, along one parameter with the others at the projection.
+
+    Each is a mean of its own: ``kl`` of the log ratio, ``expected_log`` of the member's log density, ``cross_entropy`` of the
+    objective that projections minimise; ``nll`` takes draws instead.
+    """
     assert case.vary is not None
     family = best.family
     index = [p.name for p in family.parameters].index(case.vary)
@@ -303,6 +304,8 @@ def curves(case: Case, best: Projection, settings: Settings) -> xr.Dataset:
     rule = nodes(case.target, others=[best.member])
     x = draw(case.target, _rng(settings, case.name, _CURVES), (_REPEATS, max(CURVE_N)))
     ce = forward_objective(family, rule).gradient(thetas)[0]
+    log_p = case.target.logp(rule.points)
+    logs = np.stack([family.logp(rule.points, {**best.params, case.vary: np.array(v)}) for v in grid])
 
     def nll(row: Array, n: int, at: Array) -> Array:
         return forward_objective(family, Nodes(row[:n, None], np.full(n, 1 / n), "draws")).gradient(at)[0]
@@ -313,6 +316,9 @@ def curves(case: Case, best: Projection, settings: Settings) -> xr.Dataset:
     return xr.Dataset(
         {
             "cross_entropy": ("value", ce),
+            "expected_log": ("value", logs @ rule.weights),
+            "kl": ("value", (log_p - logs) @ rule.weights),
+            "expected_log_target": ((), float(log_p @ rule.weights)),
             "entropy": ((), h.value),
             "entropy_error": ((), h.error),
             "nll": (("draws", "value"), np.array([nll(x[0], n, thetas) for n in CURVE_N])),
@@ -419,7 +425,7 @@ def smoothed(x: Array, widths: Sequence[float]) -> xr.Dataset:
 
 def map_distances(settings: Settings) -> xr.Dataset:
     """How far MAP with a strong prior on the mean is from maximum likelihood, by the number of draws."""
-    sizes = [n for n in (1000, 10_000, 100_000) if n <= settings.largest]
+    sizes = [n for n in (100, 1000, 10_000, 100_000, 1_000_000) if n <= settings.largest]
     x = draw(TARGETS["bimodal"], _rng(settings, "bimodal", _MAP), (max(sizes),))
     found = []
     for n in sizes:
@@ -456,24 +462,28 @@ def well_specified() -> xr.Dataset:
 # --- the computation -------------------------------------------------------------------------------------------------
 
 
-def run(
-    settings: Settings | None = None,
-    *,
-    jobs: int = 1,
-    remember: Remember | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> xr.DataTree:
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute."""
+    s = settings.model_dump()
+    return [
+        *(Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings)) for c in CASES),
+        Part(
+            "lines",
+            "products, smoothing, MAP, well-specified families",
+            {"case": {}, "settings": s},
+            partial(run_lines, settings),
+        ),
+    ]
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
     """Compute every case, and the lines that need no case.
 
     Parameters
     ----------
     settings : Settings, optional
-    jobs : int
-        Parts computed at the same time, each in its own process; the numbers do not depend on it.
-    remember : callable, optional
-        ``remember(part, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
-    on_progress : callable, optional
-        Called with the part at work and the fraction finished.
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.support.parts.compute_parts`.
 
     Returns
     -------
@@ -481,30 +491,7 @@ def run(
         One child per case (see `run_case`), and ``lines`` (see `run_lines`).
     """
     settings = settings or Settings()
-    parts: dict[str, tuple[str, Mapping[str, Any], Callable[[], xr.DataTree]]] = {
-        case.name: (case.title, asdict(case), partial(run_case, case, settings)) for case in CASES
-    }
-    parts["lines"] = ("products, smoothing, MAP, well-specified families", {}, partial(run_lines, settings))
-    work = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_stored)(name, {"case": inputs, "settings": settings.model_dump()}, compute, remember)
-        for name, (_, inputs, compute) in parts.items()
-    )
-    children: dict[str, xr.DataTree] = {}
-    for name, (title, *_) in parts.items():
-        if on_progress is not None:
-            on_progress(title, len(children) / len(parts))
-        children[name] = next(work)
-    if on_progress is not None:
-        on_progress("done", 1.0)
-    tree = xr.DataTree.from_dict({f"/{name}": child for name, child in children.items()})
-    tree.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
-    return tree
-
-
-def _stored(
-    name: str, inputs: Mapping[str, Any], compute: Callable[[], xr.DataTree], remember: Remember | None
-) -> xr.DataTree:
-    return compute() if remember is None else remember(name, inputs, compute)
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
 
 
 @single_threaded
@@ -572,7 +559,7 @@ def _projection(target: Target, best: Projection, labels: Sequence[str]) -> xr.D
 
 
 def _replications(case: Case, best: Projection, settings: Settings, labels: Sequence[str]) -> xr.Dataset:
-    sizes = settings.sizes(case.slower)
+    sizes = settings.sizes()
     counts = [settings.count(n) for n in sizes]
     shape = (len(sizes), max(counts))
     estimate = np.full((*shape, len(labels)), np.nan)
@@ -746,9 +733,13 @@ def _draw_coverage(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 
 
 def _means(case: xr.DataTree, key: str) -> list[Estimate]:
-    """Mean over data sets of each size, with its standard error; fits without a maximum are left out."""
+    """Mean over data sets of each size, with its standard error; fits without a maximum are left out.
+
+    ``gap`` is the excess minus the optimism: the mean by which new draws are worse than those of the fit.
+    """
+    r = case["replications"].to_dataset()
     found = []
-    for values in case[f"replications/{key}"].to_numpy():
+    for values in (r["excess"] - r["optimism"] if key == "gap" else r[key]).to_numpy():
         used = values[np.isfinite(values)]
         found.append(Estimate(float(used.mean()), float(used.std(ddof=1) / np.sqrt(len(used))), "draws"))
     return found
@@ -788,15 +779,18 @@ def _coverage_table(results: xr.DataTree) -> list[dict[str, Any]]:
         best, intervals = case["projection"].to_dataset(), case["intervals"].to_dataset()
         for label in best["parameter"].to_numpy():
             one, exact = intervals.sel(parameter=label), best.sel(parameter=label)
-            used = np.isfinite(one["estimate"].to_numpy())
+            used = np.isfinite(one["se_hessian"].to_numpy())
             error = np.abs(one["estimate"].to_numpy() - float(exact["best"]))[used]
             ratio = float(exact["se_hessian"] / exact["se_sandwich"])
+            seen = (one["se_hessian"] / one["se_sandwich"]).to_numpy()[used]
             table.append(
                 {
                     "case": case.attrs["short"],
                     "parameter": SYMBOLS[str(label)],
                     **{k: _share(error <= REACH * one[f"se_{k}"].to_numpy()[used]) for k in ("sandwich", "hessian")},
                     "ratio": ratio,
+                    "seen": Estimate(float(seen.mean()), float(seen.std(ddof=1)), "draws"),
+                    "same_side": float(((seen - 1) * (ratio - 1) > 0).mean()),
                     "expected": float(2 * norm.cdf(REACH * ratio) - 1),
                 }
             )
@@ -806,9 +800,18 @@ def _coverage_table(results: xr.DataTree) -> list[dict[str, Any]]:
 def _curve_findings(case: xr.DataTree) -> dict[str, Any]:
     c = case["curves"].to_dataset()
     grid, ce = c["value"].to_numpy(), c["cross_entropy"].to_numpy()
-    kl = ce - float(c["entropy"])
+    kl, expected = c["kl"].to_numpy(), c["expected_log"].to_numpy()
+    best, own = int(np.argmax(expected)), float(c["expected_log_target"])
     return {
         "case": case.attrs["short"],
+        "at": float(grid[best]),
+        "expected_log_target": own,
+        "expected_log": float(expected[best]),
+        "difference": own - float(expected[best]),
+        "divergence": float(kl[best]),
+        "lifted": float(ce[best]) - float(c["entropy"]),
+        "off": float(max(np.abs(own - expected - kl).max(), np.abs(ce - float(c["entropy"]) - kl).max())),
+        "argmax_log": lowest(grid, -expected),
         "entropy": Estimate(float(c["entropy"]), float(c["entropy_error"]), "quadrature"),
         "cross_entropy": float(ce.min()),
         "kl": float(kl.min()),
@@ -888,30 +891,39 @@ def _replication_table(case: xr.DataTree) -> list[dict[str, Any]]:
 
 
 def _error_table(case: xr.DataTree) -> list[dict[str, Any]]:
-    """Root mean square error of each parameter over what the sandwich says, by size."""
+    """Median absolute error of each parameter, as the standard deviation of a Normal, over what the sandwich says, by size.
+
+    No mean square: an estimate of degrees of freedom is infinite with a probability that is not zero, and so is its mean.
+    """
     best = case["projection"].to_dataset()
     rows = []
     for i, n in enumerate(case["replications/n"].to_numpy().tolist()):
         for label in best["parameter"].to_numpy():
             one = best.sel(parameter=label)
-            error = case["replications/estimate"].sel(parameter=label).to_numpy()[i] - float(one["best"])
-            error = error[np.isfinite(error)]
-            squares = error**2
-            rms = float(np.sqrt(squares.mean()))
-            se = float(squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * rms))
+            estimate = case["replications/estimate"].sel(parameter=label).to_numpy()[i]
+            spread = _median(np.abs(estimate[~np.isnan(estimate)] - float(one["best"])) / QUARTILE)
             scale = float(one["se_sandwich"]) / np.sqrt(n)
             rows.append(
                 {
                     "case": case.attrs["short"],
                     "n": n,
-                    "count": len(error),
+                    "count": int((~np.isnan(estimate)).sum()),
+                    "infinite": int(np.isinf(estimate).sum()),
                     "parameter": SYMBOLS[str(label)],
-                    "rms": Estimate(rms, se, "draws"),
+                    "spread": spread,
                     "sandwich": scale,
-                    "ratio": Estimate(rms / scale, se / scale, "draws"),
+                    "ratio": _scaled(spread, 1 / scale),
                 }
             )
     return rows
+
+
+def _median(values: Array) -> Estimate:
+    """Median, with half of the range of the order statistics that enclose it with the probability of one standard error."""
+    ordered, count = np.sort(values), len(values)
+    low = max(int(np.floor((count - np.sqrt(count)) / 2)), 0)
+    high = min(int(np.ceil((count + np.sqrt(count)) / 2)), count - 1)
+    return Estimate(float(np.median(ordered)), float(ordered[high] - ordered[low]) / 2, "draws")
 
 
 def _case_findings(case: xr.DataTree) -> dict[str, Any]:
@@ -919,15 +931,16 @@ def _case_findings(case: xr.DataTree) -> dict[str, Any]:
     trace, count = float(best["trace"]), int(best.sizes["parameter"])
     n = case["replications/n"].to_numpy()
     large, counts = n >= LARGE, case["replications/count"].to_numpy()
-    means = {key: _means(case, key) for key in ("excess", "optimism")}
+    means = {key: _means(case, key) for key in ("excess", "optimism", "gap")}
 
-    def constant(key: str) -> Estimate:
-        scaled = [_scaled(m, 2 * k / trace) for m, k in zip(means[key], n, strict=True)]
+    def constant(key: str, unit: float) -> Estimate:
+        scaled = [_scaled(m, k / unit) for m, k in zip(means[key], n, strict=True)]
         return pooled([e for e, ok in zip(scaled, large, strict=True) if ok], counts[large])
 
-    estimates = case["replications/estimate"].to_numpy()[..., 0]
-    lost = int(case["replications/count"].sum()) - int(np.isfinite(estimates).sum())
-    lost += int(np.isnan(case["intervals/estimate"].to_numpy()[:, 0]).sum())
+    estimates = [case[f"{group}/estimate"].to_numpy().reshape(-1, count) for group in ("replications", "intervals")]
+    fits = int(case["replications/count"].sum()) + int(case["intervals"].sizes["replication"])
+    endless = sum(int(np.isinf(e).any(axis=1).sum()) for e in estimates)
+    lost = fits - endless - sum(int(np.isfinite(e).all(axis=1).sum()) for e in estimates)
     return {
         "title": case.attrs["title"],
         "short": case.attrs["short"],
@@ -936,13 +949,16 @@ def _case_findings(case: xr.DataTree) -> dict[str, Any]:
         "trace": trace,
         "parameters": count,
         "slope": slope(n[large], [m for m, ok in zip(means["excess"], large, strict=True) if ok], counts[large]),
-        "excess_constant": constant("excess"),
-        "optimism_constant": constant("optimism"),
+        "excess_constant": constant("excess", trace / 2),
+        "optimism_constant": constant("optimism", trace / 2),
+        "gap_constant": constant("gap", trace),
+        "kurtosis": 2 * trace - 1,  # of the target, if the family is the Normal
         "errors": _error_table(case),
         "risks": _replication_table(case),
         "largest": int(n.max()),
         "lost": lost,
-        "fits": int(case["replications/count"].sum()) + int(case["intervals"].sizes["replication"]),
+        "endless": endless,
+        "fits": fits,
         "check": {str(k): float(v) for k, v in case["check"].to_dataset().data_vars.items()},
     }
 
@@ -952,7 +968,7 @@ def _scaled(estimate: Estimate, factor: float) -> Estimate:
 
 
 def _summary_row(case: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("short", "kl", "parameters", "trace", "slope", "excess_constant", "optimism_constant")
+    keys = ("short", "kl", "parameters", "trace", "slope", "excess_constant", "optimism_constant", "gap_constant")
     return {key: case[key] for key in keys}
 
 
@@ -975,6 +991,50 @@ def _coverage_sentence(table: Sequence[Mapping[str, Any]], fits: int) -> str:
     if rest and (short or long):
         text += f" For the other {rest} no such failure shows."
     return text
+
+
+def _seen_sentence(table: Sequence[Mapping[str, Any]]) -> str:
+    """Whether one fit shows that its Hessian's standard errors are wrong."""
+    apart = [row for row in table if abs(row["ratio"] - 1) > ALIKE]
+    if not apart:
+        return f"Here the two standard errors agree to {_pc(ALIKE)} for every parameter."
+    parts = [
+        f"{row['parameter']} of *{row['case']}*, {row['seen'].value:.2f} ± {row['seen'].error:.2f}, on the right side of 1 in {_pc(row['same_side'])} of data sets"
+        for row in apart
+    ]
+    return (
+        "A fit does show it, if it is asked for both: their ratio in one fit (mean ± standard deviation over data sets) is "
+        f"{'; '.join(parts)}. White's information matrix test asks whether such a difference is more than noise [@white1982]."
+    )
+
+
+def _fit_sentence(case: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> str:
+    """Whether a small divergence makes the two standard errors agree."""
+    from analysis.support.report import num
+
+    far = max((row for row in table if row["case"] == case["short"]), key=lambda row: abs(row["ratio"] - 1))
+    size, nats = abs(far["ratio"] - 1), num(case["kl"].value, digits=2)
+    if size > ALIKE:
+        return (
+            f"A small divergence is no guarantee: the best member for *{case['short']}* is only {nats} nats away, and the two standard errors "
+            f"of {far['parameter']} still differ by {_pc(size)}."
+        )
+    return f"For *{case['short']}*, where the best member is only {nats} nats away, the two agree to {_pc(size)}."
+
+
+def _endless_sentence(table: Sequence[Mapping[str, Any]]) -> str:
+    """How often a parameter has no finite estimate, and what this forbids."""
+    some = [row for row in table if row["infinite"]]
+    if not some:
+        return ""
+    which = "; ".join(
+        f"{row['parameter']} of *{row['case']}* in {row['infinite']} of {row['count']:,} data sets of {row['n']:,} draws"
+        for row in some
+    )
+    return (
+        f"The likelihood may rise without end: {which}. The estimate is then infinite (the Student-t has become the Normal), and since this has "
+        "some probability at every *n*, the mean square error of that parameter is infinite at every *n*. So the table compares medians."
+    )
 
 
 def _pc(value: float) -> str:
@@ -1006,15 +1066,16 @@ def _constant_sentence(cases: Mapping[str, Any]) -> str:
     pairs = [
         (c["short"], c[key], sign)
         for c in cases.values()
-        for key, sign in (("excess_constant", 1), ("optimism_constant", -1))
+        for key, sign in (("excess_constant", 1), ("optimism_constant", -1), ("gap_constant", 1))
     ]
     far = [name for name, e, sign in pairs if abs(e.value - sign) > 3 * e.error]
     if not far:
-        return "All constants are within three standard errors of +1 and −1."
-    return f"{len(far)} of the {len(pairs)} constants ({', '.join(dict.fromkeys(far))}) are more than three standard errors from +1 or −1."
+        return "All constants are within three standard errors of theory."
+    return f"{len(far)} of the {len(pairs)} constants ({', '.join(dict.fromkeys(far))}) are more than three standard errors from theory."
 
 
-def _map_findings(m: xr.Dataset) -> dict[str, Any]:
+def _map_findings(m: xr.Dataset, sigma: float) -> dict[str, Any]:
+    """MAP against maximum likelihood; `sigma` is the projection's, whose mean is 0."""
     n = m["n"].to_numpy()
     distance = np.abs((m["map"] - m["mle"]).sel(parameter="mu").to_numpy())
     return {
@@ -1022,7 +1083,8 @@ def _map_findings(m: xr.Dataset) -> dict[str, Any]:
             {"n": int(k), "mle": float(a), "map": float(b), "distance": float(d), "scaled": float(k * d)}
             for k, a, b, d in zip(n, m["mle"].sel(parameter="mu"), m["map"].sel(parameter="mu"), distance, strict=True)
         ],
-        "slope": float(np.polyfit(np.log(n), np.log(distance), 1)[0]),
+        "slope": float(np.polyfit(np.log(n[n >= LARGE]), np.log(distance[n >= LARGE]), 1)[0]),
+        "theory": sigma**2 * PRIOR[0] / PRIOR[1] ** 2,
         "mean": PRIOR[0],
         "sd": PRIOR[1],
     }
@@ -1106,6 +1168,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "level": LEVEL,
         "interval_n": INTERVAL_N,
         "large": LARGE,
+        "quartile": f"{QUARTILE:.4f}",
         "curves": list(drawn.values()),
         "curve_table": [row for c in drawn.values() for row in c["table"]],
         "products": _product_findings(lines["products"].to_dataset()),
@@ -1114,15 +1177,24 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "errors": [row for c in found.values() for row in c["errors"] if row["n"] in (100, 10_000, c["largest"])],
         "coverage": coverage,
         "coverage_table": [
-            {**row, **{key: _scaled(row[key], 100) for key in ("sandwich", "hessian")}} for row in coverage
+            {
+                **row,
+                **{key: _scaled(row[key], 100) for key in ("sandwich", "hessian")},
+                "seen": f"{row['seen'].value:.2f}\u00a0±\u00a0{row['seen'].error:.2f}",
+            }
+            for row in coverage
         ],
+        "seen_sentence": _seen_sentence(coverage),
+        "fit_sentence": _fit_sentence(found["outliers"], coverage),
+        "endless_sentence": _endless_sentence([row for c in found.values() for row in c["errors"]]),
+        "lines_off": max(c["off"] for c in drawn.values()),
         "ratio_sentence": _ratio_sentence([row for c in found.values() for row in c["errors"]]),
         "repeats": _REPEATS,
         "coverage_sentence": _coverage_sentence(coverage, settings["intervals"]),
         "slope_sentence": _slope_sentence(found),
         "constant_sentence": _constant_sentence(found),
         "smoothing": smoothing,
-        "map": _map_findings(lines["map"].to_dataset()),
+        "map": _map_findings(lines["map"].to_dataset(), found["bimodal"]["best"]["sigma"]),
         "well": _well_findings(lines["well_specified"].to_dataset()),
         "lost": sum(c["lost"] for c in found.values()),
         "fits": sum(c["fits"] for c in found.values()),

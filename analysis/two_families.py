@@ -10,21 +10,25 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Unpack
 
 import arviz as az
 import numpy as np
 import xarray as xr
-from joblib import Parallel, delayed
+from arviz_stats.utils import ELPDData
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from analysis.support import figures as fig
 from analysis.support import figures_families as families_fig
 from analysis.support.datasets import load_column
+from analysis.support.draws import draw
+from analysis.support.parts import Options, Part, compute_parts
 from models.errors import ConvergenceError
 from models.expectations import Estimate, expect, nodes
 from models.families import FAMILIES, Family, normal_mixture
@@ -51,9 +55,13 @@ CRITERIA = {"in_sample": "log likelihood", "tic": "TIC", "loo": "leave-one-out"}
 SPREAD = {"normal": 1.0, "laplace": float(np.sqrt(2))}
 #: Standard deviations at the ends of the two curves.
 RANGE = (0.6, 1.7)
+#: Ways to leave one out whose standard errors are judged: difference and standard error among the replications.
+WAYS = {"refits": ("loo", "dse"), "az.compare": ("bayes", "bayes_dse")}
 LEVEL = 0.95
-
-Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
+#: Standard errors from which on a deviation is called one. At three, chance alone is taken for one in 370 cases.
+CLEAR = 3.0
+#: What EM reaches on the real data; see ``data/README.md``.
+EM_FILE = Path(__file__).parent / "support" / "data" / "em_mixtures.csv"
 
 
 class Settings(BaseModel):
@@ -68,15 +76,17 @@ class Settings(BaseModel):
     n, replications : int
         Draws per data set, an even number, and number of data sets, in the study of the difference and its standard error.
     compared : int
-        How many of these data sets ``az.compare`` sees.
+        How many of these data sets ``az.compare`` is called on, with exact leave-one-out densities.
+    smoothed : int
+        How many of them it is called on with ``az.loo`` of draws.
     posterior_draws : int
-        Draws of each posterior that it is given, over four chains.
+        Draws of each posterior for these, over four chains.
     trials : int
         Data sets at each sample size in the study of wrong choices.
     starts : int
         Starts of each fit to real data.
     components : int
-        Largest number of components of a mixture fitted to real data.
+        Largest number of components of a mixture fitted to real data; a data set may have a smaller limit of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,22 +94,26 @@ class Settings(BaseModel):
     seed: int = Field(default=0, ge=0)
     members: int = Field(default=25, ge=5)
     n: int = Field(default=200, ge=20, multiple_of=2)
-    replications: int = Field(default=400, ge=10)
-    compared: int = Field(default=16, ge=2)
+    replications: int = Field(default=2000, ge=10)
+    compared: int = Field(default=200, ge=2)
+    smoothed: int = Field(default=8, ge=2)
     posterior_draws: int = Field(default=1000, ge=400, multiple_of=4)
     trials: int = Field(default=1000, ge=20)
     starts: int = Field(default=12, ge=1)
-    components: int = Field(default=4, ge=2)
+    components: int = Field(default=6, ge=2)
 
     @classmethod
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(seed=seed, members=21, replications=200, compared=4, trials=200, starts=4, components=3)
+            return cls(
+                seed=seed, members=21, replications=500, compared=50, smoothed=2, trials=200, starts=4, components=3
+            )
         if effort == "full":
             return cls(
-                seed=seed, members=41, replications=2000, compared=100, posterior_draws=4000, trials=5000, starts=40
-            )
+                seed=seed, members=41, replications=10_000, compared=1000, smoothed=100, posterior_draws=4000, trials=5000,
+                starts=40,
+            )  # fmt: skip
         return cls(seed=seed)
 
 
@@ -124,11 +138,12 @@ class Known:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: column, and the unit in which it is fitted."""
+    """A data set: column, the unit in which it is fitted, and the largest number of components of a mixture."""
 
     name: str
     title: str
     unit: str
+    components: int
     divisor: float = 1.0
 
     @property
@@ -142,9 +157,9 @@ KNOWN = (
     Known("contaminated", "contaminated Normal", "0.85 N(0, 0.7²) + 0.15 N(0, 2²)"),
 )
 DATA = (
-    Data("old_faithful_waiting", "Old Faithful, waiting times", "minutes"),
-    Data("old_faithful_eruptions", "Old Faithful, eruptions", "minutes"),
-    Data("galaxies", "Galaxy velocities", "1000 km/s", 1000.0),
+    Data("old_faithful_waiting", "Old Faithful, waiting times", "minutes", 4),
+    Data("old_faithful_eruptions", "Old Faithful, eruptions", "minutes", 4),
+    Data("galaxies", "Galaxy velocities", "1000 km/s", 6, 1000.0),
 )
 SINGLE = ("normal", "student_t", "skew_normal", "logistic", "laplace")
 
@@ -152,24 +167,42 @@ SINGLE = ("normal", "student_t", "skew_normal", "logistic", "laplace")
 # --- the computation -------------------------------------------------------------------------------------------------
 
 
-def run(
-    settings: Settings | None = None,
-    *,
-    jobs: int = 1,
-    remember: Remember | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> xr.DataTree:
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute."""
+    drawn = settings.model_dump(exclude={"members", "starts", "components"})
+    fitted = settings.model_dump(include={"seed", "starts", "components"})
+    members = settings.members
+    return [
+        Part(
+            "geometry",
+            "plane of distributions",
+            {"part": "geometry", "members": members},
+            partial(run_geometry, members),
+        ),
+        *(
+            Part(
+                known.name,
+                f"choice, {known.title}",
+                {"part": known.name, **drawn},
+                partial(run_choice, known, settings),
+            )
+            for known in KNOWN
+        ),
+        *(
+            Part(data.name, data.title, {"part": data.name, **fitted}, partial(run_data, data, settings))
+            for data in DATA
+        ),
+    ]
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
     """Compute every part.
 
     Parameters
     ----------
     settings : Settings, optional
-    jobs : int
-        Parts computed at the same time, each in its own process; the numbers do not depend on it.
-    remember : callable, optional
-        ``remember(part, inputs, compute)`` returns a stored result of the same inputs, or computes and stores it.
-    on_progress : callable, optional
-        Called with the part at work and the fraction finished.
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.support.parts.compute_parts`.
 
     Returns
     -------
@@ -177,36 +210,7 @@ def run(
         ``geometry``: see `run_geometry`; one child per known target: see `run_choice`; one per data set: see `run_data`.
     """
     settings = settings or Settings()
-    s = settings
-    drawn = {"seed": s.seed, "n": s.n, "replications": s.replications, "compared": s.compared,
-             "posterior_draws": s.posterior_draws, "trials": s.trials}  # fmt: skip
-    parts: list[tuple[str, str, dict[str, Any], Callable[[], xr.DataTree]]] = [
-        ("geometry", "plane of distributions", {"members": s.members}, partial(run_geometry, s.members)),
-        *((case.name, f"choice, {case.title}", drawn, partial(run_choice, case, s)) for case in KNOWN),
-        *(
-            (d.name, d.title, {"seed": s.seed, "starts": s.starts, "components": s.components}, partial(run_data, d, s))
-            for d in DATA
-        ),
-    ]
-    work = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_stored)(name, inputs, compute, remember) for name, _, inputs, compute in parts
-    )
-    children: dict[str, xr.DataTree] = {}
-    for name, title, _, _ in parts:
-        if on_progress is not None:
-            on_progress(title, len(children) / len(parts))
-        children[name] = next(work)
-    if on_progress is not None:
-        on_progress("done", 1.0)
-    tree = xr.DataTree.from_dict({f"/{name}": child for name, child in children.items()})
-    tree.attrs = {"question": QUESTION, "settings": settings.model_dump_json(), "seed": settings.seed}
-    return tree
-
-
-def _stored(
-    name: str, inputs: Mapping[str, Any], compute: Callable[[], xr.DataTree], remember: Remember | None
-) -> xr.DataTree:
-    return compute() if remember is None else remember(name, {"part": name, **inputs}, compute)
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
 
 
 # --- the plane of distributions --------------------------------------------------------------------------------------
@@ -224,7 +228,7 @@ def line_rule(panels: int = 40) -> tuple[Array, Array]:
 def jensen_shannon(a: Array, b: Array, weights: Array) -> Array:
     """Jensen-Shannon divergence in nats between log densities `a` (..., q) and `b` (..., q) on a rule.
 
-    Its square root is a metric (Endres and Schindelin, 2003).
+    Its square root is a metric (Endres and Schindelin, 2003), and that of points in a Hilbert space (Fuglede and Topsøe, 2004).
     """
     middle = np.logaddexp(a, b) - np.log(2)
     return np.asarray((np.exp(a) * (a - middle) + np.exp(b) * (b - middle)) @ weights / 2)
@@ -458,8 +462,7 @@ def criteria(x: Array) -> dict[str, Array]:
 
 def data_sets(target: Target, count: int, n: int, seed: Sequence[int]) -> Array:
     """Draws (count, n) of a target, each row sorted."""
-    draws = target.rvs(count * n, int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    return np.sort(draws.reshape(count, n), axis=1)
+    return np.sort(draw(target, np.random.default_rng(seed), (count, n)), axis=1)
 
 
 # --- choice between two families -------------------------------------------------------------------------------------
@@ -478,8 +481,9 @@ def run_choice(case: Known, settings: Settings) -> xr.DataTree:
     xarray.DataTree
         ``exact``: over families the KL of the projection, its error and tr(J^-1 K); the mean and standard deviation of the
         difference of log densities at the projections, f - g, of one observation. ``replications``: the `criteria` for each
-        data set of n draws, and the difference ``fitted`` of the exact KL of the two fits, times n. ``compare``: what
-        ``az.compare`` says of the first of them. ``wrong``: share of wrong choices at each size, what first-order
+        data set of n draws; ``bayes`` and ``bayes_dse``, leave-one-out of the two posterior predictive densities; and the
+        difference ``fitted`` of the exact KL of the two fits, times n. ``compare``: what ``az.compare`` says of the first of
+        them, with the exact densities left out. ``smoothed``: the same with ``az.loo`` of draws. ``wrong``: share of wrong choices at each size, what first-order
         theory predicts, and the change against the log likelihood on the same data sets with its standard error.
     """
     target = case.target
@@ -489,10 +493,17 @@ def run_choice(case: Known, settings: Settings) -> xr.DataTree:
     x = data_sets(target, settings.replications, settings.n, [settings.seed, index, 0])
     found = criteria(x)
     found["fitted"] = settings.n * _fitted_difference(target, x)
+    left_out = {f: np.stack([left_out_predictive(f, row) for row in x]) for f in PAIR}
+    pointwise = left_out[PAIR[0]] - left_out[PAIR[1]]
+    found["bayes"], found["bayes_dse"] = pointwise.sum(axis=1), np.sqrt(settings.n * pointwise.var(axis=1))
+    rng = np.random.default_rng([settings.seed, index, 2])
+    exactly = [compare({f: _as_elpd(left_out[f][i]) for f in PAIR}) for i in range(min(settings.compared, len(x)))]
+    smoothed = [compare(smoothed_elpd(row, settings.posterior_draws, rng)) for row in x[: settings.smoothed]]
     tree = {
         "exact": exact,
         "replications": xr.Dataset({key: ("replication", values) for key, values in found.items()}),
-        "compare": _compare(x[: settings.compared], settings, index),
+        "compare": _as_dataset(exactly, ("elpd_diff", "dse")),
+        "smoothed": _as_dataset(smoothed, ("elpd_diff", "dse", "pareto_k")),
         "wrong": _wrong(target, exact, settings, index),
     }
     result = xr.DataTree.from_dict(tree)
@@ -561,8 +572,57 @@ def posterior(name: str, x: Array, draws: int, rng: np.random.Generator) -> tupl
     return location, np.abs(x[:, None] - location).sum(axis=0) / rng.gamma(n, size=draws)
 
 
-def compare(x: Array, draws: int, rng: np.random.Generator) -> tuple[float, float, float]:
-    """``az.compare`` of the two families on data (n,): ``elpd_diff`` f - g, ``dse``, and the largest Pareto k."""
+def left_out_predictive(name: str, x: Array) -> Array:
+    """Log posterior predictive density (n,) of each of the sorted observations x (n,) given the others, in nats: exact.
+
+    Under priors flat in location and log scale. For the Normal it is a Student-t with n - 2 degrees of freedom. For the
+    Laplace it is (n - 1) / 2 times the integral of S(m)^-n over that of R(m)^-(n - 1), with S(m) the sum of all distances
+    from m and R(m) the sum over the others; both are linear between observations, so each piece has a closed form.
+    """
+    n = len(x)
+    if name == "normal":
+        location, sd = (part[0] for part in estimates_without(name, x[None]))
+        return np.asarray(student.logpdf(x, n - 2, location, sd * np.sqrt(n / (n - 2))))
+    distances = np.abs(x[:, None] - x)
+    whole = distances.sum(axis=0)
+    steps = np.diff(x)
+    every = _log_integral(whole, steps, n)
+    return np.asarray(np.log((n - 1) / 2) + every - _log_integral(whole - distances, steps, n - 1))
+
+
+def _log_integral(sums: Array, steps: Array, count: int) -> Array:
+    """Log of the integral over the line of a sum of `count` distances to the power -count.
+
+    Parameters
+    ----------
+    sums : ndarray (..., n)
+        The sum at n ascending points, between which it is linear, and outside of which it has slope -count and count.
+    steps : ndarray (n - 1,)
+        Distances between these points.
+    count : int
+    """
+    least = sums.min(axis=-1, keepdims=True)
+    height = (sums / least) ** -float(count)
+    rise = np.log(sums[..., 1:] / sums[..., :-1])
+    flat = np.abs(rise) < 1e-12
+    safe = np.where(flat, 1.0, rise)
+    mean = np.where(flat, 1.0, np.expm1((1 - count) * safe) / ((1 - count) * np.expm1(safe)))
+    inside = (steps * height[..., :-1] * mean).sum(axis=-1)
+    outside = (height * sums)[..., [0, -1]].sum(axis=-1) / (count * (count - 1))
+    return np.asarray(np.log(inside + outside) - count * np.log(least[..., 0]))
+
+
+def _as_elpd(pointwise: Array) -> ELPDData:
+    """Exact leave-one-out log densities (n,) as ArviZ has them; what it asks for besides is not used in a comparison."""
+    n = len(pointwise)
+    return ELPDData(
+        elpd=float(pointwise.sum()), se=float(np.sqrt(n * pointwise.var())), p=np.nan, n_samples=0, n_data_points=n,
+        scale="log", warning=False, good_k=0.7, elpd_i=xr.DataArray(pointwise, dims="x"),
+    )  # fmt: skip
+
+
+def smoothed_elpd(x: Array, draws: int, rng: np.random.Generator) -> dict[str, ELPDData]:
+    """``az.loo`` of the two families on data (n,): leave-one-out by Pareto-smoothed importance sampling of draws."""
     models = {}
     for name in PAIR:
         location, scale = posterior(name, x, draws, rng)
@@ -572,15 +632,18 @@ def compare(x: Array, draws: int, rng: np.random.Generator) -> tuple[float, floa
         with warnings.catch_warnings():  # Pareto k is reported
             warnings.filterwarnings("ignore", message="Estimated shape parameter", category=UserWarning)
             models[name] = az.loo(tree, pointwise=True, reff=1.0)  # the draws are independent
+    return models
+
+
+def compare(models: dict[str, ELPDData]) -> tuple[float, float, float]:
+    """``az.compare`` of the two families: ``elpd_diff`` f - g, ``dse``, and the largest Pareto k if there is one."""
     table = az.compare(models, reference=PAIR[1], round_to="none")
-    worst = max(float(m.pareto_k.max()) for m in models.values())
+    worst = max(np.nan if m.pareto_k is None else float(m.pareto_k.max()) for m in models.values())
     return float(table.loc[PAIR[0], "elpd_diff"]), float(table.loc[PAIR[0], "dse"]), worst
 
 
-def _compare(x: Array, settings: Settings, index: int) -> xr.Dataset:
-    rng = np.random.default_rng([settings.seed, index, 2])
-    rows = np.array([compare(row, settings.posterior_draws, rng) for row in x])
-    return xr.Dataset({key: ("replication", rows[:, i]) for i, key in enumerate(("elpd_diff", "dse", "pareto_k"))})
+def _as_dataset(rows: Sequence[Sequence[float]], names: Sequence[str]) -> xr.Dataset:
+    return xr.Dataset({name: ("replication", [row[i] for row in rows]) for i, name in enumerate(names)})
 
 
 def _wrong(target: Target, exact: xr.Dataset, settings: Settings, index: int) -> xr.Dataset:
@@ -629,9 +692,11 @@ def run_data(data: Data, settings: Settings) -> xr.DataTree:
         ``fits``: over ``family`` the log likelihood of each observation, the number of parameters, the trace tr(J^-1 K), and
         the fit's ``status``, ``starts_reached`` and ``starts_degenerate``. A family whose maximum lies in the limit of a
         parameter has the values of that limit's nearest member and no trace; one without a maximum has no values.
+        ``em``: over ``components`` the best log likelihood of a Normal mixture that EM finds (see `em_reference`).
     """
     x = data.values
-    candidates = [*(FAMILIES[name] for name in SINGLE), *(normal_mixture(k) for k in range(2, settings.components + 1))]
+    largest = min(data.components, settings.components)
+    candidates = [*(FAMILIES[name] for name in SINGLE), *(normal_mixture(k) for k in range(2, largest + 1))]
     fits = [_fit(x, family, settings) for family in candidates]
     columns = {key: ("family", [f[key] for f in fits]) for key in fits[0] if key != "pointwise"}
     tree = xr.DataTree.from_dict(
@@ -639,11 +704,26 @@ def run_data(data: Data, settings: Settings) -> xr.DataTree:
             "fits": xr.Dataset(
                 {"pointwise": (("family", "observation"), np.stack([f["pointwise"] for f in fits])), **columns},
                 coords={"family": [f.name for f in candidates]},
-            )
+            ),
+            "em": em_reference(data.name).sel(components=slice(1, largest)),
         }
     )
     tree.attrs = {"title": data.title, "unit": data.unit, "n": len(x), "distinct": len(np.unique(x))}
     return tree
+
+
+def em_reference(name: str) -> xr.Dataset:
+    """Best log likelihood (nats) over numbers of ``components`` that scikit-learn's EM found on a data set, as stored.
+
+    Attribute ``source`` says by which version and from how many starts.
+    """
+    source, _, *lines = EM_FILE.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(",") for line in lines if line.startswith(f"{name},")]
+    return xr.Dataset(
+        {"log_likelihood": ("components", [float(row[2]) for row in rows])},
+        coords={"components": [int(row[1]) for row in rows]},
+        attrs={"source": source.removeprefix("# ")},
+    )
 
 
 def _fit(x: Array, family: Family, settings: Settings) -> dict[str, Any]:
@@ -889,6 +969,41 @@ def _best(scored: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return max((s for s in scored if s["tic"] is not None), key=lambda s: float(s["tic"]))
 
 
+def _em_rows(part: xr.DataTree) -> list[dict[str, Any]]:
+    """Our log likelihood beside that of EM, for each number of components that both have."""
+    fits, em = part["fits"].to_dataset(), part["em"].to_dataset()
+    rows = []
+    for k in em["components"].to_numpy().tolist():
+        ours = fits.sel(family="normal" if k == 1 else f"normal_mixture({k})")
+        value, theirs = float(ours["pointwise"].sum()), float(em["log_likelihood"].sel(components=k))
+        rows.append(
+            {"data": part.attrs["title"], "components": k, "ours": value, "em": theirs, "gap": value - theirs,
+             "reached": int(ours["starts_reached"])}
+        )  # fmt: skip
+    return rows
+
+
+def _em_sentence(rows: Sequence[Mapping[str, Any]], starts: int) -> str:
+    """Who found the higher maximum; a gap below a tenth of a nat may be where an iteration stopped."""
+    below = [row for row in rows if row["gap"] < -1e-6]
+    above = [row for row in rows if row["gap"] > 0.1]
+    rest = [row["gap"] for row in rows if 0 < row["gap"] <= 0.1]
+    if below:
+        places = "; ".join(f"{row['data']}, {row['components']} components ({row['gap']:.1e})" for row in below)
+        text = f"In {len(below)} of {len(rows)} cases EM is higher: {places}."
+    else:
+        text = f"In none of the {len(rows)} cases is EM higher."
+    if above:
+        places = "; ".join(
+            f"{row['data']}, {row['components']} components (by {row['gap']:.2g} nats; {row['reached']} of {starts} starts)"
+            for row in above
+        )
+        text += f" It ends at a lower maximum for {places}."
+    if rest:
+        text += f" The largest of the other gaps is {max(rest):.1g} nats, at which EM, which converges slowly, may have stopped."
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def _data_findings(part: xr.DataTree) -> dict[str, Any]:
     scored = _scores(part)
     best = _best(scored)
@@ -934,17 +1049,15 @@ def _data_findings(part: xr.DataTree) -> dict[str, Any]:
 
 def _choice_findings(part: xr.DataTree, case: Known) -> dict[str, Any]:
     exact, sets = part["exact"].to_dataset(), part["replications"].to_dataset()
-    wrong, seen = part["wrong"].to_dataset(), part["compare"].to_dataset()
-    n, level = int(part.attrs["n"]), _quantile()
+    wrong = part["wrong"].to_dataset()
+    n = int(part.attrs["n"])
     truth = n * float(exact["mean"])
-    loo, dse, fitted = (sets[key].to_numpy() for key in ("loo", "dse", "fitted"))
-    count, trials = len(loo), int(wrong["trials"])
+    fitted = sets["fitted"].to_numpy()
+    trials = int(wrong["trials"])
     better = PAIR[0] if truth > 0 else PAIR[1]
-    spread, reported = _sd(loo), _mean(dse)
-    ratio = spread.value / reported.value
-    ratio_error = ratio * float(np.hypot(spread.error / spread.value, reported.error / reported.value))
-    covered = share(float((np.abs(loo - truth) <= level * dse).mean()), count)
-    first = seen.sizes["replication"]
+    errors = {
+        way: _interval_findings(sets[a].to_numpy(), sets[b].to_numpy(), truth, fitted) for way, (a, b) in WAYS.items()
+    }
     gap = float(exact["trace"][0] - exact["trace"][1])
     differences = [
         {
@@ -960,7 +1073,7 @@ def _choice_findings(part: xr.DataTree, case: Known) -> dict[str, Any]:
         "title": case.title,
         "short": case.short,
         "n": n,
-        "count": count,
+        "count": sets.sizes["replication"],
         "trials": trials,
         "better": better.capitalize(),
         "kl": {f: Estimate(float(exact["kl"].sel(family=f)), float(exact["kl_error"].sel(family=f)), "quadrature") for f in PAIR},
@@ -969,15 +1082,16 @@ def _choice_findings(part: xr.DataTree, case: Known) -> dict[str, Any]:
         "total": truth,
         "sd": float(exact["sd"]),
         "differences": differences,
-        "errors": {
-            "target": case.short, "spread": spread, "reported": reported, "ratio": Estimate(ratio, ratio_error, "draws"),
-            "covered": _percent(covered),
-            "covered_fitted": _percent(share(float((np.abs(loo - fitted) <= level * dse).mean()), count)),
-        },
-        "ratio": Estimate(ratio, ratio_error, "draws"),
-        "covered": covered,
+        "errors": [
+            {**e, "target": case.short, "way": way, "covered": _percent(e["covered"]), "covered_fitted": _percent(e["covered_fitted"])}
+            for way, e in errors.items()
+        ],
+        "covered": {way: e["covered"] for way, e in errors.items()},
         "fitted": _mean(fitted),
-        "honest": _honest(covered, Estimate(ratio, ratio_error, "draws"), f"The {case.short} target"),
+        "honest": " ".join(
+            _honest(e["covered"], e["ratio"], f"{case.short[0].upper()}{case.short[1:]} target, {'`az.compare`' if way == 'az.compare' else way}")
+            for way, e in errors.items()
+        ),
         "wrong": [
             {"target": case.short, "n": int(size), "predicted": f"{100 * float(wrong['predicted'][i, 0]):.1f}",
              **{key: _percent(share(float(wrong["rate"].sel(criterion=key)[i]), trials)) for key in CRITERIA}}
@@ -992,17 +1106,42 @@ def _choice_findings(part: xr.DataTree, case: Known) -> dict[str, Any]:
             for key in CRITERIA
         },
         "needed": _needed(truth / n, float(exact["sd"])),
-        "compare": {
-            "count": first,
-            "gap": float(np.abs(seen["elpd_diff"].to_numpy() - loo[:first]).mean()),
-            "mean_gap": _mean(seen["elpd_diff"].to_numpy() - loo[:first]),
-            "dse": float((seen["dse"].to_numpy() / dse[:first]).mean()),
-            "typical": float(dse[:first].mean()),
-            "same": int((seen["elpd_diff"].to_numpy() * loo[:first] > 0).sum()),
-            "pareto": int((seen["pareto_k"].to_numpy() > 0.7).sum()),
-            "correlation": float(np.corrcoef(seen["elpd_diff"].to_numpy(), loo[:first])[0, 1]),
-        },
+        "compare": _compare_findings(part),
     }  # fmt: skip
+
+
+def _interval_findings(difference: Array, error: Array, truth: float, fitted: Array) -> dict[str, Estimate]:
+    """What differences (r,) and their standard errors (r,) say over data sets, against what they are to estimate."""
+    spread, reported, level = _sd(difference), _mean(error), _quantile()
+    ratio = spread.value / reported.value
+    relative = float(np.hypot(spread.error / spread.value, reported.error / reported.value))
+    covered, covered_fitted = (
+        share(float((np.abs(difference - aim) <= level * error).mean()), len(difference)) for aim in (truth, fitted)
+    )
+    return {
+        "spread": spread,
+        "reported": reported,
+        "ratio": Estimate(ratio, ratio * relative, "draws"),
+        "covered": covered,
+        "covered_fitted": covered_fitted,
+    }
+
+
+def _compare_findings(part: xr.DataTree) -> dict[str, Any]:
+    """ArviZ against the exact leave-one-out densities: given these, and given draws."""
+    sets, seen, smoothed = (part[key].to_dataset() for key in ("replications", "compare", "smoothed"))
+    bayes, dse = (sets[key].to_numpy() for key in ("bayes", "bayes_dse"))
+    first, few = seen.sizes["replication"], smoothed.sizes["replication"]
+    return {
+        "count": first,
+        "off": float(max(np.abs(seen["elpd_diff"] - bayes[:first]).max(), np.abs(seen["dse"] - dse[:first]).max())),
+        "apart": float(np.abs(bayes - sets["loo"].to_numpy()).mean()),
+        "same": int((bayes * sets["loo"].to_numpy() > 0).sum()),
+        "smoothed": few,
+        "gap": float(np.abs(smoothed["elpd_diff"].to_numpy() - bayes[:few]).mean()),
+        "dse": float((smoothed["dse"].to_numpy() / dse[:few]).mean()),
+        "pareto": int((smoothed["pareto_k"].to_numpy() > 0.7).sum()),
+    }
 
 
 def _percent(estimate: Estimate) -> str:
@@ -1010,17 +1149,18 @@ def _percent(estimate: Estimate) -> str:
 
 
 def _honest(covered: Estimate, ratio: Estimate, title: str) -> str:
-    """Whether the standard error can be trusted, by its coverage and by the spread over data sets."""
-    short = (covered.value - LEVEL) / covered.error
+    """Whether the standard error can be trusted, by its coverage and by the spread over data sets; one rule for all."""
     size = (
-        "about as large as the spread over data sets"
-        if abs(ratio.value - 1) < 2 * ratio.error
+        "as large as the spread over data sets, as far as these can tell"
+        if abs(ratio.value - 1) < CLEAR * ratio.error
         else f"too {'small' if ratio.value > 1 else 'large'} on average: the spread is {ratio.value:.2f} times as large"
     )
+    away = (covered.value - LEVEL) / covered.error
+    share_covered = f"{100 * covered.value:.1f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{100 * covered.error:.1f}%"
     verdict = (
-        f"cover the exact difference in {100 * covered.value:.1f}% of data sets, not clearly different from {100 * LEVEL:.0f}%"
-        if abs(short) < 2
-        else f"cover it too {'seldom' if short < 0 else 'often'}, {100 * covered.value:.1f}% instead of {100 * LEVEL:.0f}%"
+        f"cover the exact difference in {share_covered} of data sets, which is within {CLEAR:g} standard errors of {100 * LEVEL:.0f}%"
+        if abs(away) < CLEAR
+        else f"cover it too {'seldom' if away < 0 else 'often'}, in {share_covered} instead of {100 * LEVEL:.0f}%"
     )
     return f"{title}: the standard error is {size}, and its intervals {verdict}."
 
@@ -1077,20 +1217,30 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     cases = {case.name: _choice_findings(_part(results, case.name), case) for case in KNOWN}
     data = {d.name: _data_findings(_part(results, d.name)) for d in DATA}
     geometry = _geometry_findings(results)
+    settings = json.loads(results.attrs["settings"])
+    em = [row for d in DATA for row in _em_rows(_part(results, d.name))]
     return {
         "question": QUESTION,
         "answer": _answer(cases, data),
         "geometry": geometry,
         **cases,
         **data,
-        "settings": json.loads(results.attrs["settings"]),
+        "settings": settings,
         "sizes": list(SIZES),
         "differences": [row for case in cases.values() for row in case["differences"]],
-        "errors": [case["errors"] for case in cases.values()],
+        "errors": [row for case in cases.values() for row in case["errors"]],
         "wrong": [row for case in cases.values() for row in case["wrong"]],
         "honest": " ".join(case["honest"] for case in cases.values()),
         "level": 100 * LEVEL,
         "corrections": _corrections(cases),
+        "threshold": CLEAR,
+        "em": em,
+        "em_table": [
+            {**row, **{key: f"{row[key]:.4f}".replace("-", "\N{MINUS SIGN}") for key in ("ours", "em", "gap")}}
+            for row in em
+        ],
+        "em_source": _part(results, DATA[0].name)["em"].attrs["source"],
+        "em_sentence": _em_sentence(em, settings["starts"]),
         "flip": cases["logistic"]["better"] != cases["contaminated"]["better"],
     }
 
@@ -1123,7 +1273,7 @@ def _corrections(cases: Mapping[str, Any]) -> str:
             words = []
             for key in ("tic", "loo"):
                 change = case["changes"][key][i]
-                clear = abs(change.value) > 2 * change.error
+                clear = abs(change.value) > CLEAR * change.error
                 verb = ("raised it" if change.value > 0 else "lowered it") if clear else "changed it by no clear amount"
                 points = f"{100 * change.value:+.1f}\u00a0±\u00a0{100 * change.error:.1f}".replace("-", "−")
                 words.append(f"{CRITERIA[key]} {verb} ({points} points)")

@@ -227,6 +227,11 @@ def check_density(target: Target, family: Family, alpha: float) -> None:
             "fit a density to the draws first, or ask for the forward direction"
         )
     family.check_dim(target.dim, f"target {target.name!r}")
+    if alpha < 1 and family.rate:
+        raise InputError(
+            f"family {family.name!r} has no location to lay nodes around, so it is offered in the forward direction only; "
+            "ask for the forward direction, or project onto a location-scale family"
+        )
     if alpha == 0 and target.distribution is not None and target.distribution.support_map is not None:
         raise InputError(
             f"target {target.name!r} has a bounded support, and every member of {family.name} puts mass outside it, so "

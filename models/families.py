@@ -145,6 +145,8 @@ class Family:
         Whether the log density has no kink.
     degree : int, optional
         Where the log density is a polynomial in x, its degree: the moments of the data up to it are sufficient.
+    rate : str, optional
+        The parameter whose inverse stretches a density on x >= 0; the density has no location then.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Family:
     fixed: tuple[tuple[str, float], ...] = ()
     smooth: bool = True
     degree: int | None = None
+    rate: str | None = None
 
     def check_dim(self, dim: int, what: str) -> None:
         """Refuse data or a target of another dimension.
@@ -167,6 +170,21 @@ class Family:
         if self.dim is not None and self.dim != dim:
             remedy = "use mvnormal or mvnormal_diag" if dim > 1 else "give data of that dimension"
             raise InputError(f"family {self.name!r} has dimension {self.dim} but {what} has dimension {dim}; {remedy}")
+
+    def check_support(self, points: Array, what: str = "observation") -> None:
+        """Refuse points (n, d) where every member has density zero.
+
+        Raises
+        ------
+        InputError
+            Naming the first such row and its value.
+        """
+        if self.rate and (points < 0).any():
+            row = int(np.argmax(points[:, 0] < 0))
+            raise InputError(
+                f"{what} {row} is {points[row, 0]:g}, outside the support x >= 0 of family {self.name!r}, so the likelihood is "
+                "zero; use a family on the whole line, or leave it out"
+            )
 
     @property
     def multivariate(self) -> bool:
@@ -290,11 +308,14 @@ class Family:
     def at_boundary(self, theta: Array, dim: int) -> str | None:
         """Name a shape parameter that has run off to its boundary, with its limit; ``None`` in the interior.
 
-        Student-t on a target with tails no heavier than Normal sends nu to infinity: the Normal is the limit.
+        Student-t on a target with tails no heavier than Normal sends nu to infinity: the Normal is the limit. Skew normal on
+        draws that end as abruptly as a half-normal sends alpha to infinity or minus infinity: the half-normal is the limit.
         """
         for p, part in self.slices(dim):
-            if p.support == "positive" and p.name != self.scale and np.any(np.abs(theta[part]) > 10):
+            if p.support == "positive" and p.name not in (self.scale, self.rate) and np.any(np.abs(theta[part]) > 10):
                 return f"{p.name} -> {'infinity' if theta[part][0] > 0 else '0'}"
+            if p.name == "alpha" and np.abs(theta[part][0]) > 1e3:
+                return f"{p.name} -> {'infinity' if theta[part][0] > 0 else '-infinity'}"
         return None
 
     def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Target:
@@ -321,6 +342,8 @@ class Family:
 
     def scales(self, params: Params) -> list[tuple[Array, Array]]:
         """Location and Cholesky factor of each component."""
+        if self.rate:
+            return [(np.log(2) / np.reshape(params[self.rate], 1), 1 / np.reshape(params[self.rate], (1, 1)))]
         if self.location is None or self.scale is None:
             return []
         location, scale = np.asarray(params[self.location]), np.asarray(params[self.scale])
@@ -450,6 +473,7 @@ FAMILIES: Mapping[str, Family] = {
     "logistic": _location_scale("logistic", "s"),
     "student_t": student_t(),
     "skew_normal": _location_scale("skew_normal", "sigma", Parameter("alpha", "real")),
+    "exponential": Family("exponential", (Parameter("lam", "positive"),), "Exponential", rate="lam"),
     "mvnormal": Family(
         "mvnormal",
         (Parameter("mu", "real", ("d",)), Parameter("cov", "covariance", ("d", "d"))),

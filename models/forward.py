@@ -44,17 +44,40 @@ def squares(x: Array) -> Array:
 
 def finite_forward(target: Target, family: Family) -> None:
     """Refuse a family of which no member is at finite forward KL."""
+    if family.rate:
+        _on_the_half_line(target, family)
     if family.density in ("normal", "normal_mixture", "skew_normal", *GAUSSIAN) and not second_moment(target):
         raise InputError(
             f"target {target.name!r} has infinite variance, so its forward KL to every member of {family.name} is "
             "infinite and there is no projection; use a heavy-tailed family such as student_t"
         )
-    linear = family.density in ("laplace", "logistic") and target.draws is None and target.dim == 1
+    linear = (family.rate or family.density in ("laplace", "logistic")) and target.draws is None and target.dim == 1
     if linear and not np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value):
         raise InputError(
             f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite "
             "and there is no projection; use a heavy-tailed family such as student_t"
         )
+
+
+def _on_the_half_line(target: Target, family: Family) -> None:
+    """Refuse a target with mass below 0, where a density on x >= 0 is zero."""
+    if target.draws is not None:
+        return family.check_support(target.draws, f"target {target.name!r}: observation")
+    support = target.distribution.support_map if target.distribution is not None else None
+    if support is None or support(np.array([-1e3]))[0][0] < 0:
+        raise InputError(
+            f"target {target.name!r} has mass below 0, where every member of {family.name} has density 0, so every forward KL "
+            "is infinite and there is no projection; use a family on the whole line"
+        )
+    # Quadrature in log x cannot see that a mean diverges; the tail of x^2 p(x) does not fade then.
+    far = np.array([[1e50], [1e100]])
+    tail = target.logp(far) + 2 * np.log(far[:, 0])
+    if np.isfinite(tail).all() and tail[1] > tail[0] - 0.1:
+        raise InputError(
+            f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite and there is no "
+            "projection"
+        )
+    return None
 
 
 def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Projection:

@@ -14,19 +14,34 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.stats import gaussian_kde
 
-from models.errors import ConvergenceError, InputError, lookup_error
-from models.expectations import Nodes, moment_nodes
+from models.errors import ConvergenceError, InputError
+from models.expectations import Nodes
 from models.families import Family
 from models.forward import kinked_mle
 from models.graphs import numpy_mode, single_threaded
-from models.objectives import Objective, bind, differentiate, forward_graph, forward_objective, natural_values
-from models.optimise import polish
+from models.likelihood import (
+    FIND_MAP,
+    Sample,
+    advice,
+    bounds,
+    check_count,
+    check_data,
+    check_family,
+    check_weights,
+    is_condensed,
+    lengths,
+    starting_points,
+    summary,
+    unbounded,
+)
+from models.maxima import at_edge, at_limit, best_end, climb, collapsed, edge_text, held_at, polished_minimum
+from models.objectives import Objective, forward_objective, natural_values
+from models.priors import check_priors
 from models.results import draws_of, fit_dataset, flatten
 from models.scores import scores
-from models.starts import forward_starts
+from models.standard import condensed, standardise
 from models.targets import check_draws
 
 __all__ = ["fit_map", "fit_mle", "scores"]
@@ -52,14 +67,15 @@ def fit_mle(
     Parameters
     ----------
     x : array_like (n,) or (n, d)
-        Observations; finite, at least two distinct.
+        Observations; finite, at least two distinct. Booleans, text, dates, complex and masked entries are refused.
     family : Family
     starts : int
-        Number of starts for families whose likelihood has several maxima.
+        Number of starts for mixtures, whose likelihood has several maxima: the best ends of 200 short runs of
+        expectation-maximisation (Biernacki, Celeux and Govaert, 2003).
     seed : int
         Seed of the random starts and of the draws of the fitted member.
     draws : int
-        Draws of the fitted member to keep under ``posterior``.
+        Draws of the fitted member to keep under ``posterior``; at least 1.
     weights : array_like (n,), optional
         Non-negative weight of each observation in the log likelihood, such as a count or an inverse sampling probability.
 
@@ -70,14 +86,17 @@ def fit_mle(
         (-log likelihood / n), ``se_hessian`` and ``se_sandwich`` over ``parameter``, ``gradient_norm``, ``status``,
         ``starts_reached`` (how many starts ended there) and ``starts_degenerate`` (how many ran into a component that collapses
         on single observations, where the likelihood is unbounded: no estimate); ``status`` is ``converged``, or names the
-        parameter that runs to its boundary and then has no standard error. Mixture components are in the order of their means.
+        parameter that runs to its boundary and then has no standard error (nu of a Student-t, alpha of a skew normal, whose
+        limit is the half-normal). Mixture components are in the order of their means. ``gradient_norm`` is that of the mean
+        log likelihood in the unconstrained coordinates of the standardised data.
         ``posterior``: draws of the fitted member as ``x``; ``observed_data``: the data as ``x``.
 
     Raises
     ------
     InputError
-        If the data cannot be used, are fewer than the parameters, or have fewer distinct values than the mixture has
-        components; if the dimensions differ, a weight is negative, the seed is negative or the number of starts not positive.
+        If the data cannot be used, are fewer than the parameters (rows of weight zero do not count), lie outside the support
+        of the family or in fewer dimensions, or have fewer distinct values than the mixture has components; if the dimensions
+        differ, a weight is negative, or `family`, `starts`, `seed` or `draws` is none of its kind.
     ConvergenceError
         If no start reaches a maximum in the interior, or the parameters are not identified there.
 
@@ -95,7 +114,7 @@ def fit_mle(
     >>> float(fit["mu"]), round(float(fit["sigma"]) ** 2, 9)
     (3.0, 3.5)
     """
-    return _fit(x, family, {}, starts, seed, draws, weights)
+    return _fit(x, family, None, starts, seed, draws, weights)
 
 
 def fit_map(
@@ -115,7 +134,9 @@ def fit_map(
     x : array_like (n,) or (n, d)
     family : Family
     priors : mapping of str to PyMC distribution
-        For example ``{"mu": pm.Normal.dist(0, 10)}``; flat for parameters not named. A covariance takes no prior here.
+        For example ``{"mu": pm.Normal.dist(0, 10)}``; flat for parameters not named. A scalar prior holds for every entry of a
+        vector alike. A covariance takes no prior here. Proper priors may stand in for observations: the data may be fewer
+        than the parameters by as many as have one.
     starts, seed, draws, weights
         As for `fit_mle`.
 
@@ -123,173 +144,90 @@ def fit_map(
     -------
     xarray.DataTree
         As `fit_mle`; ``fit`` also holds ``log_prior``. The density is that of the natural parameters (PyMC's find_MAP
-        leaves the Jacobian of its transforms out).
+        leaves the Jacobian of its transforms out). Where the density is highest at an end of the support of a prior,
+        ``status`` says ``boundary`` and names it, and that parameter has no standard error.
 
     Raises
     ------
     InputError, ConvergenceError
-        As `fit_mle`; also for a prior on an unknown parameter or on a covariance, or one that excludes all starts.
+        As `fit_mle`; also for a prior on an unknown parameter or on a covariance, or one that is no continuous PyMC
+        distribution with numbers as parameters, has another shape, or no finite density where the parameter may be.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from models.families import normal
+    >>> fit = fit_map([1.0, 2.0, 3.0, 6.0], normal(sigma=1.0), priors={"mu": pm.Normal.dist(0, 1)})["fit"]
+    >>> round(float(fit["mu"]), 9)
+    2.4
     """
-    names = [p.name for p in family.parameters if p.support != "covariance"]
-    for name in priors:
-        if name not in names:
-            raise lookup_error(f"parameter of family {family.name} that takes a prior", name, names)
-    return _fit(x, family, dict(priors), starts, seed, draws, weights)
+    return _fit(x, family, priors, starts, seed, draws, weights)
 
 
 @single_threaded
 def _fit(
-    x: ArrayLike, family: Family, priors: dict[str, Any], starts: int, seed: int, draws: int, weights: ArrayLike | None
+    x: ArrayLike,
+    family: Family,
+    priors: Mapping[str, Any] | None,
+    starts: int,
+    seed: int,
+    draws: int,
+    weights: ArrayLike | None,
 ) -> xr.DataTree:
+    check_family(family)
+    for name, value, least in (("starts", starts, 1), ("seed", seed, 0), ("draws", draws, 1)):
+        check_count(name, value, least)
     data = check_draws(x)
-    _check(data, family, starts, seed)
-    n, dim = data.shape
-    share = check_weights(weights, n)
+    family.check_dim(data.shape[1], "the data")
+    family.check_support(data)
+    checked = check_priors(family, data.shape[1], {} if priors is None else priors)
+    share = check_weights(weights, len(data))
+    used = data if share.all() else check_draws(data[share > 0])
+    if priors is not None and not family.smooth:
+        raise InputError(f"family {family.name!r} has a kink at its location; fit_map takes smooth families only")
+    check_data(used, family, checked)
     # Where moments are sufficient, three nodes carry all that a million observations say.
-    rule = moment_nodes(data[:, 0]) if _condensed(family, n, weights) else Nodes(data, share / share.sum(), "draws")
+    short = is_condensed(family, len(used), weights) and not checked
+    if short:
+        units, rule = condensed(used, family)
+    else:
+        given = share[share > 0]
+        portion = given / given.sum()
+        units, z = standardise(used, portion, family, whiten=not checked)
+        rule = Nodes(z, portion, "draws")
+    sample = Sample(data, family, units, rule, share, checked, "MAP" if priors is not None else "maximum likelihood")
     if not family.smooth:
-        if priors:
-            raise InputError(f"family {family.name!r} has a kink at its location; fit_map takes smooth families only")
-        return _kinked_tree(data, family, rule, share, seed, draws)
-    objective = _penalised(family, rule, priors, share.sum()) if priors else forward_objective(family, rule)
-    summary = _summary(data, rule, seed)
-    quick = objective if summary is rule else (
-        _penalised(family, summary, priors, share.sum()) if priors else forward_objective(family, summary)
-    )  # fmt: skip
-    unit = _units(family, rule)
-    runs = (_descend(quick, start, unit) for start in forward_starts(family, summary, starts, seed))
-    ends = [end for end in runs if end is not None]
+        return _kinked_tree(sample, used, seed, draws)
+    objective, fewer = sample.objective(rule), summary(rule, seed)
+    quick = objective if fewer is rule else sample.objective(fewer)
+    box, unit, first = bounds(sample), lengths(sample), starting_points(sample, starts, seed)
+    ends = [end for start in first if (end := climb(quick, start, unit, box)) is not None]
     if not ends:
-        raise InputError("no start has a finite posterior density; the priors exclude what the data suggest")
-    proper = [end for end in ends if not _collapsed(family, end[0], data)]
+        named = "; ".join(map(str, checked.values())) or "the data"
+        raise InputError(f"no start has a finite posterior density; the priors exclude what the data suggest ({named})")
+    proper = [end for end in ends if not collapsed(units.family, end[0])]
     if not proper:
+        raise ConvergenceError(unbounded(sample, len(ends)))
+    theta, reached = best_end(quick, proper, box, unit)
+    theta, limit = at_limit(sample, objective, theta)
+    edge = at_edge(objective, theta, box, unit)
+    held = edge | held_at(units.family, sample.dim, limit)
+    if len(used) <= FIND_MAP and not held.any():
+        theta = _find_map(sample, theta)
+    polished = polished_minimum(objective, theta, held, unit)
+    if polished is None:
         raise ConvergenceError(
-            f"maximum likelihood of {family.name} on {n} observations is unbounded: from all {len(ends)} starts a component "
-            "collapsed on single observations; use fewer components, or fit_map with a prior on sigma"
+            f"{sample.method} of {family.name} on {len(data)} observations reached no interior maximum from {len(ends)} "
+            f"start(s); {advice(sample)}"
         )
-    theta, reached = _best(quick, proper)
-    if n <= _FIND_MAP and not family.at_boundary(theta, dim):
-        theta = _find_map(family.model(data, share * n / share.sum(), priors), family, dim, theta)
-    polished = polish(objective, theta)
-    if polished is None or not _minimum(objective, polished):
-        raise ConvergenceError(
-            f"maximum likelihood of {family.name} on {n} observations reached no interior maximum from {len(ends)} "
-            "start(s); the likelihood may be unbounded or a parameter may run to its boundary"
-        )
+    limit = limit or edge_text(sample, edge)
     counts = {"starts_reached": reached, "starts_degenerate": len(ends) - len(proper)}
-    return _tree(data, family, priors, objective, rule, share, polished, counts, seed, draws)
+    return _tree(sample, objective, polished, held, limit, counts, seed, draws)
 
 
-#: Above this many observations, starts are compared on a summary of `_SUMMARY` points, and find_MAP is left out.
-_FIND_MAP, _LARGE, _SUMMARY = 100_000, 20_000, 4096
-
-
-def _condensed(family: Family, n: int, weights: ArrayLike | None) -> bool:
-    """Whether the score is a polynomial of degree 2 in x, so that the sandwich needs four moments of the data only."""
-    return family.degree == 2 and n > _FIND_MAP and weights is None
-
-
-def _check(data: Array, family: Family, starts: int, seed: int) -> None:
-    n, dim = data.shape
-    family.check_dim(dim, "the data")
-    if seed < 0:
-        raise InputError(f"seed is {seed}; it must be a non-negative integer")
-    if starts < 1:
-        raise InputError(f"starts is {starts}; it must be at least 1")
-    if n < family.size(dim):
-        raise InputError(
-            f"there are {n} observations but family {family.name!r} has {family.size(dim)} free parameters; give at least as many"
-        )
-    if family.components > 1 and len(np.unique(data[:10_000], axis=0)) < family.components:
-        raise InputError(
-            f"the data have {len(np.unique(data, axis=0))} distinct values but family {family.name!r} has {family.components} components; "
-            "use fewer components"
-        )
-    if family.multivariate and np.linalg.matrix_rank(data - data.mean(axis=0)) < dim:
-        raise InputError(f"the {n} observations lie in fewer than {dim} dimensions; the likelihood is then unbounded")
-
-
-def check_weights(weights: ArrayLike | None, n: int) -> Array:
-    """Return weights as floats (n,); ones if there are none.
-
-    Raises
-    ------
-    InputError
-        For weights that are not n non-negative finite numbers with a positive sum.
-    """
-    if weights is None:
-        return np.ones(n)
-    share = np.asarray(weights, dtype=float).ravel()
-    if len(share) != n:
-        raise InputError(f"there are {len(share)} weights but {n} observations; give one weight for each")
-    if not np.isfinite(share).all() or (share < 0).any() or share.sum() <= 0:
-        row = int(np.argmax(~np.isfinite(share) | (share < 0)))
-        raise InputError(f"weights[{row}] is {share[row]:g}; weights must be non-negative and finite, and not all zero")
-    return share
-
-
-def _summary(data: Array, rule: Nodes, seed: int) -> Nodes:
-    """The data themselves; of very many, quantiles (one dimension) or a random part, to compare starts on."""
-    n, dim = data.shape
-    if len(rule.points) <= _LARGE:
-        return rule
-    if dim == 1:
-        order = np.argsort(data[:, 0])
-        cumulative = np.cumsum(rule.weights[order])
-        levels = (np.arange(_SUMMARY) + 0.5) / _SUMMARY
-        points = np.interp(levels, cumulative, data[order, 0])[:, None]
-        return Nodes(points, np.full(_SUMMARY, 1 / _SUMMARY), "draws")
-    rows = np.random.default_rng(seed).choice(n, _LARGE, replace=False, p=rule.weights)
-    return Nodes(data[rows], np.full(_LARGE, 1 / _LARGE), "draws")
-
-
-def _units(family: Family, rule: Nodes) -> Array:
-    """Length of each coordinate of theta that the data call one: the spread for locations, 1 for logarithms."""
-    dim = rule.points.shape[1]
-    unit = np.ones(family.size(dim))
-    for p, part in family.slices(dim):
-        if p.name == family.location:
-            spread = np.sqrt(rule.weights @ (rule.points - rule.weights @ rule.points) ** 2)
-            unit[part] = np.resize(spread, part.stop - part.start)
-    return unit
-
-
-def _descend(objective: Objective, start: Array, unit: Array) -> tuple[Array, float] | None:
-    """L-BFGS from one start, in the units of the data; ``None`` if the start has no finite value."""
-    value, gradient = objective.value_and_gradient(start)
-    if not (np.isfinite(value) and np.isfinite(gradient).all()):
-        return None
-
-    def guarded(scaled: Array) -> tuple[float, Array]:
-        f, g = objective.value_and_gradient(scaled * unit)
-        return (f, g * unit) if np.isfinite(f) and np.isfinite(g).all() else (1e10, np.zeros_like(scaled))
-
-    options = {"maxiter": 1000, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-8}
-    result = minimize(guarded, start / unit, jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(result.x) * unit, float(result.fun)
-
-
-def _collapsed(family: Family, theta: Array, data: Array) -> bool:
-    """Whether a mixture component has shrunk onto single observations, or vanished."""
-    if family.components == 1:
-        return False
-    values, _ = natural_values(family, theta)
-    smallest = np.sqrt(np.linalg.eigvalsh(values["cov"]).min()) if "cov" in values else values["sigma"].min()
-    return bool(smallest < 1e-5 * data.std(axis=0).min())
-
-
-def _best(quick: Objective, ends: list[tuple[Array, float]]) -> tuple[Array, int]:
-    """The lowest end that polishes to a proper minimum, and how many starts reached it."""
-    ordered = sorted(ends, key=lambda end: end[1])
-    for theta, value in ordered[:5]:
-        polished = polish(quick, theta)
-        if polished is not None and _minimum(quick, polished):
-            return polished, sum(v < value + 1e-7 for _, v in ordered)
-    return ordered[0][0], 1
-
-
-def _find_map(model: Any, family: Family, dim: int, start: Array) -> Array:
-    """PyMC's MAP from one start, as unconstrained theta."""
+def _find_map(sample: Sample, start: Array) -> Array:
+    """PyMC's MAP from one start, as unconstrained theta; the start itself where PyMC cannot begin there."""
+    family, dim = sample.units.family, sample.dim
     values, _ = natural_values(family, start)
     names = {p.name: f"{p.name}_cholesky" if p.support == "covariance" else p.name for p in family.parameters}
     parts = {p.name: start[part] for p, part in family.slices(dim)}
@@ -297,15 +235,18 @@ def _find_map(model: Any, family: Family, dim: int, start: Array) -> Array:
     # L-BFGS-B tries steps that overflow and takes shorter ones; whether it arrived is judged by Newton, not by its flag.
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The optimizer did not converge", category=UserWarning)
-        point = pm.find_MAP(
-            model=model,
-            initvals=initial,
-            jitter=False,
-            progressbar=False,
-            return_inferencedata=True,
-            idata_kwargs={"include_transformed": False},
-            compile_kwargs={"mode": numpy_mode()},
-        )["posterior"]
+        try:
+            point = pm.find_MAP(
+                model=sample.model(),
+                initvals=initial,
+                jitter=False,
+                progressbar=False,
+                return_inferencedata=True,
+                idata_kwargs={"include_transformed": False},
+                compile_kwargs={"mode": numpy_mode()},
+            )["posterior"]
+        except pm.exceptions.SamplingError:  # values that it cannot evaluate: Newton goes on from here
+            return start
     found = {p.name: point[names[p.name]].to_numpy()[0, 0] for p in family.parameters}
     return np.concatenate(
         [
@@ -315,86 +256,62 @@ def _find_map(model: Any, family: Family, dim: int, start: Array) -> Array:
     )
 
 
-def _minimum(objective: Objective, theta: Array) -> bool:
-    return bool(np.linalg.eigvalsh(objective.hessian(theta[None])[2][0])[0] > 0)
-
-
-def _penalised(family: Family, rule: Nodes, priors: Mapping[str, Any], n: float) -> Objective:
-    """Mean negative log likelihood minus log prior / n."""
-    dim = rule.points.shape[1]
-    theta, weights, points, value = forward_graph(family, dim)
-    natural = family.natural(theta, dim)
-    penalty = sum(pm.logp(prior, natural[name]).sum() for name, prior in priors.items()) / n
-    functions = differentiate(theta, value - penalty, [points, weights], batched=False)
-    return bind(functions, rule.points if family.multivariate else rule.points[:, 0], rule.weights)
-
-
 def _tree(
-    data: Array,
-    family: Family,
-    priors: Mapping[str, Any],
+    sample: Sample,
     objective: Objective,
-    rule: Nodes,
-    share: Array,
     theta: Array,
+    held: NDArray[np.bool_],
+    limit: str | None,
     counts: Mapping[str, int],
     seed: int,
     draws: int,
 ) -> xr.DataTree:
-    n, dim = data.shape
-    params, jacobians = natural_values(family, theta)
+    family, units, total, n = sample.family, sample.units, sample.total, len(sample.data)
+    params, jacobians = units.natural(*natural_values(units.family, theta))
     if family.components > 1:
         order = np.argsort(params["mu"].reshape(family.components, -1)[:, 0])
         params = {k: v[order] for k, v in params.items()}
         jacobians = {k: v[order] for k, v in jacobians.items()}
     _, gradient, hessian = objective.hessian(theta[None])
-    limit = family.at_boundary(theta, dim)
-    unit = _units(family, rule)
-    curvature = np.linalg.eigvalsh(hessian[0] * np.outer(unit, unit))
-    if limit is None and curvature[0] < 1e-11 * curvature[-1]:
+    free = ~held
+    diagonal = np.sqrt(np.maximum(np.diag(hessian[0]), 1.0))
+    curvature = np.linalg.eigvalsh((hessian[0] / np.outer(diagonal, diagonal))[np.ix_(free, free)])
+    if free.any() and curvature[0] < 1e-11 * curvature[-1]:
         raise ConvergenceError(
             f"the parameters of {family.name} are not identified by these {n} observations: the log likelihood is flat in one "
             f"direction at its maximum (eigenvalues {curvature[0]:.1e} and {curvature[-1]:.1e}); use a simpler family or priors"
         )
-    bread, total = np.linalg.inv(hessian[0]), share.sum()
-    if len(rule.points) < n:
-        s = scores(rule.points, family, theta)
-        meat = (s * rule.weights[:, None]).T @ s
-    else:
-        meat = _meat(data, family, theta, share) / total
+    bread = np.zeros_like(hessian[0])
+    bread[np.ix_(free, free)] = np.linalg.inv(hessian[0][np.ix_(free, free)])
+    # The sandwich does not change when all weights are multiplied: they enter as parts of their sum.
     delta = np.concatenate([jacobians[p.name].reshape(-1, len(theta)) for p in family.parameters])
     errors = {
-        "se_hessian": _standard_errors(delta, bread / total),
-        "se_sandwich": _standard_errors(delta, bread @ meat @ bread / total),
+        "se_hessian": _standard_errors(delta, bread) / np.sqrt(total),
+        "se_sandwich": _standard_errors(delta, bread @ _meat(sample, theta) @ bread),
     }
-    if limit is not None:  # at a boundary the likelihood is flat and neither standard error means anything
-        runaway = np.array([label.split("[")[0] == limit.split()[0] for label in flatten(params)[0]])
-        errors = {name: np.where(runaway, np.nan, values) for name, values in errors.items()}
-    cross = float(forward_objective(family, rule).gradient(theta[None])[0][0])
+    # At a boundary the likelihood is no quadratic, and neither standard error means anything.
+    if held.any():
+        unknown = np.any(delta[:, held] != 0, axis=1)
+        errors = {name: np.where(unknown, np.nan, values) for name, values in errors.items()}
+    standardised = float(forward_objective(units.family, sample.rule).gradient(theta[None])[0][0])
+    cross = standardised + units.log_volume
     scalars: dict[str, Any] = {
         "log_likelihood": -total * cross,
         "cross_entropy": cross,
         "n": n,
-        "gradient_norm": float(np.linalg.norm(gradient[0])),
+        "gradient_norm": float(np.linalg.norm(gradient[0][free])),
         "status": "converged" if limit is None else f"boundary: {limit}",
         **counts,
     }
-    if priors:
-        scalars["log_prior"] = total * (cross - float(objective.gradient(theta[None])[0][0]))
-    return _assembled(data, family, params, scalars, errors, "MAP" if priors else "maximum likelihood", seed, draws)
+    if sample.priors:
+        scalars["log_prior"] = total * (standardised - float(objective.gradient(theta[None])[0][0]))
+    return _assembled(sample, params, scalars, errors, seed, draws)
 
 
 def _assembled(
-    data: Array,
-    family: Family,
-    params: dict[str, Array],
-    scalars: dict[str, Any],
-    errors: dict[str, Array],
-    method: str,
-    seed: int,
-    draws: int,
+    sample: Sample, params: dict[str, Array], scalars: dict[str, Any], errors: dict[str, Array], seed: int, draws: int
 ) -> xr.DataTree:
-    dim = data.shape[1]
+    data, family, dim = sample.data, sample.family, sample.dim
     member = family.member(params)
     groups: dict[str, Any] = draws_of(member, draws, seed, log_q=member)
     groups["fit"] = fit_dataset(params, scalars, errors).assign_attrs(family=family.name)
@@ -402,48 +319,58 @@ def _assembled(
         {"x": (("observation", "dim")[: 1 if dim == 1 else 2], data[:, 0] if dim == 1 else data)}
     )
     tree = xr.DataTree.from_dict(groups)
-    tree.attrs = {"family": family.name, "method": method, "seed": seed}
+    tree.attrs = {"family": family.name, "method": sample.method, "seed": seed}
     assert list(tree["fit"]["parameter"].to_numpy()) == flatten(params)[0]
     return tree
 
 
 def _standard_errors(delta: Array, covariance: Array) -> Array:
-    return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", delta, covariance, delta), 0.0))
+    size = np.maximum(np.abs(delta).max(axis=1, keepdims=True), np.finfo(float).tiny)  # squares of units may overflow
+    unit = delta / size
+    return np.asarray(size[:, 0] * np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", unit, covariance, unit), 0.0)))
 
 
-def _meat(data: Array, family: Family, theta: Array, share: Array) -> Array:
-    """Sum of w^2 s s' over observations, in batches: for a million there is no room for the scores of all at once."""
-    size = family.size(data.shape[1])
+def _meat(sample: Sample, theta: Array) -> Array:
+    """Covariance of the mean score, in batches: for a million there is no room for the scores of all at once."""
+    rule, family = sample.rule, sample.units.family
+    if len(rule.points) < np.count_nonzero(sample.share):  # nodes that stand for equally weighted data
+        s = scores(rule.points, family, theta)
+        return np.asarray((s * rule.weights[:, None]).T @ s / len(sample.data))
+    size = family.size(sample.dim)
     mean, total = np.zeros(size), np.zeros((size, size))
-    for start in range(0, len(data), _BATCH):
+    for start in range(0, len(rule.points), _BATCH):
         part = slice(start, start + _BATCH)
-        s = scores(data[part], family, theta) * share[part, None]
+        s = scores(rule.points[part], family, theta) * rule.weights[part, None]
         mean += s.sum(axis=0)
         total += s.T @ s
-    return np.asarray(total - np.outer(mean, mean) / len(data))
+    return np.asarray(total - np.outer(mean, mean) / len(rule.points))
 
 
 _BATCH = 65_536
 
 
-def _kinked_tree(data: Array, family: Family, rule: Nodes, share: Array, seed: int, draws: int) -> xr.DataTree:
+def _kinked_tree(sample: Sample, used: Array, seed: int, draws: int) -> xr.DataTree:
     """Maximum likelihood where the log density has a kink at its location: a median and the mean distance from it."""
+    family, units, rule, total = sample.units.family, sample.units, sample.rule, sample.total
     theta, gradient = kinked_mle(family, rule)
-    params, _ = natural_values(family, theta)
-    location, scale = (float(params[str(name)]) for name in (family.location, family.scale))
-    n = len(data)
-    density = float(gaussian_kde(data[:, 0], weights=share)(location)[0])
+    inner, jacobians = natural_values(family, theta)
+    params, _ = units.natural(inner, jacobians)
+    z = rule.points[:, 0]
+    location, scale = (float(inner[str(name)]) for name in (family.location, family.scale))
+    params[str(family.location)] = np.asarray(used[np.argmin(np.abs(z - location)), 0])  # an observation, not rounded
+    parts = rule.weights
+    density = float(gaussian_kde(z, weights=parts)(location)[0])
     # J = diag(2 p(median)/b, 1/b^2), in which the model itself has 1/b^2 for both (White, 1982; Koenker, 2005, section 3.2).
-    squares = share**2
-    s = np.stack([np.sign(data[:, 0] - location) / scale, (np.abs(data[:, 0] - location) / scale - 1) / scale])
-    s -= (s * share).sum(axis=1, keepdims=True) / share.sum()
-    meat = (s * squares) @ s.T / share.sum()
+    s = np.stack([np.sign(z - location) / scale, (np.abs(z - location) / scale - 1) / scale])
+    s -= (s * parts).sum(axis=1, keepdims=True)
+    meat = (s * parts**2) @ s.T
     bread = np.diag([scale / (2 * density), scale**2])
+    stretch = float(units.factor[0, 0])
     errors = {
-        "se_hessian": np.full(2, scale / np.sqrt(share.sum())),
-        "se_sandwich": np.sqrt(np.diag(bread @ meat @ bread) / share.sum()),
+        "se_hessian": np.full(2, stretch * scale / np.sqrt(total)),
+        "se_sandwich": stretch * np.sqrt(np.diag(bread @ meat @ bread)),
     }
-    cross = float(forward_objective(family, rule).gradient(theta[None])[0][0])
-    scalars = {"log_likelihood": -share.sum() * cross, "cross_entropy": cross, "n": n, "gradient_norm": gradient,
+    cross = float(forward_objective(family, rule).gradient(theta[None])[0][0]) + units.log_volume
+    scalars = {"log_likelihood": -total * cross, "cross_entropy": cross, "n": len(sample.data), "gradient_norm": gradient,
                "status": "converged", "starts_reached": 1, "starts_degenerate": 0}  # fmt: skip
-    return _assembled(data, family, params, scalars, errors, "maximum likelihood", seed, draws)
+    return _assembled(sample, params, scalars, errors, seed, draws)

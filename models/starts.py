@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.em import plus_plus, short_runs
 from models.expectations import Nodes
 from models.families import Family
 from models.panels import landmarks
@@ -74,6 +75,8 @@ def structure(target: Target) -> tuple[Array, Array, Array]:
 def member_theta(family: Family, location: Array, cov: Array, shape: dict[str, float]) -> Array:
     """Unconstrained coordinates of the member at a place, with a covariance and values of its shape parameters."""
     values: dict[str, Array | float] = dict(shape)
+    if family.rate:
+        values[family.rate] = 1 / max(float(location[0]), np.finfo(float).tiny)
     for p in family.parameters:
         if p.name == family.location:
             values[p.name] = location if p.shape else location[0]
@@ -99,26 +102,31 @@ def _mixture_starts(family: Family, locations: Array, sds: Array, spread: float,
 
 
 def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
-    """Starts (m, P) for the cross-entropy over `rule`, from its moments and quantiles."""
+    """Starts (m, P) for the cross-entropy over `rule`, from its moments and quantiles.
+
+    Of mixtures these are the best `count` ends of many short runs of expectation-maximisation.
+    """
     dim = rule.points.shape[1]
-    robust = dim == 1 and family.degree != 2  # where moments are sufficient they are the answer
-    location, spread = _robust_location(rule) if robust else _moments(rule)
     rng = np.random.default_rng(seed)
-    starts: list[Array] = []
     if family.components > 1:
         return _clustered(family, rule, count, rng) if dim == 1 else _clouds(family, rule, count, rng)
-    base: dict[str, Array] = {}
-    for p in family.parameters:
-        if p.name == family.location:
-            base[p.name] = location if p.shape else location[0]
-        elif p.name == family.scale:
-            base[p.name] = spread @ spread.T if p.support == "covariance" else np.sqrt(np.diag(spread @ spread.T))
-            base[p.name] = base[p.name] if p.shape else base[p.name][0]
-    shapes = {"nu": (5.0, 2.0, 30.0), "alpha": (2.0, -2.0, 0.5, -0.5)}
-    extra = next((p.name for p in family.parameters if p.name in shapes), None)
-    for value in shapes[extra] if extra else (None,):
-        starts.append(family.unconstrain(base | ({extra: np.asarray(value)} if extra else {}), dim))
-    return np.array(starts)
+    if (
+        family.name == "skew_normal"
+    ):  # from the moments: the scores of mu and alpha are all but collinear around alpha = 0
+        mean, factor = _moments(rule)
+        return np.array(
+            [shaped(family, float(mean[0]), float(factor[0, 0]), {"alpha": s * a}) for a in (2, 6, 20) for s in (1, -1)]
+        )
+    if dim == 1 and family.degree != 2:  # where moments are sufficient they are the answer
+        location, spread = _robust_location(rule)
+    else:
+        location, spread = _moments(rule, correlated=family.scale == "cov")
+    shapes: tuple[dict[str, float], ...] = ({},)
+    if any(p.name == "nu" for p in family.parameters):
+        shapes = ({"nu": 5.0}, {"nu": 2.0}, {"nu": 30.0})
+    if family.rate:
+        location = np.average(rule.points, axis=0, weights=rule.weights)
+    return np.array([member_theta(family, location, spread @ spread.T, shape) for shape in shapes])
 
 
 def _robust_location(rule: Nodes) -> tuple[Array, Array]:
@@ -128,44 +136,67 @@ def _robust_location(rule: Nodes) -> tuple[Array, Array]:
     return np.array([middle]), np.array([[max((high - low) / 2, 1e-12)]])
 
 
-def _moments(rule: Nodes) -> tuple[Array, Array]:
+def _moments(rule: Nodes, *, correlated: bool = True) -> tuple[Array, Array]:
     w = rule.weights / rule.weights.sum()
     mean = w @ rule.points
     centred = rule.points - mean
-    return mean, np.linalg.cholesky((centred * w[:, None]).T @ centred)
+    cov = (centred * w[:, None]).T @ centred
+    return mean, np.linalg.cholesky(cov) if correlated else np.diag(np.sqrt(np.diag(cov)))
 
 
 def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:
-    """Starts of a 1-D mixture: quantiles, then alternately clusters (k-means++) and random quantiles with narrow scales."""
-    from scipy.cluster.vq import kmeans2
+    """Starts of a 1-D mixture: the best distinct ends of short runs of EM, from k-means++ and from random points.
 
+    A mixture has many maxima: short runs are cheap enough to try hundreds, and see the highest whatever the seed.
+    """
     k = family.components
-    x = rule.points[:, 0]
+    x, weights = _thinned(rule)
+    centre = float(weights @ x)
+    spread = float(np.sqrt(weights @ (x - centre) ** 2))
+    z, half = (x - centre) / spread, _RUNS // 2
+    # Random points and widths as well: k-means++ overlooks a component inside another.
+    mu = np.concatenate([plus_plus(z, weights, k, half, rng), rng.choice(z, (_RUNS - half, k), p=weights)])
+    sigma = np.concatenate([np.full((half, k), 1 / k), np.exp(rng.uniform(np.log(0.05), 0.0, (_RUNS - half, k)))])
+    mu = mu + 1e-3 * np.arange(k)  # equal components would be a saddle
+    w, mu, sigma, value = short_runs(z, weights, (np.full((_RUNS, k), 1 / k), mu, sigma), steps=_STEPS, floor=_FLOOR)
+    best = np.argsort(-value)
+    floored = sigma[best].min(axis=1) < 1.001 * _FLOOR
+    order = np.argsort(mu, axis=1)
+    shape = np.concatenate([np.take_along_axis(part, order, axis=1) for part in (w, mu, sigma)], axis=1)
+    # Those on the floor come last: they lead where the likelihood is unbounded.
+    chosen: list[int] = []
+    ranked = [int(i) for i in (*best[~floored], *best[floored])]
+    for i in ranked:
+        if len(chosen) < count and all(np.abs(shape[i] - shape[j]).max() > 0.1 for j in chosen):
+            chosen.append(i)
+    chosen = (chosen + [i for i in ranked if i not in chosen])[:count]
+    return np.array(
+        [
+            family.unconstrain(
+                {"w": _positive_weights(w[i]), "mu": centre + spread * mu[i], "sigma": spread * sigma[i]}, 1
+            )
+            for i in chosen
+        ]
+    )
+
+
+#: Short runs of EM and their steps; the smallest standard deviation in them, in that of the data; the most points they see.
+_RUNS, _STEPS, _FLOOR, _POINTS = 200, 30, 0.03, 1000
+
+
+def _positive_weights(w: Array) -> Array:
+    raised = np.maximum(w, 1e-6)
+    return np.asarray(raised / raised.sum())
+
+
+def _thinned(rule: Nodes) -> tuple[Array, Array]:
+    """Points (m,) and weights of a 1-D rule; of very many, quantiles."""
+    x, weights = rule.points[:, 0], rule.weights / rule.weights.sum()
+    if len(x) <= _POINTS:
+        return x, weights
     order = np.argsort(x)
-    cumulative = np.cumsum(rule.weights[order]) / rule.weights.sum()
-    spread = float(np.sqrt(np.average((x - np.average(x, weights=rule.weights)) ** 2, weights=rule.weights)))
-
-    def quantiles(levels: Array) -> Array:
-        # Equal means would be a saddle.
-        return np.interp(levels, cumulative, x[order]) + 1e-3 * spread * np.arange(k)
-
-    starts = []
-    for i in range(count):
-        w, mu, sigma = np.full(k, 1 / k), quantiles((np.arange(k) + 0.5) / k), np.full(k, spread / k)
-        if i % 2:
-            # A resample, so that every run of the clustering sees other data.
-            sample = x[rng.choice(len(x), min(len(x), 2000), p=rule.weights / rule.weights.sum())]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # an empty cluster keeps the start of its centre
-                centres, labels = kmeans2(sample, k, minit="++", rng=rng)
-            size = np.bincount(labels, minlength=k)
-            within = np.array([sample[labels == j].std() if size[j] > 1 else 0.0 for j in range(k)])
-            w, mu, sigma = (size + 1) / (size + 1).sum(), np.ravel(centres), np.maximum(within, 0.03 * spread)
-        elif i:
-            mu = quantiles(np.sort(rng.uniform(0.01, 0.99, k)))
-            sigma = spread * np.exp(rng.uniform(np.log(0.05), 0.0, k))
-        starts.append(family.unconstrain({"w": w, "mu": mu, "sigma": sigma}, 1))
-    return np.array(starts)
+    levels = (np.arange(_POINTS) + 0.5) / _POINTS
+    return np.interp(levels, np.cumsum(weights[order]), x[order]), np.full(_POINTS, 1 / _POINTS)
 
 
 def _clouds(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:

@@ -341,7 +341,7 @@ def report(
             name,
             getattr(module, "TITLE", name.replace("_", " ").capitalize()),
             module.findings(tree),
-            _figures(module, tree, jobs),
+            _figures(module, tree),
         )
         for name, (module, tree, _) in results.items()
     ]
@@ -350,32 +350,20 @@ def report(
         typer.echo(str(path))
 
 
-def _figures(module: Any, tree: xr.DataTree, jobs: int) -> list[Any]:
-    from joblib import Parallel, delayed
-
-    from analysis.support.report import Figure
-
-    name = module.__name__ if module.__name__ != "__main__" else f"analysis.{Path(module.__file__).stem}"
-    light, dark = Parallel(n_jobs=min(jobs, 2))(delayed(_drawn)(name, tree, theme) for theme in ("light", "dark"))
-    drawn = [
-        Figure(name=key, light=svg, dark=dark[key][0], suffix="svg", alt=alt, caption=caption)
-        for key, (svg, alt, caption) in light.items()
-    ]
-    return [*drawn, module.explorer(tree)] if hasattr(module, "explorer") else drawn
-
-
-def _drawn(name: str, tree: xr.DataTree, theme: str) -> dict[str, tuple[bytes, str, str]]:
-    """SVG, alternative text and caption of every figure in one theme."""
-    from importlib import import_module
-
+def _figures(module: Any, tree: xr.DataTree) -> list[Any]:
+    """Figures of a question. They are drawn once: the dark ones are the light ones in other colours."""
     import matplotlib as mpl
 
-    from analysis.support.figures import Style
+    from analysis.support.figures import Style, to_dark
+    from analysis.support.report import Figure
 
     mpl.use("agg")
-    style = Style.of(theme, "matplotlib")
-    drawings = import_module(name).plot(tree, theme=theme)
-    return {key: (d.svg(style), d.alt, d.caption) for key, d in drawings.items()}
+    style = Style.of("light", "matplotlib")
+    figures: list[Any] = []
+    for name, drawing in module.plot(tree, theme="light").items():
+        svg = drawing.svg(style)
+        figures.append(Figure(name, svg, to_dark(svg), "svg", alt=drawing.alt, caption=drawing.caption))
+    return [*figures, module.explorer(tree)] if hasattr(module, "explorer") else figures
 
 
 def _provenance(results: Mapping[str, Any], effort: str, seed: int, seconds: float) -> dict[str, Any]:
@@ -563,6 +551,72 @@ def divergence(
 
     for name, e in values.items():
         typer.echo(f"{name:17} {num(e.value, e.error, digits=12)} nats")
+
+
+@app.command()
+def data(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet, npy, npz or netCDF.")],
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B", help="Columns, analysed jointly.", show_default="all numeric"),
+    ] = None,
+    families: Annotated[
+        str | None, typer.Option("--families", metavar="F,G", help="Families, e.g. normal,student_t.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder to write to.", show_default="duality-NAME/")
+    ] = None,
+    jitter: Annotated[bool, typer.Option("--jitter", help="Spread rounded values before judging the entropy.")] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit families to your own data: which is closest, and how far it is in nats."""
+    started = time.perf_counter()
+    with _progress() as progress:
+        progress(f"reading {file.name}", 0.0)
+        from analysis.support.data_files import read_columns
+
+        table = read_columns(file, _names(columns), lambda label, fraction: progress(label, 0.1 * fraction))
+        progress("importing PyMC", 0.1)
+        from analysis.support import own_data
+        from analysis.support.cache import Store
+        from models.results import save
+
+        chosen = own_data.check_families(_names(families), len(table.names))
+        folder = _writable(output if output is not None else Path(f"duality-{file.name.split('.')[0]}"))
+        tree = own_data.analyse(
+            table.values,
+            table.names,
+            [family.name for family in chosen],
+            name=file.name,
+            rows=table.rows,
+            warnings=table.warnings,
+            settings=own_data.Settings(seed=seed, jitter=jitter),
+            jobs=_JOBS,
+            remember=Store(folder / "parts", "support/own_data"),
+            on_progress=lambda label, fraction: progress(label, 0.1 + 0.8 * fraction),
+        )
+        progress("report", 0.9)
+        from analysis.support import report_own_data
+
+        document = own_data.summary(tree)
+        save(tree, folder / "data.nc")
+        (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
+        facts = report_own_data.provenance(tree, time.perf_counter() - started)
+        written = report_own_data.write(tree, folder, facts | {"commit": _commit()})
+    if as_json:
+        _print_json(document)
+        return
+    for line in report_own_data.printed(tree):
+        typer.echo(line)
+    typer.echo(f"{time.perf_counter() - started:.0f} s; {written[0]}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Names in a list that commas separate; commas within brackets belong to a name."""
+    import re
+
+    return None if text is None else [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]
 
 
 if __name__ == "__main__":

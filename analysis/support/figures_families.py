@@ -264,6 +264,8 @@ def _rates(panel: ChoicePanel, axis: Any, style: Style, level: float, *, first: 
 def forests(panels: Sequence[Forest], style: Style, *, level: float) -> PlotCollection:
     """Draw, for each data set, how far each family is behind the best, with intervals.
 
+    A family has the same row in every panel, which is empty where it was not fitted.
+
     Parameters
     ----------
     panels : sequence of Forest
@@ -276,10 +278,14 @@ def forests(panels: Sequence[Forest], style: Style, *, level: float) -> PlotColl
     PlotCollection
     """
     draw = style.draw
+    names = list(dict.fromkeys(name for panel in panels for name in panel.names))
+    places = {name: len(names) - 1 - i for i, name in enumerate(names)}
     with style.settings():
-        collection, axes = _grid([p.title for p in panels], style, len(panels), (3.7 * len(panels), 4.2))
+        collection, axes = _grid(
+            [p.title for p in panels], style, len(panels), (3.7 * len(panels), 1.0 + 0.4 * len(names))
+        )
         for i, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
-            rows = np.arange(len(panel.names))[::-1]
+            rows = [places[name] for name in panel.names]
             lowest = np.nanmin(panel.values - level * panel.errors)
             draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
             for row, value, error, note in zip(rows, panel.values, panel.errors, panel.notes, strict=True):
@@ -291,6 +297,7 @@ def forests(panels: Sequence[Forest], style: Style, *, level: float) -> PlotColl
                 best = value == 0
                 _mark(np.array([[value, row]]), "target" if best else "normal", axis, style, size=12 if best else 6,
                       color=style.ink if best else style.forward)  # fmt: skip
-            draw.yticks(rows, list(panel.names) if i == 0 else [""] * len(rows), axis)
+            draw.yticks(np.array(list(places.values())), names if i == 0 else [""] * len(names), axis)
+            draw.ylim((-0.5, len(names) - 0.5), axis)
             draw.xlabel("nats per observation", axis)
     return collection

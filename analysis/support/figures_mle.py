@@ -198,7 +198,8 @@ def _funnel(funnel: Funnel, axis: Any, style: Style) -> None:
         shift = 0.14 * np.linspace(-1, 1, len(values)) if len(values) > 1 else np.zeros(1)
         style.draw.scatter(at + shift, values, axis, size=6, color=style.ink, marker=style.marker("dot"), alpha=0.6)
     _powers(x, style, axis)
-    farthest = float(np.nanmax(np.abs(funnel.estimates[:, :SHOWN] - funnel.exact)))
+    shown = funnel.estimates[:, :SHOWN]
+    farthest = float(np.abs(shown[np.isfinite(shown)] - funnel.exact).max())
     reach = float(half[0]) * np.clip(1.05 * farthest / half[0], 1.3, 2.5)
     style.draw.ylim((funnel.exact - reach, funnel.exact + reach), axis)
     _text(

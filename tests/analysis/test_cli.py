@@ -310,20 +310,13 @@ def test_wrong_input_that_a_question_finds_is_still_wrong_input(
     check_refused(duality("run", QUESTION, "--output", str(tmp_path)), ["n is 3", "at least 100"])
 
 
-def test_an_interrupt_ends_with_its_own_status(
+def test_an_interrupt_ends_with_its_own_status_and_says_what_is_kept(
     tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
 ) -> None:
     question(KeyboardInterrupt())
-    answer = duality("report", "--output", str(tmp_path))
+    answer = duality("report", "--only", QUESTION, "--output", str(tmp_path))
     assert answer.status == 130
     assert "Traceback" not in answer.err
-
-
-def test_an_interrupt_says_what_is_kept(
-    tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
-) -> None:
-    question(KeyboardInterrupt())
-    answer = duality("report", "--output", str(tmp_path))
     assert "interrupted" in answer.err
     assert "kept" in answer.err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,12 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 from scipy import stats
+from scipy.integrate import quad
 
 from analysis import two_families as question
 from analysis.support.datasets import load_column
+from analysis.support.figures import Style
+from analysis.support.figures_families import Forest, forests
 from analysis.two_families import KNOWN, PAIR, SIZES, SPREAD, Settings
 from models.divergences import kl
 from models.errors import ConvergenceError
@@ -26,12 +30,23 @@ from models.mle import fit_mle
 from models.projections import forward_projection
 from models.results import load, save
 from models.targets import normal_mixture
+from tests.analysis.drawn import check_drawings
+from tests.reference.make_em_mixtures import LARGEST, best_of_em
 
 mpl.use("Agg")
 
 Array = np.ndarray[Any, Any]
 SETTINGS = Settings(
-    members=7, n=40, replications=40, compared=2, posterior_draws=400, trials=40, starts=2, components=2, seed=3
+    members=7,
+    n=40,
+    replications=40,
+    compared=3,
+    smoothed=2,
+    posterior_draws=400,
+    trials=40,
+    starts=2,
+    components=2,
+    seed=3,
 )
 SCIPY = {"normal": stats.norm, "laplace": stats.laplace}
 SCALE = {"normal": "sigma", "laplace": "b"}
@@ -223,6 +238,18 @@ def test_posteriors_have_their_closed_moments() -> None:
     assert float(b.mean()) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.parametrize("case", KNOWN, ids=lambda c: c.name)
+def test_draws_are_those_of_the_target(case: question.Known) -> None:
+    x = question.data_sets(case.target, 50, 200, [1])
+    assert (np.diff(x, axis=1) >= 0).all()
+    if case.name == "logistic":
+        cdf = stats.logistic(0, np.sqrt(3) / np.pi).cdf
+    else:
+        cdf = lambda at: 0.85 * stats.norm.cdf(at, 0, 0.7) + 0.15 * stats.norm.cdf(at, 0, 2)  # noqa: E731
+    assert stats.kstest(x.ravel(), cdf).pvalue > 1e-3
+    assert stats.kstest(1.1 * x.ravel(), cdf).pvalue < 1e-3
+
+
 def test_compare_agrees_with_leave_one_out_by_quadrature() -> None:
     """Integrate both leave-one-out predictive densities on a grid of (location, log scale)."""
     x = sample(1, 20, seed=8)[0]
@@ -233,11 +260,48 @@ def test_compare_agrees_with_leave_one_out_by_quadrature() -> None:
         rest = point.sum(axis=0) - point
         weight = np.exp(rest - rest.max(axis=1, keepdims=True))
         expected.append(np.log((weight * np.exp(point)).sum(axis=1) / weight.sum(axis=1)))
+        np.testing.assert_allclose(question.left_out_predictive(name, x), expected[-1], atol=2e-3)
     difference = expected[0] - expected[1]
-    elpd, dse, worst = question.compare(x, 8000, np.random.default_rng(1))
+    exactly = question.compare({f: question._as_elpd(question.left_out_predictive(f, x)) for f in PAIR})
+    assert exactly[:2] == pytest.approx((difference.sum(), np.sqrt(len(x)) * difference.std()), abs=5e-3)
+    elpd, dse, worst = question.compare(question.smoothed_elpd(x, 8000, np.random.default_rng(1)))
     assert worst < 0.7
     assert elpd == pytest.approx(difference.sum(), abs=0.1)
     assert dse == pytest.approx(np.sqrt(len(x)) * difference.std(), rel=0.1)
+
+
+def test_left_out_predictive_of_the_laplace_by_adaptive_quadrature() -> None:
+    """The scale integrated in closed form, the location by scipy, with an atom-free tie among the observations."""
+    x = np.array([-2.0, -0.3, 0.1, 0.1, 0.4, 3.0])
+    n = len(x)
+    for i in (0, 2, 5):
+        rest = np.delete(x, i)
+
+        def integral(points: Array, power: int) -> float:
+            cuts = [-np.inf, *np.unique(points), np.inf]
+            return sum(
+                quad(lambda m: np.abs(points - m).sum() ** -float(power), a, b)[0] for a, b in itertools.pairwise(cuts)
+            )
+
+        # Gamma(n) / Gamma(n - 1) and one factor of 1/2 are left of the densities.
+        expected = np.log((n - 1) / 2 * integral(x, n) / integral(rest, n - 1))
+        assert question.left_out_predictive("laplace", x)[i] == pytest.approx(expected, abs=1e-7)
+
+
+def test_az_compare_says_of_exact_densities_what_the_replications_hold(
+    results: xr.DataTree, found: dict[str, Any]
+) -> None:
+    for case in KNOWN:
+        seen = results[f"{case.name}/compare"].to_dataset()
+        sets = results[f"{case.name}/replications"].to_dataset()
+        assert seen.sizes["replication"] == SETTINGS.compared
+        np.testing.assert_allclose(seen["elpd_diff"], sets["bayes"][: SETTINGS.compared], atol=1e-10)
+        np.testing.assert_allclose(seen["dse"], sets["bayes_dse"][: SETTINGS.compared], rtol=1e-10)
+        assert found[case.name]["compare"]["off"] < 1e-10
+        truth = found[case.name]["total"]
+        reach = stats.norm.ppf(0.975) * sets["bayes_dse"]
+        covered = float((np.abs(sets["bayes"] - truth) <= reach).mean())
+        assert found[case.name]["covered"]["az.compare"].value == pytest.approx(covered)
 
 
 def test_compare_is_arviz_on_a_pymc_model() -> None:
@@ -284,8 +348,11 @@ def test_a_share_of_none_has_an_error() -> None:
 
 def test_standard_error_is_called_honest_only_if_it_is() -> None:
     good, one = Estimate(0.95, 0.01, "draws"), Estimate(1.01, 0.02, "draws")
-    assert "not clearly different" in question._honest(good, one, "T")
+    assert "within 3 standard errors" in question._honest(good, one, "T")
     assert "too seldom" in question._honest(Estimate(0.85, 0.01, "draws"), one, "T")
+    # One rule, on either side of its limit.
+    assert "too seldom" in question._honest(Estimate(0.919, 0.01, "draws"), one, "T")
+    assert "too seldom" not in question._honest(Estimate(0.921, 0.01, "draws"), one, "T")
     assert "too small" in question._honest(good, Estimate(1.4, 0.05, "draws"), "T")
     assert "too large" in question._honest(good, Estimate(0.6, 0.05, "draws"), "T")
 
@@ -306,6 +373,29 @@ def test_real_data_scores_are_differences_on_the_same_data(results: xr.DataTree,
         best = next(row for row in rows if row["family"] == found[name]["best"])
         assert best["difference"] == Estimate(0.0, 0.0, "draws")
         assert all(row["difference"].value <= 0 for row in rows if row["difference"] is not None)
+
+
+@pytest.mark.parametrize(("name", "components"), [(name, k) for name, n in LARGEST.items() for k in range(1, n + 1)])
+def test_stored_values_of_em_are_what_it_finds(name: str, components: int) -> None:
+    stored = question.em_reference(name)["log_likelihood"].sel(components=components)
+    assert float(stored) == pytest.approx(best_of_em(name, components), abs=1e-6)
+
+
+def test_maxima_are_compared_in_the_same_unit(found: dict[str, Any]) -> None:
+    rows = found["em"]
+    assert [(row["data"], row["components"]) for row in rows] == [(d.title, k) for d in question.DATA for k in (1, 2)]
+    for row in rows:
+        if row["components"] == 1:
+            assert row["gap"] == pytest.approx(0, abs=1e-8)
+        assert row["gap"] > -1e-6
+    assert "In none of the 6 cases is EM higher" in found["em_sentence"]
+    assert "scikit-learn" in found["em_source"]
+
+
+def test_a_lower_maximum_is_said_to_be_lower() -> None:
+    row = {"data": "D", "components": 3, "ours": -10.0, "em": -9.0, "gap": -1.0, "reached": 1}
+    assert "In 1 of 2 cases EM is higher: D, 3 components" in question._em_sentence([row, row | {"gap": 0.0}], 12)
+    assert "lower maximum for D, 3 components (by 2 nats; 1 of 12" in question._em_sentence([row | {"gap": 2.0}], 12)
 
 
 def test_a_student_t_that_runs_to_the_normal_is_said_to_be_normal(found: dict[str, Any]) -> None:
@@ -349,11 +439,24 @@ def test_parts_are_remembered_by_what_they_depend_on(results: xr.DataTree) -> No
     assert seen["logistic"] != other["logistic"]
 
 
+def test_a_family_has_the_same_row_in_every_panel() -> None:
+    short, long = ["normal", "mixture(2)"], ["normal", "mixture(2)", "mixture(3)"]
+    panels = [
+        Forest("A", short, np.array([-0.5, 0.0]), np.array([0.1, 0.0]), ["", ""]),
+        Forest("B", long, np.array([-0.7, -0.2, 0.0]), np.array([0.1, 0.1, 0.0]), ["", "", ""]),
+    ]
+    axes = forests(panels, Style.of("light", "matplotlib"), level=2.0).viz["figure"].item().axes
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == long
+    ticks = dict(zip(long, axes[0].get_yticks(), strict=True))
+    for axis, panel in zip(axes, panels, strict=True):
+        marks = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
+        np.testing.assert_allclose(marks[:, 1], [ticks[name] for name in panel.names])
+        np.testing.assert_allclose(marks[:, 0], panel.values)
+
+
 def test_figures_have_words_and_survive_a_file(results: xr.DataTree, tmp_path: Any) -> None:
     save(results, tmp_path / "r.nc")
     again = load(tmp_path / "r.nc")
-    for theme in ("light", "dark"):
-        drawings = question.plot(again, theme=theme)
-        assert list(drawings) == ["geometry", "choice", "real_data"]
-        assert all(d.alt and d.caption for d in drawings.values())
+    assert list(question.plot(again)) == ["geometry", "choice", "real_data"]
+    check_drawings(lambda theme: question.plot(again, theme=theme))
     assert question.findings(again)["answer"] == question.findings(results)["answer"]

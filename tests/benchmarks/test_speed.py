@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytest
+from scipy import stats
 
 from models.advi import Schedule, Start, fit_advi
 from models.exact import exact_objective
 from models.families import FAMILIES
+from models.mle import fit_mle
 from models.projections import reverse_projections
 from models.stationary import newton
 from models.targets import TARGETS, mvnormal_mixture
@@ -147,3 +149,13 @@ def test_ten_dimensions(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> N
     target = mvnormal_mixture([0.5, 0.3, 0.2], 2 * rng.normal(size=(3, 10)), covs)
     found = benchmark.pedantic(lambda: reverse_projections(target, FAMILIES["mvnormal"]), rounds=1, iterations=1)
     report(benchmark, capsys, "largest standard error in 1e-3 nats", 1e3 * max(f.divergence.error for f in found))
+
+
+@pytest.mark.parametrize("name", ["normal", "student_t"])
+def test_a_million_observations_against_scipy(benchmark: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    law = {"normal": stats.norm, "student_t": stats.t}[name]
+    x = stats.t(4, 1, 2).rvs(1_000_000, random_state=0)
+    fit_mle(x[:200_000], FAMILIES[name], draws=2)
+    benchmark.pedantic(lambda: fit_mle(x, FAMILIES[name], draws=2), rounds=3, iterations=1)
+    theirs = min(seconds(lambda: law.fit(x)) for _ in range(3 if name == "normal" else 1))
+    report(benchmark, capsys, f"{name} of a million: scipy.stats / fit_mle", theirs / benchmark.stats.stats.min)

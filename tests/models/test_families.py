@@ -13,6 +13,8 @@ from models.errors import InputError
 from models.families import FAMILIES, Family, find_family, normal_mixture, student_t
 from models.graphs import numpy_mode
 from models.objectives import natural_values
+from models.projections import alpha_projections, forward_projection, reverse_projections
+from models.targets import TARGETS, from_distribution, from_draws
 
 X = np.array([-1.0, 0.3, 2.5, 4.0])
 X_2D = np.array([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]])
@@ -29,6 +31,7 @@ def mixture_logpdf(x: np.ndarray) -> np.ndarray:
 CASES: list[tuple[Family, dict[str, Any], Any]] = [
     (FAMILIES["normal"], {"mu": 0.3, "sigma": 1.7}, stats.norm(0.3, 1.7).logpdf),
     (FAMILIES["logistic"], {"mu": 0.3, "s": 1.7}, stats.logistic(0.3, 1.7).logpdf),
+    (FAMILIES["exponential"], {"lam": 1.7}, lambda x: stats.expon(scale=1 / 1.7).logpdf(np.abs(x).ravel())),
     (student_t(), {"nu": 3.0, "mu": 0.3, "sigma": 1.7}, stats.t(3, 0.3, 1.7).logpdf),
     (student_t(4), {"mu": 0.3, "sigma": 1.7}, stats.t(4, 0.3, 1.7).logpdf),
     (normal_mixture(2), dict(zip(("mu", "sigma", "w"), WEIGHTED, strict=True)), mixture_logpdf),
@@ -47,6 +50,8 @@ each_case = pytest.mark.parametrize(("family", "params", "logpdf"), CASES, ids=[
 
 
 def data(family: Family) -> np.ndarray:
+    if family.rate:
+        return np.abs(X)
     return X_2D if family.multivariate else X
 
 
@@ -119,7 +124,7 @@ def test_a_member_is_a_target_with_the_same_density() -> None:
         np.testing.assert_allclose(member.logp(x), logpdf(x), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("family", "params", "logpdf"), [CASES[3], CASES[6]], ids=["student_t(4)", "mvnormal_diag"])
+@pytest.mark.parametrize(("family", "params", "logpdf"), [CASES[4], CASES[7]], ids=["student_t(4)", "mvnormal_diag"])
 def test_a_member_can_be_drawn_from(family: Family, params: dict[str, Any], logpdf: Any) -> None:
     member = family.member(params)
     x = member.rvs(1000, seed=0)
@@ -205,3 +210,34 @@ def test_member_refuses_a_covariance_that_is_not_positive_definite() -> None:
 def test_data_of_another_dimension_is_refused(name: str, x: np.ndarray) -> None:
     with pytest.raises(InputError, match=rf"family '{name}' has dimension 1 but the data has dimension 2"):
         FAMILIES[name].model(x)
+
+
+def test_exponential_is_projected_onto_in_the_forward_direction_only() -> None:
+    gamma = from_distribution("Gamma", {"alpha": 3.0, "beta": 2.0})
+    found = forward_projection(gamma, FAMILIES["exponential"])
+    assert float(found.params["lam"]) == pytest.approx(2 / 3, rel=1e-9)
+    entropy = stats.gamma(3, scale=0.5).entropy()
+    assert found.divergence.value == pytest.approx(1 + np.log(1.5) - entropy, abs=1e-9)
+    assert found.certificate == "complete"
+    draws = from_draws([1.0, 2.0, 5.0])
+    assert float(forward_projection(draws, FAMILIES["exponential"]).params["lam"]) == pytest.approx(3 / 8, rel=1e-9)
+    for project in (reverse_projections, lambda t, f: alpha_projections(t, f, 0.5)):
+        with pytest.raises(InputError, match=r"'exponential' .* is offered in the forward direction only"):
+            project(gamma, FAMILIES["exponential"])
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            lambda: TARGETS["bimodal"],
+            "mass below 0, where every member of exponential has density 0, so every forward KL",
+        ),
+        (lambda: from_distribution("Uniform", {"lower": -1, "upper": 1}), "mass below 0"),
+        (lambda: from_draws([1.0, -2.0]), "observation 1 is -2, outside the support"),
+        (lambda: from_distribution("HalfCauchy", {"beta": 1}), "has no mean"),
+    ],
+)
+def test_targets_at_infinite_forward_kl_from_every_exponential_are_refused(target: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        forward_projection(target(), FAMILIES["exponential"])

@@ -191,6 +191,35 @@ def test_an_affine_map_of_the_data_maps_the_estimate(family: Family, scale: str,
         np.testing.assert_allclose(mapped[name], abs(slope) * plain[name], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("slope", "shift"), [(1e-12, 0.0), (1.0, 1e9)])
+@pytest.mark.parametrize(
+    "family", [NORMAL, normal_mixture(2), FAMILIES["student_t"], FAMILIES["laplace"]], ids=lambda f: f.name
+)
+def test_units_change_nothing_but_the_units(family: Family, slope: float, shift: float) -> None:
+    x = np.concatenate([SAMPLE[:60], SAMPLE[60:90] + 12])
+    plain, mapped = (fit_mle(data, family, starts=2, draws=2)["fit"] for data in (x, slope * x + shift))
+    np.testing.assert_allclose(mapped["mu"], slope * plain["mu"] + shift, rtol=1e-6)
+    scale = str(family.scale)
+    np.testing.assert_allclose(mapped[scale], slope * plain[scale], rtol=2e-5)
+    expected = float(plain["log_likelihood"]) - len(x) * np.log(slope)
+    assert float(mapped["log_likelihood"]) == pytest.approx(expected, rel=1e-6)
+    moved = np.array([str(label).split("[")[0] in ("mu", scale) for label in plain["parameter"].to_numpy()])
+    for name in ("se_hessian", "se_sandwich"):
+        np.testing.assert_allclose(mapped[name], np.where(moved, slope, 1.0) * plain[name], rtol=1e-3)
+
+
+def test_columns_of_very_different_units() -> None:
+    stretch = np.array([1e-6, 1e6])
+    plain, mapped = (fit_mle(data, FULL, draws=2)["fit"] for data in (PAIRS, PAIRS * stretch))
+    np.testing.assert_allclose(mapped["cov"], plain["cov"] * np.outer(stretch, stretch), rtol=1e-7)
+    np.testing.assert_allclose(mapped["se_sandwich"][:2], plain["se_sandwich"][:2] * stretch, rtol=1e-6)
+
+
+def test_standard_errors_of_huge_integers() -> None:
+    fit = fit_mle([1, 2, 2**64], NORMAL, draws=2)["fit"]
+    np.testing.assert_allclose(fit["se_sandwich"], [5.0205678e18, 1.7750388e18], rtol=1e-6)
+
+
 # --- boundary --------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +236,27 @@ def test_student_t_on_light_tails_says_that_nu_has_run_to_its_boundary() -> None
         assert np.isfinite(se["sigma"])
     # The limit is the Normal fit.
     assert float(fit["log_likelihood"]) == pytest.approx(stats.norm(x.mean(), x.std()).logpdf(x).sum(), abs=0.1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("draws", ["half-normal", "exponential"])
+def test_skew_normal_on_data_that_end_abruptly_tends_to_the_half_normal(draws: str, sign: int) -> None:
+    rng = np.random.default_rng(1)
+    x = np.abs(rng.normal(size=30)) if draws == "half-normal" else rng.exponential(size=200)
+    fit = fit_mle(sign * x, FAMILIES["skew_normal"], draws=2)["fit"]
+    assert fit["status"].item() == f"boundary: alpha -> {'' if sign > 0 else '-'}infinity"
+    supremum = stats.halfnorm(x.min(), np.sqrt(((x - x.min()) ** 2).mean())).logpdf(x).sum()
+    assert float(fit["log_likelihood"]) == pytest.approx(supremum, abs=1e-4)
+    assert float(fit["mu"]) == pytest.approx(sign * x.min(), abs=1e-5)
+    assert np.isnan(fit["se_hessian"][[0, 2]]).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_skew_normal_is_at_least_as_good_as_scipy(seed: int) -> None:
+    x = stats.skewnorm(3).rvs(60, random_state=seed)
+    fit = fit_mle(x, FAMILIES["skew_normal"], draws=2)["fit"]
+    assert float(fit["log_likelihood"]) >= stats.skewnorm.logpdf(x, *stats.skewnorm.fit(x)).sum() - 1e-5
+    assert abs(float(fit["alpha"])) > 0.1
 
 
 def test_student_t_on_heavy_tails_is_an_interior_optimum() -> None:
@@ -299,6 +349,33 @@ def test_one_column_is_the_same_as_a_vector() -> None:
         ([2.0, 2.0, 2.0], NORMAL, {}, "fewer than 2 of them distinct"),
         ([], NORMAL, {}, "no observations"),
         (["a", "b"], NORMAL, {}, "not numbers"),
+        (np.full(30, 1.5), NORMAL, {}, "all 30 observations are 1.5"),
+        (np.ma.array([1.0, 2.0, 2e4], mask=[0, 0, 1]), NORMAL, {}, "observation 2 is masked"),
+        ([1 + 2j, 2.0], NORMAL, {}, "observations are complex"),
+        (np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]"), NORMAL, {}, "observations are dates"),
+        ([True, False], NORMAL, {}, "observations are booleans"),
+        (["1", "2"], NORMAL, {}, "observations are text"),
+        ([b"1", b"2"], NORMAL, {}, "observations are text"),
+        ([1.0, None], NORMAL, {}, "observation 1 is None"),
+        (None, NORMAL, {}, "the observations are None"),
+        (3.0, NORMAL, {}, "have 0 dimensions"),
+        ([1.0, np.inf, -np.inf], NORMAL, {}, "observation 1 is inf"),
+        ([1.0, 2.0, 1e200], NORMAL, {}, "observation 2 is 1e.200, .* overflows"),
+        ([1e308, 1.0, 1e308], NORMAL, {}, "observation 0 is 1e.308, .* overflows"),
+        ([1e-200, 2e-200], NORMAL, {}, "observation 1 is 2e-200, .* vanishes"),
+        ([2**63 - 1, 2**63 - 2], NORMAL, {}, "not distinguishable as floats; subtract an offset"),
+        (np.array([2**53, 2**53 + 1]), NORMAL, {}, "not distinguishable as floats; subtract an offset"),
+        (CLOUD[:, [0, 0]] + 1e-10 * CLOUD[:, :2], FULL, {}, "lie in fewer than 2 dimensions to rounding"),
+        ([1.0, 2.0, -3.0], FAMILIES["exponential"], {}, "observation 2 is -3, outside the support x >= 0"),
+        ([1.0, 2.0], "normal", {}, "family is 'normal', not a Family; give one such as FAMILIES"),
+        ([1.0, 2.0], NORMAL, {"starts": "3"}, "starts is '3'; it must be an integer of at least 1"),
+        ([1.0, 2.0], NORMAL, {"starts": 2.5}, "starts is 2.5"),
+        ([1.0, 2.0], NORMAL, {"seed": None}, "seed is None"),
+        ([1.0, 2.0], NORMAL, {"draws": 0}, "draws is 0; it must be an integer of at least 1"),
+        ([1.0, 2.0], NORMAL, {"draws": 2.5}, "draws is 2.5"),
+        ([1.0, 2.0], NORMAL, {"weights": "abc"}, "weights is 'abc'"),
+        ([1.0, 2.0], NORMAL, {"weights": [1e308, 1e308]}, "divide the weights by their mean"),
+        ([1.0, 2.0, 3.0], FAMILIES["student_t"], {"weights": [1, 1, 0]}, "2 observations but family 'student_t' has 3"),
         ([1.0, 2.0], NORMAL, {"seed": -1}, "seed is -1"),
         ([1.0, 2.0], NORMAL, {"starts": 0}, "starts is 0"),
         (CLOUD, NORMAL, {}, "dimension 1 but the data has dimension 3"),
@@ -325,6 +402,20 @@ def test_prior_on_what_takes_none(name: str, family: Family) -> None:
 
 
 # --- many optima, collapse, identification ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+@pytest.mark.parametrize(
+    ("name", "k", "best"),
+    [("galaxies", 4, -763.890), ("galaxies", 5, -756.507), ("old_faithful_eruptions", 3, -263.919)],
+)
+def test_the_highest_maximum_of_a_mixture_does_not_depend_on_the_seed(
+    name: str, k: int, best: float, seed: int
+) -> None:
+    """The best that scikit-learn's GaussianMixture finds from some hundred starts."""
+    fit = fit_mle(load_column(name), normal_mixture(k), starts=4, seed=seed, draws=2)["fit"]
+    shift = len(load_column(name)) * np.log(1000.0) if name == "galaxies" and load_column(name).mean() > 1000 else 0.0
+    assert float(fit["log_likelihood"]) + shift >= best - 2e-3
 
 
 @pytest.mark.parametrize(
@@ -363,19 +454,107 @@ def test_more_components_than_distinct_values_are_refused() -> None:
         fit_mle(np.repeat([0.0, 1.0], 20), normal_mixture(3))
 
 
+def test_distinct_values_are_counted_on_all_data() -> None:
+    # Tied values make the likelihood unbounded, but there are enough of them.
+    with pytest.raises(ConvergenceError, match="unbounded"):
+        fit_mle(np.concatenate([np.ones(10_000), np.arange(5.0)]), normal_mixture(2), starts=2, draws=2)
+
+
+@pytest.mark.parametrize("size", [1e-100, 1e100])
+def test_the_sandwich_does_not_change_with_the_size_of_the_weights(size: float) -> None:
+    x = SAMPLE[:50]
+    plain, sized = (fit_mle(x, NORMAL, weights=np.full(50, w), draws=2)["fit"] for w in (1.0, size))
+    np.testing.assert_allclose(sized["se_sandwich"], plain["se_sandwich"], rtol=1e-9)
+    np.testing.assert_allclose(sized["se_hessian"] * np.sqrt(size), plain["se_hessian"], rtol=1e-9)
+
+
+def test_exponential_is_the_inverse_of_the_mean() -> None:
+    x = np.random.default_rng(2).gamma(3.0, size=200) * 1e-9
+    fit = fit_mle(x, FAMILIES["exponential"], draws=2)["fit"]
+    assert float(fit["lam"]) == pytest.approx(1 / x.mean(), rel=1e-10)
+    assert float(fit["log_likelihood"]) == pytest.approx(stats.expon(scale=x.mean()).logpdf(x).sum(), rel=1e-12)
+    # lam is 1 / mean, so by the delta method its standard error is that of the mean over mean^2.
+    se = x.std() / np.sqrt(len(x)) / x.mean() ** 2
+    assert float(fit["se_sandwich"][0]) == pytest.approx(se, rel=1e-8)
+    assert float(fit["se_hessian"][0]) == pytest.approx(1 / x.mean() / np.sqrt(len(x)), rel=1e-8)
+
+
 def test_fewer_observations_than_parameters_are_refused() -> None:
     with pytest.raises(InputError, match=r"2 observations but family 'student_t' has 3 free parameters"):
         fit_mle([0.0, 1.0], FAMILIES["student_t"])
 
 
 def test_integers_too_large_for_a_float_are_refused() -> None:
-    with pytest.raises(InputError, match=r"too large for a float"):
+    with pytest.raises(InputError, match=r"observation 0 is an integer too large for a float"):
         fit_mle([10**400, 1, 2], NORMAL)
 
 
-def test_priors_that_exclude_the_data_are_refused() -> None:
-    with pytest.raises(InputError, match=r"priors exclude"):
-        fit_map(SAMPLE, NORMAL, priors={"mu": pm.Uniform.dist(1e6, 2e6)})
+@pytest.mark.parametrize(("low", "high", "edge"), [(-2.0, 0.5, 0.5), (1e6, 2e6, 1e6)])
+def test_a_prior_that_excludes_the_data_has_its_maximum_at_an_edge(low: float, high: float, edge: float) -> None:
+    fit = fit_map(SAMPLE, NORMAL, priors={"mu": pm.Uniform.dist(low, high)}, draws=2)["fit"]
+    assert float(fit["mu"]) == pytest.approx(edge, rel=1e-9)
+    assert float(fit["sigma"]) == pytest.approx(np.sqrt(((SAMPLE - edge) ** 2).mean()), rel=1e-8)
+    assert "boundary: mu at an end of the prior on 'mu', Uniform" in str(fit["status"].item())
+    assert np.isnan(fit["se_hessian"][0])
+    assert np.isfinite(fit["se_hessian"][1])
+    assert np.isfinite(fit["log_prior"])
+
+
+def test_a_half_normal_prior_on_the_mean_of_negative_data_has_its_maximum_at_zero() -> None:
+    fit = fit_map(-SAMPLE - 5, NORMAL, priors={"mu": pm.HalfNormal.dist(2)}, draws=2)["fit"]
+    assert float(fit["mu"]) == pytest.approx(0, abs=1e-9)
+    assert str(fit["status"].item()).startswith("boundary: mu")
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        (lambda: 3, "prior on 'mu' is 3 .int.; give a PyMC distribution"),
+        (lambda: None, "prior on 'mu' is None"),
+        (lambda: stats.norm(0, 1), "rv_continuous_frozen.; give a PyMC distribution"),
+        (lambda: pm.Normal.dist(0, 1, shape=3), r"'mu', Normal, has shape \(3,\) but the parameter has shape \(\)"),
+        (lambda: pm.Normal.dist(0, pm.HalfNormal.dist(1)), "depends on other random variables"),
+        (lambda: pm.Normal.dist(0, -1), "'mu', Normal, is refused by PyMC"),
+        (lambda: pm.Normal.dist(0, 0), "'mu', Normal, is refused by PyMC: sigma > 0"),
+        (lambda: pm.Normal.dist(0, np.inf), "'mu', Normal, has no finite density"),
+        (lambda: pm.Normal.dist(np.nan, 1), "'mu', Normal, has no finite density"),
+        (lambda: pm.DiracDelta.dist(1.0), "DiracDelta, is discrete"),
+        (lambda: pm.Poisson.dist(1.0), "Poisson, is discrete"),
+    ],
+)
+def test_a_prior_that_cannot_be_used_is_named(prior: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        fit_map(SAMPLE, NORMAL, priors={"mu": prior()})
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(0.0, 1e-12), (1e6, 1e-3)])
+def test_a_prior_far_narrower_than_the_data(mean: float, sd: float) -> None:
+    fit = fit_map(SAMPLE, NORMAL, priors={"mu": pm.Normal.dist(mean, sd)}, draws=2)["fit"]
+    assert float(fit["mu"]) == pytest.approx(mean, abs=1e-6 * max(1, abs(mean)))
+    assert float(fit["sigma"]) == pytest.approx(np.sqrt(((SAMPLE - mean) ** 2).mean()), rel=1e-6)
+    assert float(fit["se_hessian"][0]) == pytest.approx(sd, rel=1e-3)
+
+
+def test_flat_priors_on_a_collapsing_mixture_are_named_as_such() -> None:
+    with pytest.raises(
+        ConvergenceError, match=r"MAP of .* prior on 'sigma' is HalfFlat, a flat one; give a proper one"
+    ):
+        fit_map(np.repeat([0.0, 1.0], 20), normal_mixture(2), priors={"sigma": pm.HalfFlat.dist()}, starts=2)
+
+
+def test_a_scalar_prior_on_the_scales_of_a_mixture_holds_for_each() -> None:
+    fit = fit_map(
+        np.repeat([0.0, 1.0], 20), normal_mixture(2), priors={"sigma": pm.InverseGamma.dist(3, 1)}, starts=2, draws=2
+    )["fit"]
+    # Each component has 20 equal values: sigma^-(20 + 3 + 1) exp(-1 / sigma) is highest at 1 / 24.
+    np.testing.assert_allclose(fit["sigma"], 1 / 24, rtol=1e-6)
+
+
+def test_proper_priors_stand_in_for_observations() -> None:
+    fit = fit_map([1.0, 2.0], FAMILIES["student_t"], priors={"nu": pm.Gamma.dist(2, 0.1)}, draws=2)["fit"]
+    assert float(fit["mu"]) == pytest.approx(1.5, abs=1e-6)
+    with pytest.raises(InputError, match="2 observations but family 'student_t' has 3 free parameters"):
+        fit_map([1.0, 2.0], FAMILIES["student_t"], priors={"nu": pm.HalfFlat.dist()})
 
 
 # --- Laplace ---------------------------------------------------------------------------------------------------------

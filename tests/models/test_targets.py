@@ -255,8 +255,8 @@ def test_from_distribution_refuses(name: str, params: dict[str, Any], words: str
     [
         ([1.0, np.nan, 2.0], r"observation 1 is nan \(1 of 3 are not finite\); remove missing and infinite"),
         ([[1.0, 2.0], [np.inf, 1.0]], r"observation 1 is \[inf, 1.0\]"),
-        ([2.0, 2.0, 2.0], r"3 observation\(s\), fewer than 2 of them distinct; give at least 2 distinct"),
-        ([4.0], r"1 observation\(s\), fewer than 2 of them distinct"),
+        ([2.0, 2.0, 2.0], "all 3 observations are 2.0: fewer than 2 of them distinct; give at least 2 distinct"),
+        ([4.0], "the only observation is 4.0: fewer than 2 of them distinct"),
         ([], "there are no observations; give at least 2"),
         (["a", "b"], "not numbers; give a numeric array"),
         (3.0, "have 0 dimensions; give an array"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.families import FAMILIES, Family, normal_mixture, student_t
+from models.families import FAMILIES, Family, normal, normal_mixture, student_t
 from models.targets import Target, from_distribution, mvnormal_mixture
 from models.targets import normal_mixture as normal_mixture_target
 
@@ -46,6 +46,8 @@ def target(spec: dict[str, Any]) -> Target:
             return from_distribution("Laplace", {k: spec[k] for k in ("mu", "b")})
         case "skewnormal":
             return from_distribution("SkewNormal", {k: spec[k] for k in ("mu", "sigma", "alpha")})
+        case "gamma":
+            return from_distribution("Gamma", {"alpha": spec["shape"], "beta": spec["rate"]})
         case other:
             raise ValueError(f"no target for the reference family {other!r}")
 
@@ -54,8 +56,12 @@ def family(inputs: dict[str, Any]) -> Family:
     """Build the family that a case projects onto."""
     if inputs["q_family"] == "studentt":
         return student_t(inputs.get("fixed", {}).get("nu"))
+    if inputs["q_family"] == "normal_fixed_sd":
+        return normal(inputs["sd"])
     return {
         "normal": FAMILIES["normal"],
+        "mvnormal": FAMILIES["mvnormal"],
+        "exponential": FAMILIES["exponential"],
         "laplace": FAMILIES["laplace"],
         "skewnormal": FAMILIES["skew_normal"],
         "normal_mixture_2": normal_mixture(2),

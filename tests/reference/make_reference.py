@@ -13,7 +13,7 @@ from typing import Any
 HERE = Path(__file__).parent
 KINDS = {
     "entropy", "kl", "cross_entropy", "alpha_divergence", "forward_projection", "reverse_stationary_points", "bifurcation",
-    "sandwich",
+    "sandwich", "tic",
 }  # fmt: skip
 #: Two-dimensional searches take seconds each, so three of five are kept.
 LEFT_OUT = {"rev2d_full_rank_normal_bim_par", "rev2d_mean_field_normal_bim_cross"}

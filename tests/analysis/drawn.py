@@ -1,0 +1,22 @@
+"""What is asked of the figures of every question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from analysis.support.figures import Drawing, Style, to_dark
+
+
+def check_drawings(plot: Callable[[str], Mapping[str, Drawing]], *, alt: int = 80, caption: int = 80) -> None:
+    """Ask that there are words, and that the dark figures are the light ones in other colours, byte for byte."""
+    light, dark = (plot(theme) for theme in ("light", "dark"))
+    assert list(light) == list(dark)
+    for name, drawing in light.items():
+        assert len(drawing.alt) > alt, name
+        assert len(drawing.caption) > caption, name
+        other = dark[name]
+        assert (drawing.alt, drawing.caption) == (other.alt, other.caption), name
+        style = Style.of("light", "matplotlib")
+        svg = drawing.svg(style)
+        assert style.ink.encode() in svg, name
+        assert to_dark(svg) == other.svg(Style.of("dark", "matplotlib")), name

@@ -1,0 +1,269 @@
+"""Files of numbers: what is read, what is said of what is left out, and one clear line for every file that cannot be used."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from analysis.support import data_files
+from analysis.support.data_files import read_columns
+from models.errors import InputError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 2))
+
+
+def csv(rows: np.ndarray, names: str = "a,b", separator: str = ",") -> str:
+    lines = [separator.join(repr(float(v)) for v in row) for row in rows]
+    return "\n".join([names, *lines]) + "\n"
+
+
+def saved(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+# --- what is read ----------------------------------------------------------------------------------------------------
+
+
+def as_csv(path: Path) -> Path:
+    return saved(path / "x.csv", csv(X))
+
+
+def as_tsv(path: Path) -> Path:
+    return saved(path / "x.tsv", csv(X, "a\tb", "\t"))
+
+
+def as_blanks(path: Path) -> Path:
+    return saved(path / "x.txt", csv(X, "a b", "   "))
+
+
+def as_semicolons_with_decimal_commas(path: Path) -> Path:
+    return saved(path / "x.csv", csv(X, "a;b", ";").replace(".", ","))
+
+
+def as_gzip(path: Path) -> Path:
+    return saved(path / "x.csv.gz", gzip.compress(csv(X).encode()))
+
+
+def as_csv_with_a_mark_and_blank_lines(path: Path) -> Path:
+    return saved(path / "x.csv", "\ufeff\n\n" + csv(X).replace("\n", "\r\n"))
+
+
+def as_npz(path: Path) -> Path:
+    np.savez(path / "x.npz", a=X[:, 0], b=X[:, 1])
+    return path / "x.npz"
+
+
+def as_records(path: Path) -> Path:
+    np.save(path / "x.npy", np.rec.fromarrays(X.T, names="a,b"))
+    return path / "x.npy"
+
+
+def as_netcdf(path: Path) -> Path:
+    xr.Dataset({"a": ("row", X[:, 0]), "b": ("row", X[:, 1])}).to_netcdf(path / "x.nc")
+    return path / "x.nc"
+
+
+def as_parquet(path: Path) -> Path:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"a": X[:, 0], "b": X[:, 1], "text": ["t"] * len(X)}), path / "x.parquet", row_group_size=7)
+    return path / "x.parquet"
+
+
+FILES = (as_csv, as_tsv, as_blanks, as_semicolons_with_decimal_commas, as_gzip, as_csv_with_a_mark_and_blank_lines,
+         as_npz, as_records, as_netcdf, as_parquet)  # fmt: skip
+
+
+@pytest.mark.parametrize("write", FILES, ids=lambda f: f.__name__)
+def test_every_format_gives_the_same_numbers(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = write(tmp_path)
+    table = read_columns(path)
+    assert table.names == ("a", "b")
+    assert table.rows == len(X)
+    np.testing.assert_array_equal(table.values, X)
+    np.testing.assert_array_equal(read_columns(path, ["b", "a"]).values, X[:, ::-1])
+
+
+def test_array_without_names(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    table = read_columns(tmp_path / "x.npy")
+    assert table.names == ("x0", "x1")
+    np.save(tmp_path / "x.npy", X[:, 0])
+    assert read_columns(tmp_path / "x.npy").names == ("x",)
+
+
+def test_results_of_the_project_can_be_read_back(tmp_path: Path) -> None:
+    observed = xr.Dataset({"x": (("observation", "dim"), X)})
+    xr.DataTree.from_dict({"observed_data": observed}).to_netcdf(tmp_path / "x.nc")
+    np.testing.assert_array_equal(read_columns(tmp_path / "x.nc").values, X)
+
+
+def test_large_files_are_read_in_parts_with_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_files, "_ROWS", 1000)
+    x = np.arange(20_000, dtype=float)[:, None] + RNG.random((20_000, 2))
+    seen: list[float] = []
+    table = read_columns(saved(tmp_path / "x.csv", csv(x)), None, lambda _label, fraction: seen.append(fraction))
+    np.testing.assert_array_equal(table.values, x)
+    assert len(seen) == 20
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_missing_values_are_counted_and_never_filled(tmp_path: Path) -> None:
+    lines = csv(X).splitlines()
+    lines[3] = "NA,1.5"
+    lines[7] = "0.5,"
+    lines[9] = ","
+    table = read_columns(saved(tmp_path / "x.csv", "\n".join(lines)))
+    assert table.rows == 50
+    np.testing.assert_array_equal(table.values, np.delete(X, [2, 6, 8], axis=0))
+    assert [w for w in table.warnings if "3 of 50 rows" in w and "a 2" in w and "b 2" in w]
+
+
+def test_text_is_left_out_and_said(tmp_path: Path) -> None:
+    text = "city,a,flag\n" + "".join(f"Rome,{v!r},True\n" for v in X[:, 0].tolist())
+    table = read_columns(saved(tmp_path / "x.csv", text))
+    assert table.names == ("a",)
+    assert "city, flag" in " ".join(table.warnings)
+
+
+def test_a_column_that_counts_rows_is_pointed_out(tmp_path: Path) -> None:
+    rows = np.column_stack([np.arange(1, 51), X[:, 0]])
+    path = saved(tmp_path / "x.csv", csv(rows, "id,a"))
+    assert [w for w in read_columns(path).warnings if "'id' counts the rows" in w and "--columns a" in w]
+    assert not read_columns(path, ["id"]).warnings
+
+
+def test_numbers_as_large_as_no_integer_of_numpy(tmp_path: Path) -> None:
+    table = read_columns(saved(tmp_path / "x.csv", f"a\n{2**70}\n{2**71}\n1\n"))
+    assert table.values[:, 0].tolist() == [2.0**70, 2.0**71, 1.0]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+GOOD = csv(X)
+LATER = "a,b\n" + "1,2\n3,5\n" * 40 + "4,x7\n" + "1,2\n"
+
+#: File name, content, columns asked for, and words of the answer: the value, then the remedy.
+WRONG: dict[str, tuple[str, str | bytes, list[str] | None, tuple[str, ...]]] = {
+    "empty": ("x.csv", "", None, ("x.csv", "is empty", "give")),
+    "blank lines": ("x.csv", "\n \n\n", None, ("blank lines", "give")),
+    "names only": ("x.csv", "a,b\n", None, ("no rows", "at least 2")),
+    "one row": ("x.csv", "a,b\n1,2\n", None, ("has 1 row;", "at least 2")),
+    "text": ("x.csv", "city\nRome\nOslo\n", None, ("no column of numbers", "'Rome'", "numeric")),
+    "text chosen": ("x.csv", "city,a\nRome,1\nOslo,2\n", ["city"], ("'city'", "'Rome'", "row 1", "--columns")),
+    "text among numbers": ("x.csv", LATER, None, ("'b'", "'x7'", "row 81", "correct")),
+    "all missing": ("x.csv", "a,b\n1,\n2,\n3,\n", None, ("'b'", "all 3 are missing", "--columns a")),
+    "no complete row": ("x.csv", "a,b\n1,\n,2\n3,\n,5\n", None, ("0 complete", "4 of 4", "fewer columns")),
+    "constant": ("x.csv", "a,b\n1,7\n2,7\n3,7\n", None, ("'b'", "constant at 7", "--columns a")),
+    "infinite": ("x.csv", "a\n1\n2\ninf\n", None, ("'a'", "inf", "row 3", "remove")),
+    "unknown column": ("x.csv", GOOD.replace("a,b", "waiting,b"), ["wating"], ("'wating'", "did you mean waiting")),
+    "column twice": ("x.csv", GOOD, ["a", "a"], ("--columns", "'a' more than once")),
+    "duplicate names": ("x.csv", csv(X, "a,a"), None, ("line 1", "'a' more than once", "name of its own")),
+    "no names": ("x.csv", GOOD.partition("\n")[2], None, ("line 1", "holds numbers", "add a first line", "x0,x1")),
+    "more fields than names": ("x.csv", "a,b\n1,2,3\n4,5,6\n", None, ("line 2", "3 fields", "has 2", "name")),
+    "a longer row": ("x.csv", GOOD + "1,2,3\n", ["a"], ("row 51", "more fields than the 2 names", "same number")),
+    "a far longer row": ("x.csv", GOOD + "1,2,3,4\n", None, ("row 51", "more fields than the 2 names", "same number")),
+    "latin-1": ("x.csv", "größe\n1\n2\n".encode("latin-1"), None, ("not UTF-8", "byte 2", "save it as CSV in UTF-8")),
+    "latin-1 far down": ("x.csv", "a,b\n" + "1,k\n" * 30_000 + "2,\xe4\n", None, ("not UTF-8", "save")),
+    "utf-16": ("x.csv", GOOD.encode("utf-16"), None, ("UTF-16", "UTF-8")),
+    "zeros": ("x.csv", b"a,b\n\0\0\0", None, ("zero bytes", "CSV in UTF-8")),
+    "array called csv": ("x.csv", b"\x93NUMPY\x01\x00", None, ("not what its name says", "NumPy", "ending")),
+    "csv called npy": ("x.npy", GOOD, None, ("not what its name says", ".npy", "ending")),
+    "csv called parquet": ("x.parquet", GOOD, None, ("not what its name says", "Parquet", "ending")),
+    "csv called netcdf": ("x.nc", GOOD, None, ("not what its name says", "netCDF", "ending")),
+    "gzip called csv": ("x.csv", gzip.compress(GOOD.encode()), None, ("gzip", "x.csv.gz")),
+    "csv called gzip": ("x.csv.gz", GOOD, None, ("not what its name says", "gzip")),
+    "truncated gzip": ("x.csv.gz", gzip.compress(GOOD.encode())[:-20], None, ("damaged or truncated", "again")),
+    "unknown ending": ("x.xlsx", b"PK\x03\x04...", None, ("x.xlsx", "does not say", "rename", ".csv")),
+    "truncated parquet": ("x.parquet", b"PAR1" + b"\1" * 100, None, ("damaged or truncated", "PAR1", "again")),
+    "truncated netcdf": ("x.nc", b"\x89HDF\r\n\x1a\n" + b"\0" * 40, None, ("damaged or truncated", "again")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_file_is_one_line_that_names_the_value_and_the_remedy(what: str, tmp_path: Path) -> None:
+    name, content, columns, words = WRONG[what]
+    raw = content.encode("latin-1") if what == "latin-1 far down" and isinstance(content, str) else content
+    with pytest.raises(InputError) as caught:
+        read_columns(saved(tmp_path / name, raw), columns)
+    told = str(caught.value)
+    assert "\n" not in told
+    for word in words:
+        assert word in told, told
+
+
+def test_folder_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; give one file"):
+        read_columns(tmp_path)
+    saved(tmp_path / "data.csv", GOOD)
+    with pytest.raises(InputError, match=r"no file .*dta\.csv.*did you mean data\.csv"):
+        read_columns(tmp_path / "dta.csv")
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_file_without_permission(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", GOOD)
+    path.chmod(0)
+    with pytest.raises(InputError, match=r"cannot be read .*permissions"):
+        read_columns(path)
+
+
+def test_a_read_error_of_the_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = saved(tmp_path / "x.csv", GOOD)
+    monkeypatch.setattr(data_files, "_read_csv", broken)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
+        read_columns(path)
+
+
+def test_wrong_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.array([{}, 1], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="Python objects"):
+        read_columns(path)
+    np.save(path, np.array(["a", "b"]))
+    with pytest.raises(InputError, match="no column of numbers"):
+        read_columns(path)
+    np.save(path, np.zeros((2, 2, 2)))
+    with pytest.raises(InputError, match=r"shape \(2, 2, 2\)"):
+        read_columns(path)
+    np.save(path, X)
+    saved(path, path.read_bytes()[:-200])
+    with pytest.raises(InputError, match="damaged or truncated"):
+        read_columns(path)
+    np.savez(tmp_path / "x.npz", a=X[:, 0], b=X[:9, 1])
+    with pytest.raises(InputError, match=r"different lengths \(a has 50, b has 9\)"):
+        read_columns(tmp_path / "x.npz")
+    saved(tmp_path / "x.npz", (tmp_path / "x.npz").read_bytes()[:300])
+    with pytest.raises(InputError, match="damaged or truncated"):
+        read_columns(tmp_path / "x.npz")
+
+
+def test_parquet_without_its_library_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match="needs pyarrow; install it with: uv sync --extra parquet"):
+        read_columns(saved(tmp_path / "x.parquet", b"PAR1" + b"\1" * 100 + b"PAR1"))
+
+
+def test_damaged_parquet_with_both_marks(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    with pytest.raises(InputError, match="damaged or truncated"):
+        read_columns(saved(tmp_path / "x.parquet", b"PAR1" + b"\1" * 100 + b"PAR1"))
+    path = as_parquet(tmp_path)
+    with pytest.raises(InputError, match=r"'text' .* holds string, not numbers"):
+        read_columns(path, ["text"])
+    saved(path, path.read_bytes()[:-30])
+    with pytest.raises(InputError, match="truncated"):
+        read_columns(path)

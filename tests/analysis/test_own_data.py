@@ -1,0 +1,316 @@
+"""Your own data: the JSON contract, the order of the families, units, what few or rounded rows allow, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from analysis.support import cli, report_own_data
+from analysis.support.figures_own_data import _cdf, plot
+from analysis.support.own_data import Settings, analyse, child_of, fitted_member, summary
+from models.errors import ConvergenceError, InputError
+from models.families import FAMILIES
+from models.results import load, save
+from models.targets import normal_mixture
+
+#: Parameters of each family in JSON.
+PARAMETERS = {
+    "normal": {"mu", "sigma"},
+    "student_t": {"nu", "mu", "sigma"},
+    "normal_mixture(2)": {"w", "mu", "sigma"},
+    "mvnormal": {"mu", "cov"},
+    "mvnormal_diag": {"mu", "sigma"},
+    "mvnormal_mixture(2)": {"w", "mu", "cov"},
+}
+
+
+@pytest.fixture(scope="module")
+def heavy() -> np.ndarray:
+    return 3 + 2 * np.random.default_rng(1).standard_t(3, size=1500)
+
+
+@pytest.fixture(scope="module")
+def student(heavy: np.ndarray) -> xr.DataTree:
+    """Draws of a Student-t, onto itself, the Normal and a mixture."""
+    return analyse(heavy, ["return"], ["normal", "student_t", "normal_mixture(2)"], name="returns.csv")
+
+
+@pytest.fixture(scope="module")
+def geyser() -> xr.DataTree:
+    """Old Faithful, both columns."""
+    path = Path(__file__).parents[2] / "analysis" / "support" / "data" / "old_faithful.csv"
+    return analyse(np.loadtxt(path, delimiter=",", skiprows=1), ["eruptions", "waiting"], name="old_faithful.csv")
+
+
+# --- the contract ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["student", "geyser"])
+def test_json_contract(which: str, request: pytest.FixtureRequest) -> None:
+    document = json.loads(json.dumps(summary(request.getfixturevalue(which)), allow_nan=False))
+    assert {"n", "dim", "families", "entropy", "ranking", "warnings"} <= set(document)
+    assert (document["n"], document["dim"]) == {"student": (1500, 1), "geyser": (272, 2)}[which]
+    for name, family in document["families"].items():
+        for key in ("params", "se_hessian", "se_sandwich"):
+            assert set(family[key]) == PARAMETERS[name]
+        for parameter, value in family["params"].items():
+            assert np.shape(family["se_sandwich"][parameter]) == np.shape(value)
+            assert np.shape(family["se_hessian"][parameter]) == np.shape(value)
+        low, high = family["kl_interval"]
+        assert low < family["kl"] < high
+        assert family["kl"] == pytest.approx(family["cross_entropy"] - document["entropy"]["value"], abs=1e-9)
+    assert [set(entry) for entry in document["ranking"]] == [{"family", "kl_difference", "se"}] * len(
+        document["families"]
+    )
+    assert document["ranking"][0]["kl_difference"] == 0
+    differences = [entry["kl_difference"] for entry in document["ranking"]]
+    assert differences == sorted(differences)
+
+
+def test_standard_errors_of_a_normal(student: xr.DataTree, heavy: np.ndarray) -> None:
+    family = summary(student)["families"]["normal"]
+    n, sd = len(heavy), heavy.std()
+    assert family["params"]["sigma"] == pytest.approx(sd)
+    assert family["se_hessian"]["sigma"] == pytest.approx(sd / np.sqrt(2 * n), rel=1e-6)
+    fourth = ((heavy - heavy.mean()) ** 4).mean()
+    assert family["se_sandwich"]["sigma"] == pytest.approx(np.sqrt(fourth - sd**4) / (2 * sd * np.sqrt(n)), rel=1e-6)
+
+
+def test_ranking_sees_a_swapped_direction(student: xr.DataTree, heavy: np.ndarray) -> None:
+    ranking = {entry["family"]: entry for entry in summary(student)["ranking"]}
+    assert summary(student)["ranking"][0]["family"] == "student_t"
+    # Held-out likelihood on fresh draws tells the same by an unrelated route.
+    fresh = (3 + 2 * np.random.default_rng(2).standard_t(3, size=200_000))[:, None]
+    t, normal = (fitted_member(student, name).logp(fresh).mean() for name in ("student_t", "normal"))
+    assert t - normal > 0.05
+    entry = ranking["normal"]
+    assert abs(entry["kl_difference"] - (t - normal)) < 4 * entry["se"] + 0.05
+    # And where the Normal is right, the thin-tailed family is not behind.
+    x = np.random.default_rng(3).normal(size=1500)
+    assert summary(analyse(x, ["x"], ["normal", "laplace"]))["ranking"][0]["family"] == "normal"
+
+
+def test_kl_of_the_right_family_is_small_and_of_the_wrong_one_is_not(student: xr.DataTree) -> None:
+    families = summary(student)["families"]
+    assert families["student_t"]["kl_interval"][0] < 0 < families["student_t"]["kl_interval"][1]
+    assert families["normal"]["kl"] > families["student_t"]["kl"] + 0.05
+
+
+def test_units_change_no_divergence(heavy: np.ndarray) -> None:
+    x = heavy[:400]
+    names = ["normal", "normal_mixture(2)"]
+    here, there = (summary(analyse(scale * x + shift, ["x"], names)) for scale, shift in ((1.0, 0.0), (1e6, -3e7)))
+    for name in names:
+        first, second = here["families"][name], there["families"][name]
+        assert second["kl"] == pytest.approx(first["kl"], abs=1e-6)
+        assert second["cross_entropy"] == pytest.approx(first["cross_entropy"] + np.log(1e6), abs=1e-6)
+        assert second["se_sandwich"]["sigma"] == pytest.approx(1e6 * np.array(first["se_sandwich"]["sigma"]), rel=1e-3)
+    for entry, other in zip(here["ranking"], there["ranking"], strict=True):
+        assert entry["family"] == other["family"]
+        assert other["kl_difference"] == pytest.approx(entry["kl_difference"], abs=1e-6)
+    pairs = zip(here["reverse"]["minima"], there["reverse"]["minima"], strict=True)
+    for point, other in [*pairs, (here["reverse"]["forward"], there["reverse"]["forward"])]:
+        assert other["kl"] == pytest.approx(point["kl"], abs=1e-5)
+        assert other["params"]["mu"] == pytest.approx(1e6 * point["params"]["mu"] - 3e7, rel=1e-4)
+
+
+# --- forward and reverse ---------------------------------------------------------------------------------------------
+
+
+def test_both_directions_on_the_geyser(geyser: xr.DataTree) -> None:
+    reverse = summary(geyser)["reverse"]
+    assert (reverse["target"], reverse["family"]) == ("mvnormal_mixture(2)", "mvnormal")
+    # At its maximum likelihood a mixture has the moments of the data, and so has its forward projection.
+    x = geyser["p_data/observed_data"]["x"].to_numpy()
+    assert reverse["forward"]["params"]["mu"] == pytest.approx(x.mean(axis=0), rel=1e-6)
+    np.testing.assert_allclose(reverse["forward"]["params"]["cov"], np.cov(x.T, bias=True), rtol=1e-5)
+    assert reverse["certificate"] == "complete"
+    assert len(reverse["minima"]) == 2
+    # A Normal on one of two modes that hardly overlap leaves out the other: -log of its weight.
+    weights = summary(geyser)["families"]["mvnormal_mixture(2)"]["params"]["w"]
+    assert [m["kl"] for m in reverse["minima"]] == pytest.approx(sorted(-np.log(weights)), abs=0.01)
+
+
+def test_rounded_data_are_said_to_be(geyser: xr.DataTree) -> None:
+    document = summary(geyser)
+    assert document["entropy"]["reliable"] is False
+    assert not any(family["reliable"] for family in document["families"].values())
+    assert any("repeated" in w and "--jitter" in w for w in document["warnings"])
+    assert "not reliable" in report_own_data.findings(geyser)["distance_sentence"]
+
+
+# --- what cannot be told ---------------------------------------------------------------------------------------------
+
+
+def test_few_rows_give_fits_and_no_interval() -> None:
+    document = summary(analyse(np.random.default_rng(0).normal(size=12), ["x"], ["normal", "laplace"]))
+    assert document["entropy"] is None
+    for family in document["families"].values():
+        assert family["kl"] is None
+        assert family["kl_interval"] is None
+        assert family["cross_entropy"] is not None
+    assert document["ranking"][1]["se"] is None
+    assert any("12 rows: no interval" in w and "20" in w for w in document["warnings"])
+
+
+def test_a_family_that_cannot_be_fitted_says_why_and_the_others_stand() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 1))
+    document = summary(analyse(x, ["x"], ["normal", "exponential"]))
+    assert list(document["families"]) == ["normal"]
+    assert "outside the support" in document["failed"]["exponential"]
+    assert any(w.startswith("exponential could not be fitted") for w in document["warnings"])
+    with pytest.raises(InputError, match=r"no family could be fitted \(exponential: .*support"):
+        analyse(x, ["x"], ["exponential"])
+
+
+def test_a_search_that_fails_is_no_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_args: Any, **_kwargs: Any) -> None:
+        raise ConvergenceError("reached no interior maximum")
+
+    monkeypatch.setattr("analysis.support.own_data.fit_mle", fails)
+    with pytest.raises(ConvergenceError, match="no family could be fitted"):
+        analyse(np.random.default_rng(0).normal(size=30), ["x"], ["normal"])
+
+
+def test_mixtures_of_many_rows_are_fitted_to_some_and_judged_on_all() -> None:
+    target = normal_mixture([0.3, 0.7], [-2, 2], [0.5, 1])
+    x = target.rvs(5000, seed=1)
+    tree = analyse(x, ["x"], ["normal_mixture(2)"], settings=Settings(mixture_rows=1000))
+    family = summary(tree)["families"]["normal_mixture(2)"]
+    assert family["n"] == 1000
+    assert any("1000 of 5000 rows" in w for w in summary(tree)["warnings"])
+    # The cross-entropy of the member on all rows; leaving one out changes it in the fourth digit.
+    exact = -fitted_member(tree, "normal_mixture(2)").logp(x).mean()
+    assert family["cross_entropy"] == pytest.approx(exact, abs=2e-3)
+    assert family["cross_entropy"] > exact
+
+
+def test_wrong_families() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(InputError, match="unknown family 'nomal'; did you mean normal"):
+        analyse(x[:, 0], ["x"], ["nomal"])
+    with pytest.raises(InputError, match="'normal' has dimension 1 but the data has dimension 2; use mvnormal"):
+        analyse(x, ["a", "b"], ["normal"])
+    with pytest.raises(InputError, match="'normal' is given more than once"):
+        analyse(x[:, 0], ["x"], ["normal", "normal"])
+    with pytest.raises(InputError, match="2 columns of data and 1 names"):
+        analyse(x, ["a"])
+
+
+# --- drawings and report ---------------------------------------------------------------------------------------------
+
+
+def test_distribution_function_by_summation() -> None:
+    x = np.linspace(-6, 9, 50)
+    for name, params in {
+        "laplace": {"mu": 1.0, "b": 2.0},
+        "skew_normal": {"mu": 0.0, "sigma": 2.0, "alpha": 4.0},
+        "student_t": {"nu": 1.5, "mu": 1.0, "sigma": 1.0},
+    }.items():
+        member = FAMILIES[name].member(params)
+        draws = np.sort(member.rvs(100_000, seed=1)[:, 0])
+        counted = np.searchsorted(draws, x) / len(draws)
+        assert np.abs(_cdf(member, x, 0) - counted).max() < 1.95 / np.sqrt(len(draws))  # Kolmogorov, 0.1 %
+
+
+@pytest.mark.parametrize("which", ["student", "geyser"])
+def test_report_is_one_page_with_every_figure(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    tree = load(save(request.getfixturevalue(which), tmp_path / "data.nc"))
+    (page,) = report_own_data.write(tree, tmp_path, report_own_data.provenance(tree, 1.0))
+    html = page.read_text(encoding="utf-8")
+    for figure in ("families", "pit", "ranking", "directions"):
+        assert f'id="fig-{figure}"' in html
+    assert "http-equiv" in html
+    for family in summary(tree)["families"]:
+        assert family in html
+
+
+def test_names_that_are_markup_are_shown_as_they_are(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(25, 3))
+    columns = ["price ($)", "a|b *c*", "cost_$_<i>"]
+    tree = analyse(x, columns, ["mvnormal_diag"], name="my_[data].csv")
+    assert "directions" not in plot(tree)
+    (page,) = report_own_data.write(tree, tmp_path, report_own_data.provenance(tree, 1.0))
+    html = page.read_text(encoding="utf-8")
+    assert "price ($), a|b *c*, cost_$_&lt;i&gt;" in html
+    assert "my_[data].csv" in html
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def duality(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    monkeypatch.setattr(cli, "_quieten", lambda: None)
+    monkeypatch.setattr(cli, "_JOBS", 1)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(list(arguments))
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_command_writes_report_results_and_one_json_document(
+    tmp_path: Path, duality: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=60)
+    (tmp_path / "my.csv").write_text("name,x,y\n" + "".join(f"a,{v!r},{2 * v!r}\n" for v in x.tolist()) + "b,,1\n")
+    command = ("data", "my.csv", "--columns", "x", "--families", "normal,laplace")
+    status, out, _ = duality(*command, "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert (document["n"], document["rows"], document["columns"]) == (60, 61, ["x"])
+    assert document["families"]["normal"]["params"]["mu"] == pytest.approx(x.mean())
+    assert any("1 of 61 rows" in w for w in document["warnings"])
+    folder = tmp_path / "duality-my"
+    assert json.loads((folder / "data.json").read_text()) == document
+    assert summary(load(folder / "data.nc")) == document
+    assert (folder / "index.html").exists()
+
+    def forbidden(*_args: Any, **_kwargs: Any) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("analysis.support.own_data.fit_mle", forbidden)  # what is stored is used
+    status, out, _ = duality(*command)
+    assert status == 0
+    assert "normal" in out
+    assert "above the closest" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--columns", "wating"), ("'wating'", "did you mean waiting")),
+        (("--families", "normal,nomal", "--columns", "waiting"), ("'nomal'", "did you mean normal")),
+        (("--families", "normal"), ("dimension 1", "dimension 2", "mvnormal")),
+        (("--families", ""), ("no family given", "mvnormal")),
+        (("--columns", ""), ("no column given",)),
+    ],
+    ids=str,
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(
+    arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path, duality: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{a},{b}\n" for a, b in np.random.default_rng(0).normal(size=(30, 2)).tolist())
+    (tmp_path / "my.csv").write_text("waiting,other\n" + rows)
+    status, out, err = duality("data", "my.csv", *arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    for word in words:
+        assert word in err
+    assert [p.name for p in tmp_path.iterdir()] == ["my.csv"]
+
+
+def test_groups_are_named_after_families() -> None:
+    assert child_of("normal_mixture(2)") == "forward_normal_mixture_2"

@@ -1,0 +1,295 @@
+"""KL from draws where the truth is known: the truths by simulation, what each study counts, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+from scipy import integrate, stats
+
+from analysis import unknown_p_data as question
+from analysis.support import words_unknown as words
+from analysis.unknown_p_data import ESTIMATORS, NAMES, SIZES, Settings, find
+from models.expectations import Estimate
+from models.unknown import Interval
+from tests.analysis.drawn import check_drawings
+
+mpl.use("Agg")
+
+SETTINGS = Settings(seed=3, replications=10, large=2, rivals=2)
+RNG = np.random.default_rng
+
+
+@pytest.fixture(scope="module")
+def results() -> xr.DataTree:
+    # Seconds: the studies are cut down to sizes at which they only have to run.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(question, "SIZES", (100, 1000, 2000))
+        return question.run(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def found(results: xr.DataTree) -> dict[str, Any]:
+    return question.findings(results)
+
+
+# --- truths ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_moments_are_those_of_draws(name: str) -> None:
+    p = find(name)
+    x = p.draw(RNG(1), 40_000)
+    assert x.shape == (40_000, p.dim)
+    error = np.sqrt(np.diag(p.cov) / len(x))
+    assert np.all(np.abs(x.mean(axis=0) - p.mean) < 5 * error)
+    tolerance = 0.35 if name == "t_copula" else 0.05  # no fourth moment
+    assert np.cov(x.T).reshape(p.cov.shape) == pytest.approx(p.cov, rel=tolerance, abs=tolerance)
+
+
+def five_modes(x: float) -> float:
+    return float(np.dot([0.3, 0.2, 0.2, 0.2, 0.1], stats.norm.pdf(x, [-6, -2, 0, 3, 7], [1, 0.3, 0.5, 0.8, 0.2])))
+
+
+DENSITIES = {
+    "weibull": (lambda x: 0.8 * x**-0.2 * np.exp(-(x**0.8)), (0, 60)),
+    "gumbel": (lambda x: np.exp(-x - np.exp(-x)), (-6, 40)),
+    "logistic": (lambda x: 1 / (4 * np.cosh(x / 2) ** 2), (-40, 40)),
+    "von_mises": (lambda x: np.exp(np.cos(x)) / (2 * np.pi * 1.2660658777520084), (-np.pi, np.pi)),
+    "five_modes": (five_modes, (-14, 12)),
+}
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_entropies_are_those_of_an_integrator(name: str) -> None:
+    density, (low, high) = DENSITIES[name]
+
+    def term(x: float) -> float:
+        p = float(density(x))
+        return -p * np.log(p) if p > 0 else 0.0
+
+    pieces = np.linspace(low, high, 41)
+    value = sum(integrate.quad(term, a, b)[0] for a, b in zip(pieces[:-1], pieces[1:], strict=True))
+    assert find(name).entropy == pytest.approx(value, abs=2e-6)
+
+
+def test_entropy_of_the_copula_is_the_mean_of_its_log_density() -> None:
+    p = find("t_copula")
+    x = p.draw(RNG(2), 100_000)
+    t, z = stats.t(3), stats.norm.ppf(stats.t(3).cdf(x))
+    cov = [[1, 0.6], [0.6, 1]]
+    log_p = stats.multivariate_normal([0, 0], cov).logpdf(z) - stats.norm.logpdf(z).sum(1) + t.logpdf(x).sum(1)
+    assert abs(-log_p.mean() - p.entropy) < 4 * log_p.std() / np.sqrt(len(x))
+
+
+@pytest.mark.parametrize("name", ["clusters_2", "clusters_3"])
+def test_entropy_of_sheared_clusters_is_the_mean_of_their_log_density(name: str) -> None:
+    p = find(name)
+    shear = np.array({"clusters_2": [[1, 0], [0.5, 1]], "clusters_3": [[1, 0, 0], [0.5, 1, 0], [0.3, 0.3, 1]]}[name])
+    x = p.draw(RNG(3), 50_000)
+    y = x @ np.linalg.inv(shear).T
+    two = (stats.norm.pdf(y[:, 0], -3) + stats.norm.pdf(y[:, 0], 3)) / 2
+    three = sum(
+        w * stats.norm.pdf(y[:, 1], m, s) for w, m, s in zip((0.5, 0.3, 0.2), (-4, 0, 3), (1, 0.5, 0.7), strict=True)
+    )
+    log_p = np.log(two) + np.log(three) + (stats.norm.logpdf(y[:, 2]) if p.dim == 3 else 0)
+    assert abs(-log_p.mean() - p.entropy) < 4 * log_p.std() / np.sqrt(len(x))
+
+
+def test_kl_is_to_the_normal_and_not_from_it() -> None:
+    p = find("two_modes")
+    x = p.draw(RNG(4), 100_000)
+    log_p = np.log((stats.norm.pdf(x[:, 0], -3) + stats.norm.pdf(x[:, 0], 3)) / 2)
+    ratio = log_p - p.log_normal(x)
+    assert abs(ratio.mean() - p.kl) < 4 * ratio.std() / np.sqrt(len(x))
+    y = RNG(5).normal(0, np.sqrt(10), 100_000)[:, None]
+    back = p.log_normal(y) - np.log((stats.norm.pdf(y[:, 0], -3) + stats.norm.pdf(y[:, 0], 3)) / 2)
+    assert abs(back.mean() - p.kl) > 0.1
+    assert find("normal_3").kl == pytest.approx(0, abs=1e-12)
+
+
+# --- studies ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_summary_counts_what_it_says() -> None:
+    def interval(value: float, reliable: bool) -> Interval:
+        return Interval(value, 0.5, "draws", value - 1, value + 1, 0.95, 50, reliable)
+
+    found = question._summary([interval(0.5, True), interval(3, True), interval(-0.5, False)], 0.0)
+    assert found["count"] == 3
+    assert found["bias"] == pytest.approx(1)
+    assert found["coverage"] == pytest.approx(2 / 3)
+    assert found["reliable"] == pytest.approx(2 / 3)
+    assert found["coverage_reliable"] == 0.5
+    assert (found["length"], found["mean_error"]) == (2, 0.5)
+    assert np.isnan(question._summary([interval(0, False)] * 2, 0.0)["coverage_reliable"])
+
+
+def test_rivals_estimate_the_same_kl() -> None:
+    p = find("two_modes")
+    x = p.draw(RNG(0), 1000)
+    y = RNG(1).multivariate_normal(p.mean, p.cov, 1000)
+    log_q = p.log_normal(x)
+    for rival in question.rivals(1, 1000).values():
+        assert abs(rival(x, log_q, y) - p.kl) < 0.3
+    assert list(question.rivals(2, 1000)) == ["kernels", "arviz"]
+    assert list(question.rivals(1, 10_000)) == ["scipy"]
+
+
+def test_every_target_is_estimated_at_every_size(results: xr.DataTree) -> None:
+    for name in NAMES:
+        data = results[name].to_dataset()
+        assert list(data["estimator"].to_numpy()) == list(ESTIMATORS)
+        assert np.isfinite(data["bias"].sel(estimator=["entropy", "kl"])).all()
+        assert np.isfinite(data["bias"].sel(estimator="scipy")).all() == (find(name).dim == 1)
+        assert np.isfinite(data["bias"].sel(estimator="arviz")).to_numpy().tolist() == [False, True, False]
+        shrinks = data["length"].sel(estimator="entropy").to_numpy()
+        assert shrinks[0] > shrinks[-1]
+
+
+def test_too_many_dimensions_and_too_heavy_tails_are_marked(results: xr.DataTree) -> None:
+    assert float(results["normal_8/reliable"].sel(estimator="kl", n=1000)) == 0
+    assert float(results["normal_2/reliable"].sel(estimator="kl", n=1000)) > 0.5
+    tails = results["tails/reliable"]
+    assert float(tails.sel(tail="lognormal")) < 0.6 < float(tails.sel(tail="t30"))
+
+
+def test_rounding_breaks_what_jitter_mends(results: xr.DataTree) -> None:
+    ties = results["ties"].to_dataset()
+    assert abs(float(ties["bias"].sel(estimator="plain", unit=0.1))) > 0.5
+    assert abs(float(ties["bias"].sel(estimator="jittered", unit=0.1))) < 0.1
+    assert ties["flagged"].sel(how="plain", unit=[0.1, 0.5, 1.0]).to_numpy().tolist() == [1, 1, 1]
+    assert float(ties["flagged"].sel(how="plain", unit=0.0)) < 0.3
+
+
+def test_a_right_model_has_a_negative_cross_entropy_and_a_kl_about_zero(results: xr.DataTree) -> None:
+    sign = results["sign"].to_dataset()
+    assert float(sign["cross_entropy_exact"]) == pytest.approx(np.log(0.1 * np.sqrt(2 * np.pi * np.e)))
+    assert float(sign["cross_entropy"]) < -0.7
+    assert 0.2 < float((sign["value"] < 0).mean()) < 0.8
+    assert float(sign["arviz"].min()) >= 0
+
+
+def test_differences_are_those_of_arviz(results: xr.DataTree, found: dict[str, Any]) -> None:
+    data = results["differences"].to_dataset()
+    assert data.attrs["best"] == "two Normals"
+    np.testing.assert_allclose(data["difference"], data["arviz"], atol=1e-10)
+    np.testing.assert_allclose(data["error"], data["arviz_error"], atol=1e-10)
+    assert float(data["difference"].sel(family="normal")) > 0.1
+    assert found["differences"]["gain"] > 1
+
+
+def test_seed_is_what_the_numbers_depend_on() -> None:
+    one, again = (question.run_ties(SETTINGS)["bias"] for _ in range(2))
+    assert one.equals(again)
+    other = question.run_ties(SETTINGS.model_copy(update={"seed": 4}))["bias"]
+    assert not np.array_equal(one, other)
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def test_findings_are_complete(found: dict[str, Any]) -> None:
+    assert found["question"] == question.QUESTION
+    assert len(found["answer"]) > 200
+    assert not any("rows" in part for part in found.values() if isinstance(part, dict))
+    assert len(found["study"]["table"]) == len(found["needed"]["table"]) == len(NAMES)
+    assert sum("†" in row["target"] for row in found["study"]["table"]) == found["study"]["n_new"] >= 7
+
+
+def test_the_stored_study_has_its_provenance_and_every_target() -> None:
+    data = question.stored_study()
+    assert {"date", "versions", "settings"} <= set(data.attrs)
+    assert "infomeasure" in data.attrs["versions"]
+    assert data.attrs["settings"] == Settings.preset("full").model_dump()
+    assert set(data["target"].to_numpy()) == set(NAMES)
+    ours = data.isel(row=((data["estimator"] == "kl") & (data["n"] == 1000)).to_numpy())
+    assert set(ours["count"].to_numpy()) == {500}
+
+
+def test_draws_needed_follow_the_square_root() -> None:
+    sizes = np.array([100, 1000, 10_000])
+    half = 2 / np.sqrt(sizes)
+    for wanted in (0.5, 0.2, 0.1, 0.05, 0.01):
+        assert words.draws_needed(sizes, half, wanted) == pytest.approx((2 / wanted) ** 2)
+
+
+def test_sentences_follow_the_numbers() -> None:
+    def row(title: str, bias: float, coverage: float, reliable: float = 1.0) -> dict[str, Any]:
+        return {"title": title, "bias": bias, "sd": 1.0, "count": 500, "reliable": reliable, "coverage_reliable": coverage}
+
+    good, biased, short, silent = row("a", 0.05, 0.95), row("b", 0.6, 0.95), row("c", 0, 0.7), row("d", 0, 0.2, 0.0)
+    assert "for 0 of 2 targets." in words._bias_sentence([good, short])
+    assert "1 of 2 targets: *b*; at worst it is 0.60" in words._bias_sentence([good, biased])
+    assert "not marked unreliable" in words._bias_sentence([biased])
+    assert "1 are mostly marked" in words._bias_sentence([biased | {"reliable": 0.1}])
+    text = words._coverage_sentence([good, short, silent])
+    assert "for 1 of 3 targets" in text
+    assert "for *d* hardly any" in text
+    assert "outside for *c* (70%)" in text
+    assert "outside" not in words._coverage_sentence([good])
+    assert words._among(silent) is None
+
+
+def test_a_share_of_all_has_an_error() -> None:
+    assert 0 < words.share(1.0, 100).error < 0.02
+    assert words.share(0.8, 100).error == pytest.approx(0.04, rel=0.05)
+
+
+def test_a_negative_excess_is_told_by_its_interval(results: xr.DataTree) -> None:
+    data = results["differences"].to_dataset()
+    assert "includes zero" in words.differences(data.assign(kl_lower=-0.1))["sentence"]
+    assert "excludes zero" in words.differences(data.assign(kl_lower=0.1, kl_upper=0.2))["sentence"]
+    sign = results["sign"].to_dataset()
+    assert "none was negative" in words.sign(sign.assign(arviz=sign["arviz"] + 1))["arviz_sentence"]
+    assert isinstance(words.sign(sign)["mean"], Estimate)
+
+
+# --- figures and settings --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("closed")
+def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
+    check_drawings(lambda theme: question.plot(results, theme=theme))
+
+
+@pytest.mark.usefixtures("closed")
+def test_figures_show_the_numbers(results: xr.DataTree) -> None:
+    drawings = question.plot(results)
+    assert set(drawings) == {"bias", "coverage", "length", "ties"}
+    axis = drawings["coverage"].figure.viz["figure"].item().axes[0]
+    dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
+    for name in NAMES:
+        assert np.isclose(dots[:, 0], 100 * float(results[f"{name}/coverage"].sel(estimator="kl", n=1000))).any()
+
+
+@pytest.mark.usefixtures("closed")
+def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
+    question.plot(results, backend="plotly")
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"replications": 1}, {"large": 0}, {"rivalz": 4}], ids=str)
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_effort_orders_the_work() -> None:
+    quick, default, full = (Settings.preset(effort, 7) for effort in ("quick", "default", "full"))
+    assert quick.seed == default.seed == full.seed == 7
+    for name in ("replications", "large", "rivals"):
+        assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
+    assert default == Settings(seed=7)
+    assert SIZES[1] == question.N

@@ -114,7 +114,7 @@ def _marginal(member: Target, column: int) -> Callable[[Array], Array]:
     """Density of one coordinate of a member."""
     if member.dim == 1:
         return lambda points: np.exp(member.logp(points[:, None]))
-    return lambda points: sum(w * norm.pdf(points, m, s) for w, m, s in _normals(member, column))  # type: ignore[return-value]
+    return lambda points: sum(w * norm.pdf(points, m, s) for w, m, s in _normals(member, column))
 
 
 def _normals(member: Target, column: int) -> list[tuple[float, float, float]]:
@@ -145,8 +145,8 @@ def _margins(panels: Sequence[tuple[str, Callable[[Array], Array], Array, str]],
             # Bins no narrower than the gaps between values: else rounded values draw a comb.
             gap = float(np.median(np.diff(np.unique(_some(inside)))))
             count = min(_BINS, max(8, round(1.5 * len(inside) ** 0.4)), max(8, int((high - low) / gap)))
-            heights, edges = np.histogram(inside, bins=count, range=(low, high))
-            heights = heights / (len(x) * np.diff(edges))
+            counts, edges = np.histogram(inside, bins=count, range=(low, high))
+            heights = counts / (len(x) * np.diff(edges))
             corners, tops = np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
             grid = np.linspace(low, high, 301)
             draw.fill_between_y(

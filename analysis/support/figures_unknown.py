@@ -141,9 +141,9 @@ def coverage(
                 _share(float(row["coverage_reliable"]), share * count, -i + 0.12, axis, style)
             style.draw.text(101.2, -i, f"{100 * share:.0f}%", axis, color=style.ink, size=9.5, horizontal_align="left")
         style.draw.text(101.2, 1.1, "marked", axis, color=style.ink, size=9.5, horizontal_align="left")
-        for x, name, hollow in ((72.0, "all", True), (79.0, "marked reliable", False)):
-            _point(x, 1.1, "dot", style.ink if hollow else style.forward, axis, style, hollow=hollow)
-            style.draw.text(x + 0.7, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
+        for left, name, hollow in ((72.0, "all", True), (79.0, "marked reliable", False)):
+            _point(left, 1.1, "dot", style.ink if hollow else style.forward, axis, style, hollow=hollow)
+            style.draw.text(left + 0.7, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
         _rows([title for title, _ in rows], axis, style)
         style.draw.xlim((70, 106), axis)
         style.draw.xticks(np.array([70, 75, 80, 85, 90, 95, 100]), ["70", "75", "80", "85", "90", "95", "100"], axis)

@@ -61,7 +61,8 @@ def _bias(row: Mapping[str, float]) -> Estimate | None:
 
 def study(studies: Mapping[str, xr.Dataset], titles: Mapping[str, str], n: int) -> dict[str, Any]:
     """Tables and counts of all targets at one sample size."""
-    table, rivals, judged = [], [], []
+    table, rivals = [], []
+    judged: list[dict[str, Any]] = []
     for name, data in studies.items():
         h, kl = (_row(data, estimator, n) for estimator in ("entropy", "kl"))
         new, dim = bool(data["new"]), int(data["dim"])
@@ -210,7 +211,7 @@ def tails(data: xr.Dataset, titles: Mapping[str, str]) -> dict[str, Any]:
     """Coverage against tails: of all intervals, and of those marked reliable."""
     table, wrong = [], {}
     for name, title in titles.items():
-        row = {key: float(data[key].sel(tail=name)) for key in data.data_vars}
+        row = {str(key): float(data[key].sel(tail=name)) for key in data.data_vars}
         held = row["coverage_reliable"] if np.isfinite(row["coverage_reliable"]) else 1.0
         wrong[title] = row["reliable"] * (1 - held)
         table.append({
@@ -332,7 +333,8 @@ def stored(data: xr.Dataset, titles: Mapping[str, str], n: int) -> dict[str, Any
     """The committed full study at one sample size, with infomeasure."""
     frame = data.to_dataframe()
     frame = frame[frame["n"] == n]
-    table, judged = [], []
+    table: list[dict[str, Any]] = []
+    judged: list[dict[str, Any]] = []
     for name, title in titles.items():
         rows = {str(r["estimator"]): r for _, r in frame[frame["target"] == name].iterrows()}
         if "kl" not in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_entropies_are_those_of_an_integrator(name: str) -> None:
         return -p * np.log(p) if p > 0 else 0.0
 
     pieces = np.linspace(low, high, 41)
-    value = sum(integrate.quad(term, a, b)[0] for a, b in zip(pieces[:-1], pieces[1:], strict=True))
+    value = sum(integrate.quad(term, a, b)[0] for a, b in itertools.pairwise(pieces))
     assert find(name).entropy == pytest.approx(value, abs=2e-6)
 
 
@@ -222,7 +223,14 @@ def test_draws_needed_follow_the_square_root() -> None:
 
 def test_sentences_follow_the_numbers() -> None:
     def row(title: str, bias: float, coverage: float, reliable: float = 1.0) -> dict[str, Any]:
-        return {"title": title, "bias": bias, "sd": 1.0, "count": 500, "reliable": reliable, "coverage_reliable": coverage}
+        return {
+            "title": title,
+            "bias": bias,
+            "sd": 1.0,
+            "count": 500,
+            "reliable": reliable,
+            "coverage_reliable": coverage,
+        }
 
     good, biased, short, silent = row("a", 0.05, 0.95), row("b", 0.6, 0.95), row("c", 0, 0.7), row("d", 0, 0.2, 0.0)
     assert "for 0 of 2 targets." in words._bias_sentence([good, short])

@@ -251,7 +251,7 @@ def test_skew_normal_on_data_that_end_abruptly_tends_to_the_half_normal(draws: s
     assert np.isnan(fit["se_hessian"][[0, 2]]).all()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_skew_normal_is_at_least_as_good_as_scipy(seed: int) -> None:
     x = stats.skewnorm(3).rvs(60, random_state=seed)
     fit = fit_mle(x, FAMILIES["skew_normal"], draws=2)["fit"]
@@ -430,14 +430,14 @@ def test_mixtures_are_at_least_as_good_as_the_best_of_fifty_em_runs(name: str, k
         warnings.simplefilter("ignore")
         em = GaussianMixture(k, n_init=50, random_state=0, max_iter=1000, tol=1e-7, init_params="kmeans").fit(z)
     theirs = em.score(z) * len(x) - len(x) * np.log(x.std())
-    ours = float(fit_mle(x, normal_mixture(k), starts=12, draws=2)["fit"]["log_likelihood"])
+    ours = float(fit_mle(x, normal_mixture(k), starts=4, draws=2)["fit"]["log_likelihood"])
     assert ours >= theirs - 1e-6
 
 
 def test_a_collapsing_component_is_no_estimate() -> None:
     # Ten equal values: one component can shrink onto them without end.
     x = np.concatenate([np.full(10, 2.0), np.random.default_rng(0).normal(0, 1, 30)])
-    fit = fit_mle(x, normal_mixture(2), starts=20, draws=2)["fit"]
+    fit = fit_mle(x, normal_mixture(2), starts=12, draws=2)["fit"]
     assert int(fit["starts_degenerate"]) > 0
     assert float(fit["sigma"].min()) > 1e-3
     assert str(fit["status"].item()) == "converged"
@@ -632,7 +632,7 @@ def test_multivariate_mixture_is_as_good_as_em() -> None:
     from sklearn.mixture import GaussianMixture
 
     x = np.column_stack([load_column("old_faithful_eruptions"), load_column("old_faithful_waiting")])
-    fit = fit_mle(x, mvnormal_mixture(2), starts=3, draws=2)["fit"]
+    fit = fit_mle(x, mvnormal_mixture(2), starts=2, draws=2)["fit"]
     em = GaussianMixture(2, n_init=5, random_state=0, tol=1e-9, max_iter=1000).fit(x)
     assert float(fit["log_likelihood"]) >= em.score(x) * len(x) - 1e-5
     order = np.argsort(em.means_[:, 0])

@@ -807,7 +807,7 @@ def _cost_drawing(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     for rate in CONSTANT_RATES:
         steady.append(line(("constant", draws, rate), "reverse", "dotted"))
         names.append(end(("constant", draws, rate), f"{rate:g}", "reverse"))
-    wide = (xlim[0], 12 * xlim[1])
+    wide = (xlim[0], 8 * xlim[1])
     falling, ends = [], []
     for (kind, color, dash), mark in zip((("falling", "reverse", "dashed"), ("path", "forward", "solid")), ("dot", "square"),
                                          strict=True):  # fmt: skip
@@ -925,7 +925,7 @@ def _fixed_drawing(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     span = float(np.nanmax(np.abs(np.concatenate([true[0], fitted[0]]) - lowest))) * 1.25
     words_flat = [
         draw.Label(size[1], lowest + 0.45 * span, "true KL of the fit", "reverse"),
-        draw.Label(size[1], lowest - 0.55 * span, "the objective that was minimised", "reverse"),
+        draw.Label(size[1] * 1.25, lowest - 0.6 * span, "the objective that was minimised", "reverse"),
     ]
     xlim = (size[0] / 1.3, size[-1] * 1.3)
     figure = draw.lines(

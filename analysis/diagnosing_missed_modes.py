@@ -28,7 +28,7 @@ from analysis.support import figures_missed as missed_fig
 from analysis.support.gaussians import gaussian, moments, nearest
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, dataset_of, target_of
-from analysis.support.report import num
+from analysis.support.report import num, pct
 from models.advi import METHODS, Schedule, Start, fit_advi, optima
 from models.combine import combine
 from models.diagnostics import covered_mass, diagnose
@@ -886,7 +886,7 @@ def _blind_sentence(data: xr.Dataset, missed: Sequence[float], shares: Mapping[t
     text = (
         f"From distance {missed[0]:g} on the fit has lost the light mode. At distance {d:g} it covers {100 * covered:.1f} % of the mass, and "
         f"k-hat says *good* in {share[SIZES[0]]} of the runs with {SIZES[0]:,} draws, in {share[SIZES[1]]} with {SIZES[1]:,} and in "
-        f"{share[SIZES[2]]} with {SIZES[2]:,}; the effective sample size from {SIZE:,} draws is typically {100 * ess:.1f} % of the draws."
+        f"{share[SIZES[2]]} with {SIZES[2]:,}; the effective sample size from {SIZE:,} draws is typically {pct(ess)} of the draws."
     )
     if shares[d, SIZES[2]] < 0.5 < shares[d, SIZES[0]]:
         text += " The alarm comes only with so many draws that some reach the flank of the other mode: it depends on the budget, not on the fit."
@@ -928,7 +928,7 @@ def _cover_sentence(data: xr.Dataset) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value + 0.0:.4g}".replace("-", "−") if abs(value) > 5e-7 else "0"
+    return f"{value:.3f}".replace("-", "−") if abs(value) >= 5e-4 else "0"
 
 
 def _repair_findings(case: xr.DataTree) -> dict[str, Any]:

@@ -45,6 +45,8 @@ Method = Literal["advi", "fullrank_advi"]
 TOLERANCE = 1e-3
 #: And one with a standard deviation further off than this, relative to the exact one, too.
 _RELATIVE = 0.01
+#: An eigenvalue of the Hessian below this makes a direction flat, in the words of the report.
+_FLAT = 0.05
 #: A rule is refined until its error is below this, in nats.
 _EXACT = 1e-8
 #: Correlation of the pair, and of neighbours in the chain and in the exchangeable Normal.
@@ -554,7 +556,7 @@ def run_shape(shape: Shape, method: Method, settings: Settings) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        ``optima`` over ``point``: ``mean``, ``cov``, ``kl`` with ``kl_error``, ``status``, ``orbit`` (points of one orbit are images of one another
+        ``optima`` over ``point``: ``mean``, ``cov``, ``kl`` with ``kl_error``, ``status``, ``flattest`` (smallest eigenvalue of the Hessian), ``orbit`` (points of one orbit are images of one another
         under the symmetries of the target: they share a status and a KL); ``runs``: the ADVI runs with ``exact`` (the optimum
         they are assigned to: nearest in KL) and ``gap``; ``forward``: the moments of the target.
     """
@@ -656,6 +658,7 @@ def _optima(points: Sequence[Projection]) -> xr.Dataset:
             "kl_error": ("point", [p.divergence.error for p in points]),
             "status": ("point", [p.status for p in points]),
             "orbit": ("point", orbit),
+            "flattest": ("point", [float(p.hessian_eigenvalues[0]) for p in points]),
         }
     )
 
@@ -830,7 +833,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "chain_rho": CHAIN_RHO,
         "pair": pair,
         "chain": chained,
-        "normals": pair["rows"] + chained["rows"],
+        "normals": pair["entries"] + chained["entries"],
         "full_rank": _full_rank_sentence([pair, chained]),
         "rho_difference": float(np.abs(rho["kl"].to_numpy() - closed).max()),
         "n_rho": int(rho.sizes["rho"]),
@@ -852,16 +855,14 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "pitchfork": _pitchfork_findings(case_of(results, "pitchfork")),
         **{f"shape_{name}": value for name, value in shapes.items()},
         "shapes": [shapes[s.name][m]["summary"] for s in SHAPES for m in METHODS],
-        "orbits": [row for s in SHAPES for m in METHODS for row in shapes[s.name][m]["rows"]],
+        "orbits": [row for s in SHAPES for m in METHODS for row in shapes[s.name][m]["entries"]],
         "gains": [shapes[s.name]["sentence"] for s in SHAPES],
         "runs": runs,
         "converged": converged,
         "off": off,
         "largest_gap": max(s[m]["largest_gap"] for s in shapes.values() for m in METHODS),
-        "largest_sd_error": max(s[m]["sd_error"] for s in shapes.values() for m in METHODS),
-        "wide": sum(s[m]["wide"] for s in shapes.values() for m in METHODS),
+        "sd_sentence": _sd_sentence(shapes),
         "tolerance": TOLERANCE,
-        "relative": _RELATIVE,
         "lumps": _LUMPS,
     }
 
@@ -900,8 +901,9 @@ def _normal_findings(case: xr.DataTree, normal: Normal) -> dict[str, Any]:
         )
     advi = {name: _runs_findings(dataset_of(case, name)) for name in ("mean_field", "full_rank")}
     return {
+        "name": normal.name,
         "title": normal.title,
-        "rows": rows,
+        "entries": rows,
         "variance": {
             d: float(fits["variance"].sel(direction=d, source="theory")[middle]) for d in ("reverse", "forward")
         },
@@ -928,17 +930,16 @@ def _full_rank_sentence(normals: Sequence[dict[str, Any]]) -> str:
     for n in normals:
         a = n["advi"]["full_rank"]
         if not a["converged"]:
-            parts.append(f"on the {n['title']} none of {a['runs']} runs converged")
+            parts.append(f"on the {n['name']} none of {a['runs']} runs converged")
             continue
+        size = num(a["gap"], digits=2) if a["gap"] > 1e-12 else "10^−12^"
         parts.append(
-            f"on the {n['title']} {a['converged']} of {a['runs']} runs converged, at most {a['gap']:.1e} nats above zero".replace(
-                "e-0", "e-"
-            )
+            f"on the {n['name']} {a['converged']} of {a['runs']} runs converged, to within {size} nats of zero"
         )
     exact = all(n["advi"]["full_rank"]["gap"] < 1e-6 for n in normals)
     why = (
-        " They end *at* the target, not near it: where the family holds the target, log q − log p is constant at the optimum, and the path "
-        "gradient that the study uses has no noise left."
+        " They end *at* the target, not near it: where the family holds the target, log q − log p is constant at the optimum, and "
+        "the path gradient that the study uses has no noise left."
         if exact
         else ""
     )
@@ -958,14 +959,16 @@ def _dimension_findings(data: xr.Dataset) -> dict[str, Any]:
         }
     growth = data["kl"].diff("dim")
     dearer = (data["kl"].sel(direction="reverse") > data["kl"].sel(direction="forward") + 1e-12).any("dim")
-    words = {True: "more", False: "no more"}
+    chained, all_pairs = found["chain"], found["exchangeable"]
     found["sentence"] = (
-        f"In {last} dimensions the reverse optimum of the exchangeable Normal costs {num(found['exchangeable']['reverse'])} nats and the forward one "
-        f"{num(found['exchangeable']['forward'])}; for the chain both are "
-        f"{num(found['chain']['reverse'])} and {num(found['chain']['forward'])}. "
-        + f"Reverse KL costs {words[bool(dearer.sel(structure='chain'))]} than forward KL on the chain and "
-        + f"{words[bool(dearer.sel(structure='exchangeable'))]} on the exchangeable Normal."
-        + (" Every further dimension adds to the cost." if bool((growth > 0).all()) else "")
+        f"In {last} dimensions the reverse optimum of the chain costs {num(chained['reverse'])} nats and the forward one "
+        f"{num(chained['forward'])}; of the exchangeable Normal {num(all_pairs['reverse'])} and {num(all_pairs['forward'])}. "
+        + (
+            "In some dimension reverse KL costs more than forward KL."
+            if bool(dearer.any())
+            else "In no dimension does reverse KL cost more than forward KL."
+        )
+        + (" Every further dimension adds to both." if bool((growth > 0).all()) else "")
     )
     return found
 
@@ -977,7 +980,7 @@ def _matched_rows(entropy: xr.Dataset) -> list[dict[str, Any]]:
             marginal, precision, size = matched(case.cov, factorised(case.cov, alpha))
             hits = [w for w, v in (("marginal precisions", precision), ("generalised variance", size), ("marginal variances", marginal))
                     if abs(v - 1) < 1e-6]  # fmt: skip
-            row = {"target": case.title, "alpha": num(alpha, digits=4), "marginal": marginal, "precision": precision, "size": size,
+            row = {"target": case.title, "alpha": f"{alpha:.4g}", "marginal": marginal, "precision": precision, "size": size,
                    "matches": ", ".join(hits) or "none"}  # fmt: skip
             if row["alpha"] not in [r["alpha"] for r in rows if r["target"] == case.title]:
                 rows.append(row)
@@ -1082,7 +1085,7 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
                 "copies": str(len(own)),
                 "kl": Estimate(float(first["kl"]), float(first["kl_error"]), "quadrature"),
                 "axes": " × ".join(num(float(a), digits=3) for a in axes),
-                "distance": float(np.linalg.norm(first["mean"].to_numpy() - case["forward/mean"].to_numpy())),
+                "distance": _distance(first["mean"].to_numpy(), case["forward/mean"].to_numpy()),
                 "runs": str(int(reached[own].sum())),
             }
         )
@@ -1090,7 +1093,7 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
     sd_errors = runs["sd_error"].to_numpy()[converged]
     lowest = minima["status"].astype(str).str.startswith("global").to_numpy()
     found: dict[str, Any] = {
-        "rows": rows,
+        "entries": rows,
         "minima": int(minima.sizes["point"]),
         "kinds": len(rows),
         "best": float(minima["kl"].min()),
@@ -1099,6 +1102,7 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
         "off": int((gaps > TOLERANCE).sum()),
         "largest_gap": float(gaps.max()) if len(gaps) else 0.0,
         "sd_error": float(sd_errors.max()) if len(gaps) else 0.0,
+        "flattest": float(minima["flattest"].min()),
         "wide": int((sd_errors > _RELATIVE).sum()),
         "lowest_minima": int(lowest.sum()),
         "reached": int((reached > 0).sum()),
@@ -1118,6 +1122,31 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
         "sd_error": f"{100 * found['sd_error']:.2f}",
     }
     return found
+
+
+def _distance(place: Array, centre: Array) -> float:
+    """Distance, without the rounding of one that is zero by symmetry."""
+    distance = float(np.linalg.norm(place - centre))
+    return distance if distance > 1e-6 else 0.0
+
+
+def _sd_sentence(shapes: dict[str, dict[str, Any]]) -> str:
+    """How far converged runs are off in standard deviations, and where most."""
+    found = {(s, m): shapes[s.name][m] for s in SHAPES for m in METHODS}
+    (shape, method), worst = max(found.items(), key=lambda pair: pair[1]["sd_error"])
+    wide = sum(f["wide"] for f in found.values())
+    limit = num(100 * _RELATIVE, digits=1)
+    if not wide:
+        return f"Their standard deviations are within {limit} % of the exact ones, at most {num(100 * worst['sd_error'], digits=2)} % off."
+    return (
+        f"Nats do not tell all: in {wide} of them a standard deviation is more than {limit} % off, at most "
+        f"{num(100 * worst['sd_error'], digits=2)} % ({shape.title}, {METHOD_NAMES[method]}). There the smallest eigenvalue of the exact Hessian "
+        f"is {num(worst['flattest'], digits=2)}: along one direction the objective is nearly flat, and a run can stop "
+        "well away from the minimum at no cost to speak of."
+        if worst["flattest"] < _FLAT
+        else f"Nats do not tell all: in {wide} of them a standard deviation is more than {limit} % off, at most "
+        f"{num(100 * worst['sd_error'], digits=2)} % ({shape.title}, {METHOD_NAMES[method]})."
+    )
 
 
 def _answer_on_shapes(shapes: dict[str, dict[str, Any]]) -> str:

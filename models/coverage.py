@@ -84,6 +84,7 @@ def coverage_study(
     Examples
     --------
     >>> from models.targets import normal_mixture
+    >>> from models.unknown import entropy_from_draws
     >>> p = normal_mixture([1], [0], [1])
     >>> study = coverage_study(lambda seed: p.rvs(100, seed), entropy_from_draws, 1.418939, replications=40)
     >>> study.coverage > 0.8, study.reliable > 0.8

@@ -16,12 +16,13 @@ from models.expectations import Estimate
 __all__ = ["Interval", "enclose", "mean_interval", "tail_indices"]
 
 Array = NDArray[np.float64]
-#: Pareto k of the terms: from the first on the end of the interval on that side is moved out, by 0.7 of the distance for each
-#: 0.2; beyond the second there is no variance, which is said; beyond the third a mean of few draws is not to be trusted
-#: (Vehtari et al., 2024). Chosen on samples of 200 to 5000 squares of t, exponential, Laplace, Gumbel, Weibull and log-normal
-#: variables: those marked reliable held the truth in 92 to 98 % where at least 2 % were so marked.
+#: Pareto k of a tail: from the first on the end of the interval on that side is moved out, by half the distance for each 0.2;
+#: beyond the second there is no variance, which is said; beyond the third a mean of few draws is not to be trusted (Vehtari
+#: et al., 2024). Chosen on KL to the Normal of 300, 1000 and 10,000 draws of t, exponential, Laplace, Gumbel, Weibull
+#: and log-normal variables: of the intervals marked reliable at least 92 % held the truth, also for t with 3 degrees of freedom.
 _LONG, _NO_VARIANCE, _HEAVY = 0.1, 0.5, 0.7
-_STRETCH = 3.5
+_STRETCH = 2.5
+_FEWEST = 30  # terms, of which the largest fifth is fitted
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,19 @@ def mean_interval(terms: Array, level: float, reasons: Sequence[str] = (), ddof:
 
 
 def enclose(
-    terms: Array, error: float, level: float, reasons: Sequence[str] = (), notes: Sequence[str] = ()
+    terms: Array,
+    error: float,
+    level: float,
+    reasons: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    parts: Sequence[Array] = (),
 ) -> Interval:
     """Return the mean of terms (n,) with an interval for a given standard error; reliable if there are no reasons.
 
     Student's t, corrected for skewness by Hall's (1992) cubic transformation, and longer on the side of a heavy tail: a
     sample that happens to lack large values has a small mean and a small standard error, and the plain interval misses.
+    Where the terms are a sum, tails are those of its parts (n,), if given: of a log ratio the largest values
+    can come from two places, and a tail fitted to both together looks heavy.
 
     Examples
     --------
@@ -94,7 +102,7 @@ def enclose(
     reach = float(student.ppf((1 + level) / 2, n - 1))
     third = float(((terms - value) ** 3).mean()) / n**2
     skewness = third / error**3 if error > 0 else 0.0
-    k = tail_indices(terms)
+    k = [max(tails) for tails in zip(*map(tail_indices, parts or (terms,)), strict=True)]
     below, above = (1 + _STRETCH * max(tail - _LONG, 0.0) for tail in k)
     lower = value - error * _unskewed(reach, skewness) * below
     upper = value - error * _unskewed(-reach, skewness) * above
@@ -119,7 +127,7 @@ def _unskewed(quantile: float, skewness: float) -> float:
 def tail_indices(terms: Array) -> tuple[float, float]:
     """Return the Pareto k of the left and of the right tail of terms (n,); -inf for a tail of equal values, or of too few.
 
-    Fewer than about 30 terms tell no tail.
+    Fewer than 30 terms tell no tail.
 
     Examples
     --------
@@ -128,6 +136,8 @@ def tail_indices(terms: Array) -> tuple[float, float]:
     >>> bool(left < 0 < 0.4 < right < 0.6)
     True
     """
+    if len(terms) < _FEWEST:
+        return -np.inf, -np.inf
     from arviz_stats.base import array_stats
 
     found = []
@@ -135,5 +145,5 @@ def tail_indices(terms: Array) -> tuple[float, float]:
         k = -np.inf
         with contextlib.suppress(ValueError):  # raised for a tail of equal values
             k = float(array_stats.pareto_khat(terms[None], chain_axis=0, draw_axis=1, r_eff=1.0, tail=tail))
-        found.append(-np.inf if np.isnan(k) else k)
+        found.append(k)
     return found[0], found[1]

@@ -93,7 +93,7 @@ def entropy_from_draws(
     (True, True)
     """
     found = entropy_terms(_checked(x, level, seed), neighbours, jitter=jitter, seed=seed)
-    return _interval(found, found.values, level)
+    return _interval(found, [found.values], level)
 
 
 def kl_from_draws(
@@ -155,7 +155,7 @@ def kl_from_draws(
     log_q = _log_density(data, model, params, seed)
     if np.isneginf(log_q).any():
         return mean_interval(-log_q, level)
-    return _interval(found, found.values + log_q, level, sign=-1)
+    return _interval(found, [-found.values, -log_q], level)
 
 
 def cross_entropy_from_draws(
@@ -254,8 +254,9 @@ def kl_difference(
     return mean_interval(log_b - log_a, level, reasons, ddof=0)
 
 
-def _interval(found: Terms, terms: Array, level: float, sign: int = 1) -> Interval:
-    """Mean of terms with nearest-neighbour noise in them."""
+def _interval(found: Terms, parts: list[Array], level: float) -> Interval:
+    """Mean of the sum of parts, one of which has nearest-neighbour noise in it."""
+    terms = np.sum(parts, axis=0)
     first_order = max(float(terms.var(ddof=1)) - found.noise, 0.0)
     error = float(np.sqrt((first_order + shared(found.dim) * found.noise) / len(terms)))
     reasons = list(found.reasons)
@@ -263,7 +264,7 @@ def _interval(found: Terms, terms: Array, level: float, sign: int = 1) -> Interv
         reasons.append(
             f"rounding hides about {found.blur:.2g} nats of structure, not small against the error {error:.2g}"
         )
-    return enclose(sign * terms, error, level, reasons, found.notes)
+    return enclose(terms, error, level, reasons, found.notes, parts)
 
 
 def _checked(x: ArrayLike, level: float, seed: int) -> Array:

@@ -6,7 +6,7 @@ Everything is on logarithmic axes. Lines are told apart by dash and by the words
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = ["EvidencePanel", "Label", "Line", "LinePanel", "evidence", "lines"]
 
 Array = NDArray[np.float64]
 _SIZE = 10.0
+_ROW = 0.05  # of the height of a panel, between labels
 _MARKS = {
     "matplotlib": {"dot": "o", "square": "s", "triangle": "^"},
     "plotly": {"dot": "circle", "square": "square", "triangle": "triangle-up"},
@@ -72,7 +73,7 @@ class LinePanel:
     labels : sequence of Label
     xlim, ylim : (float, float)
     levels : sequence of (float, str)
-        Heights of faint horizontal lines, with words at their right ends.
+        Heights of faint horizontal lines, with words at their left ends.
     log_x, log_y : bool
     """
 
@@ -134,15 +135,28 @@ def lines(panels: Sequence[LinePanel], style: Style, *, cols: int = 2, height: f
                 style.draw.line(ends, np.repeat(fy(level), 2), axis, color=style.faint, width=1.0,
                                 linestyle=style.dash("dotted"))  # fmt: skip
                 if text:
-                    style.draw.text(ends[1], fy(level), text + " ", axis, color=style.ink, horizontal_align="right",
+                    style.draw.text(ends[0], fy(level), " " + text, axis, color=style.ink, horizontal_align="left",
                                     vertical_align="bottom", size=_SIZE - 0.5, **rim(style))  # fmt: skip
             for line in panel.lines:
                 _stroke(line, fx, fy, axis, style)
-            for label in panel.labels:
+            for label in _apart(panel):
                 style.draw.text(fx(label.x), fy(label.y), label.text, axis, color=style.color(label.color),
                                 horizontal_align=label.align, size=_SIZE, **rim(style))  # fmt: skip
             _frame(panel, fx, fy, axis, style)
     return collection
+
+
+def _apart(panel: LinePanel) -> list[Label]:
+    """The labels, those at the ends of lines moved up until each has a row of its own."""
+    scale = np.log10 if panel.log_y else np.asarray
+    low, high = scale(np.array(panel.ylim))
+    row, placed = _ROW * (high - low), []
+    below = -np.inf
+    for label in sorted(panel.labels, key=lambda label: label.y):
+        at = max(float(scale(label.y)), below + row)
+        below = at
+        placed.append(replace(label, y=float(10**at if panel.log_y else at)))
+    return placed
 
 
 def _stroke(line: Line, fx: Any, fy: Any, axis: Any, style: Style) -> None:

@@ -45,7 +45,8 @@ def minima(cases: Mapping[str, xr.DataTree]) -> list[dict[str, Any]]:
         data = case["minima"].to_dataset()
         for k in range(data.sizes["minimum"]):
             mean, sd = (", ".join(num(_clean(v), digits=4) for v in data[n][k].to_numpy()) for n in ("mean", "sd"))
-            kl = Estimate(_clean(float(data["kl"][k])), float(data["kl_error"][k]), "quadrature")
+            value = _clean(float(data["kl"][k]))
+            kl = Estimate(value, float(data["kl_error"][k]) if value else 0.0, "quadrature")
             rows.append({"target": case.attrs["short"], "label": str(data["label"][k].item()), "mean": mean, "sd": sd,
                          "kl": kl})  # fmt: skip
     return rows
@@ -87,10 +88,10 @@ def judged(cases: Mapping[str, xr.DataTree], how: Mapping[str, str], nats: float
                 {
                     "target": case.attrs["short"],
                     "how": title,
-                    "gap": num(float(runs["gap"].median()), digits=2),
-                    "largest": num(float(runs["gap"].max()), digits=2),
-                    "mean": num(float(runs["mean_error"].median()), digits=2),
-                    "sd": f"{100 * float(np.median(sd)):.2g}",
+                    "gap": num(_clean(float(runs["gap"].median())), digits=2),
+                    "largest": num(_clean(float(runs["gap"].max())), digits=2),
+                    "mean": num(_clean(float(runs["mean_error"].median())), digits=2),
+                    "sd": num(_clean(100 * float(np.median(sd))), digits=2),
                     "good": f"{int(good.sum())} of {good.size}",
                     "converged": int(runs["converged"].sum()),
                 }
@@ -212,7 +213,9 @@ def bias(tree: xr.DataTree, window: int) -> dict[str, Any]:
             "change": change,
         }
         places[str(place).replace(" ", "_")] = found
-        rows.append({**found, "excess_text": pct(found["excess"]), "predicted_text": pct(found["predicted_excess"])})
+        rows.append(
+            {**found, "excess_text": pct(found["excess"].value), "predicted_text": pct(found["predicted_excess"])}
+        )
     return {
         "table": rows,
         **places,
@@ -375,9 +378,10 @@ def evidence(cases: Mapping[str, xr.DataTree], how: Mapping[str, str], nats: flo
 
 def _trust(total: Mapping[str, int], gap: float, sd: float, nats: float, relative: float) -> str:
     if total["false"]:
+        were = "was" if total["false"] == 1 else "were"
         return (
-            f"Of {total['converged']:,} runs that called themselves converged, {total['false']} were farther than {nats:g} nats or "
-            f"{100 * relative:g}% in a standard deviation from their optimum."
+            f"Of {total['converged']:,} runs that called themselves converged, {total['false']} {were} farther than {nats:g} nats or "
+            f"{100 * relative:g}% in a standard deviation from the optimum (the worst of all: {gap:.1g} nats, {100 * sd:.3g}%)."
         )
     return (
         f"Every one of the {total['converged']:,} runs that called themselves converged was within {nats:g} nats and {100 * relative:g}% in every "
@@ -391,14 +395,15 @@ def answer(found: Mapping[str, Any], steps: int) -> str:
     pymc, ours, bent = found["methods"]["pymc"], found["methods"]["ours"], found["bias"]
     broad = bent["both_modes"]
     stays = (
-        f"Run on from the optimum itself for {bent['steps']:,} steps, they settle with a standard deviation {pct(broad['excess'])} too large on the broad optimum of "
-        f"two modes and {pct(bent['right_mode']['excess'])} on a one-mode optimum"
+        f"Run on from the optimum itself for {bent['steps']:,} steps, they settle with a standard deviation {pct(broad['excess'].value)} too large on the broad optimum of "
+        f"two modes and {pct(bent['right_mode']['excess'].value)} on a one-mode optimum"
         if bent["settled"]
-        else f"Run on from the optimum itself for {bent['steps']:,} steps, they have moved to a standard deviation {pct(broad['excess'])} too large on the "
+        else f"Run on from the optimum itself for {bent['steps']:,} steps, they have moved to a standard deviation {pct(broad['excess'].value)} too large on the "
         "broad optimum of two modes, and are still moving"
     )
     return (
-        f"With PyMC's defaults, {steps:,} steps left half of the runs more than {num(pymc['median'], digits=2)} nats above their optimum. {stays}: the rule is biased, "
+        f"With PyMC's defaults and {steps:,} steps, {pymc['good'] or 'none'} of {pymc['runs']} runs came within the tolerances of an optimum (median gap "
+        f"{num(pymc['median'], digits=2)}, largest {num(pymc['largest'], digits=2)} nats). {stays}: the rule is biased, "
         f"because each gradient is divided by a normaliser that contains it, and more steps do not help. This project's default stopped at most "
         f"{num(ours['largest'], digits=2)} nats away in {ours['runs']} runs from the usual starts. {found['evidence']['sentence']}"
     )

@@ -296,7 +296,7 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     shape = next(s for s in SHAPES if s.name == "banana")
     assert "gains nothing" in question._shape_findings(results, shape)["sentence"]
     assert "gains 0.300 nats" in question._shape_findings(tree, shape)["sentence"]
-    missed = {"title": "x", "advi": {"full_rank": {"runs": 3, "converged": 0, "gap": float("nan")}}}
+    missed = {"name": "pair", "advi": {"full_rank": {"runs": 3, "converged": 0, "gap": float("nan")}}}
     assert "none of 3 runs converged" in question._full_rank_sentence([missed])
 
 
@@ -308,12 +308,12 @@ def test_findings_are_complete(found: dict[str, Any]) -> None:
     assert found["runs"] == 2 * len(SHAPES) * SETTINGS.starts
     assert [row["dim"] for row in found["pitchforks"]] == [2, 3, 5]
     for row in found["matched"]:
-        assert row["matches"] != "none" or row["alpha"] == "0.5000"
+        assert row["matches"] != "none" or row["alpha"] == "0.5"
     for shape in SHAPES:
         for method in METHODS:
             data = found[f"shape_{shape.name}"][method]
-            assert sum(int(row["copies"]) for row in data["rows"]) == data["minima"]
-            assert sum(int(row["runs"]) for row in data["rows"]) == data["converged"]
+            assert sum(int(row["copies"]) for row in data["entries"]) == data["minima"]
+            assert sum(int(row["runs"]) for row in data["entries"]) == data["converged"]
 
 
 def test_results_survive_a_file(results: xr.DataTree, tmp_path: Any) -> None:

@@ -90,12 +90,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    repeats: int = Field(default=8, ge=2)
+    repeats: int = Field(default=5, ge=2)
     restarts: int = Field(default=200, ge=10)
-    other_restarts: int = Field(default=40, ge=4)
+    other_restarts: int = Field(default=25, ge=4)
     pymc_steps: int = Field(default=10_000, ge=100)
     adam_steps: int = Field(default=1000, ge=100)
-    adam_draws: int = Field(default=100, ge=1)
+    adam_draws: int = Field(default=30, ge=1)
     our_steps: int = Field(default=1000, ge=100)
     cost_runs: int = Field(default=20, ge=2)
     cost_steps: int = Field(default=10_000, ge=100)
@@ -103,7 +103,7 @@ class Settings(BaseModel):
     long_steps: int = Field(default=60_000, ge=1000)
     confirm_copies: int = Field(default=40, ge=4)
     confirm_steps: int = Field(default=4000, ge=0)
-    replicates: int = Field(default=30, ge=4)
+    replicates: int = Field(default=20, ge=4)
     backend: Backend = "numba"
 
     @classmethod
@@ -111,8 +111,8 @@ class Settings(BaseModel):
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
             return cls(
-                seed=seed, repeats=2, restarts=40, other_restarts=8, pymc_steps=800, adam_steps=300, adam_draws=20,
-                our_steps=300, cost_runs=4, cost_steps=300, copies=10, long_steps=2000, confirm_steps=0, replicates=4,
+                seed=seed, repeats=2, restarts=20, other_restarts=5, pymc_steps=400, adam_steps=150, adam_draws=20,
+                our_steps=200, cost_runs=4, cost_steps=150, copies=10, long_steps=1000, confirm_steps=0, replicates=4,
                 backend="numpy",
             )  # fmt: skip
         if effort == "full":
@@ -504,7 +504,7 @@ def mean_step(gradients: Array, weights: Array, window: int, epsilon: float = PY
     With 1/sqrt(a) = 2/sqrt(pi) times the integral of exp(-v^2 a) over v > 0, the expectation of the product is a product of
     expectations: 2/sqrt(pi) times the integral of exp(-v^2 epsilon) E[g exp(-v^2 g^2)] E[exp(-v^2 g^2)]^(window - 1).
     """
-    log_v, spacing = np.linspace(-24.0, 4.0, 281, retstep=True)
+    log_v, spacing = np.linspace(-24.0, 4.0, 141, retstep=True)
     v = np.exp(log_v)
     result = []
     for g in gradients.T:
@@ -532,7 +532,7 @@ def at_rest(target: Target, begin: Array, window: int, draws: int = 1) -> Array:
         Mean and sd; nan if there is no such point.
     """
     slope = score(target)
-    rule = gaussian_nodes(1, size=1025) if draws == 1 else sobol_nodes(draws, power=13, replicates=16, seed=1)
+    rule = gaussian_nodes(1, size=1025) if draws == 1 else sobol_nodes(draws, power=12, replicates=1, seed=1)
 
     def step(theta: Array) -> Array:
         sd = float(np.exp(theta[1]))

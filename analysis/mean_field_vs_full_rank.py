@@ -28,6 +28,7 @@ from models.exact import exact_objective
 from models.expectations import Estimate, gaussian_nodes
 from models.families import FAMILIES, Family
 from models.mle import fit_mle
+from models.objectives import natural_values
 from models.optima import describe, ranked
 from models.optimise import chord, polish_all
 from models.projections import Projection, alpha_projections, forward_projection, reverse_projections
@@ -571,7 +572,7 @@ def run_shape(shape: Shape, method: Method, settings: Settings) -> xr.DataTree:
     if method in shape.search:
         points = reverse_projections(target, family, seed=settings.seed)
     else:
-        points = descend(target, family, [*guesses(shape.name), *arrived])
+        points = descend(target, family, [*guesses(shape.name), *arrived], _turns(shape.name, method))
     found = [p for p in points if p.status in ("global minimum", "local minimum")]
     covs = [_cov(p) for p in found]
     exact = exact_objective(family, target, 0.0).at(1)
@@ -613,16 +614,31 @@ def shape_starts(shape: Shape, settings: Settings) -> list[Start]:
     return [Start(f"start {i + 2}", m, np.full(2, s)) for i, (m, s) in enumerate(zip(means, sds, strict=True))]
 
 
-def descend(target: Target, family: Family, starts: Sequence[tuple[Array, Array]]) -> list[Projection]:
-    """Stationary points of the exact reverse KL that Newton's method reaches downhill from Normals (mean, cov), lowest first."""
+def _turns(name: str, method: Method) -> int:
+    """Equal turns after which target and family are the same: mean field allows quarter turns."""
+    return {"two_modes": 2, "four_corners": 4, "ring": _LUMPS if method == "fullrank_advi" else 4}.get(name, 1)
+
+
+def descend(target: Target, family: Family, starts: Sequence[tuple[Array, Array]], turns: int = 1) -> list[Projection]:
+    """Stationary points of the exact reverse KL that Newton's method reaches downhill from Normals (mean, cov), lowest first.
+
+    Parameters
+    ----------
+    target : Target
+        Two-dimensional, the same after each of `turns` equal turns about the origin.
+    family : Family
+    starts : sequence of (ndarray (2,), ndarray (2, 2))
+    turns : int
+        Turns that leave the family as it is, too: one start of each sector is enough, and all images of an optimum are returned.
+    """
     exact = exact_objective(family, target, 0.0)
     fine = exact.at(1)
-    thetas = np.array([_theta(family, m, c) for m, c in starts])
+    thetas = np.array([_theta(family, *_first_image(m, c, turns)) for m, c in starts])
     unit = np.ones(thetas.shape[1])
     # Loose: nearer to a minimum the value falls by less than the error of the coarse rule, and every step would be refused.
-    ends = newton(exact, thetas, unit, downhill=True, tolerance=3e-3)
+    ends = newton(exact, distinct(thetas, unit, 0.1), unit, downhill=True, tolerance=3e-3)
     polished, norms = polish_all(fine, distinct(ends, unit, 3e-2))
-    results = []
+    results: list[tuple[Array, Array, Array, Estimate]] = []
     for theta in distinct(polished[norms < 1e-8], unit, 1e-4):
         level, change = 1, np.inf
         while change > _EXACT and level < exact.finest:
@@ -630,9 +646,30 @@ def descend(target: Target, family: Family, starts: Sequence[tuple[Array, Array]
             level += 1
             theta = chord(exact.at(level), theta, fine)
             change = abs(float(exact.at(level).gradient(theta[None])[0][0]) - value)
-        value, gradient, hessian = (v[0] for v in exact.at(level).hessian(theta[None]))
-        results.append((theta, gradient, hessian, Estimate(float(value), change + 5e-15, "quadrature")))
+        value = float(exact.at(level).gradient(theta[None])[0][0])
+        params, _ = natural_values(family, theta)
+        cov = params["cov"] if "cov" in params else np.diag(params["sigma"] ** 2)
+        images = [_theta(family, *_turned(params["mu"], cov, k / turns)) for k in range(turns)]
+        known = np.array([r[0] for r in results]).reshape(-1, len(unit))
+        new = distinct(np.array(images), unit, 1e-3, known=known)
+        if len(new):
+            _, gradients, hessians = fine.hessian(new)
+            at = Estimate(value, change + 5e-15, "quadrature")
+            results += [(t, g, h, at) for t, g, h in zip(new, gradients, hessians, strict=True)]
     return ranked(describe(target, family, 0.0, results))
+
+
+def _turned(mean: Array, cov: Array, share: float) -> tuple[Array, Array]:
+    """A Normal turned about the origin by a share of the full turn."""
+    c, s = np.cos(2 * np.pi * share), np.sin(2 * np.pi * share)
+    turn = np.array([[c, -s], [s, c]])
+    return turn @ mean, turn @ cov @ turn.T
+
+
+def _first_image(mean: Array, cov: Array, turns: int) -> tuple[Array, Array]:
+    """The image of a Normal whose mean is nearest to the direction of the first axis."""
+    angle = np.arctan2(mean[1], mean[0]) / (2 * np.pi) if np.linalg.norm(mean) > 1e-3 else 0.0
+    return _turned(mean, cov, -round(angle * turns) / turns)
 
 
 def _theta(family: Family, mean: Array, cov: Array) -> Array:
@@ -1132,8 +1169,8 @@ def _distance(place: Array, centre: Array) -> float:
 
 def _sd_sentence(shapes: dict[str, dict[str, Any]]) -> str:
     """How far converged runs are off in standard deviations, and where most."""
-    found = {(s, m): shapes[s.name][m] for s in SHAPES for m in METHODS}
-    (shape, method), worst = max(found.items(), key=lambda pair: pair[1]["sd_error"])
+    found = {(s, m): shapes[s.name][m] for s in SHAPES for m in METHOD_NAMES}
+    (shape, method), worst = max(found.items(), key=lambda pair: float(pair[1]["sd_error"]))
     wide = sum(f["wide"] for f in found.values())
     limit = num(100 * _RELATIVE, digits=1)
     if not wide:

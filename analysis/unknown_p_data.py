@@ -81,9 +81,9 @@ class Settings(BaseModel):
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(seed=seed, replications=12, large=2, rivals=3)
+            return cls(seed=seed, replications=10, large=2, rivals=2)
         if effort == "full":
-            return cls(seed=seed, replications=500, large=40, rivals=60)
+            return cls(seed=seed, replications=500, large=60, rivals=60)
         return cls(seed=seed)
 
 
@@ -582,8 +582,9 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         ``question``, ``answer``, one entry for each study, and tables.
     """
     studies, names = _studies(results), titles()
+    tail_names = {key: title for key, (title, _) in TAILS.items()}
     study = words.study(studies, names, N)
-    tails = words.tails(dataset_of(results, "tails"), {key: value[0] for key, value in TAILS.items()})
+    tails = words.tails(dataset_of(results, "tails"), tail_names)
     ties = words.ties(dataset_of(results, "ties"))
     sign = words.sign(dataset_of(results, "sign"))
     differences = words.differences(dataset_of(results, "differences"))
@@ -600,7 +601,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "ties": ties,
         "sign": sign,
         "differences": differences,
-        "full": words.stored(stored_study(), names, N),
+        "full": words.stored(stored_study(), names, tail_names, N, SIZES[-1]),
         "settings": json.loads(results.attrs["settings"]),
     }
 

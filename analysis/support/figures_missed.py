@@ -61,7 +61,8 @@ def series(
                 draw.scatter(x, line.y, axis, size=style.size(4), color=color, marker=style.marker("dot"))
             for line in lines:
                 shift, align = (-0.03, "top") if line.below else (0.03, "bottom")
-                draw.text(x[line.at], line.y[line.at] + shift * top, line.label, axis, color=style.color(line.color),
+                at = max(line.at, -len(x))
+                draw.text(x[at], line.y[at] + shift * top, line.label, axis, color=style.color(line.color),
                           horizontal_align=line.align or ("right" if line.at < 0 else "left" if line.at == 0 else "center"),
                           vertical_align=align, **rim(style))  # fmt: skip
             draw.ylim((-0.09 * top, 1.12 * top), axis)

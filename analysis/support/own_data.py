@@ -341,7 +341,7 @@ def _assembled(
     return tree
 
 
-def _together(notes: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[str]:
+def _together(notes: Mapping[str, Sequence[str]], known: Sequence[str] = (), against: str = "") -> list[str]:
     """One line for each kind of note, with the families that have it; what is said of the entropy is not said again."""
     said: dict[str, tuple[str, list[str]]] = {}
     for family, reasons in notes.items():
@@ -349,7 +349,9 @@ def _together(notes: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[
             kind = reason.split(" (")[0]
             if kind not in {other.split(" (")[0] for other in known}:
                 said.setdefault(kind, (reason, []))[1].append(family)
-    return [f"{', '.join(names)}: {reason if len(names) == 1 else kind}" for kind, (reason, names) in said.items()]
+    return [
+        f"{', '.join(names)}{against}: {reason if len(names) == 1 else kind}" for kind, (reason, names) in said.items()
+    ]
 
 
 def _ranking(data: Array, logs: Mapping[str, Array], level: float) -> tuple[xr.Dataset, list[str]]:
@@ -357,7 +359,7 @@ def _ranking(data: Array, logs: Mapping[str, Array], level: float) -> tuple[xr.D
     n = len(data)
     order = sorted(logs, key=lambda family: -float(logs[family].mean()))
     best = order[0]
-    values, errors, close = [0.0], [0.0], []
+    values, errors, notes, close = [0.0], [0.0], {}, []
     for family in order[1:]:
         if n < _FEWEST:
             values.append(float((logs[best] - logs[family]).mean()))
@@ -367,14 +369,14 @@ def _ranking(data: Array, logs: Mapping[str, Array], level: float) -> tuple[xr.D
         found = kl_difference(data, first, second, level)
         values.append(found.value)
         errors.append(found.error)
-        close += [f"{family} against {best}: {reason}" for reason in found.warnings]
+        notes[family] = found.warnings
         if abs(found.value) * n < _CLOSE:
             close.append(
                 f"{family} and {best} differ by {found.value * n:.2g} nats over all rows: below {_CLOSE:g} their order is open, and "
                 "the error of their difference is not normal"
             )
     ranking = xr.Dataset({"kl_difference": ("family", values), "se": ("family", errors)}, coords={"family": order})
-    return ranking, close
+    return ranking, [*_together(notes, against=f" against {best}"), *close]
 
 
 def _reverse(

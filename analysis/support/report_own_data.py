@@ -310,11 +310,20 @@ def provenance(tree: xr.DataTree, seconds: float) -> dict[str, Any]:
 def printed(tree: xr.DataTree) -> list[str]:
     """Lines for a terminal: the order of the families, and what to know."""
     s = summary(tree)
-    names = ranked_names(tree)
-    width = max(map(len, names))
+    width = max(map(len, ranked_names(tree)))
     lines = [f"{tree.attrs['name']}: {s['n']} rows, {', '.join(s['columns'])}; nats per row"]
     for row in _rows(s):
         unreliable = s["families"][row["family"]]["reliable"] is False
         interval = f" ({row['interval']}{', not reliable' if unreliable else ''})" if row["interval"] != "–" else ""
-        lines.append(f"  {row['family']:{width}}  above the closest {row['difference']}; KL {row['kl']}{interval}")
-    return [*lines, *(f"note: {warning}" for warning in json.loads(tree.attrs["warnings"]))]
+        lines.append(
+            _plain(f"  {row['family']:{width}}  above the closest {row['difference']}; KL {row['kl']}{interval}")
+        )
+    return [*lines, *(f"note: {warning}" for warning in s["warnings"])]
+
+
+def _plain(text: str) -> str:
+    """Powers of ten without Markdown."""
+    return re.sub(r"\^([^^]*)\^", lambda m: m.group(1).translate(_RAISED), text)
+
+
+_RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")

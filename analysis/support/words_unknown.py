@@ -19,6 +19,8 @@ HOLDS = (0.92, 0.98)
 SMALL = 0.2
 #: Share marked reliable below which the coverage among these says nothing.
 FEW = 0.05
+#: Share marked reliable from which the number of draws needed is stated.
+MOST = 0.5
 #: Where the coverage is judged against the requirement: the dimensions that the method is made for.
 DEEPEST = 2
 
@@ -104,13 +106,16 @@ def _bias_sentence(rows: Iterable[Mapping[str, Any]]) -> str:
     if not large:
         return f"{head}."
     worst = max(large, key=lambda row: abs(row["bias"]) / row["sd"])
-    flagged = [row for row in large if row["reliable"] < 0.5]
-    tail = (
-        f" Of these, {len(flagged)} are mostly marked unreliable."
-        if flagged
-        else " Most of their intervals are not marked unreliable."
+    flagged, silent = ([row["title"] for row in large if (row["reliable"] < 0.5) == low] for low in (True, False))
+    tail = ""
+    if flagged:
+        tail += f" Most intervals of {_listed(flagged)} are marked unreliable."
+    if silent:
+        tail += f" Those of {_listed(silent)} are not: there the bias goes unseen."
+    return (
+        f"{head}: {_listed([row['title'] for row in large])}; at worst it is "
+        f"{num(abs(worst['bias']) / worst['sd'], digits=2)} standard deviations.{tail}"
     )
-    return f"{head}: {_listed([row['title'] for row in large])}; at worst it is {num(abs(worst['bias']) / worst['sd'], digits=2)} standard deviations.{tail}"
 
 
 def _coverage_sentence(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -136,13 +141,13 @@ def _coverage_sentence(rows: Iterable[Mapping[str, Any]]) -> str:
 def _rival_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     """Where each estimator is worst, and how often its bias is beyond chance."""
     parts = []
-    for key in ("scipy", "kernels", "arviz"):
+    for key, name in (("scipy", "SciPy"), ("kernels", "the kernel estimate"), ("arviz", "ArviZ")):
         known = [row for row in rows if row[key] is not None]
         clear = [row for row in known if abs(row[key].value) > 3 * row[key].error]
         worst = max(known, key=lambda row: abs(row[key].value))
         parts.append(
-            f"{_NAMES[key]} has a bias of more than three of its standard errors for {len(clear)} of {len(known)} targets, "
-            f"{num(worst[key])} nats at worst (*{worst['target']}*)"
+            f"{name} is off by more than three standard errors for {len(clear)} of {len(known)} targets, "
+            f"by {num(worst[key])} nats at worst (*{worst['target']}*)"
         )
     return "; ".join(parts) + "."
 
@@ -174,24 +179,23 @@ def needed(studies: Mapping[str, xr.Dataset], titles: Mapping[str, str], wanted:
         sizes = data["n"].to_numpy()
         half = {key: data["length"].sel(estimator=key).to_numpy() / 2 for key in ("entropy", "kl")}
         n = {key: draws_needed(sizes, value, wanted) for key, value in half.items()}
-        found[name] = n["kl"]
-        table.append({
-            "target": titles[name], "dim": int(data["dim"]),
-            **{key: _rounded(value, sizes) for key, value in n.items()},
-            **{f"half_{i}": float(half["kl"][i]) for i in range(len(sizes))},
-        })  # fmt: skip
-    depth = {int(studies[name]["dim"]): value for name, value in found.items() if name.startswith("normal_")}
-    line = [found[name] for name in studies if int(studies[name]["dim"]) == 1]
+        trusted = {key: float(data["reliable"].sel(estimator=key).isel(n=-1)) >= MOST for key in half}
+        if trusted["kl"]:
+            found[name] = n["kl"]
+        table.append(
+            {
+                "target": titles[name],
+                "dim": int(data["dim"]),
+                **{key: _rounded(value, sizes) if trusted[key] else None for key, value in n.items()},
+                **{f"half_{i}": float(half["kl"][i]) for i in range(len(sizes))},
+            }
+        )
+    line = [found[name] for name in found if int(studies[name]["dim"]) == 1]
     return {
         "table": table,
         "line_least": _two_digits(min(line)),
         "line_most": _two_digits(max(line)),
-        "by_dim": [{"dim": d, "n": _two_digits(v)} for d, v in depth.items()],
-        "deepest": max(depth),
-        "n_deepest": _two_digits(depth[max(depth)]),
-        "n_line": _two_digits(depth[1]),
-        "n_plane": _two_digits(depth[2]),
-        "n_space": _two_digits(depth[3]),
+        "by_dim": [{"dim": d, "n": _two_digits(found[f"normal_{d}"])} for d in (1, 2, 3) if f"normal_{d}" in found],
     }
 
 
@@ -329,10 +333,14 @@ def differences(data: xr.Dataset) -> dict[str, Any]:
 # --- the study that is stored ----------------------------------------------------------------------------------------
 
 
-def stored(data: xr.Dataset, titles: Mapping[str, str], n: int) -> dict[str, Any]:
-    """The committed full study at one sample size, with infomeasure."""
-    frame = data.to_dataframe()
-    frame = frame[frame["n"] == n]
+def stored(
+    data: xr.Dataset, titles: Mapping[str, str], tail_titles: Mapping[str, str], n: int, largest: int
+) -> dict[str, Any]:
+    """The committed full study at one sample size, with infomeasure; and what the largest size adds."""
+    whole = data.to_dataframe()
+    frame, large = whole[whole["n"] == n], whole[(whole["n"] == largest) & (whole["estimator"] == "kl")]
+    held = ("dim", "count", "bias", "sd", "reliable", "coverage", "coverage_reliable")
+    more = [{"title": titles[str(r["target"])], **{k: float(r[k]) for k in held}} for _, r in large.iterrows()]
     table: list[dict[str, Any]] = []
     judged: list[dict[str, Any]] = []
     for name, title in titles.items():
@@ -343,9 +351,7 @@ def stored(data: xr.Dataset, titles: Mapping[str, str], n: int) -> dict[str, Any
         judged.append(
             {
                 "title": title,
-                **{
-                    k: float(kl[k]) for k in ("dim", "count", "bias", "sd", "reliable", "coverage", "coverage_reliable")
-                },
+                **{k: float(kl[k]) for k in held},
             }
         )
         table.append({
@@ -360,20 +366,54 @@ def stored(data: xr.Dataset, titles: Mapping[str, str], n: int) -> dict[str, Any
             "sd_infomeasure": float(rows["infomeasure"]["sd"]) if "infomeasure" in rows else None,
         })  # fmt: skip
     longer = [r["sd"] / r["sd_infomeasure"] for r in table if r["sd_infomeasure"]]
+    tail_table = []
+    for name, title in tail_titles.items():
+        for _, row in frame[frame["target"] == f"tail {name}"].iterrows():
+            tail_table.append({
+                "target": title, "coverage": pct(share(float(row["coverage"]), int(row["count"]))),
+                "reliable": pct(float(row["reliable"]), digits=2), "among": _among(row), "length": float(row["length"]),
+            })  # fmt: skip
+            tail_count = int(row["count"])
     return {
         "table": table,
+        "tails": tail_table,
+        "tail_count": tail_count,
         "count": int(judged[0]["count"]),
         "date": data.attrs["date"],
         "versions": ", ".join(f"{k} {v}" for k, v in data.attrs["versions"].items()),
         "coverage_sentence": _coverage_sentence(judged),
         "bias_sentence": _bias_sentence(judged),
+        "largest": largest,
+        "largest_count": int(more[0]["count"]),
+        "largest_sentence": _coverage_sentence(more),
+        "rmse_sentence": _rmse_sentence(table),
         "price_least": min(longer, default=np.nan),
         "price_most": max(longer, default=np.nan),
         "infomeasure_worst": max((abs(r["infomeasure"].value) for r in table if r["infomeasure"] is not None), default=np.nan),
     }  # fmt: skip
 
 
+def _rmse_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Where infomeasure is nearer to the truth on average, its bias included."""
+    known = [row for row in rows if row["infomeasure"] is not None]
+    nearer = [
+        row
+        for row in known
+        if np.hypot(row["infomeasure"].value, row["sd_infomeasure"]) < np.hypot(row["kl"].value, row["sd"])
+    ]
+    clear = [row for row in known if abs(row["infomeasure"].value) > SMALL * row["sd_infomeasure"]]
+    return (
+        f"If a number is wanted and no interval, infomeasure is the nearer one, by root mean square error, for {len(nearer)} of {len(known)} targets. "
+        f"For an interval it is not fit: for {len(clear)} of them its bias is more than one fifth of its standard deviation."
+    )
+
+
 # --- the answer, and the words of the figures ------------------------------------------------------------------------
+
+
+def _needed_sentence(rows: Sequence[Mapping[str, Any]], wanted: float) -> str:
+    cells = [f"{num(row['n'])} in {row['dim']}-D" for row in rows]
+    return f"To tell {num(wanted, digits=1)} nats from a Normal takes about {', '.join(cells)} draws."
 
 
 def answer(found: Mapping[str, Any], need: Mapping[str, Any], diff: Mapping[str, Any], wanted: float) -> str:
@@ -381,8 +421,8 @@ def answer(found: Mapping[str, Any], need: Mapping[str, Any], diff: Mapping[str,
     return (
         "Draws tell the entropy of p_data, through distances to nearest neighbours, and so the KL, with an interval. "
         f"On {found['n_targets']} targets of known entropy ({found['n_new']} of them not used when the method was chosen) with 1000 draws, the 95% intervals in one and two dimensions "
-        f"hold the truth in {found['lowest']:.0%} to {found['highest']:.0%} of {found['count']} samples. To tell {num(wanted, digits=1)} nats takes about {num(need['n_line'])} draws of a Normal on the line, "
-        f"{num(need['n_plane'])} in the plane and {num(need['n_space'])} in space. Where tails are too heavy, values repeat or dimensions are many, the estimate says that it is not to be relied on. "
+        f"hold the truth in {found['lowest']:.0%} to {found['highest']:.0%} of {found['count']} samples. {_needed_sentence(need['by_dim'], wanted)} "
+        "Where tails are too heavy, values repeat or dimensions are many, the estimate says that it is not to be relied on. "
         f"To rank models no entropy is needed: a difference of KL comes with a paired standard error, {num(diff['gain'], digits=2)} times smaller than an unpaired one on Old Faithful."
     )
 
@@ -397,7 +437,7 @@ def figure_texts(studies: Mapping[str, xr.Dataset], tie: xr.Dataset, wanted: flo
     )
     scipy = max(abs(float(d["bias"].sel(estimator="scipy", n=1000))) for d in studies.values() if int(d["dim"]) == 1)
     low = min(float(d["coverage"].sel(estimator="kl", n=1000)) for d in studies.values())
-    one, five = (float(studies[k]["length"].sel(estimator="kl", n=1000)) / 2 for k in ("normal_1", "normal_5"))
+    one, three = (float(studies[k]["length"].sel(estimator="kl", n=1000)) / 2 for k in ("normal_1", "normal_3"))
     return {
         "bias": (
             "For each target a row with the mean error of four estimators of KL from 1000 draws, with bars. Nearest neighbours with weights stay within "
@@ -414,12 +454,12 @@ def figure_texts(studies: Mapping[str, xr.Dataset], tie: xr.Dataset, wanted: flo
         ),
         "length": (
             f"Half the length of the interval against n on logarithmic scales, one line for each target, falling with n. At 1000 draws it is {one:.2f} nats for the Normal on the line "
-            f"and {five:.2f} in five dimensions. A dashed line marks {wanted:g} nats.",
-            f"Half the mean length of the 95% interval of KL against the number of draws. Lines of one colour have one dimension: [blue]{{.forward}} one, grey two, [orange]{{.reverse}} three and more. Dashed: {wanted:g} nats. Only where at least half of the intervals are marked reliable.",
+            f"and {three:.2f} in three dimensions. A dashed line marks {wanted:g} nats.",
+            f"Half the mean length of the 95% interval of KL against the number of draws. Lines of one colour have one dimension: [blue]{{.forward}} one, grey two, [orange]{{.reverse}} three. Dashed: {wanted:g} nats. Only where at least half of the intervals are marked reliable.",
         ),
         "ties": (
             f"Mean error of the entropy of rounded Normal draws against the unit of rounding. Without jitter nearest neighbours are off by {float(tie['bias'].sel(estimator='plain', unit=0.1)):.2f} nats "
-            f"at a unit of 0.1, with jitter by {float(tie['bias'].sel(estimator='jittered', unit=0.1)):.2f}. SciPy falls out of the frame at a unit of 0.5.",
+            f"at a unit of 0.1, with jitter by {abs(float(tie['bias'].sel(estimator='jittered', unit=0.1))):.3f}. SciPy falls out of the frame at a unit of 0.5.",
             "Mean error of the entropy of 1000 standard Normal draws that were rounded to a unit. [Blue, solid]{.forward}: this project with jitter. [Blue, dotted]{.forward}: without; the numbers above are the shares marked unreliable. "
             "A line that ends at the frame goes beyond it. Grey: SciPy. [Orange]{.reverse}: kernels.",
         ),

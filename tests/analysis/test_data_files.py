@@ -172,7 +172,7 @@ WRONG: dict[str, tuple[str, str | bytes, list[str] | None, tuple[str, ...]]] = {
     "no names": ("x.csv", GOOD.partition("\n")[2], None, ("line 1", "holds numbers", "add a first line", "x0,x1")),
     "more fields than names": ("x.csv", "a,b\n1,2,3\n4,5,6\n", None, ("line 2", "3 fields", "has 2", "name")),
     "a longer row": ("x.csv", GOOD + "1,2,3\n", ["a"], ("row 51", "more fields than the 2 names", "same number")),
-    "a far longer row": ("x.csv", GOOD + "1,2,3,4\n", None, ("row 51", "more fields than the 2 names", "same number")),
+    "a far longer row": ("x.csv", GOOD + "1,2,3,4\n", None, ("no table", "line 52, saw 4", "same number")),
     "latin-1": ("x.csv", "größe\n1\n2\n".encode("latin-1"), None, ("not UTF-8", "byte 2", "save it as CSV in UTF-8")),
     "latin-1 far down": ("x.csv", "a,b\n" + "1,k\n" * 30_000 + "2,\xe4\n", None, ("not UTF-8", "save")),
     "utf-16": ("x.csv", GOOD.encode("utf-16"), None, ("UTF-16", "UTF-8")),

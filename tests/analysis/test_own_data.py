@@ -45,7 +45,8 @@ def student(heavy: np.ndarray) -> xr.DataTree:
 def geyser() -> xr.DataTree:
     """Old Faithful, both columns."""
     path = Path(__file__).parents[2] / "analysis" / "support" / "data" / "old_faithful.csv"
-    return analyse(np.loadtxt(path, delimiter=",", skiprows=1), ["eruptions", "waiting"], name="old_faithful.csv")
+    x = np.loadtxt(path, delimiter=",", skiprows=1)
+    return analyse(x, ["eruptions", "waiting"], ["mvnormal_diag", "mvnormal_mixture(2)"], name="old_faithful.csv")
 
 
 # --- the contract ----------------------------------------------------------------------------------------------------
@@ -107,17 +108,20 @@ def test_units_change_no_divergence(heavy: np.ndarray) -> None:
     names = ["normal", "normal_mixture(2)"]
     here, there = (summary(analyse(scale * x + shift, ["x"], names)) for scale, shift in ((1.0, 0.0), (1e6, -3e7)))
     for name in names:
+        # Leaving one out takes numerical derivatives: to a fraction of the standard error, not to the last digit.
         first, second = here["families"][name], there["families"][name]
-        assert second["kl"] == pytest.approx(first["kl"], abs=1e-6)
-        assert second["cross_entropy"] == pytest.approx(first["cross_entropy"] + np.log(1e6), abs=1e-6)
+        small = 0.05 * first["kl_error"]
+        assert second["kl"] == pytest.approx(first["kl"], abs=small)
+        assert second["cross_entropy"] == pytest.approx(first["cross_entropy"] + np.log(1e6), abs=small)
         assert second["se_sandwich"]["sigma"] == pytest.approx(1e6 * np.array(first["se_sandwich"]["sigma"]), rel=1e-3)
+    assert there["entropy"]["value"] == pytest.approx(here["entropy"]["value"] + np.log(1e6), abs=1e-9)
     for entry, other in zip(here["ranking"], there["ranking"], strict=True):
         assert entry["family"] == other["family"]
-        assert other["kl_difference"] == pytest.approx(entry["kl_difference"], abs=1e-6)
+        assert other["kl_difference"] == pytest.approx(entry["kl_difference"], abs=0.05 * entry["se"])
     pairs = zip(here["reverse"]["minima"], there["reverse"]["minima"], strict=True)
     for point, other in [*pairs, (here["reverse"]["forward"], there["reverse"]["forward"])]:
-        assert other["kl"] == pytest.approx(point["kl"], abs=1e-5)
-        assert other["params"]["mu"] == pytest.approx(1e6 * point["params"]["mu"] - 3e7, rel=1e-4)
+        assert other["kl"] == pytest.approx(point["kl"], abs=1e-6)
+        assert other["params"]["mu"] == pytest.approx(1e6 * point["params"]["mu"] - 3e7, rel=1e-6)
 
 
 # --- forward and reverse ---------------------------------------------------------------------------------------------
@@ -143,6 +147,14 @@ def test_rounded_data_are_said_to_be(geyser: xr.DataTree) -> None:
     assert not any(family["reliable"] for family in document["families"].values())
     assert any("repeated" in w and "--jitter" in w for w in document["warnings"])
     assert "not reliable" in report_own_data.findings(geyser)["distance_sentence"]
+
+
+def test_terminal_lines_have_no_markup(student: xr.DataTree) -> None:
+    lines = report_own_data.printed(student)
+    assert lines[0].startswith("returns.csv: 1500 rows, return")
+    assert lines[1].split()[0] == "student_t"
+    assert not any("^" in line for line in lines)
+    assert report_own_data._plain("(3.9 ± 1.0) × 10^−5^") == "(3.9 ± 1.0) × 10⁻⁵"
 
 
 # --- what cannot be told ---------------------------------------------------------------------------------------------

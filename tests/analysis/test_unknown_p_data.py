@@ -209,9 +209,19 @@ def test_the_stored_study_has_its_provenance_and_every_target() -> None:
     assert {"date", "versions", "settings"} <= set(data.attrs)
     assert "infomeasure" in data.attrs["versions"]
     assert data.attrs["settings"] == Settings.preset("full").model_dump()
-    assert set(data["target"].to_numpy()) == set(NAMES)
+    assert set(data["target"].to_numpy()) == set(NAMES) | {f"tail {name}" for name in question.TAILS}
     ours = data.isel(row=((data["estimator"] == "kl") & (data["n"] == 1000)).to_numpy())
-    assert set(ours["count"].to_numpy()) == {500}
+    assert set(ours["count"].to_numpy()) == {500, 1000}
+
+
+def test_the_stored_study_holds_where_it_says_that_it_is_reliable() -> None:
+    data = question.stored_study()
+    small = ((data["estimator"] == "kl") & (data["n"] == 1000)).to_numpy()
+    for _, row in data.isel(row=small).to_dataframe().iterrows():
+        if row["reliable"] > 0.05:
+            assert 0.91 < row["coverage_reliable"] < 0.995, row["target"]
+        if row["dim"] <= 2 and row["reliable"] > 0.9:
+            assert abs(row["bias"]) < row["sd"] * (0.2 + 3 / row["count"] ** 0.5), row["target"]
 
 
 def test_draws_needed_follow_the_square_root() -> None:
@@ -235,14 +245,27 @@ def test_sentences_follow_the_numbers() -> None:
     good, biased, short, silent = row("a", 0.05, 0.95), row("b", 0.6, 0.95), row("c", 0, 0.7), row("d", 0, 0.2, 0.0)
     assert "for 0 of 2 targets." in words._bias_sentence([good, short])
     assert "1 of 2 targets: *b*; at worst it is 0.60" in words._bias_sentence([good, biased])
-    assert "not marked unreliable" in words._bias_sentence([biased])
-    assert "1 are mostly marked" in words._bias_sentence([biased | {"reliable": 0.1}])
+    assert "goes unseen" in words._bias_sentence([biased])
+    assert "Most intervals of *b* are marked" in words._bias_sentence([biased | {"reliable": 0.1}])
     text = words._coverage_sentence([good, short, silent])
     assert "for 1 of 3 targets" in text
     assert "for *d* hardly any" in text
     assert "outside for *c* (70%)" in text
     assert "outside" not in words._coverage_sentence([good])
     assert words._among(silent) is None
+
+
+def test_the_nearer_estimate_counts_bias_and_spread() -> None:
+    near = {
+        "kl": Estimate(0.0, 0.01, "draws"),
+        "sd": 0.2,
+        "infomeasure": Estimate(0.1, 0.01, "draws"),
+        "sd_infomeasure": 0.1,
+    }
+    far = near | {"infomeasure": Estimate(0.3, 0.01, "draws")}
+    text = words._rmse_sentence([near, far, near | {"infomeasure": None}])
+    assert "for 1 of 2 targets" in text
+    assert "for 2 of them" in text
 
 
 def test_a_share_of_all_has_an_error() -> None:

@@ -15,7 +15,7 @@ import infomeasure  # type: ignore[import-not-found]
 import numpy as np
 
 from analysis.support.reading import dataset_of
-from analysis.unknown_p_data import FULL_FILE, NAMES, SUMMARIES, Array, Settings, run_target
+from analysis.unknown_p_data import FULL_FILE, NAMES, SUMMARIES, TAILS, Array, N, Settings, run_tails, run_target
 
 PACKAGES = ("infomeasure", "scipy", "numpy", "arviz")
 
@@ -24,6 +24,15 @@ def by_infomeasure(x: Array, log_q: Array, _: Array) -> float:
     """Cross-entropy minus infomeasure's nearest-neighbour entropy, with its defaults."""
     data = x[:, 0] if x.shape[1] == 1 else x
     return float(-log_q.mean() - infomeasure.entropy(data, approach="metric"))
+
+
+def tail_rows(settings: Settings) -> list[list[str]]:
+    """Rows of the study of tails, whose targets are named ``tail NAME``."""
+    data = dataset_of(run_tails(settings), "/")
+    return [
+        [f"tail {name}", "1", "kl", str(N), *(_written(float(data[key].sel(tail=name))) for key in SUMMARIES)]
+        for name in TAILS
+    ]
 
 
 def main() -> None:
@@ -38,6 +47,7 @@ def main() -> None:
                 if np.isfinite(found[SUMMARIES.index("bias")]):
                     rows.append([name, str(int(data["dim"])), str(estimator), str(n), *map(_written, found)])
         print(name, flush=True)
+    rows += tail_rows(settings)
     source = {
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "versions": {package: version(package) for package in PACKAGES},

@@ -340,7 +340,9 @@ def stored(
     whole = data.to_dataframe()
     frame, large = whole[whole["n"] == n], whole[(whole["n"] == largest) & (whole["estimator"] == "kl")]
     held = ("dim", "count", "bias", "sd", "reliable", "coverage", "coverage_reliable")
-    more = [{"title": titles[str(r["target"])], **{k: float(r[k]) for k in held}} for _, r in large.iterrows()]
+    more: list[dict[str, Any]] = [
+        {"title": titles[str(r["target"])], **{k: float(r[k]) for k in held}} for _, r in large.iterrows()
+    ]
     table: list[dict[str, Any]] = []
     judged: list[dict[str, Any]] = []
     for name, title in titles.items():

@@ -76,8 +76,8 @@ class Settings(BaseModel):
         Points of each closed-form curve.
     largest_dim : int
         Of the curves against dimension.
-    rounds : int
-        Rounds of ADVI, at most; a run stops once it has converged.
+    steps, rounds : int
+        Of ADVI: steps of a round, and the most rounds; a run stops once it has converged.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +91,7 @@ class Settings(BaseModel):
     separations: int = Field(default=13, ge=3)
     curve: int = Field(default=61, ge=5)
     largest_dim: int = Field(default=10, ge=2)
+    steps: int = Field(default=300, ge=10)
     rounds: int = Field(default=8, ge=1)
 
     @classmethod
@@ -395,7 +396,7 @@ def run_normal(case: Normal, settings: Settings) -> xr.DataTree:
     forward = forward_projection(target, family)
     draws = target.rvs(settings.n, settings.seed)
     mle = fit_mle(draws, family, seed=settings.seed, draws=2)["fit"]
-    schedule = Schedule(rounds=settings.rounds)
+    schedule = Schedule(steps=settings.steps, rounds=settings.rounds)
     starts = dispersed_starts(target, settings.normal_starts, settings.seed)
     runs = {
         METHOD_NAMES[m]: fit_advi(target, method=m, starts=starts, seed=settings.seed, schedule=schedule, draws=2)[
@@ -562,7 +563,7 @@ def run_shape(shape: Shape, method: Method, settings: Settings) -> xr.DataTree:
         they are assigned to: nearest in KL) and ``gap``; ``forward``: the moments of the target.
     """
     target, family = target_of_shape(shape.name), FAMILIES[METHODS[method]]
-    schedule = Schedule(rounds=settings.rounds)
+    schedule = Schedule(steps=settings.steps, rounds=settings.rounds)
     starts = [*default_starts(target)[:1], *shape_starts(shape, settings)]
     restarts = fit_advi(target, method=method, starts=starts, seed=settings.seed, schedule=schedule, draws=2)[
         "restarts"
@@ -1100,6 +1101,16 @@ def _shape_findings(results: xr.DataTree, shape: Shape) -> dict[str, Any]:
             f" Of the {_LUMPS} equal arcs full rank has a lowest minimum on {lowest[1]}, mean field on the {lowest[0]} that are "
             "parallel to an axis. The target knows of no axes: mean field depends on the coordinates in which it is told."
         )
+        if (barrier := found["fullrank_advi"]["barrier"]) is not None:
+            found["sentence"] += (
+                f" From one arc to the next full rank has to climb only {num(barrier, digits=2)} nats"
+                + (
+                    ", about as much as a run may be short of when it counts as converged: it hardly matters on which arc, or between which two, "
+                    "it stops."
+                    if barrier < 2 * Schedule().nats
+                    else "."
+                )
+            )
     return found
 
 
@@ -1142,6 +1153,7 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
         "flattest": float(minima["flattest"].min()),
         "wide": int((sd_errors > _RELATIVE).sum()),
         "lowest_minima": int(lowest.sum()),
+        "barrier": _barrier(optima),
         "reached": int((reached > 0).sum()),
         "lowest": int(reached[lowest].sum()),
         "certificate": case.attrs["certificate"],
@@ -1159,6 +1171,13 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
         "sd_error": f"{100 * found['sd_error']:.2f}",
     }
     return found
+
+
+def _barrier(optima: xr.Dataset) -> float | None:
+    """Height of the lowest saddle found over the lowest minimum, in nats."""
+    saddle = optima["status"].astype(str).to_numpy() == "saddle"
+    kls = optima["kl"].to_numpy()
+    return float(kls[saddle].min() - kls.min()) if saddle.any() else None
 
 
 def _distance(place: Array, centre: Array) -> float:

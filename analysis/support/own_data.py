@@ -35,6 +35,7 @@ from models.unknown import (
 )
 
 __all__ = [
+    "CLOSE",
     "ONE",
     "SEVERAL",
     "Settings",
@@ -55,8 +56,8 @@ ONE = ("normal", "laplace", "logistic", "student_t", "skew_normal", "normal_mixt
 SEVERAL = ("mvnormal", "mvnormal_diag", "mvnormal_mixture(2)")
 #: Rows up to which the log density of each is kept.
 _KEPT = 100_000
-#: Nats between two fitted families, over all rows, below which the error of their difference is not normal.
-_CLOSE = 4.0
+#: Nats between two fitted families, over the rows that they were fitted to, below which the error of their difference is not normal.
+CLOSE = 4.0
 _FEWEST = 20
 _NOT_FITTED = (InputError, ConvergenceError, ArithmeticError, np.linalg.LinAlgError)
 
@@ -314,7 +315,8 @@ def _assembled(
     observed = xr.Dataset({"x": (shape, data[:, 0] if dim == 1 else data)})
     groups["p_data/observed_data"] = observed.assign_coords(dim=list(columns)) if dim > 1 else observed
     logs = {f.name: done[child_of(f.name)]["pointwise"]["log_q"].to_numpy() for f in fitted}
-    groups["ranking"], close = _ranking(data, logs, settings.level)
+    used = {f.name: int(done[child_of(f.name)]["fit"]["n_fitted"]) for f in fitted}
+    groups["ranking"], close = _ranking(data, logs, used, settings.level)
     report("reverse KL", 0.87)
     reverse, why_not = _reverse(done, [f for f in fitted if f.components > 1], logs, dim)
     groups |= reverse
@@ -354,7 +356,9 @@ def _together(notes: Mapping[str, Sequence[str]], known: Sequence[str] = (), aga
     ]
 
 
-def _ranking(data: Array, logs: Mapping[str, Array], level: float) -> tuple[xr.Dataset, list[str]]:
+def _ranking(
+    data: Array, logs: Mapping[str, Array], used: Mapping[str, int], level: float
+) -> tuple[xr.Dataset, list[str]]:
     """KL above that of the best family, best first, with paired standard errors; and which differences are too small."""
     n = len(data)
     order = sorted(logs, key=lambda family: -float(logs[family].mean()))
@@ -370,10 +374,11 @@ def _ranking(data: Array, logs: Mapping[str, Array], level: float) -> tuple[xr.D
         values.append(found.value)
         errors.append(found.error)
         notes[family] = found.warnings
-        if abs(found.value) * n < _CLOSE:
+        total = found.value * min(used[family], used[best])
+        if abs(total) < CLOSE:
             close.append(
-                f"{family} and {best} differ by {found.value * n:.2g} nats over all rows: below {_CLOSE:g} their order is open, and "
-                "the error of their difference is not normal"
+                f"{family} and {best} differ by {total:.2g} nats over the rows that they were fitted to: below {CLOSE:g} their order is "
+                "open, and the error of their difference is not normal"
             )
     ranking = xr.Dataset({"kl_difference": ("family", values), "se": ("family", errors)}, coords={"family": order})
     return ranking, [*_together(notes, against=f" against {best}"), *close]

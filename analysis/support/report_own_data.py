@@ -16,7 +16,7 @@ import xarray as xr
 
 from analysis.support.figures import Style, to_dark
 from analysis.support.figures_own_data import plot
-from analysis.support.own_data import QUESTION, ranked_names, summary
+from analysis.support.own_data import CLOSE, QUESTION, ranked_names, summary
 from analysis.support.report import TEMPLATES, Figure, Section, est, num, pct, write_report
 
 __all__ = ["findings", "printed", "provenance", "write"]
@@ -131,7 +131,6 @@ def _rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
             {
                 "family": entry["family"],
                 "difference": "0" if i == 0 else _pair(entry["kl_difference"], entry["se"]),
-                "cross_entropy": _pair(family["cross_entropy"], family["cross_entropy_error"]),
                 "kl": _pair(family["kl"], family["kl_error"]) if known else "–",
                 "interval": _interval(family) if known else "–",
                 "note": literal("; ".join(notes)) or None,
@@ -140,12 +139,13 @@ def _rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _clear(entry: Mapping[str, Any], n: int) -> bool:
+def _clear(entry: Mapping[str, Any], s: Mapping[str, Any]) -> bool:
     """Whether a family is clearly behind the best: more than chance, and enough nats for the error to mean something."""
     if entry["se"] is None:
         return False
     value, error = _value(entry["kl_difference"]), _value(entry["se"])
-    return bool(np.isinf(value) or (value > _CLEAR * error and value * n >= 4))
+    rows = min(s["families"][name]["n"] for name in (entry["family"], s["ranking"][0]["family"]))
+    return bool(np.isinf(value) or (value > _CLEAR * error and value * rows >= CLOSE))
 
 
 def _ranking_sentence(s: Mapping[str, Any]) -> str:
@@ -154,7 +154,7 @@ def _ranking_sentence(s: Mapping[str, Any]) -> str:
         return f"Only {best['family']} was fitted, so there is nothing to rank."
     if any(entry["se"] is None for entry in others):
         return f"With {s['n']} rows the differences have no standard errors, and the order may be chance."
-    behind = [entry["family"] for entry in others if _clear(entry, s["n"])]
+    behind = [entry["family"] for entry in others if _clear(entry, s)]
     level = [entry["family"] for entry in others if entry["family"] not in behind]
     if not level:
         return f"Every other family is farther than {best['family']} by more than {_CLEAR:g} standard errors."
@@ -167,7 +167,7 @@ def _ranking_sentence(s: Mapping[str, Any]) -> str:
 def _answer(s: Mapping[str, Any]) -> str:
     best, *others = s["ranking"]
     family = s["families"][best["family"]]
-    level = [entry["family"] for entry in others if not _clear(entry, s["n"])]
+    level = [entry["family"] for entry in others if not _clear(entry, s)]
     first = f"**{best['family']}** is the closest of {len(s['ranking'])} families"
     if level:
         first += f", but these data do not tell it from {' or '.join(level)}"

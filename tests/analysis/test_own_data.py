@@ -203,6 +203,15 @@ def test_mixtures_of_many_rows_are_fitted_to_some_and_judged_on_all() -> None:
     assert family["cross_entropy"] > exact
 
 
+def test_what_is_close_is_not_called_farther() -> None:
+    x = np.random.default_rng(0).normal(size=400)
+    tree = analyse(x, ["x"], ["normal", "student_t", "laplace"])
+    found = report_own_data.findings(tree)
+    assert "do not tell it from" in found["answer"]
+    assert "laplace is clearly farther" in found["ranking_sentence"]
+    assert any("below 4 their order is open" in w for w in summary(tree)["warnings"])
+
+
 def test_wrong_families() -> None:
     x = np.random.default_rng(0).normal(size=(30, 2))
     with pytest.raises(InputError, match="unknown family 'nomal'; did you mean normal"):

@@ -29,6 +29,7 @@ _DEEPEST = (
 )
 _SIGNIFICANT = 3.0  # standard errors by which estimates from K and from 2 K neighbours may differ
 _CHECKED = 4000  # draws, at least, of which 2 K neighbours are looked at
+_FEW_COPIES = 0.2  # times the root of the number of draws
 _ROUGH = 0.1  # rounding, in typical distances between neighbours, that moves the estimate
 #: Variance of the mean of nearest-neighbour noise over that of one draw divided by n: neighbours share their distances, so
 #: it exceeds 1. For one, two and more dimensions, whatever the density: measured on uniform draws on a torus for 5 to 32
@@ -184,10 +185,13 @@ def _whitened(data: Array, jitter: bool, seed: int) -> _Whitened:
     reasons = []
     if copies:
         spread = unit > 0 and not blurred
-        remedy = f"values are rounded to {unit:.3g}: jitter=True spreads them" if spread else "remove copies"
-        reasons.append(f"{copies} of {n} draws are repeated ({copies / n:.2g}), which a density forbids; {remedy}")
+        if spread and copies <= _FEW_COPIES * np.sqrt(n):  # a nat or so each: little against the standard error
+            notes.append(f"{copies} of {n} draws are repeated, as values rounded to {unit:.3g} sometimes are")
+        else:
+            remedy = f"values are rounded to {unit:.3g}: jitter=True spreads them" if spread else "remove copies"
+            reasons.append(f"{copies} of {n} draws are repeated ({copies / n:.2g}), which a density forbids; {remedy}")
     floor = rounding if copies and rounding and not blurred else np.finfo(float).tiny
-    return _Whitened(z @ inverse.T, log_det, floor, rounding, unit, bool(copies), blurred, reasons, notes)
+    return _Whitened(z @ inverse.T, log_det, floor, rounding, unit, bool(reasons), blurred, reasons, notes)
 
 
 def _factor(z: Array) -> Array | None:

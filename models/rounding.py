@@ -19,8 +19,8 @@ def rounding_unit(values: ArrayLike) -> float:
     Examples
     --------
     >>> x = np.random.default_rng(0).normal(size=500)
-    >>> rounding_unit(x), round(rounding_unit(np.round(x, 2) / 3) * 3, 9)
-    (0.0, 0.01)
+    >>> rounding_unit(x), round(rounding_unit(np.round(x, 2) / 3) * 3, 9), rounding_unit([0.1502, 0.1504, 0.1507, 0.151])
+    (0.0, 0.01, 0.0001)
     """
     array = np.asarray(values, dtype=float)
     distinct = np.unique(array)
@@ -34,12 +34,25 @@ def rounding_unit(values: ArrayLike) -> float:
     multiples = gaps / smallest
     decidable = allowed < 0.05
     if decidable.sum() < min(10, len(gaps)) or (np.abs(multiples - np.rint(multiples)) > allowed)[decidable].any():
-        unit = 0.0
+        unit = _decimal_unit(distinct, resolution)
     else:
         unit = float(smallest)
     if unit and len(distinct) < 0.75 * len(array):
         return max(unit, float(np.quantile(gaps, 0.25)))
     return unit
+
+
+def _decimal_unit(distinct: Array, resolution: float) -> float:
+    """The power of ten that all values are multiples of, if it is coarse enough for that to be no accident; else 0."""
+    top = int(np.floor(np.log10(np.abs(distinct).max() or 1.0)))
+    for power in range(top, top - 13, -1):
+        multiples = distinct / 10.0**power
+        allowed = resolution / 10.0**power + 1e-12
+        if allowed > 1e-3:
+            break
+        if (np.abs(multiples - np.rint(multiples)) <= allowed).all():
+            return 10.0**power
+    return 0.0
 
 
 def repeated(data: Array) -> int:

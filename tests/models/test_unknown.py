@@ -572,3 +572,17 @@ def test_a_study_takes_estimators_without_intervals() -> None:
     assert study.sd == pytest.approx(50**-0.5, rel=0.3)
     with pytest.raises(InputError, match="at least 2"):
         coverage_study(lambda seed: normal(50, seed=seed), entropy_from_draws, 0.0, replications=1)
+
+
+def test_a_few_chance_ties_of_printed_decimals_are_harmless() -> None:
+    """Five decimals, as a file would have them: the unit is found, and the interval stands."""
+    x = np.random.default_rng(12).normal(size=400).round(5)
+    x[1] = x[0]
+    found = entropy_from_draws(x)
+    assert rounding_unit(x) == pytest.approx(1e-5)
+    assert found.reliable
+    assert any("repeated" in note for note in found.warnings)
+    assert found.lower < 0.5 * np.log(2 * np.pi * np.e) < found.upper
+    copied = np.random.default_rng(12).normal(size=400)
+    copied[1] = copied[0]  # of unrounded values there are no chance ties
+    assert not entropy_from_draws(copied).reliable

@@ -139,13 +139,14 @@ def alphas(panels: Mapping[str, xr.Dataset], marks: Mapping[str, float], style: 
                              marker=style.marker("dot"))  # fmt: skip
             if i == 0:
                 marginal, size, precision = heights
-                third = len(x) // 3
-                _words(x[third], precision[third] - 0.05 * spread, MATCHED["precision"], axis, style, vertical_align="top",
+                at = 3 * len(x) // 4
+                _words(x[at] - 0.06, precision[at], MATCHED["precision"], axis, style, vertical_align="top",
                        horizontal_align="right")  # fmt: skip
-                _words(x[2 * third], size[2 * third] + 0.05 * spread, MATCHED["size"], axis, style, vertical_align="bottom",
+                _words(x[at] - 0.06, size[at], MATCHED["size"], axis, style, vertical_align="bottom",
                        horizontal_align="right")  # fmt: skip
-                _words(x[2 * third], marginal[2 * third] - 0.05 * spread, MATCHED["marginal"], axis, style,
-                       vertical_align="top")  # fmt: skip
+                _words(
+                    x[at] - 0.06, marginal[at] - 0.12 * spread, MATCHED["marginal"], axis, style, vertical_align="top"
+                )
                 draw.ylabel("log ratio, fit to target", axis)
             _words(marks[title] + 0.01, -0.05 * spread, f"α = {marks[title]:.3f}", axis, style, vertical_align="top")
             draw.xlabel("α    (0 reverse KL, 1 forward KL)", axis)
@@ -235,8 +236,10 @@ def shapes(panels: Sequence[ShapePanel], style: Style, *, cols: int) -> PlotColl
             z = np.exp(panel.target.logp(points)).reshape(len(x), len(y))
             low, high = _levels(z)
             if style.backend == "matplotlib":
-                axis.contourf(x, y, z.T, levels=[low, high, z.max() * 1.01], colors=[style.target] * 2,
-                              alpha=style.fill_alpha)  # fmt: skip
+                for level in (low, high):  # one over the other: the inner half is darker
+                    axis.contourf(
+                        x, y, z.T, levels=[level, z.max() * 1.01], colors=[style.target], alpha=style.fill_alpha
+                    )
                 axis.set_aspect("equal")
             else:
                 draw.contour(x, y, z, axis, levels=[low, high], color=style.target)

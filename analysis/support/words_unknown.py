@@ -414,8 +414,8 @@ def _rmse_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _needed_sentence(rows: Sequence[Mapping[str, Any]], wanted: float) -> str:
-    cells = [f"{num(row['n'])} in {row['dim']}-D" for row in rows]
-    return f"To tell {num(wanted, digits=1)} nats from a Normal takes about {', '.join(cells)} draws."
+    cells = [f"{num(row['n'])}{'' if i else ' draws'} in {row['dim']}-D" for i, row in enumerate(rows)]
+    return f"With a Normal, an interval of ±{num(wanted, digits=1)} nats takes about {', '.join(cells)}."
 
 
 def answer(found: Mapping[str, Any], need: Mapping[str, Any], diff: Mapping[str, Any], wanted: float) -> str:

@@ -94,7 +94,7 @@ class Settings(BaseModel):
     seed: int = Field(default=0, ge=0)
     repeats: int = Field(default=5, ge=2)
     restarts: int = Field(default=200, ge=10)
-    other_restarts: int = Field(default=25, ge=4)
+    other_restarts: int = Field(default=100, ge=4)
     pymc_steps: int = Field(default=10_000, ge=100)
     adam_steps: int = Field(default=1000, ge=100)
     adam_draws: int = Field(default=30, ge=1)
@@ -120,7 +120,7 @@ class Settings(BaseModel):
             )  # fmt: skip
         if effort == "full":
             return cls(
-                seed=seed, repeats=20, restarts=1000, other_restarts=200, adam_steps=3000, cost_runs=100,
+                seed=seed, repeats=20, restarts=1000, other_restarts=1000, adam_steps=3000, cost_runs=100,
                 cost_steps=30_000, copies=200, long_steps=200_000, confirm_copies=100, confirm_steps=30_000,
                 replicates=200,
             )  # fmt: skip

@@ -144,9 +144,8 @@ def alphas(panels: Mapping[str, xr.Dataset], marks: Mapping[str, float], style: 
                        horizontal_align="right")  # fmt: skip
                 _words(x[at] - 0.06, size[at], MATCHED["size"], axis, style, vertical_align="bottom",
                        horizontal_align="right")  # fmt: skip
-                _words(
-                    x[at] - 0.06, marginal[at] - 0.12 * spread, MATCHED["marginal"], axis, style, vertical_align="top"
-                )
+                _words(x[-1], marginal[at] - 0.12 * spread, MATCHED["marginal"], axis, style, vertical_align="top",
+                       horizontal_align="right")  # fmt: skip
                 draw.ylabel("log ratio, fit to target", axis)
             _words(marks[title] + 0.01, -0.05 * spread, f"α = {marks[title]:.3f}", axis, style, vertical_align="top")
             draw.xlabel("α    (0 reverse KL, 1 forward KL)", axis)

@@ -323,3 +323,10 @@ def test_effort_orders_the_work() -> None:
     ):
         assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
     assert default == Settings(seed=7)
+
+
+def test_a_quick_run_leaves_out_the_plane(results: xr.DataTree) -> None:
+    assert "crossed" not in [part.name for part in question.parts(Settings.preset("quick"))]
+    fewer = xr.DataTree.from_dict({f"/{name}": child for name, child in results.children.items() if name != "crossed"})
+    fewer.attrs = results.attrs
+    assert "crossed" not in question.findings(fewer)["targets"]

@@ -1,0 +1,282 @@
+"""Posteriors against scipy's quadrature, both directions of their fits, and what is said of samplers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+from scipy.integrate import quad
+from scipy.stats import beta, cauchy, halfnorm, multivariate_normal, norm
+
+from analysis import posterior_modes as question
+from analysis.posterior_modes import CASES, Grid, Settings
+from analysis.support.gaussians import gaussian
+from models.expectations import Estimate
+from models.results import load, save
+from models.targets import Target, from_model
+from tests.analysis.drawn import check_drawings
+
+mpl.use("Agg")
+
+SETTINGS = Settings(
+    starts=4, steps=150, nats=1e-2, full_rank=(), chains=2, tune=50, draws=60, particles=150, reference=800, seed=1
+)
+Array = np.ndarray[Any, Any]
+Y = np.array([-10.9, -9.1, 9.5, 10.5])
+
+
+@pytest.fixture(scope="module")
+def results() -> xr.DataTree:
+    return question.run(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def cauchy_target() -> Target:
+    return from_model(CASES[0].build())
+
+
+@pytest.fixture(scope="module")
+def grid(cauchy_target: Target) -> Grid:
+    return question.exact_posterior(cauchy_target, 40.0)
+
+
+def joint(mu: float) -> float:
+    return float(norm.pdf(mu, 0, 10) * np.prod(cauchy.pdf(Y, mu)))
+
+
+def integral(f: Any, low: float = -60, high: float = 60) -> float:
+    return float(quad(f, low, high, points=[-10, 0, 10], limit=400, epsabs=1e-20, epsrel=1e-10)[0])
+
+
+# --- the exact posterior ---------------------------------------------------------------------------------------------
+
+
+def test_the_posterior_is_that_of_scipy(grid: Grid) -> None:
+    z = integral(joint)
+    assert grid.log_z.value == pytest.approx(np.log(z), abs=1e-5)
+    mean = integral(lambda m: m * joint(m)) / z
+    assert float(grid.mean[0]) == pytest.approx(mean, abs=1e-3)
+    assert float(grid.cov[0, 0]) == pytest.approx(integral(lambda m: (m - mean) ** 2 * joint(m)) / z, rel=1e-4)
+
+
+def test_both_divergences_are_those_of_scipy_and_the_right_way_round(grid: Grid, cauchy_target: Target) -> None:
+    q, z = norm(9.0, 1.5), integral(joint)
+    member = gaussian("normal", np.array([9.0]), np.array([[2.25]]))
+    reverse = integral(lambda m: q.pdf(m) * (q.logpdf(m) - np.log(joint(m) / z)), -5, 23)
+    forward = integral(lambda m: joint(m) / z * (np.log(joint(m) / z) - q.logpdf(m)))
+    found = question.reverse_kl(cauchy_target, member, grid.log_z.value)
+    assert found.value == pytest.approx(reverse, abs=1e-5)
+    assert grid.forward(member) == pytest.approx(forward, rel=1e-4)
+    assert reverse < 2 < forward
+
+
+def test_the_product_is_symmetric_and_its_evidence_is_that_of_one_integral(results: xr.DataTree) -> None:
+    exact = results["ridge/exact/grid"].to_dataset()
+    np.testing.assert_allclose(exact["mean"], 0, atol=1e-9)
+    assert float(exact["share"]) == pytest.approx(0.5, abs=1e-9)
+    y = 1 + 0.5 * norm.ppf((np.arange(10) + 0.5) / 10)
+
+    # Given a, the observations are jointly Normal: b is integrated out by hand.
+    def given(a: float) -> float:
+        cov = 0.25 * np.eye(10) + (1.5 * a) ** 2
+        return float(norm.pdf(a, 0, 1.5) * multivariate_normal.pdf(y, np.zeros(10), cov))
+
+    z = 2 * quad(given, 0, 12, points=[0.3, 1], limit=400, epsabs=1e-20, epsrel=1e-9)[0]
+    assert float(exact["log_z"]) == pytest.approx(np.log(z), abs=1e-3)
+
+
+def test_forward_optimum_has_the_moments_and_is_lower_than_its_neighbours(grid: Grid) -> None:
+    mean, var = grid.mean, grid.cov
+    lowest = grid.forward(gaussian("normal", mean, var))
+    for shift, scale in ((0.3, 1.0), (-0.3, 1.0), (0.0, 1.1), (0.0, 0.9)):
+        assert grid.forward(gaussian("normal", mean + shift, scale * var)) > lowest
+
+
+def test_reverse_minima_are_minima_and_advi_ends_at_them(
+    results: xr.DataTree, grid: Grid, cauchy_target: Target
+) -> None:
+    fits = results["cauchy/fits"].to_dataset()
+    how, role = fits["how"].to_numpy(), fits["role"].to_numpy()
+    exact = fits.isel(fit=np.flatnonzero((how == "exact") & (role == "reverse")))
+    assert exact.sizes["fit"] >= 1
+    for k in range(exact.sizes["fit"]):
+        mean, cov = exact["mean"].to_numpy()[k], exact["cov"].to_numpy()[k]
+        value = float(exact["kl_reverse"][k])
+        for shift, scale in ((0.05, 1.0), (-0.05, 1.0), (0.0, 1.1), (0.0, 0.9)):
+            member = gaussian("normal", mean + shift, scale * cov)
+            assert question.reverse_kl(cauchy_target, member, grid.log_z.value).value > value
+    advi = fits.isel(fit=np.flatnonzero(how == "advi"))
+    at_one = (advi["gap"] <= question.TOLERANCE).to_numpy()
+    assert at_one.any()
+    for k in range(advi.sizes["fit"]):
+        assert ("at no minimum" in str(advi["fit"].to_numpy()[k])) == (not at_one[k])
+        if at_one[k]:
+            gaps = float(advi["kl_reverse"][k]) - exact["kl_reverse"].to_numpy()
+            assert np.abs(gaps).min() == pytest.approx(abs(float(advi["gap"][k])), abs=1e-9)
+
+
+def test_the_broad_minimum_of_the_location_is_known_and_a_saddle_is_none(cauchy_target: Target) -> None:
+    exact = question.exact_minima(cauchy_target, "normal", [])
+    sds = [float(question.moments(m)[1][0]) for m in exact]
+    assert len(exact) == 3
+    assert sds[2] > 5 * max(sds[:2])
+    # The gradient vanishes at (4.668, 6.098), but it is a saddle.
+    saddle = gaussian("normal", np.array([4.66807411]), np.array([[np.exp(2 * 1.80801342)]]))
+    assert question.gap(cauchy_target, saddle, exact) > question.TOLERANCE
+    assert question.gap(cauchy_target, exact[1], exact) == 0
+
+
+def test_a_symmetry_leaves_the_posterior_as_it_is() -> None:
+    rng = np.random.default_rng(0)
+    for case in CASES[1:]:
+        assert case.symmetry is not None
+        target = from_model(case.build())
+        x = rng.normal(0, 1, (20, target.dim))
+        moved = x @ case.symmetry.T
+        np.testing.assert_allclose(target.logp(moved), target.logp(x), rtol=1e-10)
+        np.testing.assert_array_equal(case.side(moved), ~case.side(x))
+
+
+# --- samplers --------------------------------------------------------------------------------------------------------
+
+
+def test_draws_are_taken_to_unconstrained_space_in_the_order_of_the_model(results: xr.DataTree) -> None:
+    """The log density of the target at them is that of scipy, with the Jacobians written out."""
+    tree = results["faithful/nuts"]
+    x = tree["unconstrained_posterior/x"].to_numpy()[0, :5]
+    p = tree["posterior"].to_dataset().isel(chain=0, draw=slice(5))
+    w, mu, sigma = p["w"].to_numpy(), p["mu"].to_numpy(), p["sigma"].to_numpy()
+    np.testing.assert_allclose(x, np.column_stack([np.log(w / (1 - w)), mu, np.log(sigma)]), rtol=1e-8)
+    y = question.load_column("old_faithful_eruptions")[::3]
+    mixture = w[:, None] * norm.pdf(y, mu[:, :1], sigma[:, :1]) + (1 - w)[:, None] * norm.pdf(
+        y, mu[:, 1:], sigma[:, 1:]
+    )
+    expected = np.log(mixture).sum(axis=1) + beta.logpdf(w, 2, 2) + norm.logpdf(mu, 3.5, 1.5).sum(axis=1)
+    expected += halfnorm.logpdf(sigma).sum(axis=1) + np.log(w * (1 - w)) + np.log(sigma).sum(axis=1)
+    np.testing.assert_allclose(from_model(CASES[2].build()).logp(x), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", [c.name for c in CASES])
+def test_shares_and_moments_are_those_of_the_draws(results: xr.DataTree, name: str) -> None:
+    case = next(c for c in CASES if c.name == name)
+    tree = results[name]
+    x = tree["nuts/unconstrained_posterior/x"].to_numpy()
+    assert x.shape == (SETTINGS.chains, SETTINGS.draws, int(tree.attrs["dim"]))
+    np.testing.assert_allclose(tree["shares/share"], case.side(x).mean(axis=1))
+    one = tree["sources"].to_dataset().sel(source="NUTS, one chain")
+    assert float(one["mean"]) == pytest.approx(x[0, :, case.column].mean())
+    assert float(one["sd"]) == pytest.approx(x[0, :, case.column].std())
+    smc = tree["smc/unconstrained_posterior/x"].to_numpy().reshape(-1, x.shape[-1])
+    mle = tree["fits"].to_dataset().sel(fit="forward: MLE on SMC")
+    np.testing.assert_allclose(mle["mean"], smc.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(mle["cov"], np.cov(smc.T, bias=True).reshape(mle["cov"].shape), rtol=1e-4, atol=1e-6)
+
+
+def test_both_labellings_are_found_by_advi_and_mixed_in_halves(results: xr.DataTree) -> None:
+    fits = results["faithful/fits"].to_dataset()
+    advi = fits.isel(fit=np.flatnonzero((fits["how"] == "advi").to_numpy()))
+    assert advi.sizes["fit"] == 2
+    np.testing.assert_allclose(np.sort(advi["share"]), [0, 1], atol=1e-3)
+    assert np.all(advi["covered"] < 0.6)
+    mixture = fits.isel(fit=np.flatnonzero((fits["how"] == "combined").to_numpy())[0])
+    assert float(mixture["share"]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_children_feed_arviz(results: xr.DataTree) -> None:
+    table = az.summary(results["faithful/smc"], var_names=["mu"], kind="stats", round_to="none")
+    assert list(table.index) == ["mu[0]", "mu[1]"]
+    assert results["cauchy/exact/posterior/mu"].dims == ("chain", "draw")
+
+
+# --- findings, figures, files ----------------------------------------------------------------------------------------
+
+
+def test_findings_are_complete_and_modest(results: xr.DataTree) -> None:
+    f = question.findings(results)
+    assert f["question"] == question.QUESTION
+    assert len(f["answer"]) > 100
+    assert f["chains"] == 3 * SETTINGS.chains
+    assert [row["exact"] for row in f["mixtures"]] == [f"{100 * f['cauchy']['exact_share']:.0f}", "50", "50"]
+    folder = Path(question.__file__).parents[1] / "reports" / "templates"
+    assert "all modes found" not in (str(f) + (folder / "posterior_modes.md").read_text(encoding="utf-8")).lower()
+
+
+def test_sentences_follow_the_numbers() -> None:
+    ends = xr.Dataset({"gap": ("fit", [1e-4, 0.2]), "converged": ("fit", [1, 1])})
+    assert "1 of the 2 ends is at no minimum, though counted" in question._gap_sentence(ends)
+    assert "at no minimum" not in question._gap_sentence(ends.isel(fit=[0]))
+    assert question._gap_sentence(ends * np.nan) == ""
+
+    def said(*shares: float) -> str:
+        return question._chain_sentence(np.array(shares), 0.5, 1.01, "a > 0")
+
+    assert "nothing to compare" in said(1.0, 1.0)
+    assert "because chains differ" in said(1.0, 0.0)
+    assert "on both sides" in said(0.4, 0.6)
+    assert "1 of them stayed on one side" in said(0.4, 1.0)
+
+    def smc(share: float) -> str:
+        data = xr.Dataset({"share": ("source", [share]), "n": ("source", [1000])}, coords={"source": ["SMC"]})
+        return question._smc_sentence(data, 0.5, "a > 0")
+
+    assert "lost a mode" in smc(0.0)
+    assert "share ancestors" in smc(0.3)
+    assert smc(0.49).endswith("would be right.")
+    row = {"model": "m", "fits": "f", "optima": 2, "single": 9.0, "mixture": 5.0, "forward": 2.0}
+    assert "gains wherever" in question._mixture_sentence([row])
+    assert "not width" in question._mixture_sentence([row])
+    assert "nothing to mix" in question._mixture_sentence([row | {"optima": 1}])
+    assert "not width" not in question._mixture_sentence([row | {"mixture": 1.0}])
+
+
+def test_estimates_of_reverse_kl_have_their_error(results: xr.DataTree) -> None:
+    values = [row["kl_reverse"] for row in question.findings(results)["ridge"]["rows"] if row["kl_reverse"] is not None]
+    assert values
+    assert all(isinstance(v, Estimate) and 0 <= v.error < 0.1 for v in values)
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("closed")
+def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
+    check_drawings(lambda theme: question.plot(results, theme=theme))
+
+
+def test_run_asks_the_store_and_the_results_can_be_kept(results: xr.DataTree, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
+        asked.append(name)
+        json.dumps(inputs)
+        return results[name]
+
+    again = question.run(SETTINGS, remember=remember)
+    assert sorted(asked) == sorted(case.name for case in CASES)
+    assert load(save(again, tmp_path / "results.nc")).equals(again)
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"chains": 1}, {"starts": 1}, {"drawz": 4}], ids=str)
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_effort_orders_the_work() -> None:
+    quick, default, full = (Settings.preset(effort, 7) for effort in ("quick", "default", "full"))
+    assert quick.seed == default.seed == full.seed == 7
+    for name in ("starts", "steps", "tune", "draws", "particles", "reference"):
+        assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
+    assert default == Settings(seed=7)

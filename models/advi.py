@@ -120,7 +120,7 @@ class Schedule:
     gradient: Gradient = "path"
     noise: Noise = "latin hypercube"
     nats: float = 5e-4
-    relative: float = 7e-3
+    relative: float = 5e-3
 
 
 #: What ``pm.fit(method="advi")`` does when nothing is said.

@@ -719,13 +719,13 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
     Returns
     -------
     dict of str to Drawing
-        ``normals``, ``alphas``, ``branches``, ``shapes``; each an ArviZ PlotCollection.
+        ``normals``, ``alphas``, ``pitchfork``, ``shapes``; each an ArviZ PlotCollection.
     """
     style = fig.Style.of(theme, backend)
     return {
         "normals": _draw_normals(results, style),
         "alphas": _draw_alphas(results, style),
-        "branches": _draw_branches(results, style),
+        "pitchfork": _draw_branches(results, style),
         "shapes": _draw_shapes(results, style),
     }
 

@@ -560,7 +560,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
     names = titles()
     drawings = {
         "bias": drawn.bias(studies, names, style),
-        "coverage": drawn.coverage(studies, dataset_of(results, "tails"), names, {k: v[0] for k, v in TAILS.items()}, style),
+        "interval_coverage": drawn.coverage(studies, dataset_of(results, "tails"), names, {k: v[0] for k, v in TAILS.items()}, style),
         "length": drawn.length(studies, WANTED, style),
         "ties": drawn.ties(ties, style),
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,3 +219,13 @@ def test_no_file_names_the_folder_it_was_written_in() -> None:
     place = "/" + "work/"
     found = [p for p in files(ROOT) if place in p.read_text(encoding="utf-8", errors="ignore")]
     assert [str(p.relative_to(ROOT)) for p in found] == []
+
+
+def test_no_two_figures_of_the_report_have_the_same_name() -> None:
+    placed = [
+        name
+        for path in sorted((ROOT / "reports" / "templates").glob("*.md"))
+        for name in re.findall(r"<< figures\.(\w+) >>", path.read_text(encoding="utf-8"))
+    ]
+    assert len(placed) > 20
+    assert sorted(name for name in set(placed) if placed.count(name) > 1) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import os
 import sys
 import time
@@ -78,6 +79,7 @@ def _quieten() -> None:
         warnings.simplefilter("ignore")
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
     os.environ.setdefault("PYTENSOR_FLAGS", "cxx=")
+    logging.getLogger("pymc").setLevel(logging.ERROR)  # pm.fit logs its loss, which belongs to no reader
 
 
 def _stop(message: str, status: int) -> None:

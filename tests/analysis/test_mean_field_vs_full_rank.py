@@ -326,7 +326,7 @@ def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None
 
 def test_figures(results: xr.DataTree) -> None:
     drawings = question.plot(results)
-    assert set(drawings) == {"normals", "alphas", "branches", "shapes"}
+    assert set(drawings) == {"normals", "alphas", "pitchfork", "shapes"}
     axes = drawings["shapes"].figure.viz["figure"].item().axes
     assert len(axes) == 2 * len(SHAPES)
     lines = [line for line in axes[0].lines if len(line.get_xdata()) == 61]

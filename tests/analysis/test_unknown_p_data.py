@@ -299,8 +299,8 @@ def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None
 @pytest.mark.usefixtures("closed")
 def test_figures_show_the_numbers(results: xr.DataTree) -> None:
     drawings = question.plot(results)
-    assert set(drawings) == {"bias", "coverage", "length", "ties"}
-    axis = drawings["coverage"].figure.viz["figure"].item().axes[0]
+    assert set(drawings) == {"bias", "interval_coverage", "length", "ties"}
+    axis = drawings["interval_coverage"].figure.viz["figure"].item().axes[0]
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
     for name in NAMES:
         assert np.isclose(dots[:, 0], 100 * float(results[f"{name}/coverage"].sel(estimator="kl", n=1000))).any()

@@ -553,7 +553,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
     Returns
     -------
     dict of str to Drawing
-        ``bias``, ``coverage``, ``length`` and ``ties``.
+        ``bias``, ``interval_coverage``, ``length`` and ``ties``.
     """
     style = fig.Style.of(theme, backend)
     studies, ties = _studies(results), dataset_of(results, "ties")

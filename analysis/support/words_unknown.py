@@ -448,7 +448,7 @@ def figure_texts(studies: Mapping[str, xr.Dataset], tie: xr.Dataset, wanted: flo
             "[Blue dot]{.forward}: this project. Grey square: `scipy.stats.differential_entropy` (one dimension only). [Orange diamond]{.reverse}: `gaussian_kde` at the draws that made it. "
             "Open triangle: `az.kl_divergence`.",
         ),
-        "coverage": (
+        "interval_coverage": (
             f"Shares of 95% intervals that hold the truth, one row for each target and for each tail. All intervals as open circles, down to {low:.0%}; those marked reliable as filled dots, "
             "with bars. A band marks 92 to 98%.",
             "Share of the nominal 95% intervals of KL that hold the truth, 1000 draws. Open: all intervals. [Filled]{.forward}: those marked reliable, ± two binomial standard errors, left out where fewer than 5% are; "

@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 MEMBERS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 #: A mode counts as covered if a fit gives its central interval at least this share of the mass that the target gives it.
 COVERED = 0.1
-#: Half the width of the central 95 % interval of a component, in its standard deviations.
+#: Half the width of the central 95% interval of a component, in its standard deviations.
 CENTRAL = 1.959964
 #: Branches are followed from this alpha to one minus it; at 0 and 1 the divergence has other formulas.
 EDGE = 1e-3
@@ -143,7 +143,7 @@ Problem = Callable[[float], Exact]
 
 
 def cover(mean: ArrayLike, sd: ArrayLike, weights: ArrayLike, centres: ArrayLike, sds: ArrayLike) -> Array:
-    """Mass that Normals give to the central 95 % interval of each component, relative to what the target gives it.
+    """Mass that Normals give to the central 95% interval of each component, relative to what the target gives it.
 
     Parameters
     ----------

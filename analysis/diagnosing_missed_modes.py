@@ -358,7 +358,7 @@ def run_known(settings: Settings) -> xr.DataTree:
 
 
 def run_unseen(settings: Settings) -> xr.DataTree:
-    """Several starts, none of which leads to the light mode: everything agrees, and 30 % is missing."""
+    """Several starts, none of which leads to the light mode: everything agrees, and 30% is missing."""
     target = two_modes(max(settings.distances))
     rng = np.random.default_rng([settings.seed, 11])
     starts = [Start(f"start {i + 1}", rng.uniform(-2, 2, 1), np.ones(1)) for i in range(settings.starts)]
@@ -693,7 +693,7 @@ def _blind(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
         ),
         caption=(
             f"The exact reverse optimum nearest to the heavy mode of 0.7 N(0, 1) + 0.3 N(d, 1). At d = {f['far']:g} it covers "
-            f"{num(100 * f['covered_far'], digits=3)} % of the mass. Left: how often k-hat from its own draws says *good*. Right: what the fit "
+            f"{num(100 * f['covered_far'], digits=3)}% of the mass. Left: how often k-hat from its own draws says *good*. Right: what the fit "
             "has. Mass covered needs something that has been at both modes; k-hat and the effective draws need only the fit."
         ),
     )
@@ -746,7 +746,7 @@ def _repair_plane(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
             "the mixture of local fits, dotted orange, which follows the shape of the target where fits were found. Dots mark the fits."
         ),
         caption=(
-            "The repair in two dimensions: contours that enclose 50 % and 90 % of the mass of the target, of the "
+            "The repair in two dimensions: contours that enclose 50% and 90% of the mass of the target, of the "
             "[forward]{.forward} Normal, and of the mixture of [reverse]{.reverse} fits. Dots are the means of the fits."
         ),
     )
@@ -800,7 +800,7 @@ def _stacking(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
         ),
         caption=(
             "Predictions of a model with one Cauchy, for observations (dots) from two. The posterior has a mode at each place, and "
-            f"its mass is {num(100 * f['softmax'], digits=3)} % on one of them. Stacking weights the local fits by how well they predict together."
+            f"its mass is {num(100 * f['softmax'], digits=3)}% on one of them. Stacking weights the local fits by how well they predict together."
         ),
     )
 
@@ -877,14 +877,14 @@ def _blind_sentence(data: xr.Dataset, missed: Sequence[float], shares: Mapping[t
     d = max(missed, key=lambda v: shares[v, SIZE])
     covered = float(data["covered"].sel(fit="mode", distance=d))
     ess = float(data["relative_ess"].sel(fit="mode", distance=d, size=SIZE).median())
-    share = {size: f"{100 * shares[d, size]:.0f} %" for size in SIZES}
+    share = {size: f"{100 * shares[d, size]:.0f}%" for size in SIZES}
     if shares[d, SIZE] < 0.5:
         return (
             f"From distance {missed[0]:g} on the fit has lost the light mode. There k-hat from {SIZE:,} draws says *good* in at most "
             f"{share[SIZE]} of the runs: it warns, whether or not for the right reason."
         )
     text = (
-        f"From distance {missed[0]:g} on the fit has lost the light mode. At distance {d:g} it covers {100 * covered:.1f} % of the mass, and "
+        f"From distance {missed[0]:g} on the fit has lost the light mode. At distance {d:g} it covers {100 * covered:.1f}% of the mass, and "
         f"k-hat says *good* in {share[SIZES[0]]} of the runs with {SIZES[0]:,} draws, in {share[SIZES[1]]} with {SIZES[1]:,} and in "
         f"{share[SIZES[2]]} with {SIZES[2]:,}; the effective sample size from {SIZE:,} draws is typically {pct(ess)} of the draws."
     )
@@ -909,7 +909,7 @@ def _advi_sentence(data: xr.Dataset, missed: Sequence[float]) -> str:
     return (
         f"Nor is the verdict one about the fit that a user would recognise. At distance {d:g} the exact optimum and the end of an ADVI run, "
         f"{num(max(gap, 0.0), digits=1)} nats above it, are the same Normal for every purpose, and miss the same mode; k-hat says *good* in "
-        f"{100 * exact:.0f} % of the runs for the first and in {100 * advi:.0f} % for the second. Where a local fit is nearly perfect its weights "
+        f"{100 * exact:.0f}% of the runs for the first and in {100 * advi:.0f}% for the second. Where a local fit is nearly perfect its weights "
         "are constant but for the last few, and k-hat describes the last few: a bounded ratio if the fit is a trace too wide, the flank of the "
         "other mode if it is a trace too narrow."
     )
@@ -923,7 +923,7 @@ def _cover_sentence(data: xr.Dataset) -> str:
     return (
         f"The Normal with the mean and variance of the target, which covers everything, has KL {num(float(cover['kl']), digits=3)} at distance "
         f"{far:g}, against {num(float(data['kl'].sel(fit='mode', distance=far)), digits=3)} of the fit that misses a mode; k-hat {verdict} *good* "
-        f"({100 * share:.0f} % of the runs). Neither k-hat nor the ELBO ranks the two by what they cover."
+        f"({100 * share:.0f}% of the runs). Neither k-hat nor the ELBO ranks the two by what they cover."
     )
 
 
@@ -1064,8 +1064,8 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     first = overlap.isel(separation=int(np.argmax((overlap["softmax"] - overlap["best"]).to_numpy())))
     share = blind["highest"][SIZE]
     blindness = (
-        f"Not from draws of the approximation alone. A fit that covers {100 * blind['highest_covered']:.0f} % of the mass passed k-hat in "
-        f"{100 * share:.0f} % of the runs with {SIZE:,} draws"
+        f"Not from draws of the approximation alone. A fit that covers {100 * blind['highest_covered']:.0f}% of the mass passed k-hat in "
+        f"{100 * share:.0f}% of the runs with {SIZE:,} draws"
         if blind["highest_covered"] is not None and share > 0.5
         else "Only by chance from draws of the approximation alone"
     )

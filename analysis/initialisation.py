@@ -865,9 +865,9 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     shares = _listed({k: f"{100 * v.value:.0f}%" for k, v in bimodal["map_shares"].items()})
     start = bimodal["pymc_start"]
     answer = (
-        f"The start decides. Of the starts considered on two equal modes, exact descent takes these shares to the minima of reverse KL: {shares}. "
-        f"ADVI with Adam ends in the same minimum as exact descent in {_both(cases, 'adam', 'same')} of its runs (equal, unequal modes), and as "
-        f"exact descent in ADVI's own coordinates in {_both(cases, 'adam', 'same_own')}. With PyMC's defaults "
+        f"ADVI with Adam ends in the same minimum as exact descent from the same start in {_both(cases, 'adam', 'same')} of its runs (equal, "
+        f"unequal modes), and as exact descent in ADVI's own coordinates in {_both(cases, 'adam', 'same_own')}. "
+        f"Of the starts considered on two equal modes, exact descent takes these shares to the minima of reverse KL: {shares}. With PyMC's defaults "
         f"{_both(cases, 'pymc', 'arrived')} of the runs came within {TOLERANCE} nats of a minimum in {settings['pymc_steps']:,} steps. PyMC's own start lies in the basin of "
         f"*{start['place']}* for equal modes; {start['with']['adam']} of {start['runs']} runs with Adam and {start['with']['pymc']} of "
         f"{start['runs']} with PyMC's defaults ended there."

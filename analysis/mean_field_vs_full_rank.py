@@ -835,8 +835,8 @@ def _draw_shapes(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
             "of reverse KL: parallel to the axes above, tilted along the shape in some panels below."
         ),
         caption=(
-            "Four targets (50 % and 90 % of the mass), their [forward]{.forward} optimum and all minima of [reverse]{.reverse} KL found, each as the ellipse that "
-            "holds 90 % of it; thin ones are local, and of more than "
+            "Four targets (50% and 90% of the mass), their [forward]{.forward} optimum and all minima of [reverse]{.reverse} KL found, each as the ellipse that "
+            "holds 90% of it; thin ones are local, and of more than "
             f"{_MOST_COPIES} copies under the symmetries of the target one is drawn. Dots are the means at which converged ADVI runs ended."
         ),
     )
@@ -871,7 +871,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     off = sum(s[m]["off"] for s in shapes.values() for m in METHODS)
     answer = (
         f"On a correlated Normal mean field keeps the conditional variances and no others: at correlation {RHO} it loses "
-        f"{num(100 * lost, digits=2)} % of the variance, as theory, exact projection and ADVI agree. No divergence lets a factorised Normal keep "
+        f"{num(100 * lost, digits=2)}% of the variance, as theory, exact projection and ADVI agree. No divergence lets a factorised Normal keep "
         "marginal variances, precisions and entropy at once. " + _answer_on_shapes(shapes)
     )
     return {
@@ -1204,15 +1204,15 @@ def _sd_sentence(shapes: dict[str, dict[str, Any]]) -> str:
     wide = sum(f["wide"] for f in found.values())
     limit = num(100 * _RELATIVE, digits=1)
     if not wide:
-        return f"Their standard deviations are within {limit} % of the exact ones, at most {num(100 * worst['sd_error'], digits=2)} % off."
+        return f"Their standard deviations are within {limit}% of the exact ones, at most {num(100 * worst['sd_error'], digits=2)}% off."
     return (
-        f"Nats do not tell all: in {wide} of them a standard deviation is more than {limit} % off, at most "
-        f"{num(100 * worst['sd_error'], digits=2)} % ({shape.title}, {METHOD_NAMES[method]}). There the smallest eigenvalue of the exact Hessian "
+        f"Nats do not tell all: in {wide} of them a standard deviation is more than {limit}% off, at most "
+        f"{num(100 * worst['sd_error'], digits=2)}% ({shape.title}, {METHOD_NAMES[method]}). There the smallest eigenvalue of the exact Hessian "
         f"is {num(worst['flattest'], digits=2)}: along one direction the objective is nearly flat, and a run can stop "
         "well away from the minimum at no cost to speak of."
         if worst["flattest"] < _FLAT
-        else f"Nats do not tell all: in {wide} of them a standard deviation is more than {limit} % off, at most "
-        f"{num(100 * worst['sd_error'], digits=2)} % ({shape.title}, {METHOD_NAMES[method]})."
+        else f"Nats do not tell all: in {wide} of them a standard deviation is more than {limit}% off, at most "
+        f"{num(100 * worst['sd_error'], digits=2)}% ({shape.title}, {METHOD_NAMES[method]})."
     )
 
 

@@ -426,7 +426,7 @@ def _crossed(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
             "one is elongated along the diagonal and reaches towards the other mode, one matches the upper mode."
         ),
         caption=(
-            "Two modes with opposite correlations: contours that enclose 50 % and 90 % of the mass. "
+            "Two modes with opposite correlations: contours that enclose 50% and 90% of the mass. "
             "Dots are the means at which ADVI runs ended."
         ),
     )
@@ -593,7 +593,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     estimate = target_of(faithful).spec
     settings = json.loads(results.attrs["settings"])
     answer = (
-        "Maximum likelihood (forward KL) has one optimum here and covers every mode. ADVI (reverse KL) has several: on two equal modes six "
+        "Maximum likelihood (forward KL) has one optimum here, which covers every mode; ADVI (reverse KL) has several: on two equal modes six "
         f"standard deviations apart, {bimodal['n_minima']} minima, of which {bimodal['n_minima'] - 1} are single modes and one covers "
         "both. The start *and* the noise of the optimiser decide which is reached, so one ADVI run does not tell what reverse KL prefers."
     )

@@ -676,7 +676,7 @@ def _product_draws(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
         ),
         caption=(
             "What samplers say of the first factor of a product: kernel density estimates by ArviZ of exact draws, of sequential Monte Carlo (SMC), and of "
-            f"one chain of NUTS, {num(100 * float(case['shares/share'].to_numpy()[0]), digits=2)} % of whose draws are positive."
+            f"one chain of NUTS, {num(100 * float(case['shares/share'].to_numpy()[0]), digits=2)}% of whose draws are positive."
         ),
     )
 
@@ -684,7 +684,7 @@ def _product_draws(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
 def _location_chains(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     case = case_of(results, "cauchy")
     tree = xr.DataTree.from_dict({"posterior": case["nuts/posterior"].to_dataset()})
-    shares = ", ".join(f"{100 * float(v):.0f} %" for v in case["shares/share"].to_numpy())
+    shares = ", ".join(f"{100 * float(v):.0f}%" for v in case["shares/share"].to_numpy())
     return fig.Drawing(
         posterior_fig.chains(tree, "mu", "location mu", style),
         alt=(
@@ -693,7 +693,7 @@ def _location_chains(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
         ),
         caption=(
             f"Traces of {tree['posterior'].sizes['chain']} chains of NUTS, each begun near PyMC's initial point. Share of draws above zero, chain by chain: {shares}; "
-            f"exactly it is {num(100 * float(case['exact/grid/share']), digits=3)} %."
+            f"exactly it is {num(100 * float(case['exact/grid/share']), digits=3)}%."
         ),
     )
 
@@ -730,8 +730,8 @@ def _planes(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
             "blue ellipse around both and small dotted orange ellipses on each. Black dots, one chain of NUTS, lie on one side."
         ),
         caption=(
-            "Left: the posterior of two parameters of which the data know the product (regions with 50 % and 90 %, exact). Right: the means of two "
-            "components of Old Faithful's eruptions (grey: draws by SMC). Black: one chain of NUTS. Ellipses hold 90 % of the Normals fitted by "
+            "Left: the posterior of two parameters of which the data know the product (regions with 50% and 90%, exact). Right: the means of two "
+            "components of Old Faithful's eruptions (grey: draws by SMC). Black: one chain of NUTS. Ellipses hold 90% of the Normals fitted by "
             "[forward]{.forward} and [reverse]{.reverse} KL (thin: mean field)."
         ),
     )
@@ -849,7 +849,7 @@ def _gap_sentence(advi: xr.Dataset) -> str:
 def _chain_sentence(shares: Array, exact: float, r_hat: float, side: str) -> str:
     stuck = int(((shares < STUCK) | (shares > 1 - STUCK)).sum())
     listed = ", ".join(f"{100 * s:.0f}" for s in shares)
-    text = f"The share of draws with {side} is {listed} % in the {len(shares)} chains of NUTS, where {100 * exact:.0f} % would be right. "
+    text = f"The share of draws with {side} is {listed}% in the {len(shares)} chains of NUTS, where {100 * exact:.0f}% would be right. "
     if not stuck:
         return text + "Every chain has been on both sides."
     text += f"{stuck} of them stayed on one side. "
@@ -866,17 +866,17 @@ def _chain_sentence(shares: Array, exact: float, r_hat: float, side: str) -> str
 def _smc_sentence(sources: xr.Dataset, exact: float, side: str) -> str:
     at = sources.sel(source="SMC")
     share, n = float(at["share"]), int(at["n"])
-    text = f"Sequential Monte Carlo with {n:,} particles comes from the prior and finds {100 * share:.0f} % with {side}"
+    text = f"Sequential Monte Carlo with {n:,} particles comes from the prior and finds {100 * share:.0f}% with {side}"
     if min(share, 1 - share) < STUCK:
         return text + ": it has lost a mode on the way."
     # Particles that descend from few ancestors scatter more than independent draws do.
     expected = np.sqrt(exact * (1 - exact) / n)
     if abs(share - exact) > 4 * expected:
         return text + (
-            f", where {100 * exact:.0f} % would be right: further off than independent draws would be ({100 * expected:.1f} points of standard "
+            f", where {100 * exact:.0f}% would be right: further off than independent draws would be ({100 * expected:.1f} points of standard "
             "error), since particles share ancestors. It has both modes, but their weights want more particles or several runs."
         )
-    return text + f", where {100 * exact:.0f} % would be right."
+    return text + f", where {100 * exact:.0f}% would be right."
 
 
 def _fit_sentence(fits: xr.Dataset, column: int, case: xr.DataTree) -> str:
@@ -894,12 +894,12 @@ def _fit_sentence(fits: xr.Dataset, column: int, case: xr.DataTree) -> str:
     parameter = case.attrs["parameter"]
     text = (
         f"[Forward]{{.forward}} KL reports {parameter} as {_short(float(forward['mean'][column]))} ± {_short(sd)}, covering "
-        f"{100 * float(forward['covered']):.0f} % of the posterior"
+        f"{100 * float(forward['covered']):.0f}% of the posterior"
     )
     listed = "; ".join(f"{_short(m)} ± {_short(s)}" for m, s in zip(means, sds, strict=True))
     covered = reverse["covered"].to_numpy()
     low, high = (f"{100 * float(v):.0f}" for v in (covered.min(), covered.max()))
-    between = f"{low} %" if low == high else f"{low} to {high} %"
+    between = f"{low}%" if low == high else f"{low} to {high}%"
     text += f"; [reverse]{{.reverse}} KL as {listed}, covering {between}."
     narrow = sds < 0.5 * sd
     if narrow.any():

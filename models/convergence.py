@@ -2,7 +2,8 @@
 
 At its end a run is moved, in thought, along its natural gradient to the lowest point of that line. How many nats that would
 gain, and by how much it would change means and scales, needs two evaluations of the loss on common nodes, no optimum and no
-number of steps. It works on the loss that the run itself minimised, so it also tells a saddle or a loss without a minimum.
+number of steps. A line can miss a valley that it crosses, or the one direction in which a saddle falls. So a run that
+passes is asked again: a Newton step with the whole Hessian, whose smallest eigenvalue must be positive.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ __all__ = ["Evidence", "gather", "windowed_decrease"]
 Array = NDArray[np.float64]
 _PROBE = 0.1  # how far along the natural gradient the second evaluation lies
 _POWERS = (10, 12, 14)  # logarithms to base 2 of the nodes in each half
+_SIDE = 0.01  # difference quotients of the gradient, in sds and relative scales
+_FLAT = 0.1  # an eigenvalue, in units of the Fisher information, that asks for more nodes
+_MOST_PARAMETERS = 65  # full rank in ten dimensions: above it the line must do
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +34,15 @@ class Evidence:
     Attributes
     ----------
     gap : ndarray (R,)
-        Nats to the lowest point along the natural gradient; ``inf`` where the loss has no lowest point there.
+        Nats to the lowest point along the natural gradient or, for a run that is near, of the quadratic with the whole
+        Hessian; ``inf`` where the loss has no lowest point there.
     noise : ndarray (R,)
         What of `gap` the sampling error of the gradient can account for, in nats.
     shift : ndarray (R,)
         Largest change of a mean, in sds, or of a scale, relative, on the way there.
     curvature : ndarray (R,)
-        Second derivative along that line, in units of the Fisher information: 1 or more near a Normal posterior, at most 0
-        where there is no minimum.
+        Second derivative along that line or, for a run that is near, in the flattest direction, in units of the Fisher
+        information: 1 or more near a Normal posterior, at most 0 where there is no minimum.
     """
 
     gap: Array
@@ -83,12 +88,17 @@ def gather(loss: Loss, mean: Array, factor: Array, *, nats: float, relative: flo
         rows = rows[unsure & np.isfinite(gap) & (gap < 100 * nats)]  # what is far off is so whatever the noise
         if not len(rows):
             break
+    near = np.flatnonzero(Evidence(*fields).arrived(nats, relative))
+    if len(near) and _count(mean, factor) <= _MOST_PARAMETERS:
+        parts = _newton(loss, mean[near], factor[near], nats, relative, seed)
+        for field, part in zip(fields, parts, strict=True):
+            field[near] = part
     return Evidence(*fields)
 
 
 def _evidence(loss: Loss, mean: Array, factor: Array, power: int, seed: int) -> tuple[Array, Array, Array, Array]:
     dim = mean.shape[1]
-    halves = sobol_nodes(dim, power=power + 1, replicates=2, seed=seed).points.reshape(2, -1, dim)
+    halves = _halves(dim, power, seed)
     full = bool(np.any(np.tril(factor, -1)))
     first, second = (_whitened(loss, mean, factor, z, full) for z in halves)
     fisher = _fisher(dim)
@@ -119,6 +129,78 @@ def _evidence(loss: Loss, mean: Array, factor: Array, power: int, seed: int) -> 
     gap, shift, curvature = np.where(still, 0.0, gap), np.where(still, 0.0, shift), np.where(still, 1.0, curvature)
     lost = ~np.isfinite(slope + length)
     return np.where(lost, np.inf, gap), np.where(lost, 0.0, noise), np.where(lost, np.inf, shift), curvature
+
+
+def _newton(
+    loss: Loss, mean: Array, factor: Array, nats: float, relative: float, seed: int
+) -> tuple[Array, Array, Array, Array]:
+    """Gap, noise, shift and smallest eigenvalue of a Newton step in the coordinates u, A of (mean + L u, L (I + A))."""
+    dim = mean.shape[1]
+    full = bool(np.any(np.tril(factor, -1)))
+    within = np.tril_indices(dim) if full else np.diag_indices(dim)
+    scale = np.sqrt(np.concatenate([np.ones(dim), _fisher(dim)[1][within]]))
+
+    def gradient(off: Array, nodes: Array, rows: NDArray[np.intp]) -> Array:
+        """In the coordinates of the runs, at a point `off` each: (R, p), divided by the roots of the Fisher information."""
+        a = np.zeros((dim, dim))
+        a[within] = off[dim:]
+        m, own = mean[rows], factor[rows]
+        _, slope, slope_factor = loss(m + own @ off[:dim], own @ (np.eye(dim) + a), nodes)
+        inner = own.transpose(0, 2, 1) @ slope_factor
+        return np.concatenate([np.einsum("rji,rj->ri", own, slope), inner[:, *within]], axis=1) / scale
+
+    def spectrum(power: int, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Eigenvalues of the Hessians, each as small as two halves of the nodes leave it, and eigenvectors."""
+        both = np.empty((2, len(rows), len(scale), len(scale)))
+        for hessian, z in zip(both, _halves(dim, power, seed), strict=True):
+            for j, side in enumerate(np.diag(_SIDE / scale)):
+                hessian[:, :, j] = (gradient(side, z, rows) - gradient(-side, z, rows)) / (2 * _SIDE)
+        both = (both + both.transpose(0, 1, 3, 2)) / 2
+        both[:, ~np.isfinite(both).all(axis=(0, 2, 3))] = -np.eye(len(scale))  # no minimum that could be told
+        value, vector = np.linalg.eigh(both.mean(axis=0))
+        return value - np.abs(np.einsum("rpi,rpq,rqi->ri", vector, both[0] - both[1], vector)) / 2, vector
+
+    rows = np.arange(len(mean))
+    value, vector = spectrum(_POWERS[0], rows)
+    flat = np.flatnonzero(value.min(axis=1) < _FLAT)
+    if len(flat):
+        value[flat], vector[flat] = spectrum(_POWERS[-1] - 1, flat)
+    smallest = value.min(axis=1)
+    usable = np.maximum(value, 1e-12)[:, None, :]
+    counted = np.concatenate([np.arange(dim), dim + np.flatnonzero(within[0] == within[1])])  # means and the diagonal
+    fields = [np.full(len(mean), np.nan) for _ in range(3)]
+    for power in _POWERS:
+        halves = np.stack([gradient(np.zeros(len(scale)), z, rows) for z in _halves(dim, power, seed)], axis=1)
+        along = halves @ vector[rows]  # (R, 2, p)
+        split = (along[:, :1] - along[:, 1:]) / 2
+        gap = np.maximum((along[:, 0] * along[:, 1] / usable[rows, 0]).sum(axis=1), 0.0) / 2
+        noise = (split**2 / usable[rows])[:, 0].sum(axis=1)
+        whole = (along.mean(axis=1) ** 2 / usable[rows, 0]).sum(axis=1) / 2
+        share = np.where(whole > 0, gap / np.maximum(whole, 1e-300), 0.0)
+        step, error = (
+            np.abs(np.einsum("rpq,rq->rp", vector[rows], x / usable[rows, 0]) / scale)[:, counted]
+            for x in (along.mean(axis=1), split[:, 0])
+        )
+        error = error.max(axis=1)  # in a flat valley a small gradient says nothing unless it is known well
+        shift = np.hypot(np.sqrt(np.minimum(share, 1.0)) * step.max(axis=1), error)
+        for field, part in zip(fields, (gap, noise, shift), strict=True):
+            field[rows] = part
+        rows = rows[(noise > nats / 2) | (error > relative / 2)]
+        if not len(rows):
+            break
+    gap, noise, shift = fields
+    lost = smallest <= 0
+    return np.where(lost, np.inf, gap), noise, np.where(lost, np.inf, shift), smallest
+
+
+def _count(mean: Array, factor: Array) -> int:
+    dim = mean.shape[1]
+    return dim + (dim * (dim + 1) // 2 if np.any(np.tril(factor, -1)) else dim)
+
+
+def _halves(dim: int, power: int, seed: int) -> Array:
+    """Two independent sets of nodes, (2, n, d)."""
+    return sobol_nodes(dim, power=power + 1, replicates=2, seed=seed).points.reshape(2, -1, dim)
 
 
 def _whitened(loss: Loss, mean: Array, factor: Array, z: Array, full: bool) -> tuple[Array, Array]:

@@ -458,7 +458,7 @@ def _levels(q: Target, masses: Sequence[float] = (0.9, 0.5)) -> list[float]:
 
 
 def planes(panels: Sequence[PlanePanel], style: Style) -> PlotCollection:
-    """Contours of two-dimensional targets and projections that enclose 50 % and 90 % of the mass.
+    """Contours of two-dimensional targets and projections that enclose 50% and 90% of the mass.
 
     Parameters
     ----------
@@ -541,7 +541,7 @@ def loss_traces(restarts: xr.Dataset, exact: Sequence[float], style: Style, *, w
 def pit(data: Array, members: Mapping[str, tuple[str, Target]], style: Style) -> PlotCollection:
     """ArviZ's ECDF of the probability integral transforms of data under fitted Normals, minus the uniform.
 
-    Dashed lines at the 99 % quantile of the Kolmogorov-Smirnov statistic: a perfect fit stays between them throughout.
+    Dashed lines at the 99% quantile of the Kolmogorov-Smirnov statistic: a perfect fit stays between them throughout.
 
     Parameters
     ----------

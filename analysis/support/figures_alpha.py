@@ -394,7 +394,7 @@ def correlated(spread: Spread, style: Style) -> PlotCollection:
 
 
 def _ellipses(spread: Spread, axis: Any, style: Style) -> None:
-    """Contours that enclose 90 % of the mass."""
+    """Contours that enclose 90% of the mass."""
     angles = np.linspace(0, 2 * np.pi, 181)
     circle = np.stack([np.cos(angles), np.sin(angles)]) * np.sqrt(2 * np.log(10))
     x, y = np.linalg.cholesky(np.array([[1, spread.rho], [spread.rho, 1]])) @ circle

@@ -85,8 +85,8 @@ def _families(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style)
                 f"closest is {names[0]}."
             ),
             caption=(
-                "Data (grey) and each family at its maximum likelihood ([forward]{.forward}, dashed): contours that enclose 50 % and "
-                f"90 % of its mass, the closest family first.{_shown(x)}"
+                "Data (grey) and each family at its maximum likelihood ([forward]{.forward}, dashed): contours that enclose 50% and "
+                f"90% of its mass, the closest family first.{_shown(x)}"
             ),
         )
     shown = list(columns[:_MARGINS])
@@ -352,7 +352,7 @@ def _directions(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Styl
             _contour(forward, plane, axis, style, "forward", "dashed")
             for q in reverse:
                 _contour(q, plane, axis, style, "reverse", "dotted")
-    contours = "" if x.shape[1] == 1 else " Contours enclose 50 % and 90 % of the mass."
+    contours = "" if x.shape[1] == 1 else " Contours enclose 50% and 90% of the mass."
     return Drawing(
         collection,
         alt=(

@@ -189,7 +189,7 @@ def chains(tree: xr.DataTree, variable: str, label: str, style: Style) -> PlotCo
 
 
 def planes(panels: Sequence[Plane], style: Style) -> PlotCollection:
-    """Posteriors in the plane with 90 % ellipses of Normals.
+    """Posteriors in the plane with 90% ellipses of Normals.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def planes(panels: Sequence[Plane], style: Style) -> PlotCollection:
 
 
 def _region(x: Array, mass: Array, axis: Any, style: Style) -> None:
-    """Regions of highest density that hold 50 and 90 % of the mass."""
+    """Regions of highest density that hold 50 and 90% of the mass."""
     ordered = np.sort(mass.ravel())[::-1]
     low, high = (float(ordered[np.searchsorted(np.cumsum(ordered), share)]) for share in (0.9, 0.5))
     if style.backend == "matplotlib":

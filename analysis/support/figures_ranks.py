@@ -196,7 +196,7 @@ def branches(panels: Mapping[str, xr.Dataset], critical: Mapping[str, float], st
 
 
 def _levels(density: Array) -> tuple[float, float]:
-    """Density levels that enclose 90 % and 50 % of the mass on a grid that holds nearly all of it."""
+    """Density levels that enclose 90% and 50% of the mass on a grid that holds nearly all of it."""
     ordered = np.sort(density.ravel())[::-1]
     mass = np.cumsum(ordered) / ordered.sum()
     low, high = (float(ordered[np.searchsorted(mass, m)]) for m in (_MASS, 0.5))
@@ -204,7 +204,7 @@ def _levels(density: Array) -> tuple[float, float]:
 
 
 def _outline(ellipse: Ellipse) -> Array:
-    """The ellipse (61, 2) that holds 90 % of the Normal."""
+    """The ellipse (61, 2) that holds 90% of the Normal."""
     angles = np.linspace(0, 2 * np.pi, 61)
     radius = np.sqrt(-2 * np.log(1 - _MASS))
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -212,7 +212,7 @@ def _outline(ellipse: Ellipse) -> Array:
 
 
 def shapes(panels: Sequence[ShapePanel], style: Style, *, cols: int) -> PlotCollection:
-    """Targets, filled, with ellipses of the forward optimum and of the reverse minima that hold 90 % of each.
+    """Targets, filled, with ellipses of the forward optimum and of the reverse minima that hold 90% of each.
 
     Parameters
     ----------

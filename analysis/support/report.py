@@ -191,7 +191,8 @@ class Section:
     title : str
         Heading, Markdown.
     context : mapping
-        The findings; the template sees them as ``f``. The first section's ``question`` and ``answer`` open the report.
+        The findings; the template sees them as ``f``. Its ``question`` and ``answer`` open the section; the first sentences of
+        all answers open the report.
     figures : sequence of Figure or Explorer
         The template sees them as ``figures``, by name, and must place each exactly once.
 
@@ -369,7 +370,7 @@ def pct(value: Any, error: Any = None, digits: int | None = None) -> str:
     Parameters
     ----------
     value : real number or estimate
-        A proportion, 1 is 100 %.
+        A proportion, 1 is 100%.
     error : real number, optional
         Absolute error of the proportion.
     digits : int, optional
@@ -429,6 +430,13 @@ def _tex(text: str) -> str:
     text = text.replace(_MINUS, "-").replace("%", r"\%").replace("≈", r"\approx").replace("∞", r"\infty")
     text = re.sub(r"(\d),(?=\d)", r"\1{,}", text)
     return re.sub(r" × 10\^(-?\d+)\^", r" \\times 10^{\1}", text).replace("±", r"\pm")
+
+
+def _headline(answer: str) -> str:
+    """Return the first sentence of an answer, which is all of it that opens a report of several questions."""
+    return re.split(
+        r"(?<=[^\W\d_][.!?])\s+(?=[^a-z\d\s])|(?<=[)\d%][.!?])\s+(?=[^a-z\d\s])", answer.strip(), maxsplit=1
+    )[0]
 
 
 def _is_estimate(value: Any) -> bool:
@@ -612,7 +620,15 @@ def _markdown(sections: Sequence[Section], provenance: Mapping[str, Any], title:
         comment_end_string="#>",
     )
     environment.globals["next_table"] = f"{_OPEN}table{_CLOSE}"
-    environment.filters |= {"num": num, "est": est, "pct": pct, "signed": signed, "table": table, "tex": _tex}
+    environment.filters |= {
+        "num": num,
+        "est": est,
+        "pct": pct,
+        "signed": signed,
+        "table": table,
+        "tex": _tex,
+        "headline": _headline,
+    }
     views = [
         {"name": s.name, "title": s.title, "context": s.context, "figures": {f.name: f for f in s.figures}}
         for s in sections

@@ -93,7 +93,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         ),
         "warnings": [literal(warning) for warning in s["warnings"]],
         "rows": _rows(s),
-        "interval_header": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')} % interval",
+        "interval_header": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')}% interval",
         "ranking_sentence": _ranking_sentence(s),
         "distance_sentence": _distance_sentence(s),
         "parameters": _parameters(s),

@@ -13,7 +13,7 @@ from models.expectations import Estimate
 
 __all__ = ["answer", "differences", "figure_texts", "needed", "sign", "stored", "study", "tails", "ties"]
 
-#: Coverage within which an interval of 95 % is said to hold.
+#: Coverage within which an interval of 95% is said to hold.
 HOLDS = (0.92, 0.98)
 #: A bias below this part of the standard deviation is said to be small.
 SMALL = 0.2

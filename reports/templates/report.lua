@@ -43,6 +43,28 @@ function Div(div)
   end
 end
 
+-- A repository browser makes an anchor of the words of a heading and ignores ours: links follow.
+function Pandoc(doc)
+  if FORMAT ~= "gfm" then
+    return nil
+  end
+  local anchors = {}
+  doc:walk({
+    Header = function(header)
+      local words = pandoc.text.lower(pandoc.utils.stringify(header)):gsub("[%p]", function(sign)
+        return (sign == "-" or sign == "_") and sign or ""
+      end)
+      anchors["#" .. header.identifier] = "#" .. words:gsub(" ", "-")
+    end,
+  })
+  return doc:walk({
+    Link = function(link)
+      link.target = anchors[link.target] or link.target
+      return link
+    end,
+  })
+end
+
 function Math(math)
   if FORMAT == "gfm" then -- some repository browsers refuse \operatorname
     math.text = math.text

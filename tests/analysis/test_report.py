@@ -20,7 +20,19 @@ from typing import Any
 import pytest
 
 from analysis.support import report
-from analysis.support.report import TEMPLATES, Figure, ReportError, Section, est, num, pct, signed, table, write_report
+from analysis.support.report import (
+    TEMPLATES,
+    Figure,
+    ReportError,
+    Section,
+    _headline,
+    est,
+    num,
+    pct,
+    signed,
+    table,
+    write_report,
+)
 from models.errors import InputError
 
 NBSP = "\N{NO-BREAK SPACE}"
@@ -342,6 +354,38 @@ def test_page_for_a_repository_browser(built: Built) -> None:
     assert "operatorname" not in built.md  # refused by some browsers' mathematics
     assert "<div" not in built.md
     assert re.search(r"^\| *fit *\| *mean", built.md, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "first"),
+    [
+        ("It depends.", "It depends."),
+        ("Later, from $a$ = 2.412. Then single modes win.", "Later, from $a$ = 2.412."),
+        ("In 97% and 99%. Of 20 runs all did.", "In 97% and 99%."),
+        ("Two (at 0.5 N(−3, 1)). *Both* count.", "Two (at 0.5 N(−3, 1))."),
+        ("As p. 3 of the paper says, no. Yes?", "As p. 3 of the paper says, no."),
+    ],
+)
+def test_several_questions_open_with_first_sentences(answer: str, first: str) -> None:
+    assert _headline(answer) == first
+
+
+def test_report_of_several_questions_has_short_answers_that_lead_to_the_full_ones(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.md").write_text("### Words\n\nProse.\n", encoding="utf-8")
+    answer = {"answer": "It depends. On 2 things."}
+    sections = [
+        Section("one", "One: *what*, and when?", make_section(**answer).context),
+        Section("two", "Two", make_section().context),
+    ]
+    write_report(sections, provenance=PROVENANCE, output=tmp_path / "out", templates=[tmp_path, TEMPLATES])
+    page, text = (tmp_path / "out" / "index.html").read_text(), (tmp_path / "out" / "README.md").read_text()
+    assert '<a href="#one">More</a>' in page
+    assert 'id="one"' in page
+    assert "It depends. [More](#one-what-and-when)" in text  # a repository browser makes its own anchors
+    assert "## One: *what*, and when?" in text
+    assert text.count("On 2 things.") == 1  # in full where the section begins
+    assert text.index("On 2 things.") > text.index("## One")
 
 
 def test_pdf_is_made_and_dated(built: Built) -> None:

@@ -39,13 +39,31 @@ def test_at_a_minimum_nothing_is_left_to_gain() -> None:
         assert found.arrived(1e-3, 0.01)[0]
 
 
-def test_a_saddle_is_no_arrival() -> None:
-    """The crossed target's symmetric mean-field point in the plane of the diagonal, where one direction falls."""
-    saddle = next(p for p in reverse_projections(BIMODAL, NORMAL) if p.status == "saddle")
-    m, s = float(saddle.params["mu"]), float(saddle.params["sigma"])
-    # A hair to the side of it, where the gradient is small but leads away.
-    found = evidence(m + 0.02, s * 1.01)
-    assert not found.arrived(1e-3, 0.01)[0]
+@pytest.mark.parametrize("aside", [0.0, 0.001, 0.02])
+def test_a_saddle_is_no_arrival(aside: float) -> None:
+    """Between two minima the gradient vanishes, and a line along what noise leaves of it may well rise."""
+    saddles = [p for p in reverse_projections(BIMODAL, NORMAL) if p.status == "saddle"]
+    assert len(saddles) == 2
+    for saddle in saddles:
+        m, s = float(saddle.params["mu"]), float(saddle.params["sigma"])
+        assert not evidence(m + aside, s * (1 + aside / 2)).arrived(1e-3, 0.01)[0]
+
+
+def test_a_flat_valley_is_seen_whatever_the_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Normal with correlation 0.99, fitted by mean field: the gradient of a shift along the ridge is small, the way long."""
+    cov = np.array([[1.0, 0.99], [0.99, 1.0]])
+    target = mvnormal_mixture([1.0], [[0.0, 0.0]], [cov])
+    sd = np.sqrt(1 / np.diag(np.linalg.inv(cov)))
+    away = np.array([[0.0205, 0.0195]])  # 0.14 sds of the fit, 2e-4 nats, and the gradient points across the ridge
+    loss = compile_loss(target)
+    far, there = (gather(loss, mean, np.diag(sd)[None], nats=1e-3, relative=0.01) for mean in (away, np.zeros((1, 2))))
+    assert far.shift[0] == pytest.approx(0.0205 / sd[0], rel=0.05)
+    assert not far.arrived(1e-3, 0.01)[0]
+    assert there.arrived(1e-3, 0.01)[0]
+    # In sds of the fit the Hessian of the means is that of the Normal: eigenvalues 1 - 0.99 and 1 + 0.99.
+    assert there.curvature[0] == pytest.approx(0.01, rel=0.05)
+    monkeypatch.setattr("models.convergence._MOST_PARAMETERS", 0)
+    assert gather(loss, away, np.diag(sd)[None], nats=1e-3, relative=0.01).shift[0] < 0.05
 
 
 def test_units_do_not_matter() -> None:

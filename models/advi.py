@@ -283,7 +283,7 @@ def fit_advi(
     with _watched(on_step, schedule, progressbar) as watch:
         runs = _run_all(target, method, starts, schedule, backend, watch)
     _refuse_divergence(target, runs)
-    return _tree(target, method, starts, runs, seed, schedule, draws)
+    return _tree(target, method, starts, runs, seed, schedule, draws, backend)
 
 
 def optima(fit: xr.DataTree) -> xr.Dataset:
@@ -433,7 +433,8 @@ def _run_all(
     backend: Backend,
     on_step: Callable[[int], None],
 ) -> list[_Run]:
-    step, loss = compile_step(target, method, schedule.optimizer, schedule.gradient, backend), compile_loss(target)
+    step = compile_step(target, method, schedule.optimizer, schedule.gradient, backend)
+    loss = compile_loss(target, backend)
     runs = []
     for start in starts:
         raw = raw_scales(method, start.sd, target.dim)
@@ -618,8 +619,9 @@ def _tree(
     seed: int,
     schedule: Schedule,
     draws: int,
+    backend: Backend,
 ) -> xr.DataTree:
-    family, loss = _family_of(target, method), compile_loss(target)
+    family, loss = _family_of(target, method), compile_loss(target, backend)
     value, error = _losses(loss, runs, 11, seed)
     groups = [(_lead(group, runs, value), group) for group in _group(runs)]
     fine = {lead: _losses(loss, [runs[lead]], 15, seed + 1) for lead, _ in groups}

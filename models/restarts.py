@@ -104,7 +104,7 @@ class Loss:
         return bool(np.any(np.tril(factor, -1)))
 
 
-_MOST_ENTRIES = 2e6  # numbers in one array
+_MOST_ENTRIES = 1e5  # numbers in one array: what a cache holds
 
 
 def raw_scales(method: Method, sd: Array | None, dim: int) -> Array:
@@ -155,9 +155,9 @@ def compile_step(
     return _step(_subject(target), target.dim, method, optimizer, gradient, backend)
 
 
-def compile_loss(target: Target) -> Loss:
+def compile_loss(target: Target, backend: Backend = "numpy") -> Loss:
     """Compile the loss on given noise."""
-    return Loss(_loss(_subject(target), target.dim), target)
+    return Loss(_loss(_subject(target), target.dim, backend), target)
 
 
 # --- graphs ----------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def _updates(optimizer: Optimizer, loss: Any, params: list[Any], clock: Any, ste
 
 
 @lru_cache(maxsize=32)
-def _loss(subject: Any, dim: int) -> Any:
+def _loss(subject: Any, dim: int, backend: Backend) -> Any:
     mean, noise = pt.matrix("mean", shape=(None, dim)), pt.tensor3("noise", shape=(None, 1, dim))
     factor = pt.tensor3("factor", shape=(None, dim, dim))
     params = {} if isinstance(subject, _Same) else symbols(subject)
@@ -278,4 +278,4 @@ def _loss(subject: Any, dim: int) -> Any:
     ratio = _log_ratio(subject, params, mean, factor, factor[:, on_diagonal, on_diagonal], noise)
     loss = ratio.mean(axis=0)
     slopes: Any = pt.grad(loss.sum(), [mean, factor])
-    return compile_graph([mean, factor, noise, *params.values()], [loss, *slopes])
+    return compile_graph([mean, factor, noise, *params.values()], [loss, *slopes], backend=backend)

@@ -66,8 +66,9 @@ def structure(target: Target) -> tuple[Array, Array, Array]:
         locations = np.array([[m] for m, _ in marks])
         covs = np.array([[[s**2]] for _, s in marks])
     else:
-        locations = np.array([m for m, _ in target.scales])
-        covs = np.array([s @ s.T for _, s in target.scales])
+        places = target.scales if target.source is None else target.peaks
+        locations = np.array([m for m, _ in places])
+        covs = np.array([s @ s.T for _, s in places])
     spread = np.cov(locations.T, bias=True).reshape(target.dim, target.dim) + covs.mean(axis=0)
     return locations, covs, spread
 

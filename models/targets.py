@@ -274,6 +274,35 @@ class Target:
         return np.array([x for _, x in sorted(found, key=lambda item: item[0])]).reshape(-1, self.dim)
 
     @cached_property
+    def peaks(self) -> list[tuple[Array, Array]]:
+        """Modes (d,) of a PyMC model and Cholesky factors (d, d) of the inverse Hessians there.
+
+        By ascent from its initial point and from draws of its prior (from a Normal about that point where a prior cannot
+        be drawn from). Where no ascent ends in a proper mode, the initial point with unit scale.
+        """
+        from scipy.optimize import minimize
+
+        (start, scale), *_ = self.scales
+        draws = self.prior_points(_ASCENTS, 0)
+        if draws is None:
+            draws = start + 3 * np.random.default_rng(0).standard_normal((_ASCENTS, self.dim))
+        gradient = self._negative_logp_and_gradient
+        found: list[tuple[Array, Array]] = []
+        for place in [start, *draws]:
+            with np.errstate(all="ignore"):
+                x = minimize(gradient, place, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+                sides = 1e-4 * np.eye(self.dim)
+                hessian = np.array([(gradient(x + h)[1] - gradient(x - h)[1]) / 2e-4 for h in sides])
+            hessian = (hessian + hessian.T) / 2
+            if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 1e-8:
+                continue
+            newton = np.linalg.solve(hessian, gradient(x)[1])
+            near = [np.sqrt((x - m) @ hessian @ (x - m)) < 0.1 for m, _ in found]
+            if newton @ hessian @ newton < 1e-2 and not any(near):
+                found.append((x - newton, np.linalg.cholesky(np.linalg.inv(hessian))))
+        return found or [(start, scale)]
+
+    @cached_property
     def _negative_logp_and_gradient(self) -> Callable[[Array], tuple[float, Array]]:
         from models.graphs import compile_graph
 
@@ -294,6 +323,9 @@ class Target:
             return float(value), np.asarray(slope, dtype=float)
 
         return evaluate
+
+
+_ASCENTS = 24  # from the prior of a model, in search of its modes
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------

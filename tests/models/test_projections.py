@@ -118,6 +118,21 @@ def test_stationary_points_are_complete_and_curve_by_the_precision_in_the_mean(p
         assert hessian[0, 0, 0] * f.params["sigma"] ** 2 == pytest.approx(1, abs=1e-8)
 
 
+def test_reverse_of_a_model_in_the_plane_starts_at_every_mode() -> None:
+    """A mixture written as a PyMC model, whose initial point is none of its modes: the optima are those of the mixture."""
+    weights, means = [0.3, 0.7], np.array([[-3.0, -2.0], [2.0, 3.0]])
+    with pm.Model() as model:
+        x = pm.Flat("x", shape=2)
+        parts = [np.log(w) - np.log(2 * np.pi) - ((x - m) ** 2).sum() / 2 for w, m in zip(weights, means, strict=True)]
+        pm.Potential("mixture", pm.math.logsumexp(pm.math.stack(parts)))
+    family = FAMILIES["mvnormal_diag"]
+    found = reverse_projections(from_model(model), family)
+    expected = reverse_projections(mvnormal_mixture(weights, means, [np.eye(2)] * 2), family)
+    assert [p.status for p in found] == [p.status for p in expected]
+    assert [p.divergence.value for p in found] == pytest.approx([p.divergence.value for p in expected], abs=1e-6)
+    assert len(minima(found)) >= 2
+
+
 def test_reverse_of_a_posterior_is_minus_the_log_evidence_where_the_family_holds_it() -> None:
     with pm.Model() as model:
         x = pm.Normal("x", 0.0, 2.0)

@@ -23,7 +23,7 @@ from analysis.support import figures_ranks as rank_fig
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, dataset_of
 from analysis.support.report import num
-from models.advi import METHODS, Schedule, Start, default_starts, dispersed_starts, fit_advi
+from models.advi import METHODS, Schedule, Start, dispersed_starts, fit_advi
 from models.exact import exact_objective
 from models.expectations import Estimate, gaussian_nodes
 from models.families import FAMILIES, Family
@@ -101,7 +101,15 @@ class Settings(BaseModel):
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
             return cls(
-                seed=seed, n=1000, normal_starts=2, starts=6, exact_rhos=2, exact_alphas=1, separations=5, curve=31
+                seed=seed,
+                n=1000,
+                normal_starts=2,
+                starts=5,
+                exact_rhos=2,
+                exact_alphas=1,
+                separations=5,
+                curve=31,
+                rounds=4,
             )
         if effort == "full":
             return cls(seed=seed, n=50_000, normal_starts=10, starts=100, exact_rhos=9, exact_alphas=9, separations=41,
@@ -566,7 +574,7 @@ def run_shape(shape: Shape, method: Method, settings: Settings) -> xr.DataTree:
     """
     target, family = target_of_shape(shape.name), FAMILIES[METHODS[method]]
     schedule = Schedule(steps=settings.steps, rounds=settings.rounds)
-    starts = [*default_starts(target)[:1], *shape_starts(shape, settings)]
+    starts = [*dispersed_starts(target, 1), *shape_starts(shape, settings)]
     restarts = fit_advi(target, method=method, starts=starts, seed=settings.seed, schedule=schedule, draws=2)[
         "restarts"
     ].to_dataset()
@@ -1115,14 +1123,21 @@ def _shape_findings(results: xr.DataTree, shape: Shape) -> dict[str, Any]:
         if (barrier := found["fullrank_advi"]["barrier"]) is not None:
             found["sentence"] += (
                 f" From one arc to the next full rank has to climb only {num(barrier, digits=2)} nats"
-                + (
-                    ", about as much as a run may be short of when it counts as converged: it hardly matters on which arc, or between which two, "
-                    "it stops."
-                    if barrier < 2 * Schedule().nats
-                    else "."
-                )
+                + (_in_a_valley(found["fullrank_advi"]) if barrier < 2 * Schedule().nats else ".")
             )
     return found
+
+
+def _in_a_valley(runs: dict[str, Any]) -> str:
+    """What becomes of runs on a ground that is flat to within what counts as no distance."""
+    flagged = runs["runs"] - runs["converged"]
+    if not flagged:
+        return ", which is about as much as a run may be short of when it counts as converged."
+    return (
+        f". A valley as flat as that gives the gradient little hold: {flagged} of {runs['runs']} full-rank runs are not called converged. None of them is more "
+        f"than {num(runs['flagged_gap'], digits=2)} nats from the minimum it is assigned to, and still a standard deviation is up to "
+        f"{num(100 * runs['flagged_sd'], digits=2)}% off."
+    )
 
 
 def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
@@ -1161,6 +1176,8 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
         "off": int((gaps > TOLERANCE).sum()),
         "largest_gap": float(gaps.max()) if len(gaps) else 0.0,
         "sd_error": float(sd_errors.max()) if len(gaps) else 0.0,
+        "flagged_gap": float(np.abs(runs["gap"].to_numpy()[~converged]).max(initial=0.0)),
+        "flagged_sd": float(runs["sd_error"].to_numpy()[~converged].max(initial=0.0)),
         "flattest": float(minima["flattest"].min()),
         "wide": int((sd_errors > _RELATIVE).sum()),
         "lowest_minima": int(lowest.sum()),
@@ -1178,8 +1195,8 @@ def _method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
         "converged": f"{found['converged']} of {found['runs']}",
         "reached": str(found["reached"]),
         "lowest": str(found["lowest"]),
-        "gap": f"{found['largest_gap']:.6f}",
-        "sd_error": f"{100 * found['sd_error']:.2f}",
+        "gap": f"{found['largest_gap']:.6f}" if len(gaps) else "–",
+        "sd_error": f"{100 * found['sd_error']:.2f}" if len(gaps) else "–",
     }
     return found
 

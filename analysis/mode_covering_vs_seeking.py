@@ -22,7 +22,7 @@ from analysis.support.gaussians import gaussian, moments, nearest
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, estimate_of, target_of
 from analysis.support.report import num
-from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi
+from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, dispersed_starts, fit_advi
 from models.divergences import cross_entropy, kl
 from models.expectations import Estimate
 from models.families import find_family, normal_mixture
@@ -295,7 +295,7 @@ def _judge(restarts: xr.Dataset, target: Target, exact: list[Projection]) -> xr.
 
 def _pymc_default(target: Target, settings: Settings, exact: list[Projection]) -> xr.Dataset:
     """What ``pm.fit(method="advi")`` does when nothing is said: its own start, optimiser, draws and steps."""
-    start = default_starts(target)[0].mean
+    start = dispersed_starts(target, 1)[0].mean
     starts = [Start(f"default {i + 1}", start) for i in range(settings.default_runs)]
     schedule = replace(PYMC_DEFAULT, steps=settings.default_steps)
     fits = fit_advi(target, starts=starts, seed=settings.seed + 1, schedule=schedule, draws=2)

@@ -23,7 +23,7 @@ from analysis.support.explorer import Explorer, cell
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import dataset_of
 from analysis.support.report import num
-from models.advi import PYMC_ADAM, Start, default_starts, fit_advi
+from models.advi import PYMC_ADAM, Start, dispersed_starts, fit_advi
 from models.continuation import Branch, Critical, branches, curve, locate_cusp, locate_exchange, locate_fold
 from models.errors import ConvergenceError
 from models.exact import Exact, exact_objective
@@ -531,7 +531,7 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
 def starts(separation: float, weight: float, repeats: int) -> list[Start]:
     """PyMC's own start `repeats` times; on, beside and between the modes; narrow and wide."""
     a, wide = separation, 1.5 * float(np.sqrt(1 + separation**2))
-    own = default_starts(target(separation, weight))[0].mean
+    own = dispersed_starts(target(separation, weight), 1)[0].mean
     places = [("left mode", -a, 1.0), ("right mode", a, 1.0), ("narrow, middle", 0.0, 0.3), ("narrow, left", -a / 2, 0.3),
               ("narrow, right", a / 2, 0.3), ("wide, middle", 0.0, wide), ("wide, left", -a, wide),
               ("wide, right", a, wide)]  # fmt: skip

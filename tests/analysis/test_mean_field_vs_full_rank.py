@@ -357,3 +357,10 @@ def test_effort_orders_the_work() -> None:
     for name in ("n", "normal_starts", "starts", "exact_rhos", "exact_alphas", "separations", "curve"):
         assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
     assert default == Settings(seed=7)
+
+
+def test_runs_in_a_flat_valley_are_told_as_they_are() -> None:
+    runs = {"runs": 16, "converged": 1, "flagged_gap": 0.00059, "flagged_sd": 0.2}
+    assert "15 of 16 full-rank runs are not called converged" in question._in_a_valley(runs)
+    assert "up to 20% off" in question._in_a_valley(runs)
+    assert "not called" not in question._in_a_valley(runs | {"converged": 16})

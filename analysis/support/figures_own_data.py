@@ -166,8 +166,13 @@ def _plane_grid(x: Array) -> tuple[Array, Array, Array]:
 
 
 def _wider(x: Array) -> tuple[float, float]:
+    """The data and, unless far outliers have stretched it, the ellipse of a Normal that holds 90% of its mass."""
     low, high = _window(x)
-    return low - 0.12 * (high - low), high + 0.12 * (high - low)
+    width, middle, reach = high - low, float(x.mean()), 2.3 * float(x.std())
+    return (
+        max(min(low - 0.12 * width, middle - reach), low - 0.6 * width),
+        min(max(high + 0.12 * width, middle + reach), high + 0.6 * width),
+    )
 
 
 def _contour(q: Target, grid: tuple[Array, Array, Array], axis: Any, style: Style, role: str, dash: str) -> None:

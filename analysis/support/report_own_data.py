@@ -57,7 +57,7 @@ def write(tree: xr.DataTree, output: Path, provenance: Mapping[str, Any]) -> lis
         provenance=provenance,
         output=output,
         formats=("html",),
-        title=f"{literal(tree.attrs['name'])}: which family, and how far",
+        title=f"{tree.attrs['name']}: which family, and how far",
         templates=(TEMPLATES / "own_data", TEMPLATES),
     )
 
@@ -65,6 +65,10 @@ def write(tree: xr.DataTree, output: Path, provenance: Mapping[str, Any]) -> lis
 def literal(text: str) -> str:
     """Text that Markdown leaves as it is."""
     return re.sub(r"([\\`*_{}\[\]<>#|$^~@'\"])", r"\\\1", text)
+
+
+def _warning(text: str) -> str:
+    return literal(text).replace("--jitter", "`--jitter`")
 
 
 def findings(tree: xr.DataTree) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
             + " The rows are taken for independent draws of one distribution. If they are a series in time, or hold copies, the errors "
             "below are too small."
         ),
-        "warnings": [literal(warning) for warning in s["warnings"]],
+        "warnings": [_warning(warning) for warning in s["warnings"]],
         "rows": _rows(s),
         "interval_header": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')}% interval",
         "ranking_sentence": _ranking_sentence(s),
@@ -200,7 +204,7 @@ def _distance_sentence(s: Mapping[str, Any]) -> str:
         f"estimate it: {shown} nats for each row."
     )
     if not entropy["reliable"]:
-        reasons = literal("; ".join(entropy["warnings"]))
+        reasons = _warning("; ".join(entropy["warnings"]))
         return f"{start} Here that is **not reliable** ({reasons}), and neither is any KL in the table. The differences are not touched."
     excluded = [
         name for name, family in s["families"].items() if family["reliable"] and _value(family["kl_interval"][0]) > 0
@@ -254,17 +258,29 @@ def _reverse(found: Mapping[str, Any]) -> dict[str, Any]:
     broad = [i for i, point in enumerate(minima) if _size(point) > 0.7 * spread]
     if len(minima) == 1:
         where = "covers what the forward fit covers" if broad else "is much narrower than the forward fit"
-        sentence = f"Reverse KL has one minimum here, and it {where}: an ADVI run has nowhere else to end."
+        sentence = f"Reverse KL has one minimum here, and it {where}: no other end of an ADVI run is known."
     else:
         lowest = "broad, like the forward fit" if 0 in broad else "on a part of the data only"
+        narrow = len(minima) - len(broad)
+        many = (
+            "none"
+            if not narrow
+            else "both"
+            if narrow == len(minima) == 2
+            else "all"
+            if narrow == len(minima)
+            else narrow
+        )
         sentence = (
-            f"Reverse KL has {len(minima)} minima here, {len(minima) - len(broad)} of them much narrower than the forward fit, and the "
+            f"Reverse KL has {len(minima)} minima here, {many} of them much narrower than the forward fit, and the "
             f"lowest is {lowest}. Which of them an ADVI run reaches depends on its start and its noise."
         )
     counted = (
-        "prove that none is missing" if found["certificate"] == "complete" else "do not prove that none is missing"
+        "The signs of the Hessians of all stationary points add up: nothing says that one is missing, though it is no proof."
+        if found["certificate"] == "complete"
+        else "The signs of the Hessians of the stationary points found do not add up, so one may be missing."
     )
-    return {"target": found["target"], "rows": rows, "sentence": f"{sentence} The signs of the Hessians {counted}."}
+    return {"target": found["target"], "rows": rows, "sentence": f"{sentence} {counted}"}
 
 
 def _spreads(point: Mapping[str, Any]) -> np.ndarray[Any, Any]:

@@ -30,7 +30,16 @@ mpl.use("Agg")
 
 Array = np.ndarray[Any, Any]
 SETTINGS = Settings(
-    n=500, normal_starts=2, starts=5, exact_rhos=1, exact_alphas=1, separations=3, curve=9, largest_dim=5, rounds=6, seed=3
+    n=500,
+    normal_starts=2,
+    starts=5,
+    exact_rhos=1,
+    exact_alphas=1,
+    separations=3,
+    curve=9,
+    largest_dim=5,
+    rounds=6,
+    seed=3,
 )
 DIRECTIONS: tuple[Literal["reverse", "forward"], ...] = ("reverse", "forward")
 

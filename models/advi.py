@@ -502,7 +502,7 @@ def _round(
         run.mean, run.raw, run.factor = now_mean[i], now_raw[i], factor[i]
         run.history.append(history[:, i])
         run.drift, run.decrease = float(drift[i]), (float(decrease[i, 0]), float(decrease[i, 1]))
-        run.travelling = schedule.optimizer == "adam" and bool(way[i] > _MOST_OF_THE_WAY)
+        run.travelling = schedule.optimizer == "adam" and schedule.steps >= _A_WAY and bool(way[i] > _MOST_OF_THE_WAY)
         if run.travelling:
             run.rate *= 4.0
         else:
@@ -510,6 +510,7 @@ def _round(
 
 
 _MOST_OF_THE_WAY = 0.3  # of what the learning rates of a round add up to, in one coordinate
+_A_WAY = 50  # steps: the first few of Adam all go one way
 _FAR = 1e4  # times the sd at the start, and still growing as fast as the learning rate allows
 _STEADY = 0.05  # a drift over the last tenth of a round, in sds: PyMC's defaults move more than that for ever
 

@@ -37,7 +37,7 @@ app = typer.Typer(
     help="Maximum likelihood is forward KL, ADVI is reverse KL: PyMC fits beside their exact optima.",
 )
 
-Quick = Annotated[bool, typer.Option("--quick", help="Fewer runs and steps: a look in under a minute.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Fewer runs and steps: a first look, not the numbers.")]
 Full = Annotated[bool, typer.Option("--full", help="Many runs: the committed figures of heavy studies.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder to write to.", show_default="reports/")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Parent of every random number.")]

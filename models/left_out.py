@@ -15,6 +15,7 @@ from models.mle import fit_mle
 from models.objectives import Objective, forward_objective, natural_values
 from models.optimise import polish
 from models.scores import scores
+from models.standard import standardise
 from models.targets import check_draws
 
 __all__ = ["leave_one_out"]
@@ -72,9 +73,12 @@ def leave_one_out(
     if params is None:
         fit = fit_mle(data, family, seed=seed, draws=2)["fit"]
         params = {p.name: fit[p.name].to_numpy() for p in family.parameters}
-    theta = family.unconstrain(params, dim)
     if not family.smooth:
         return _folds(data, family, seed)
+    # Differences and tolerances are those of data with scale 1, whatever the units.
+    units, data = standardise(data, np.full(n, 1 / n), family, whiten=False)
+    family, params = units.family, units.standardised(params)
+    theta = family.unconstrain(params, dim)
     log_p = family.member(params).logp(data)
     free = _interior(family, theta, dim)
     whole = forward_objective(family, Nodes(data, np.full(n, 1 / n), "draws"))
@@ -97,7 +101,7 @@ def leave_one_out(
             if moved is not None:
                 one = forward_objective(family, Nodes(data[i : i + 1], np.ones(1), "draws"))
                 pull[i] = log_p[i] + one.gradient(moved[None])[0][0]
-    return log_p - pull
+    return log_p - pull - units.log_volume
 
 
 def _newton_pull(x: Array, s: Array, family: Family, theta: Array, free: NDArray[np.bool_], total: Array) -> Array:

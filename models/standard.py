@@ -51,6 +51,14 @@ class Units:
             slopes[p.name] = np.moveaxis(np.asarray(self._map(p, rows, 0 * self.centre)), 0, -1)
         return mapped, slopes
 
+    def standardised(self, params: Mapping[str, Any]) -> dict[str, Array]:
+        """Parameters of the standardised data from those of the data: the inverse of the map of `natural`."""
+        inverse = replace(self, centre=np.linalg.solve(self.factor, -self.centre), factor=np.linalg.inv(self.factor))
+        return {
+            p.name: np.asarray(inverse._map(p, np.asarray(params[p.name], dtype=float), inverse.centre))
+            for p in self.family.parameters
+        }
+
     def symbolic(self, name: str, value: Any) -> Any:
         """Symbolic parameter of the data from that of the standardised data, where `factor` is diagonal."""
         p = next(p for p in self.family.parameters if p.name == name)

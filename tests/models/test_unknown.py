@@ -247,6 +247,15 @@ def test_draw_that_pulls_hard_is_left_out_by_a_new_fit() -> None:
     assert stats.norm.logpdf(8, x.mean(), x.std()) - found[-1] > 5
 
 
+@pytest.mark.parametrize("scale", [1e-6, 37.3, 1e5])
+@pytest.mark.parametrize("name", ["logistic", "skew_normal", "student_t", "exponential", "mvnormal"])
+def test_leave_one_out_does_not_depend_on_units(name: str, scale: float) -> None:
+    x = np.random.default_rng(1).standard_t(4, size=(120, 2 if name == "mvnormal" else 1))
+    x = np.abs(x) if name == "exponential" else x + 3
+    found = leave_one_out(scale * x, FAMILIES[name]) + x.shape[1] * np.log(scale)
+    np.testing.assert_allclose(found, leave_one_out(x, FAMILIES[name]), atol=1e-7)
+
+
 def test_leave_one_out_to_first_order_is_enough_for_many_draws() -> None:
     x = RNG(3).standard_t(6, 3000)
     n, mean, mean_square = len(x), x.mean(), (x**2).mean()

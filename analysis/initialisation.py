@@ -634,7 +634,7 @@ def _basins(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
     return fig.Drawing(
         figure,
         alt=(
-            "Maps over the mean and the standard deviation at the start, one for each target. Black lines divide each into the basins of "
+            "Maps over the mean and the standard deviation at the start, one for each target. Lines divide each into the basins of "
             f"the minima of reverse KL, which are marked by filled circles; crosses on the lines are saddles. Shares of the map: {shares}. "
             "Small markers at a grid of starts point to the mode that ADVI reached from there. A star marks the start of PyMC."
         ),

@@ -727,11 +727,11 @@ def _planes(results: xr.DataTree, style: fig.Style) -> fig.Drawing:
         alt=(
             "Two panels. Left: two curved ridges, mirror images of each other, filled grey; a wide dashed blue ellipse around both and small "
             "dotted orange ellipses on the bend of each. Right: two small clouds of points, the two ways to label the components; a dashed "
-            "blue ellipse around both and small dotted orange ellipses on each. Black dots, one chain of NUTS, lie on one side."
+            "blue ellipse around both and small dotted orange ellipses on each. Large dots, one chain of NUTS, lie on one side."
         ),
         caption=(
             "Left: the posterior of two parameters of which the data know the product (regions with 50% and 90%, exact). Right: the means of two "
-            "components of Old Faithful's eruptions (grey: draws by SMC). Black: one chain of NUTS. Ellipses hold 90% of the Normals fitted by "
+            "components of Old Faithful's eruptions (grey: draws by SMC). Strong dots: one chain of NUTS. Ellipses hold 90% of the Normals fitted by "
             "[forward]{.forward} and [reverse]{.reverse} KL (thin: mean field)."
         ),
     )

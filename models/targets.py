@@ -294,7 +294,7 @@ class Target:
                 sides = 1e-4 * np.eye(self.dim)
                 hessian = np.array([(gradient(x + h)[1] - gradient(x - h)[1]) / 2e-4 for h in sides])
             hessian = (hessian + hessian.T) / 2
-            if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 1e-8:
+            if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 1e-12:
                 continue
             newton = np.linalg.solve(hessian, gradient(x)[1])
             near = [np.sqrt((x - m) @ hessian @ (x - m)) < 0.1 for m, _ in found]

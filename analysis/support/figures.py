@@ -470,13 +470,25 @@ def planes(panels: Sequence[PlanePanel], style: Style) -> PlotCollection:
     PlotCollection
     """
     draw = style.draw
-    grid = np.linspace(-5.2, 5.2, 121)
-    points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
     with style.settings():
         collection, targets = _grid([p.title for p in panels], style, len(panels), (9, 4.6))
         for panel, axis in zip(panels, targets, strict=True):
+            centre, factor = panel.forward.scales[0]
+            reach = np.abs(centre) + 2.2 * np.sqrt(
+                np.square(factor).sum(axis=1)
+            )  # holds the ellipse with 90% of the mass
+            grid = np.linspace(-1, 1, 121) * max(5.2, float(reach.max()))
+            points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
 
-            def contour(q: Target, color: str, dash: str, width: float, axis: Any = axis) -> None:
+            def contour(
+                q: Target,
+                color: str,
+                dash: str,
+                width: float,
+                axis: Any = axis,
+                grid: Any = grid,
+                points: Any = points,
+            ) -> None:
                 z = np.exp(q.logp(points)).reshape(len(grid), len(grid))
                 extra = {"linestyles": style.dash(dash), "linewidths": width} if style.backend == "matplotlib" else {}
                 draw.contour(grid, grid, z, axis, levels=_levels(q), color=color, **extra)

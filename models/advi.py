@@ -256,7 +256,9 @@ def fit_advi(
     -----
     Kucukelbir et al. (2017), algorithm 1, with Adam; rounds in the spirit of Welandawe et al. (2024), who let the evidence of a
     run decide when to lower its learning rate and when to stop. A run has converged if, at the end of a round, its loss no
-    longer falls and what is left to gain along its natural gradient is below ``schedule.nats`` and ``schedule.relative``.
+    longer falls and what is left to gain is below ``schedule.nats`` and ``schedule.relative``: along its natural gradient and,
+    for up to 65 variational parameters, by a Newton step whose Hessian must be positive. With more parameters a run at a
+    saddle, or in a valley that its gradient crosses, may pass.
 
     Examples
     --------

@@ -383,7 +383,7 @@ def _provenance(results: Mapping[str, Any], effort: str, seed: int, seconds: flo
         "sources": {name: source_hash(name) for name in results},
         "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
-        "run time": f"{seconds:.0f} s",
+        "run time, without what was stored": f"{seconds:.0f} s",
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "rebuild command": f"uv run duality report{option} --seed {seed}",
     }

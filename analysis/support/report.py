@@ -583,15 +583,18 @@ def _provenance_rows(provenance: Mapping[str, Any]) -> list[dict[str, str]]:
     def written(key: str, value: Any) -> str:
         if isinstance(value, Mapping):
             parts = [f"{literal('', k)} {written(str(k), v)}" for k, v in value.items()]
-            return ", ".join(parts)
+            return ("; " if any(isinstance(v, list | tuple) for v in value.values()) else ", ").join(parts)
         if isinstance(value, list | tuple | set | frozenset):
             return ", ".join(written(key, v) for v in (sorted(value) if isinstance(value, set | frozenset) else value))
         return literal(key, value)
 
-    return [
-        {"item": str(key).replace("_", " "), "value": written(str(key), value) or "–"}
-        for key, value in provenance.items()
-    ]
+    rows: dict[str, Any] = {}
+    for key, value in provenance.items():
+        if isinstance(value, Mapping) and value and all(isinstance(v, Mapping) for v in value.values()):
+            rows |= {f"{key} of {name}": inner for name, inner in value.items()}  # a row for each question
+        else:
+            rows[str(key).replace("_", " ")] = value
+    return [{"item": literal("", key), "value": written(key, value) or "–"} for key, value in rows.items()]
 
 
 def _blame(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from analysis.support.report import (
     ReportError,
     Section,
     _headline,
+    _provenance_rows,
     est,
     num,
     pct,
@@ -337,6 +338,16 @@ def test_findings_and_provenance_are_shown(built: Built) -> None:
         assert "python 3.13, pymc 6.4.0" in plain
         assert "0123456789ab" in plain
         assert "White, Halbert. 1982." in plain.replace("*", "")
+
+
+def test_provenance_has_a_row_for_each_question() -> None:
+    settings = {"first_one": {"seed": 0, "sizes": [1, 2]}, "second": {"seed": 1, "runs": 3}}
+    assert _provenance_rows({"settings": settings, "rebuild_command": "uv run", "versions": {"numpy": "2.5"}}) == [
+        {"item": r"settings of first\_one", "value": "seed 0; sizes 1, 2"},
+        {"item": "settings of second", "value": "seed 1, runs 3"},
+        {"item": "rebuild command", "value": "`uv run`"},
+        {"item": "versions", "value": "numpy 2.5"},
+    ]
 
 
 def test_page_for_a_repository_browser(built: Built) -> None:

@@ -83,8 +83,9 @@ def gather(loss: Loss, mean: Array, factor: Array, *, nats: float, relative: flo
         parts = _evidence(loss, mean[rows], factor[rows], power, seed)
         for field, part in zip(fields, parts, strict=True):
             field[rows] = part
-        gap, noise, _, curvature = (field[rows] for field in fields)
+        gap, noise, shift, curvature = (field[rows] for field in fields)
         unsure = (noise > nats / 2) | (np.sqrt(2 * noise / np.maximum(curvature, 0.01)) > relative / 2)
+        unsure |= _close(shift, relative)
         rows = rows[unsure & np.isfinite(gap) & (gap < 100 * nats)]  # what is far off is so whatever the noise
         if not len(rows):
             break
@@ -169,7 +170,7 @@ def _newton(
     usable = np.maximum(value, 1e-12)[:, None, :]
     counted = np.concatenate([np.arange(dim), dim + np.flatnonzero(within[0] == within[1])])  # means and the diagonal
     fields = [np.full(len(mean), np.nan) for _ in range(3)]
-    for power in _POWERS:
+    for power in _POWERS[1:]:
         halves = np.stack([gradient(np.zeros(len(scale)), z, rows) for z in _halves(dim, power, seed)], axis=1)
         along = halves @ vector[rows]  # (R, 2, p)
         split = (along[:, :1] - along[:, 1:]) / 2
@@ -185,12 +186,17 @@ def _newton(
         shift = np.hypot(np.sqrt(np.minimum(share, 1.0)) * step.max(axis=1), error)
         for field, part in zip(fields, (gap, noise, shift), strict=True):
             field[rows] = part
-        rows = rows[(noise > nats / 2) | (error > relative / 2)]
+        rows = rows[(noise > nats / 2) | (error > relative / 2) | _close(shift, relative)]
         if not len(rows):
             break
     gap, noise, shift = fields
     lost = smallest <= 0
     return np.where(lost, np.inf, gap), noise, np.where(lost, np.inf, shift), smallest
+
+
+def _close(shift: Array, relative: float) -> NDArray[np.bool_]:
+    """Too near the tolerance for few nodes: what they all leave out of a tail does not show in their spread."""
+    return np.asarray((shift > relative / 3) & (shift < 4 * relative))
 
 
 def _count(mean: Array, factor: Array) -> int:

@@ -63,7 +63,8 @@ def gather(loss: Loss, mean: Array, factor: Array, *, nats: float, relative: flo
     loss : Loss
     mean, factor : ndarray (R, d), (R, d, d)
     nats, relative : float
-        Nodes are added, up to 2 x 16 384, where sampling error alone could exceed half of either.
+        Nodes are added, up to 2 x 16 384, where sampling error alone could exceed half of either, and where the shift is
+        between a third of `relative` and four times it.
     seed : int
         Of the scrambled nodes, which are common to all runs: a run is judged the same in any company.
 

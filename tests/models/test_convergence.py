@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pymc as pm
 import pytest
 
 from models.convergence import gather, windowed_decrease
@@ -10,7 +11,7 @@ from models.exact import exact_objective
 from models.families import FAMILIES
 from models.projections import minima, reverse_projections
 from models.restarts import compile_loss, draw_noise
-from models.targets import TARGETS, mvnormal_mixture
+from models.targets import TARGETS, from_model, mvnormal_mixture
 
 NORMAL, BIMODAL = FAMILIES["normal"], TARGETS["bimodal"]
 
@@ -64,6 +65,20 @@ def test_a_flat_valley_is_seen_whatever_the_line_says(monkeypatch: pytest.Monkey
     assert there.curvature[0] == pytest.approx(0.01, rel=0.05)
     monkeypatch.setattr("models.convergence._MOST_PARAMETERS", 0)
     assert gather(loss, away, np.diag(sd)[None], nats=1e-3, relative=0.01).shift[0] < 0.05
+
+
+def test_few_nodes_do_not_flag_an_exact_optimum_with_a_heavy_integrand() -> None:
+    """An unknown scale: exp(-2 log s) under a Normal of log s, whose tail 1024 nodes miss in both halves alike."""
+    with pm.Model() as model:
+        a, s = pm.Normal("a", 0, 3), pm.HalfNormal("s", 2)
+        pm.Normal("y", a**2, s, observed=np.array([3.8, 4.1, 4.4, 3.9]))
+    target = from_model(model)
+    best = minima(reverse_projections(target, FAMILIES["mvnormal_diag"]))[0]
+    mean, factor = best.params["mu"][None], np.diag(best.params["sigma"])[None]
+    loss = compile_loss(target)
+    assert gather(loss, mean, factor, nats=5e-4, relative=5e-3).arrived(5e-4, 5e-3)[0]
+    wide = factor * (1 + np.diag([0.0, 0.015]))  # 1.5% too large in one of them
+    assert not gather(loss, mean, wide, nats=5e-4, relative=5e-3).arrived(5e-4, 5e-3)[0]
 
 
 def test_units_do_not_matter() -> None:

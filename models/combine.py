@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import lazy_loader
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
 from models.errors import InputError
 from models.expectations import Estimate, sobol_nodes
-from models.graphs import compile_graph, single_threaded
+from models.graphs import compiled, single_threaded
 from models.targets import Target, mvnormal_mixture, normal_mixture
 
 __all__ = ["Combination", "combine"]
+
+pytensor = lazy_loader.load("pytensor")
 
 Array = NDArray[np.float64]
 
@@ -136,9 +137,14 @@ def _mixture(members: Sequence[Target], weights: Array) -> Target:
 @cache
 def _objective() -> Any:
     """Value and gradient of the divergence in the logits of the weights, over tables of log densities."""
-    theta, log_q, log_p = pt.vector("theta"), pt.tensor3("log_q"), pt.matrix("log_p")
-    weights = pt.special.softmax(theta)
-    peak = pt.max(log_q, axis=2, keepdims=True)
-    log_mixture = pt.log(pt.sum(weights * pt.exp(log_q - peak), axis=2)) + peak[:, :, 0]
-    value = pt.sum(weights * pt.mean(log_mixture - log_p, axis=1))
-    return compile_graph([theta, log_q, log_p], [value, pytensor.grad(value, theta)])
+
+    def build() -> Any:
+        pt = pytensor.tensor
+        theta, log_q, log_p = pt.vector("theta"), pt.tensor3("log_q"), pt.matrix("log_p")
+        weights = pt.special.softmax(theta)
+        peak = pt.max(log_q, axis=2, keepdims=True)
+        log_mixture = pt.log(pt.sum(weights * pt.exp(log_q - peak), axis=2)) + peak[:, :, 0]
+        value = pt.sum(weights * pt.mean(log_mixture - log_p, axis=1))
+        return [theta, log_q, log_p], [value, pytensor.grad(value, theta)]
+
+    return compiled("mixture of members", (), build)

@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError, lookup_error
+from models.graph_store import kept
+from models.graphs import compile_graph, compiled, numpy_mode
 
 # Importing PyMC takes seconds; names and input errors must not wait for it.
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
 
-__all__ = ["Distribution", "batched_logp", "build", "compile_jet", "distribution", "in_double_precision", "logp_graph"]
+__all__ = ["Distribution", "batched_logp", "build", "distribution", "in_double_precision", "jet_graph", "logp_graph", "slope_at_a_point"]
 
 Array = NDArray[np.float64]
+#: Name of a distribution, and names and shapes of its parameters.
+Key = tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]
 
 
 def _mvnormal_mixture(w: Any, mu: Any, cov: Any, **size: Any) -> Any:
@@ -172,7 +176,7 @@ class Distribution:
         return self.name in MULTIVARIATE
 
     @property
-    def key(self) -> tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]:
+    def key(self) -> Key:
         """What the compiled graph depends on: the name and the shapes, not the numbers."""
         return self.name, tuple((k, np.shape(v)) for k, v in self.params.items())
 
@@ -183,19 +187,21 @@ class Distribution:
     def logp(self, points: Array) -> Array:
         """Log density at points (n, dim), in nats, as (n,)."""
         points = np.asarray(points, dtype=float).reshape(-1, self.dim)
-        return np.asarray(_compiled_logp(self.key)(points if self.multivariate else points[:, 0], *self._values()))
+        return np.asarray(_compiled_logp(self.key)(points if self.multivariate else points[:, 0], *self.values()))
 
     def jet(self, points: Array) -> tuple[Array, Array, Array]:
         """Log density (n,) of a univariate distribution at points (n,), with its first and second derivatives."""
-        return _compiled_jet(self.key)(points, *self._values())
+        logp, slope, curvature = _compiled_jet(self.key)(points, *self.values())
+        return logp, slope, curvature
 
     def rvs(self, n: int, seed: int) -> Array:
         """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
         function, generators = _compiled_rvs(self.key, n, self.dim)
         pm.pytensorf.reseed_rngs(generators, seed)
-        return np.asarray(function(*self._values()), dtype=float).reshape(n, self.dim)
+        return np.asarray(function(*self.values()), dtype=float).reshape(n, self.dim)
 
-    def _values(self) -> list[Array]:
+    def values(self) -> list[Array]:
+        """Parameters as arrays, in their order."""
         return [np.asarray(v, dtype=float) for v in self.params.values()]
 
     @cached_property
@@ -206,31 +212,38 @@ class Distribution:
         """
         if self.name in BUILDERS:
             return None
-        with pm.Model(model=None) as model:
-            variable = self.variable()
-        transform = model.rvs_to_transforms[variable]
-        if transform is None:
-            return None
-        u = pytensor.tensor.vector("u")
-        inputs = variable.owner.inputs
-        from models.graphs import compile_graph
-
-        function = compile_graph([u], [transform.backward(u, *inputs), transform.log_jac_det(u, *inputs)])
-        return lambda values: tuple(function(values))
+        function = kept("support", self.key, lambda: _compiled_support(self))
+        return None if function == _WHOLE_LINE else lambda u: tuple(function(u, *self.values()))
 
 
-def symbols(key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]) -> dict[str, Any]:
+_WHOLE_LINE = "the whole line"
+
+
+def _compiled_support(density: Distribution) -> Any:
+    """Map from the real line to the support and its log derivative, over (u, *parameters)."""
+    with pm.Model(model=None) as model:
+        variable = density.variable()
+    transform = model.rvs_to_transforms[variable]
+    if transform is None:
+        return _WHOLE_LINE
+    u, params = pytensor.tensor.vector("u"), symbols(density.key)
+    inputs = build(density.name, params).owner.inputs
+    return compile_graph([u, *params.values()], [transform.backward(u, *inputs), transform.log_jac_det(u, *inputs)])
+
+
+def symbols(key: Key) -> dict[str, Any]:
     """Symbolic parameters with the shapes of a distribution's `key`."""
     return {k: pytensor.tensor.tensor(k, shape=shape, dtype="float64") for k, shape in key[1]}
 
 
 @cache
-def _compiled_logp(key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]) -> Callable[..., Array]:
-    from models.graphs import compile_graph
+def _compiled_logp(key: Key) -> Callable[..., Array]:
+    def build() -> Any:
+        params = symbols(key)
+        points, logp = batched_logp(key[0], params, multivariate=key[0] in MULTIVARIATE)
+        return [points, *params.values()], logp
 
-    params = symbols(key)
-    points, logp = batched_logp(key[0], params, multivariate=key[0] in MULTIVARIATE)
-    return compile_graph([points, *params.values()], logp)
+    return compiled("log density", key, build)
 
 
 @lru_cache(maxsize=128)
@@ -238,8 +251,6 @@ def _compiled_rvs(
     key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]], n: int, dim: int
 ) -> tuple[Callable[..., Array], list[Any]]:
     """Draw n points, as ``pm.draw`` would; and the generators to seed before each call."""
-    from models.graphs import numpy_mode
-
     params = symbols(key)
     # One variable of n independent points: pm.draw(draws=n) would call the graph n times.
     draws = build(key[0], params, shape=(n, dim) if key[0] in MULTIVARIATE else (n,))
@@ -256,22 +267,32 @@ def _compiled_rvs(
 
 
 @cache
-def _compiled_jet(
-    key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]],
-) -> Callable[..., tuple[Array, Array, Array]]:
-    params = symbols(key)
-    points, logp = batched_logp(key[0], params, multivariate=False)
-    return compile_jet(points, logp, list(params.values()))
+def _compiled_jet(key: Key) -> Callable[..., Any]:
+    def build() -> Any:
+        params = symbols(key)
+        points, logp = batched_logp(key[0], params, multivariate=False)
+        return jet_graph(points, logp, list(params.values()))
+
+    return compiled("log density with two derivatives", key, build)
 
 
-def compile_jet(points: Any, logp: Any, params: list[Any]) -> Callable[..., tuple[Array, Array, Array]]:
-    """Compile log densities (n,) at points (n,) with their first and second derivatives."""
-    from models.graphs import compile_graph
+@cache
+def slope_at_a_point(key: Key) -> Callable[..., Any]:
+    """Compile minus the log density and its gradient at one point (d,), over (point, *parameters)."""
 
+    def build_graph() -> Any:
+        params, multivariate = symbols(key), key[0] in MULTIVARIATE
+        point = pytensor.tensor.vector("point")
+        logp = logp_graph(key[0], point if multivariate else point[0], params)
+        return [point, *params.values()], [-logp, -pytensor.grad(logp, point)]
+
+    return compiled("log density and gradient at a point", key, build_graph)
+
+
+def jet_graph(points: Any, logp: Any, params: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Inputs and outputs of log densities (n,) at points (n,) with their first and second derivatives."""
     slope = pytensor.grad(logp.sum(), points)
-    curvature = pytensor.grad(slope.sum(), points, disconnected_inputs="ignore")
-    function = compile_graph([points, *params], [logp, slope, curvature])
-    return lambda *values: tuple(np.asarray(v) for v in function(*values))
+    return [points, *params], [logp, slope, pytensor.grad(slope.sum(), points, disconnected_inputs="ignore")]
 
 
 def batched_logp(name: str, params: Mapping[str, Any], *, multivariate: bool, points: Any = None) -> tuple[Any, Any]:
@@ -300,12 +321,6 @@ def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
     InputError
         If the distribution is unknown, discrete, or refuses the parameters.
     """
-    kind: Any = getattr(pm, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, pm.Distribution)):
-        known = [n for n in dir(pm) if isinstance(getattr(pm, n), type) and issubclass(getattr(pm, n), pm.Continuous)]
-        raise lookup_error("PyMC distribution", name, known)
-    if issubclass(kind, pm.Discrete):
-        raise InputError(f"distribution {name!r} is discrete; KL divergence is computed here for densities only")
     values: dict[str, Array] = {}
     for key, value in params.items():
         try:
@@ -314,18 +329,30 @@ def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
             raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be a number") from None
         if not np.all(np.isfinite(values[key])):
             raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be finite")
+    known = (name, [(key, value.tolist()) for key, value in values.items()])
+    kept("accepted distribution", known, lambda: _accepted(name, values, params))
+    return Distribution(name, values)
+
+
+def _accepted(name: str, values: Mapping[str, Array], given: Mapping[str, Any]) -> bool:
+    """Refuse what PyMC does not know or does not take."""
+    kind: Any = getattr(pm, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, pm.Distribution)):
+        known = [n for n in dir(pm) if isinstance(getattr(pm, n), type) and issubclass(getattr(pm, n), pm.Continuous)]
+        raise lookup_error("PyMC distribution", name, known)
+    if issubclass(kind, pm.Discrete):
+        raise InputError(f"distribution {name!r} is discrete; KL divergence is computed here for densities only")
     try:
-        variable = getattr(pm, name).dist(**values)
+        variable = kind.dist(**values)
     except (TypeError, ValueError) as error:
-        raise InputError(f"PyMC's {name} refuses params {dict(params)!r}: {error}") from None
+        raise InputError(f"PyMC's {name} refuses params {dict(given)!r}: {error}") from None
     if variable.ndim != 0:
         raise InputError(f"distribution {name!r} is not univariate; use a mixture of MvNormal or a PyMC model")
-    result = Distribution(name, values)
     try:
         # FAST_COMPILE keeps PyMC's parameter checks, which our own mode leaves out.
         pm.draw(variable, random_seed=0, mode="FAST_COMPILE")
         pm.logp(variable, 0.5).eval(mode="FAST_COMPILE")
     except Exception as error:  # PyMC raises its own ParameterValueError, NumPy ValueError: both say what is wrong
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"PyMC's {name} refuses params {dict(params)!r}: {reason}") from None
-    return result
+        raise InputError(f"PyMC's {name} refuses params {dict(given)!r}: {reason}") from None
+    return True

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from models.distributions import batched_logp
 from models.errors import InputError
 from models.families import Family
-from models.graphs import compile_graph
-from models.objectives import differentiate
+from models.graphs import compiled
+from models.objectives import Scalar, differentiate
 from models.panels import CORE, gauss_legendre, kinked, panels
 from models.targets import Target
 
@@ -248,13 +248,23 @@ def _batched(family: Family) -> bool:
 
 @cache
 def _logq(family: Family) -> Any:
-    theta = pytensor.tensor.vector("theta", shape=(family.size(1),))
-    points, logq = batched_logp(family.density, family.constrain(theta, 1), multivariate=False)
-    return compile_graph([theta, points], logq)
+    def build() -> Any:
+        theta = pytensor.tensor.vector("theta", shape=(family.size(1),))
+        points, logq = batched_logp(family.density, family.constrain(theta, 1), multivariate=False)
+        return [theta, points], logq
+
+    return compiled("log density of a member", family, build)
 
 
 @cache
 def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any]:
+    def build() -> Scalar:
+        return _scalar(family, dim, form, moving)
+
+    return differentiate("divergence by quadrature", (family, dim, form, moving), build, batched=_batched(family))
+
+
+def _scalar(family: Family, dim: int, form: Form, moving: bool) -> Scalar:
     pt = pytensor.tensor
     theta = pt.vector("theta", shape=(family.size(dim),))
     alpha = pt.scalar("alpha")
@@ -271,8 +281,7 @@ def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any
         h = weights * params[str(family.scale)]
         target = logp + slope * (x - points) + curvature * (x - points) ** 2 / 2
     _, logq = batched_logp(family.density, params, multivariate=family.multivariate, points=x)
-    value = pt.sum(h * _integrand(form, logq, target, alpha))
-    return differentiate(theta, value, [*own, alpha], batched=_batched(family), each=own)
+    return theta, pt.sum(h * _integrand(form, logq, target, alpha)), [*own, alpha], own
 
 
 def _integrand(form: Form, logq: Any, logp: Any, alpha: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lazy_loader
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from models.distributions import Distribution, batched_logp, build
 from models.errors import InputError, lookup_error
@@ -100,6 +101,44 @@ class Parameter:
             array = array.reshape(-1, *self.shape_in(dim)[-2:])
             return bool(np.allclose(array, array.transpose(0, 2, 1)) and np.linalg.eigvalsh(array).min() > 0)
         return self.support == "real" or bool(np.all(array > 0))
+
+    def natural_value(self, theta: Array, dim: int) -> tuple[Array, Array]:
+        """Value of the parameter as it is reported, and its Jacobian, from its slice of unconstrained theta.
+
+        Returns
+        -------
+        value : ndarray
+            Of `shape_in`; a covariance, not its factor.
+        jacobian : ndarray
+            That shape, then (size,).
+        """
+        shape, size = self.shape_in(dim), self.size(dim)
+        if self.support == "simplex":
+            w = softmax(np.append(theta, 0.0))
+            return w, w[:, None] * (np.eye(len(w)) - w)[:, :-1]
+        if self.support == "covariance":
+            d = shape[-1]
+            blocks = [self._covariance_value(part, d) for part in theta.reshape(-1, d * (d + 1) // 2)]
+            jacobian = np.zeros((len(blocks), d, d, len(blocks), d * (d + 1) // 2))
+            for k, (_, slope) in enumerate(blocks):
+                jacobian[k, :, :, k] = slope
+            return np.array([value for value, _ in blocks]).reshape(shape), jacobian.reshape(*shape, size)
+        value = np.exp(theta) if self.support == "positive" else theta
+        slope = np.diag(value if self.support == "positive" else np.ones(size))
+        return value.reshape(shape), slope.reshape(*shape, size)
+
+    @staticmethod
+    def _covariance_value(theta: Array, d: int) -> tuple[Array, Array]:
+        """L L' (d, d) and its Jacobian (d, d, p): log diagonal of L, then the entries below it by rows."""
+        rows, cols = np.concatenate([[np.arange(d)] * 2, np.tril_indices(d, -1)], axis=1)
+        entries = np.concatenate([np.exp(theta[:d]), theta[d:]])
+        factor = np.zeros((d, d))
+        factor[rows, cols] = entries
+        # d(L L')/dL_ab = e_a (column b of L)' + its transpose.
+        half = np.zeros((len(theta), d, d))
+        half[np.arange(len(theta)), rows] = factor[:, cols].T
+        half *= np.where(np.arange(len(theta)) < d, entries, 1.0)[:, None, None]
+        return factor @ factor.T, np.moveaxis(half + half.transpose(0, 2, 1), 0, -1)
 
     def unconstrain(self, value: ArrayLike, dim: int) -> Array:
         """Return the unconstrained coordinates of a numeric parameter (a covariance, not its factor)."""

@@ -1,71 +1,122 @@
-"""How PyTensor graphs are compiled here: once per shape of problem, and without waiting for a compiler.
+"""How PyTensor graphs are compiled here: once a machine, to NumPy programs, and without waiting for a compiler.
 
-The default numba mode takes 20 to 140 s to compile the objectives of this project on a fresh machine and saves
-milliseconds afterwards. PyTensor's Python linker calls NumPy for each node instead: it starts at once, and with some
-hundred nodes per call on arrays of some thousand elements it is as fast as is needed (both measured, see CHANGELOG).
+A graph is built and rewritten by PyTensor, then written as a NumPy program (`models.translate`), which is stored
+(`models.graph_store`): the next process that wants the same graph imports neither PyTensor nor PyMC. What is called ten thousand
+times with little work in each call, the steps of ADVI, is compiled by Numba instead (`models.compiled_density`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import Any, Literal
+from typing import Any
 
-import pytensor
-from pytensor.compile.mode import Mode, get_mode
-from pytensor.compile.rewriting import inline_ofg_node
-from pytensor.graph.replace import vectorize_graph
-from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
-from pytensor.tensor.blockwise import Blockwise
-from pytensor.tensor.symbolic import FusibleSymbolicOp, FusibleSymbolicOpDerivative
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Backend", "compile_graph", "numba_mode", "numpy_mode", "single_threaded"]
+from models.graph_store import kept
 
-#: ``numpy`` starts at once; ``numba`` compiles for some 10 s and is then 10 to 60 times faster per call on small arrays.
-Backend = Literal["numpy", "numba"]
+__all__ = ["compile_graph", "compiled", "inline_batched_symbolic", "numpy_mode", "single_threaded"]
+
+#: Builds a graph: its symbolic inputs and outputs.
+Build = Callable[[], tuple[Sequence[Any], Any]]
 
 
-@node_rewriter([Blockwise])
-def _inline_batched_symbolic(_fgraph: Any, node: Any) -> list[Any] | None:
-    """Replace a batched logsumexp (and its derivatives) by its elementwise body.
+def compiled(kind: str, key: object, build: Build) -> Callable[..., Any]:
+    """Return the function that `build` describes, from the store of compiled graphs if it is there.
+
+    Parameters
+    ----------
+    kind : str
+        What the graph is.
+    key : object
+        All that it depends on besides the sources of ``models``: told apart by its ``repr``.
+    build : callable
+        Returns symbolic inputs and outputs. Called only where the graph is not stored.
+
+    Returns
+    -------
+    callable
+        Takes arrays; returns an array, or a list of arrays if `build` returns a list of outputs.
+    """
+    function: Callable[..., Any] = kept(kind, key, lambda: compile_graph(*build()))
+    return function
+
+
+def compile_graph(inputs: Sequence[Any], outputs: Any) -> Callable[..., Any]:
+    """Compile a graph for this process: a NumPy program, or PyTensor's Python linker where a node has no counterpart."""
+    import pytensor
+
+    from models.translate import Untranslatable, translate
+
+    function = pytensor.function(list(inputs), outputs, mode=numpy_mode(), on_unused_input="ignore")
+    single = not isinstance(outputs, list | tuple)
+    try:
+        return translate(function.maker.fgraph, single=single)
+    except Untranslatable:
+        return Linked(function.maker.fgraph, single, function)
+
+
+class Linked:
+    """A rewritten graph that PyTensor's Python linker runs: it can be stored, and is not rewritten again when it is read."""
+
+    def __init__(self, fgraph: Any, single: bool, function: Any = None) -> None:
+        self._fgraph, self._single, self._function = fgraph, single, function
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Linked, (self._fgraph, self._single)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Evaluate, as the compiled function of PyTensor would."""
+        if self._function is None:
+            import pytensor
+            from pytensor.compile.mode import Mode
+
+            outputs = self._fgraph.outputs
+            self._function = pytensor.function(
+                list(self._fgraph.inputs),
+                outputs[0] if self._single else list(outputs),
+                mode=Mode(linker="py", optimizer=None),
+                on_unused_input="ignore",
+            )
+        return self._function(*arguments)
+
+
+def inline_batched_symbolic() -> Any:
+    """Rewrite that replaces a batched logsumexp (and its derivatives) by its elementwise body.
 
     Left alone, ``vectorize_graph`` turns each into a Python loop over the batch: 100 times slower.
     """
-    core = node.op.core_op
-    if not isinstance(core, FusibleSymbolicOp | FusibleSymbolicOpDerivative):
-        return None
-    inputs = [variable.type() for variable in core.fgraph.inputs]
-    body = inline_ofg_node(core.make_node(*inputs))
-    return vectorize_graph(list(body), dict(zip(inputs, node.inputs, strict=True)))
+    from pytensor.compile.rewriting import inline_ofg_node
+    from pytensor.graph.replace import vectorize_graph
+    from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+    from pytensor.tensor.blockwise import Blockwise
+    from pytensor.tensor.symbolic import FusibleSymbolicOp, FusibleSymbolicOpDerivative
+
+    @node_rewriter([Blockwise])
+    def inline(_fgraph: Any, node: Any) -> list[Any] | None:
+        core = node.op.core_op
+        if not isinstance(core, FusibleSymbolicOp | FusibleSymbolicOpDerivative):
+            return None
+        inputs = [variable.type() for variable in core.fgraph.inputs]
+        body = inline_ofg_node(core.make_node(*inputs))
+        return vectorize_graph(list(body), dict(zip(inputs, node.inputs, strict=True)))
+
+    return dfs_rewriter(inline)
 
 
 @cache
-def numpy_mode() -> Mode:
+def numpy_mode() -> Any:
     """Return the PyTensor mode of this project: rewrites on, no compiler, no parameter checks.
 
     Parameter checks are left out because targets and families validate their parameters once, with a clear message.
     """
+    from pytensor.compile.mode import Mode
+
     mode = Mode(linker="py", optimizer="fast_run").excluding("fusion", "inplace", "ShapeOpt", "uncanonicalize")
-    # It makes a composite of x^3, which this linker would run once per element.
+    # It makes a composite of x^3, which the Python linker would run once per element.
     mode = mode.excluding("local_pow_to_nested_squaring")
     mode = mode.including("local_remove_check_parameter")
-    return mode.register((dfs_rewriter(_inline_batched_symbolic), 0.05))
-
-
-@cache
-def numba_mode() -> Mode:
-    """Return PyTensor's compiled mode with the rewrites of this project, for graphs that are called ten thousand times."""
-    mode = get_mode("NUMBA").including("local_remove_check_parameter")
-    return mode.register((dfs_rewriter(_inline_batched_symbolic), 0.05))
-
-
-def compile_graph(inputs: Sequence[Any], outputs: Any, *, backend: Backend = "numpy", **kwargs: Any) -> Any:
-    """Compile with :func:`numpy_mode` or :func:`numba_mode`; other arguments are those of ``pytensor.function``."""
-    mode = numba_mode() if backend == "numba" else numpy_mode()
-    function = pytensor.function(list(inputs), outputs, mode=mode, on_unused_input="ignore", **kwargs)
-    function.trust_input = False
-    return function
+    return mode.register((inline_batched_symbolic(), 0.05))
 
 
 def single_threaded[**P, R](function: Callable[P, R]) -> Callable[P, R]:

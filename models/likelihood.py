@@ -72,9 +72,13 @@ class Sample:
         family = self.units.family
         if not self.priors:
             return forward_objective(family, rule)
-        theta, weights, points, value = forward_graph(family, self.dim)
-        penalty = self.log_prior(family.natural(theta, self.dim)) / self.total
-        functions = differentiate(theta, value - penalty, [points, weights], batched=False)
+
+        def build() -> Any:
+            theta, weights, points, value = forward_graph(family, self.dim)
+            penalty = self.log_prior(family.natural(theta, self.dim)) / self.total
+            return theta, value - penalty, [points, weights], ()
+
+        functions = differentiate("penalised likelihood", None, build, batched=False)
         return bind(functions, rule.points if family.multivariate else rule.points[:, 0], rule.weights)
 
     def model(self) -> Any:

@@ -4,7 +4,7 @@ forward   F(theta) = sum_i w_i [-log p_theta(x_i)]                      x_i ~ p_
 reverse   F(theta) = sum_i w_i [log p_theta(x_i) - log p_data(x_i)]     x_i = x(z_i, theta) ~ p_theta: minus the ELBO
 
 Draws as nodes give the estimators, quadrature gives their exact limits. The densities are PyMC's, the gradients and
-Hessians PyTensor's. Graphs depend on shapes only, so one compiled function serves all targets of a kind.
+Hessians PyTensor's. Graphs depend on shapes only, so one compiled function serves all targets of a kind, and is stored.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import lazy_loader
 import numpy as np
-import pymc as pm
-import pytensor
-import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pytensor.graph.replace import vectorize_graph
 
 from models.distributions import batched_logp, symbols
 from models.expectations import Nodes
 from models.families import Family
-from models.graphs import compile_graph
+from models.graphs import compile_graph, compiled
 from models.targets import Target
+
+pm = lazy_loader.load("pymc")
+pytensor = lazy_loader.load("pytensor")
 
 __all__ = [
     "Objective",
@@ -145,13 +145,12 @@ def natural_values(family: Family, theta: Array) -> tuple[dict[str, Array], dict
         Shape of the parameter, then (P,): for the delta method.
     """
     dim = _dim_of(family, len(theta))
-    outputs = _natural_graph(family, dim)(theta)
-    half = len(outputs) // 2
-    names = [p.name for p in family.parameters]
-    values = dict(zip(names, (np.asarray(v) for v in outputs[:half]), strict=True))
-    jacobians = {
-        n: np.asarray(j).reshape((*values[n].shape, len(theta))) for n, j in zip(names, outputs[half:], strict=True)
-    }
+    values, jacobians = {}, {}
+    for parameter, part in family.slices(dim):
+        value, slope = parameter.natural_value(np.asarray(theta[part], dtype=float), dim)
+        jacobian = np.zeros((*value.shape, len(theta)))
+        jacobian[..., part] = slope
+        values[parameter.name], jacobians[parameter.name] = value, jacobian
     return values, jacobians
 
 
@@ -164,16 +163,9 @@ def _dim_of(family: Family, size: int) -> int:
     return dim
 
 
-@cache
-def _natural_graph(family: Family, dim: int) -> Any:
-    theta = pt.vector("theta", shape=(family.size(dim),))
-    values = list(family.natural(theta, dim).values())
-    jacobians = [pytensor.gradient.jacobian(v.flatten() if v.ndim else v.reshape((1,)), theta) for v in values]
-    return compile_graph([theta], values + jacobians)
-
-
 def forward_graph(family: Family, dim: int) -> tuple[Any, Any, Any, Any]:
     """Symbolic theta (P,), weights (n,), points and the cross-entropy over them."""
+    pt = pytensor.tensor
     theta = pt.vector("theta", shape=(family.size(dim),))
     weights = pt.vector("weights")
     params = family.constrain(theta, dim)
@@ -183,31 +175,39 @@ def forward_graph(family: Family, dim: int) -> tuple[Any, Any, Any, Any]:
 
 @cache
 def _forward_functions(family: Family, dim: int) -> tuple[Any, Any]:
-    theta, weights, points, value = forward_graph(family, dim)
+    def build() -> Scalar:
+        theta, weights, points, value = forward_graph(family, dim)
+        return theta, value, [points, weights], ()
+
     batched = family.components == 1 and not family.multivariate
-    return differentiate(theta, value, [points, weights], batched=batched)
+    return differentiate("cross-entropy", (family, dim), build, batched=batched)
 
 
 @cache
 def _reverse_graph(family: Family, dim: int, key: Any) -> tuple[Any, Any]:
-    theta, z, weights, x, share, logq = _reparametrise(family, dim)
-    params = symbols(key)
-    multivariate = dim > 1 or key[0].startswith("mvnormal")
-    _, logp = batched_logp(key[0], params, multivariate=multivariate, points=x if multivariate else x[:, 0])
-    value = pt.sum(share * (logq - logp))
-    batched = dim == 1 and family.components == 1
-    return differentiate(theta, value, [z, weights, *params.values()], batched=batched)
+    def build() -> Scalar:
+        theta, z, weights, x, share, logq = _reparametrise(family, dim)
+        params = symbols(key)
+        multivariate = dim > 1 or key[0].startswith("mvnormal")
+        _, logp = batched_logp(key[0], params, multivariate=multivariate, points=x if multivariate else x[:, 0])
+        return theta, pytensor.tensor.sum(share * (logq - logp)), [z, weights, *params.values()], ()
+
+    return differentiate("reverse KL", (family, dim, key), build, batched=dim == 1 and family.components == 1)
 
 
 def _reverse_graph_of_model(family: Family, target: Target) -> tuple[Any, Any]:
-    theta, z, weights, x, share, logq = _reparametrise(family, target.dim)
-    point, joint = target.joint_graph()
-    logp = vectorize_graph(joint, {point: x})
-    return differentiate(theta, pt.sum(share * (logq - logp)), [z, weights], batched=False)
+    def build() -> Scalar:
+        theta, z, weights, x, share, logq = _reparametrise(family, target.dim)
+        point, joint = target.joint_graph()
+        logp = pytensor.graph.replace.vectorize_graph(joint, {point: x})
+        return theta, pytensor.tensor.sum(share * (logq - logp)), [z, weights], ()
+
+    return differentiate("reverse KL of a model", None, build, batched=False)
 
 
 def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
     """Points of p_theta from noise: x (n, d), their weights, and log p_theta there."""
+    pt = pytensor.tensor
     theta = pt.vector("theta", shape=(family.size(dim),))
     z, weights = pt.matrix("z", shape=(None, dim)), pt.vector("weights")
     params = family.constrain(theta, dim)
@@ -230,39 +230,78 @@ def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
     return theta, z, weights, x, weights, logq
 
 
-def differentiate(
-    theta: Any, value: Any, inputs: list[Any], *, batched: bool, each: Sequence[Any] = ()
-) -> tuple[Any, Any]:
+#: Symbolic theta (P,), a scalar of it, the other inputs, and which of these have a row for every theta of a batch.
+Scalar = tuple[Any, Any, Sequence[Any], Sequence[Any]]
+
+
+def differentiate(kind: str, key: object, build: Callable[[], Scalar], *, batched: bool) -> tuple[Any, Any]:
     """Compile value and gradient, and the Hessian, over a batch of thetas.
 
     In one dimension the graph itself is batched. In more, batches of triangular solves make graphs that take minutes to
-    rewrite, so theta and the directions of the Hessian are looped over. The inputs in `each` have a row for every theta.
+    rewrite, so theta and the directions of the Hessian are looped over.
+
+    Parameters
+    ----------
+    kind : str
+        What the scalar is.
+    key : object
+        What it depends on, see `models.graphs.compiled`; ``None`` for what cannot be told by its ``repr``, such as a model.
+    build : callable
+        Returns the graph.
+    batched : bool
+
+    Returns
+    -------
+    gradient, hessian : callable
+        Of thetas (B, P) and the other inputs; the second is compiled when it is first called.
     """
-    size = theta.type.shape[0]
-    gradient: Any = pt.grad(value, theta)
-    direction = pt.vector("direction", shape=(size,))
-    # Hessian by products with the unit vectors: a graph a quarter of the size of the vectorised Jacobian.
-    product: Any = pt.grad(pt.sum(gradient * direction), theta, disconnected_inputs="ignore")
+
+    def graph(order: str) -> Callable[..., Any]:
+        def made() -> tuple[list[Any], Any]:
+            return (_batch_graph if batched else _single_graph)(*build(), order=order)
+
+        return compile_graph(*made()) if key is None else compiled(f"{kind}, {order}", key, made)
+
     if batched:
-        thetas = pt.matrix("thetas", shape=(None, size))
-        rows = {variable: pt.matrix(variable.name) for variable in each}
-        hessian = vectorize_graph(product, {direction: pt.eye(size)})
-        outputs = vectorize_graph([value, gradient, hessian], {theta: thetas, **rows})
-        arguments = [thetas, *(rows.get(variable, variable) for variable in inputs)]
-        with_hessian = _when_needed(lambda: compile_graph(arguments, outputs))
-        return compile_graph(arguments, outputs[:2]), with_hessian
-    one = compile_graph([theta, *inputs], [value, gradient])
-    along = _when_needed(lambda: compile_graph([theta, direction, *inputs], product))
+        return graph("gradient"), _when_needed(lambda: graph("Hessian"))
+    one = graph("gradient")
+    along = _when_needed(lambda: graph("Hessian"))
 
     def first(batch: Array, *values: Array) -> tuple[Array, Array]:
         results = [one(row, *values) for row in batch]
-        return np.array([v for v, _ in results]), np.array([g for _, g in results]).reshape(len(batch), size)
+        return np.array([v for v, _ in results]), np.array([g for _, g in results]).reshape(batch.shape)
 
     def second(batch: Array, *values: Array) -> tuple[Array, Array, Array]:
+        size = batch.shape[1]
         rows = [np.array([along(row, unit, *values) for unit in np.eye(size)]) for row in batch]
         return *first(batch, *values), np.array(rows).reshape(len(batch), size, size)
 
     return first, second
+
+
+def _along(theta: Any, value: Any) -> tuple[Any, Any, Any]:
+    """Gradient, a direction, and the Hessian along it: a graph a quarter of the size of the vectorised Jacobian."""
+    gradient: Any = pytensor.grad(value, theta)
+    direction = pytensor.tensor.vector("direction", shape=theta.type.shape)
+    product = pytensor.grad((gradient * direction).sum(), theta, disconnected_inputs="ignore")
+    return gradient, direction, product
+
+
+def _batch_graph(theta: Any, value: Any, inputs: Sequence[Any], each: Sequence[Any], *, order: str) -> Any:
+    pt, vectorize = pytensor.tensor, pytensor.graph.replace.vectorize_graph
+    size = theta.type.shape[0]
+    gradient, direction, product = _along(theta, value)
+    thetas = pt.matrix("thetas", shape=(None, size))
+    rows = {variable: pt.matrix(variable.name) for variable in each}
+    wanted = [value, gradient]
+    if order == "Hessian":
+        wanted.append(vectorize(product, {direction: pt.eye(size)}))
+    return [thetas, *(rows.get(v, v) for v in inputs)], vectorize(wanted, {theta: thetas, **rows})
+
+
+def _single_graph(theta: Any, value: Any, inputs: Sequence[Any], _each: Sequence[Any], *, order: str) -> Any:
+    gradient, direction, product = _along(theta, value)
+    return ([theta, direction, *inputs], product) if order == "Hessian" else ([theta, *inputs], [value, gradient])
 
 
 def _when_needed(compile_: Callable[[], Any]) -> Callable[..., Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import lazy_loader
 import numpy as np
-import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pytensor.graph.replace import vectorize_graph
 
 from models.distributions import logp_graph
 from models.families import Family
-from models.graphs import compile_graph
+from models.graphs import compiled
+
+pytensor = lazy_loader.load("pytensor")
 
 __all__ = ["scores"]
 
@@ -40,8 +41,12 @@ def scores(x: Array, family: Family, theta: Array) -> Array:
 
 @cache
 def _score_graph(family: Family, dim: int) -> Any:
-    theta = pt.vector("theta", shape=(family.size(dim),))
-    point = pt.vector("point", shape=(dim,)) if family.multivariate else pt.scalar("point")
-    points = pt.matrix("points", shape=(None, dim)) if family.multivariate else pt.vector("points")
-    gradient: Any = pt.grad(logp_graph(family.density, point, family.constrain(theta, dim)), theta)
-    return compile_graph([theta, points], vectorize_graph(gradient, {point: points}))
+    def build() -> Any:
+        pt = pytensor.tensor
+        theta = pt.vector("theta", shape=(family.size(dim),))
+        point = pt.vector("point", shape=(dim,)) if family.multivariate else pt.scalar("point")
+        points = pt.matrix("points", shape=(None, dim)) if family.multivariate else pt.vector("points")
+        gradient: Any = pytensor.grad(logp_graph(family.density, point, family.constrain(theta, dim)), theta)
+        return [theta, points], pytensor.graph.replace.vectorize_graph(gradient, {point: points})
+
+    return compiled("scores", (family, dim), build)

@@ -11,8 +11,10 @@ import lazy_loader
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.distributions import Distribution, distribution, in_double_precision
+from models.distributions import Distribution, distribution, in_double_precision, jet_graph, slope_at_a_point
 from models.errors import InputError, lookup_error
+from models.graph_store import kept
+from models.graphs import compile_graph
 
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
@@ -162,8 +164,6 @@ class Target:
 
     @cached_property
     def _model_logp(self) -> Any:
-        from models.graphs import compile_graph
-
         point, logp = self.joint_graph()
         points = pytensor.tensor.matrix("points")
         vectorize = pytensor.graph.replace.vectorize_graph
@@ -171,12 +171,11 @@ class Target:
 
     @cached_property
     def _model_jet(self) -> Callable[[Array], tuple[Array, Array, Array]]:
-        from models.distributions import compile_jet
-
         point, logp = self.joint_graph()
         points = pytensor.tensor.vector("points")
         values = pytensor.graph.replace.vectorize_graph(logp, {point: points[:, None]})
-        return compile_jet(points, values, [])
+        function = compile_graph(*jet_graph(points, values, []))
+        return lambda x: tuple(function(x))
 
     def joint_graph(self) -> tuple[Any, Any]:
         """Symbolic flat unconstrained point (d,) and its log density, of a target made from a PyMC model."""
@@ -229,8 +228,6 @@ class Target:
 
     @cached_property
     def _natural_graph(self) -> Callable[[Array], dict[str, Array]]:
-        from models.graphs import compile_graph
-
         model = self.source
         wanted = [*model.free_RVs, *model.deterministics]
         outputs, point = pm.pytensorf.join_nonshared_inputs(
@@ -304,22 +301,15 @@ class Target:
 
     @cached_property
     def _negative_logp_and_gradient(self) -> Callable[[Array], tuple[float, Array]]:
-        from models.graphs import compile_graph
-
-        pt = pytensor.tensor
         if self.source is not None:
             point, logp = self.joint_graph()
+            function, values = compile_graph([point], [-logp, -pytensor.grad(logp, point)]), []
         else:
             density = self._density("log densities")
-            from models.distributions import logp_graph
-
-            point = pt.vector("point")
-            params = {k: pt.as_tensor_variable(v) for k, v in density.params.items()}
-            logp = logp_graph(density.name, point if density.multivariate else point[0], params)
-        function = compile_graph([point], [-logp, -pytensor.grad(logp, point)])
+            function, values = slope_at_a_point(density.key), density.values()
 
         def evaluate(x: Array) -> tuple[float, Array]:
-            value, slope = function(np.asarray(x, dtype=float))
+            value, slope = function(np.asarray(x, dtype=float), *values)
             return float(value), np.asarray(slope, dtype=float)
 
         return evaluate
@@ -549,8 +539,8 @@ def from_distribution(name: str, params: Mapping[str, Any], *, label: str | None
         If PyMC does not know the distribution or refuses the parameters.
     """
     density = distribution(name, params)
-    draws = np.sort(density.rvs(4096, seed=0)[:, 0])
-    quantiles = np.quantile(draws, _LEVELS)
+    known = (density.key, [v.tolist() for v in density.values()])
+    quantiles = kept("quantiles", known, lambda: np.quantile(density.rvs(4096, seed=0)[:, 0], _LEVELS))
     width = max(float(quantiles[4] - quantiles[2]) / 2, np.finfo(float).tiny)
     mean, cov = _moments_by_pymc(name, density)
     text = ", ".join(f"{k}={np.asarray(v).tolist()}" for k, v in density.params.items())

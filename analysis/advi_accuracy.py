@@ -28,11 +28,11 @@ from analysis.support.reading import case_of, dataset_of
 from models.advi import METHODS, PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
 from models.expectations import Nodes, gaussian_nodes, sobol_nodes
 from models.families import FAMILIES, Family
-from models.graphs import Backend, numpy_mode, single_threaded
+from models.graphs import numpy_mode, single_threaded
 from models.objectives import Objective, reverse_objective
 from models.optimise import descend
 from models.projections import Projection, minima, reverse_projections
-from models.restarts import Gradient, Noise, Optimizer, compile_loss, compile_step, draw_noise
+from models.restarts import Gradient, Noise, Optimizer, Steps, draw_noise, noise_steps
 from models.targets import TARGETS, Target, normal_mixture
 
 #: Place in the report.
@@ -54,7 +54,6 @@ SHARE = 0.9
 PYMC_WINDOW, PYMC_EPSILON = 10, 0.1
 #: Its settings with the same length of step and a bias a hundred times smaller.
 WIDE_RATE, WIDE_WINDOW = 0.01, 1000
-_CHUNK = 100
 _THETAS = 500  # evaluated at once
 
 
@@ -85,8 +84,6 @@ class Settings(BaseModel):
         Sets of fixed draws of each size.
     plane : bool
         Whether the target in the plane is among those studied.
-    backend : {"numpy", "numba"}
-        Of the many short steps; see `models.graphs.Backend`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,7 +104,6 @@ class Settings(BaseModel):
     confirm_steps: int = Field(default=4000, ge=0)
     replicates: int = Field(default=20, ge=4)
     plane: bool = True
-    backend: Backend = "numba"
 
     @classmethod
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
@@ -116,7 +112,7 @@ class Settings(BaseModel):
             return cls(
                 seed=seed, repeats=2, restarts=20, other_restarts=5, pymc_steps=400, adam_steps=150, adam_draws=20,
                 our_steps=200, cost_runs=4, cost_steps=150, copies=10, long_steps=1000, confirm_steps=0, replicates=4,
-                plane=False, backend="numpy",
+                plane=False,
             )  # fmt: skip
         if effort == "full":
             return cls(
@@ -321,13 +317,11 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
               spread(target) * np.exp(rng.uniform(np.log(0.1), np.log(1.5), target.dim)))
         for i in range(count)
     ]  # fmt: skip
-    # The graphs of this target are those of the study of cost.
-    backend: Backend = settings.backend if case == _BIMODAL else "numpy"
     judged = []
     for i, (how, schedule) in enumerate(_schedules(settings).items()):
         # A restart gives the same numbers in any company, and one batch costs hardly more than another.
         chosen = [*starts, *wide] if how == "ours" else starts
-        fit = fit_advi(target, starts=chosen, seed=settings.seed + i, schedule=schedule, draws=2, backend=backend)
+        fit = fit_advi(target, starts=chosen, seed=settings.seed + i, schedule=schedule, draws=2)
         judged.append(_judged(fit, truth))
     evidence = judged[-1].isel(run=slice(len(starts), None))
     runs = xr.concat([j.isel(run=slice(len(starts))) for j in judged], dim="how").assign_coords(how=list(HOW))
@@ -351,19 +345,18 @@ def _judged(fit: xr.DataTree, truth: Truth) -> xr.Dataset:
 
 
 @dataclass(frozen=True)
-class Steps:
+class How:
     """How runs of one target in one dimension are stepped, all in one batch."""
 
     optimizer: Optimizer
     gradient: Gradient
     noise: Noise
     draws: int
-    backend: Backend
 
 
 @single_threaded
 def trajectories(
-    target: Target, how: Steps, start: Array, *, high: Array, low: Array, checkpoints: Sequence[int], seed: int
+    target: Target, how: How, start: Array, *, high: Array, low: Array, checkpoints: Sequence[int], seed: int
 ) -> Array:
     """Follow R runs and record where they are on the way.
 
@@ -371,7 +364,7 @@ def trajectories(
     ----------
     target : Target
         One-dimensional.
-    how : Steps
+    how : How
     start : ndarray (R, 2)
         Means and sds.
     high, low : ndarray (R,)
@@ -385,17 +378,18 @@ def trajectories(
     ndarray (C, R, 2)
         Means and sds at the checkpoints.
     """
-    step = compile_step(target, "advi", how.optimizer, how.gradient, how.backend)
-    step.reset(target, start[:, :1], np.log(np.expm1(start[:, 1:])), steps=checkpoints[-1], high=high, low=low)
+    steps = Steps(
+        target.log_density, start[:, :1], np.log(np.expm1(start[:, 1:])), optimizer=how.optimizer, gradient=how.gradient,
+        steps=checkpoints[-1], high=high, low=low,
+    )  # fmt: skip
     generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(start))]
     found, done = [], 0
     for goal in checkpoints:
         while done < goal:
-            count = min(_CHUNK, goal - done)
-            for noise in draw_noise(generators, count, how.draws, 1, how.noise):
-                step.function(noise)
+            count = min(noise_steps(how.draws, 1), goal - done)
+            steps.advance(draw_noise(generators, count, how.draws, 1, how.noise))
             done += count
-        found.append(np.concatenate([step.mu.get_value(), np.logaddexp(0, step.raw.get_value())], axis=1))
+        found.append(np.concatenate([steps.mean, np.logaddexp(0, steps.raw)], axis=1))
     return np.array(found)
 
 
@@ -418,11 +412,11 @@ def run_cost(settings: Settings) -> xr.DataTree:
     found: dict[Curve, tuple[list[int], Array]] = {}
     seed = 1000 * settings.seed
 
-    def steps(kind: str, draws: int) -> Steps:
+    def steps(kind: str, draws: int) -> How:
         optimizer: Optimizer = "adagrad_window" if kind == "default" else "adam"
         if kind == "path":
-            return Steps(optimizer, "path", "latin hypercube", draws, settings.backend)
-        return Steps(optimizer, "total", "independent", draws, settings.backend)
+            return How(optimizer, "path", "latin hypercube", draws)
+        return How(optimizer, "total", "independent", draws)
 
     for draws in COST_DRAWS:
         count = round(3 * settings.cost_steps / np.sqrt(draws))
@@ -478,12 +472,7 @@ def run_cost(settings: Settings) -> xr.DataTree:
 
 def score(target: Target) -> Callable[[Array], Array]:
     """The derivative of -log p at points (n,) of one dimension, by PyTensor from PyMC's density."""
-    loss = compile_loss(target)
-
-    def slope(x: Array) -> Array:
-        return loss(x[:, None], np.ones((len(x), 1, 1)), np.zeros((1, 1)))[1][:, 0]
-
-    return slope
+    return lambda x: -target.log_density(x[:, None])[1][:, 0]
 
 
 def mean_step(gradients: Array, weights: Array, window: int, epsilon: float = PYMC_EPSILON) -> Array:
@@ -567,7 +556,7 @@ def run_bias(settings: Settings) -> xr.DataTree:
     chosen = {name: truth.minima[names.index(name)] for name in ("both modes", "right mode")}
     optima = {name: np.array([p.theta[0], np.exp(p.theta[1])]) for name, p in chosen.items()}
     start = np.repeat(list(optima.values()), settings.copies, axis=0)
-    how = Steps("adagrad_window", "total", "independent", 1, settings.backend)
+    how = How("adagrad_window", "total", "independent", 1)
     points = _even(settings.long_steps, 60)
     none = np.zeros(len(start))
     way = trajectories(target, how, start, high=none, low=none, checkpoints=points, seed=settings.seed + 31)

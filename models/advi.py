@@ -24,18 +24,18 @@ from models.convergence import Evidence, gather, windowed_decrease
 from models.errors import ConvergenceError, InputError, lookup_error
 from models.expectations import Estimate, sobol_nodes
 from models.families import FAMILIES, Family
-from models.graphs import Backend, single_threaded
+from models.graphs import single_threaded
 from models.restarts import (
     Gradient,
     Loss,
     Method,
     Noise,
     Optimizer,
-    Step,
-    compile_loss,
-    compile_step,
+    Steps,
     draw_noise,
     factors,
+    in_threads,
+    noise_steps,
     raw_scales,
 )
 from models.results import draws_of
@@ -56,7 +56,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-_CHUNK = 100  # steps whose noise is drawn at once
 
 #: The family that each of PyMC's methods fits; in one dimension both are ``normal``.
 METHODS = {"advi": "mvnormal_diag", "fullrank_advi": "mvnormal"}
@@ -206,7 +205,6 @@ def fit_advi(
     seed: int = 0,
     schedule: Schedule | None = None,
     draws: int = 2000,
-    backend: Backend = "numpy",
     progressbar: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> xr.DataTree:
@@ -224,8 +222,6 @@ def fit_advi(
     schedule : Schedule, optional
     draws : int
         Draws of each distinct optimum to keep.
-    backend : {"numpy", "numba"}
-        ``numba`` compiles for some 10 s (then kept on disk) and runs many short steps 10 to 60 times faster.
     progressbar : bool
         Show PyMC's progress bar, over the steps of all rounds that may be needed.
     on_step : callable, optional
@@ -283,9 +279,9 @@ def fit_advi(
             raise InputError(f"start {start.label!r} has {len(start.mean)} coordinates; the target has {target.dim}")
     starts = _seeded(starts, seed)
     with _watched(on_step, schedule, progressbar) as watch:
-        runs = _run_all(target, method, starts, schedule, backend, watch)
+        runs = _run_all(target, method, starts, schedule, watch)
     _refuse_divergence(target, runs)
-    return _tree(target, method, starts, runs, seed, schedule, draws, backend)
+    return _tree(target, method, starts, runs, seed, schedule, draws)
 
 
 def optima(fit: xr.DataTree) -> xr.Dataset:
@@ -432,11 +428,9 @@ def _run_all(
     method: Method,
     starts: Sequence[Start],
     schedule: Schedule,
-    backend: Backend,
     on_step: Callable[[int], None],
 ) -> list[_Run]:
-    step = compile_step(target, method, schedule.optimizer, schedule.gradient, backend)
-    loss = compile_loss(target, backend)
+    loss = Loss(target.log_density)
     runs = []
     for start in starts:
         raw = raw_scales(method, start.sd, target.dim)
@@ -450,15 +444,52 @@ def _run_all(
         going = [(r, s) for r, s in zip(runs, starts, strict=True) if r.verdict not in ("converged", "diverging")]
         if not going:
             break
-        for draws in sorted({run.draws for run, _ in going}):
-            alike = [(run, start) for run, start in going if run.draws == draws]
-            _round(step, target, method, [r for r, _ in alike], [s for _, s in alike], schedule, unit, on_step)
+        groups: dict[int, list[tuple[_Run, Start]]] = {}
+        for run, start in going:
+            groups.setdefault(run.draws, []).append((run, start))
+        for alike in groups.values():
+            _round(target, method, [r for r, _ in alike], [s for _, s in alike], schedule, unit, on_step)
         _judge(loss, [r for r, _ in going], schedule)
     return runs
 
 
+@dataclass(frozen=True, eq=False)
+class _Walked:
+    """A round of some runs: losses (steps, R), and parameters at its end and shortly before."""
+
+    history: Array
+    mean: Array
+    raw: Array
+    earlier_mean: Array
+    earlier_raw: Array
+
+
+def _walk(
+    target: Target, steps: Steps, runs: Sequence[_Run], starts: Sequence[Start], schedule: Schedule,
+    on_step: Callable[[int], None],
+) -> _Walked:  # fmt: skip
+    """Take the steps of a round; at the first step of all, look whether loss and gradient are finite."""
+    draws, dim = runs[0].draws, target.dim
+    before_end = schedule.steps - max(schedule.steps // 10, 1)
+    taken, done = sum(len(h) for h in runs[0].history), 0
+    history, earlier = [], (steps.mean.copy(), steps.raw.copy())
+    while done < schedule.steps:
+        goal = 1 if done == 0 and not taken else before_end if done < before_end else schedule.steps
+        chunk = min(noise_steps(draws, dim), goal - done)
+        losses = steps.advance(draw_noise([r.generator for r in runs], chunk, draws, dim, schedule.noise))
+        if not taken:
+            if done == 0:
+                _check_first_step(steps, losses[0], starts, target)
+            _check_finite(losses, done, starts)
+        history.append(losses)
+        done += chunk
+        if done == before_end:
+            earlier = steps.mean.copy(), steps.raw.copy()
+        on_step(chunk)
+    return _Walked(np.concatenate(history), steps.mean, steps.raw, *earlier)
+
+
 def _round(
-    step: Step,
     target: Target,
     method: Method,
     runs: Sequence[_Run],
@@ -471,26 +502,25 @@ def _round(
     rate = unit * np.array([run.rate for run in runs])
     low = rate * schedule.final_learning_rate / schedule.learning_rate
     mean, raw = np.array([run.mean for run in runs]), np.array([run.raw for run in runs])
-    step.reset(target, mean, raw, steps=schedule.steps, high=rate, low=low)
-    history = np.empty((schedule.steps, len(runs)))
-    begin = schedule.steps - max(schedule.steps // 10, 1)
-    done, taken = 0, sum(len(h) for h in runs[0].history)
-    while done < schedule.steps:
-        chunk = min(_CHUNK, schedule.steps - done)
-        generators = [run.generator for run in runs]
-        noise = draw_noise(generators, chunk, runs[0].draws, target.dim, schedule.noise)
-        with np.errstate(all="ignore"):  # a diverging loss is reported below, with its step
-            for i in range(chunk):
-                if done + i == begin:
-                    earlier_mean, earlier_raw = step.mu.get_value(), step.raw.get_value()
-                history[done + i] = step.function(noise[i])
-                if done + i == 0 and not taken:
-                    _check_first_step(step, history[0], starts, target)
-        if not taken:
-            _check_finite(history[done : done + chunk], done, starts)
-        done += chunk
-        on_step(chunk)
-    now_mean, now_raw = step.mu.get_value(), step.raw.get_value()
+
+    def walk(rows: slice) -> list[_Walked]:
+        size = max(1, _POINTS // runs[0].draws)  # so that the temporaries of a step stay in the cache
+        parts = [slice(i, min(i + size, rows.stop)) for i in range(rows.start, rows.stop, size)]
+        told = [on_step if part.start == 0 else _untold for part in parts]
+        return [
+            _walk(target,
+                  Steps(target.log_density, mean[p], raw[p], optimizer=schedule.optimizer, gradient=schedule.gradient,
+                        steps=schedule.steps, high=rate[p], low=low[p]),
+                  runs[p], starts[p], schedule, tell)
+            for p, tell in zip(parts, told, strict=True)
+        ]  # fmt: skip
+
+    least = _WORK // (schedule.steps * runs[0].draws)
+    walked = [part for parts in in_threads(walk, len(runs), least) for part in parts]
+    history = np.concatenate([w.history for w in walked], axis=1)
+    now_mean, now_raw, earlier_mean, earlier_raw = (
+        np.concatenate([getattr(w, name) for w in walked]) for name in ("mean", "raw", "earlier_mean", "earlier_raw")
+    )
     factor, earlier = (factors(method, r, target.dim) for r in (now_raw, earlier_raw))
     sd, sd_before = (np.sqrt(np.square(f).sum(axis=2)) for f in (factor, earlier))
     drift = np.maximum(np.abs(now_mean - earlier_mean) / sd, np.abs(np.log(sd / sd_before))).max(axis=1)
@@ -511,6 +541,12 @@ def _round(
             run.rate, run.draws = run.rate / 2, run.draws * 2
 
 
+def _untold(_steps: int) -> None:
+    pass
+
+
+_POINTS = 2048  # at which a log density is evaluated at once
+_WORK = 100_000  # evaluations in a thread, below which it is not worth starting
 _MOST_OF_THE_WAY = 0.3  # of what the learning rates of a round add up to, in one coordinate
 _A_WAY = 50  # steps: the first few of Adam all go one way
 _FAR = 1e4  # times the sd at the start, and still growing as fast as the learning rate allows
@@ -534,9 +570,9 @@ def _row(evidence: Evidence, i: int) -> tuple[float, float, float, float]:
     return gap, noise, shift, curvature
 
 
-def _check_first_step(step: Step, losses: Array, starts: Sequence[Start], target: Target) -> None:
+def _check_first_step(steps: Steps, losses: Array, starts: Sequence[Start], target: Target) -> None:
     """A loss can be finite where its gradient is not; the first step shows it."""
-    mean, raw = step.mu.get_value(), step.raw.get_value()
+    mean, raw = steps.mean, steps.raw
     for i, start in enumerate(starts):
         bad = ~np.isfinite(mean[i])
         if np.isfinite(losses[i]) and (bad.any() or not np.isfinite(raw[i]).all()):
@@ -622,9 +658,8 @@ def _tree(
     seed: int,
     schedule: Schedule,
     draws: int,
-    backend: Backend,
 ) -> xr.DataTree:
-    family, loss = _family_of(target, method), compile_loss(target, backend)
+    family, loss = _family_of(target, method), Loss(target.log_density)
     value, error = _losses(loss, runs, 11, seed)
     groups = [(_lead(group, runs, value), group) for group in _group(runs)]
     fine = {lead: _losses(loss, [runs[lead]], 15, seed + 1) for lead, _ in groups}

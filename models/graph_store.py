@@ -15,16 +15,18 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["clear", "folder", "kept", "usage"]
+__all__ = ["alone", "clear", "folder", "kept", "place", "usage"]
 
 _MAGIC = b"duality graph 1\n"
 _WAIT = 120.0  # seconds for another process that compiles the same graph; then both do
+_PLACE = "[0-9a-f]" * 20  # one folder for each state of sources and versions
 _STALE = 30 * 86400.0  # seconds without use after which graphs of other versions go
 
 
@@ -37,21 +39,30 @@ def folder() -> Path:
     return Path(platformdirs.user_cache_dir("duality")) / "graphs"
 
 
+#: All that the store writes, besides its folders.
+_OURS = ("*.graph", "*.lock", ".*.part", "density_*.py", "density_*.sum", "__pycache__/density_*")
+
+
+def _files(*patterns: str) -> list[Path]:
+    return [path for pattern in patterns for path in folder().glob(f"{_PLACE}/{pattern}") if path.is_file()]
+
+
 def usage() -> tuple[Path, int, int]:
-    """Folder of the store, its number of entries and their size in bytes."""
-    sizes = [path.stat().st_size for path in folder().glob("*/*.graph")]
-    return folder(), len(sizes), sum(sizes)
+    """Folder of the store, its number of compiled graphs and densities, and the bytes they take."""
+    count = len(_files("*.graph", "density_*.py"))
+    return folder(), count, sum(path.stat().st_size for path in _files(*_OURS))
 
 
 def clear() -> int:
-    """Remove all entries, and nothing that is none; return how many they were."""
-    entries = list(folder().glob("*/*.graph"))
-    for path in [*entries, *folder().glob("*/*.lock"), *folder().glob("*/.*.part")]:
+    """Remove what the store has written, and nothing else; return how many graphs and densities it held."""
+    count = len(_files("*.graph", "density_*.py"))
+    for path in _files(*_OURS):
         path.unlink(missing_ok=True)
-    for place in folder().glob("*"):
-        if place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
-    return len(entries)
+    for place_ in folder().glob(_PLACE):
+        for empty in (place_ / "__pycache__", place_):
+            with suppress(OSError):  # what others put there stays
+                empty.rmdir()
+    return count
 
 
 def kept(kind: str, key: object, make: Callable[[], Any]) -> Any:
@@ -71,13 +82,13 @@ def kept(kind: str, key: object, make: Callable[[], Any]) -> Any:
     -------
     object
     """
-    place = _place()
-    if place is None:
+    store = place()
+    if store is None:
         return make()
-    path = place / f"{hashlib.sha256(repr((kind, key)).encode()).hexdigest()[:40]}.graph"
+    path = store / f"{hashlib.sha256(repr((kind, key)).encode()).hexdigest()[:40]}.graph"
     if (found := _read(path)) is not None:
         return found
-    with _alone(path):
+    with alone(path):
         if (found := _read(path)) is not None:  # another process has made it meanwhile
             return found
         made = make()
@@ -86,7 +97,7 @@ def kept(kind: str, key: object, make: Callable[[], Any]) -> Any:
 
 
 @cache
-def _place() -> Path | None:
+def place() -> Path | None:
     """Folder for these sources and versions; ``None``, said once, where it cannot be written."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("**/*.py")):
@@ -94,13 +105,13 @@ def _place() -> Path | None:
         digest.update(source.read_bytes())
     names = ("pytensor", "pymc", "numpy", "scipy")
     digest.update(repr([platform.python_version(), *((name, version(name)) for name in names)]).encode())
-    place = folder() / digest.hexdigest()[:20]
+    store = folder() / digest.hexdigest()[:20]
     try:
-        if not place.is_dir():
+        if not store.is_dir():
             _drop_stale()
-            place.mkdir(parents=True, exist_ok=True)
-        os.utime(place)
-        with tempfile.TemporaryFile(dir=place):
+            store.mkdir(parents=True, exist_ok=True)
+        os.utime(store)
+        with tempfile.TemporaryFile(dir=store):
             pass
     except OSError as error:
         warnings.warn(
@@ -109,33 +120,28 @@ def _place() -> Path | None:
             stacklevel=2,
         )
         return None
-    return place
+    return store
 
 
 def _drop_stale() -> None:
-    for place in folder().glob("*"):
-        if place.is_dir() and time.time() - place.stat().st_mtime > _STALE and not any(place.glob("[!.]*[!hk]")):
-            shutil.rmtree(place, ignore_errors=True)
+    """Remove what was compiled from other sources or versions and has not been used for a month."""
+    for store in folder().glob(_PLACE):
+        if store.is_dir() and time.time() - store.stat().st_mtime > _STALE:
+            shutil.rmtree(store, ignore_errors=True)
 
 
-class _alone:
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
     """Hold the lock of an entry, so that two processes do not compile the same; after `_WAIT` seconds go on without."""
+    from filelock import FileLock, Timeout
 
-    def __init__(self, path: Path) -> None:
-        from filelock import FileLock
-
-        self._lock = FileLock(path.with_suffix(".lock"), timeout=_WAIT)
-
-    def __enter__(self) -> None:
-        from filelock import Timeout
-
-        try:
-            self._lock.acquire()
-        except (Timeout, OSError):
-            pass
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    lock = FileLock(path.with_suffix(".lock"), timeout=_WAIT)
+    with suppress(Timeout, OSError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read(path: Path) -> Any:

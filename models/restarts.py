@@ -1,40 +1,33 @@
-"""One step of ADVI for all restarts at once: parameters with a leading axis, and the noise that drives each of them.
+"""Runs of ADVI side by side: their parameters, the noise that drives each of them, and the loss that they minimise.
 
-Gradient estimator, parametrisation and optimisers are those of PyMC's ADVI and full-rank ADVI. Restarts share no
-parameter, so the gradient of the sum of their losses is the gradient of each, and a restart gives the same numbers alone
-or in company.
+The steps themselves are compiled (`models.steps`); a run gives the same numbers alone or in company, on one core or several.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import pymc as pm
-import pytensor
-import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pytensor.gradient import disconnected_grad
-from pytensor.graph.replace import vectorize_graph
 from scipy.special import ndtri
 
-from models.distributions import MULTIVARIATE, batched_logp, symbols
-from models.graphs import Backend, compile_graph
-from models.targets import Target
+from models.log_density import LogDensity
 
 __all__ = [
     "Gradient",
     "Loss",
+    "Method",
     "Noise",
     "Optimizer",
-    "Step",
-    "compile_loss",
-    "compile_step",
+    "Steps",
     "draw_noise",
     "factors",
+    "in_threads",
+    "noise_steps",
     "raw_scales",
 ]
 
@@ -45,66 +38,114 @@ Gradient = Literal["path", "total"]
 Noise = Literal["latin hypercube", "independent"]
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One optimisation step of R restarts, with PyMC's parameters as shared variables.
+class Steps:
+    """A round of R runs, with PyMC's parameters.
+
+    Parameters
+    ----------
+    density : LogDensity
+    mean : ndarray (R, d)
+    raw : ndarray (R, q)
+        ``rho`` (q = d) of mean field; the lower triangle of L by rows (q = d (d + 1) / 2) of full rank. Softplus of rho, or of
+        the diagonal of L, is a scale.
+    optimizer : {"adam", "adagrad_window"}
+    gradient : {"path", "total"}
+        The ``total`` gradient of log q - log p is PyMC's. Of its terms, the derivative of log q by its own parameters has mean
+        zero; the ``path`` gradient leaves it out, and so has no variance at all where q is p (Roeder, Wu and Duvenaud, 2017).
+    steps : int
+        Of the round, over which Adam's rate falls from `high` to `low`, each (R,).
 
     Attributes
     ----------
-    function : callable (draws, R, d) -> (R,)
-        Takes standard Normal noise, updates the parameters, and returns the losses (-ELBO, nats) before the update.
-    mu : shared variable (R, d)
-    raw : shared variable (R, q)
-        ``rho`` (q = d) of mean field; the lower triangle of L by rows (q = d (d + 1) / 2) of full rank. Softplus of rho, or of
-        the diagonal of L, is a scale.
+    mean, raw : ndarray
+        Where the runs are now.
     """
 
-    function: Callable[[Array], Array]
-    mu: Any
-    raw: Any
-    _state: Sequence[Any]
-    _rate: Sequence[Any]
-    _density: Sequence[Any]
+    def __init__(
+        self,
+        density: LogDensity,
+        mean: Array,
+        raw: Array,
+        *,
+        optimizer: Optimizer,
+        gradient: Gradient,
+        steps: int,
+        high: Array,
+        low: Array,
+    ) -> None:
+        from models.steps import WINDOW
 
-    def reset(self, target: Target, mean: Array, raw: Array, *, steps: int, high: Array, low: Array) -> None:
-        """Put R restarts at their starts, with a fresh optimiser whose rate falls from `high` to `low`, each (R,)."""
-        self.mu.set_value(np.array(mean, dtype=float))
-        self.raw.set_value(np.array(raw, dtype=float))
-        for shared in self._state:
-            value = shared.get_value()
-            shared.set_value(np.zeros((len(mean), *value.shape[1:]) if value.ndim else (), dtype=value.dtype))
-        clock, horizon, first, last = self._rate
-        clock.set_value(np.asarray(0.0))
-        horizon.set_value(np.asarray(float(steps)))
-        first.set_value(np.asarray(high, dtype=float)[:, None])
-        last.set_value(np.asarray(low, dtype=float)[:, None])
-        for shared, number in zip(self._density, _numbers(target), strict=True):
-            shared.set_value(number)
+        self.mean, self.raw = np.array(mean, dtype=float), np.array(raw, dtype=float)
+        self._density, self._kind = density, (gradient == "path", optimizer == "adam")
+        self._state = np.zeros((len(self.mean), self.mean.shape[1] + self.raw.shape[1], WINDOW))
+        self._clock, self._steps = 0, steps
+        self._high, self._low = np.array(high, dtype=float), np.array(low, dtype=float)
+
+    def advance(self, noise: Array) -> Array:
+        """Take as many steps as `noise` (steps, draws, R, d) holds; return the losses (-ELBO, nats) before each, (steps, R)."""
+        from models.steps import advance
+
+        history = np.empty((len(noise), len(self.mean)))
+        advance(self._density.function, self._density.numbers, self.mean, self.raw, self._state,
+                np.ascontiguousarray(noise), *self._kind, self._clock, self._steps, self._high, self._low, history)  # fmt: skip
+        self._clock += len(noise)
+        return history
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
     """The loss of R members (mean, L) on given noise, with gradients: what the optimiser sees, without its parametrisation."""
 
-    function: Callable[..., list[Array]]
-    target: Target
+    density: LogDensity
 
     def __call__(self, mean: Array, factor: Array, noise: Array) -> tuple[Array, Array, Array]:
-        """Losses (R,), gradients by mean (R, d) and by L (R, d, d), for noise (n, d) common to all restarts."""
-        size, dim = mean.shape
-        share = max(1, int(_MOST_ENTRIES // max(1, noise.size * (dim if self._full(factor) else 1))))
-        parts = [slice(i, i + share) for i in range(0, size, share)]
-        with np.errstate(all="ignore"):  # not finite is an answer here
-            rows = [self.function(mean[p], factor[p], noise[:, None, :], *_numbers(self.target)) for p in parts]
-        value, slope, slope_factor = (np.concatenate(column) for column in zip(*rows, strict=True))
+        """Losses (R,), gradients by mean (R, d) and by L (R, d, d), for noise (n, d) common to all runs."""
+        from models.steps import losses
+
+        mean, factor, noise = (np.ascontiguousarray(a, dtype=float) for a in (mean, factor, noise))
+
+        def some(rows: slice) -> tuple[Array, Array, Array]:
+            found: tuple[Array, Array, Array] = losses(
+                self.density.function, self.density.numbers, mean[rows], factor[rows], noise
+            )
+            return found
+
+        parts = in_threads(some, len(mean), _EVALUATIONS // max(1, len(noise)))
+        value, slope, slope_factor = (np.concatenate(column) for column in zip(*parts, strict=True))
         return value, slope, slope_factor
 
-    @staticmethod
-    def _full(factor: Array) -> bool:
-        return bool(np.any(np.tril(factor, -1)))
+
+_EVALUATIONS = 20_000  # of a log density, below which a thread is not worth starting
 
 
-_MOST_ENTRIES = 1e5  # numbers in one array: what a cache holds
+def in_threads[T](work: Callable[[slice], T], count: int, least: int) -> list[T]:
+    """Work on parts of `count` things in threads, at least `least` of them in each; compiled loops hold no lock.
+
+    Returns
+    -------
+    list
+        What `work` returns for each part, in order.
+    """
+    threads = min(_cores(), max(1, count // max(1, least)))
+    ends = np.linspace(0, count, threads + 1).astype(int)
+    parts = [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    if threads == 1:
+        return [work(parts[0])]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))
+
+
+def _cores() -> int:
+    """Cores that this process may use: workers beside others are told by ``NUMBA_NUM_THREADS`` to use one."""
+    return int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1))
+
+
+def noise_steps(draws: int, dim: int) -> int:
+    """Steps whose noise is drawn at once: it depends on the shape of one step only, so that company changes no draw."""
+    return int(np.clip(_NUMBERS // (draws * dim), 1, 1000))
+
+
+_NUMBERS = 8192  # of the noise of one run
 
 
 def raw_scales(method: Method, sd: Array | None, dim: int) -> Array:
@@ -142,140 +183,3 @@ def draw_noise(generators: Sequence[np.random.Generator], steps: int, draws: int
         for g in generators
     ]
     return np.asarray(ndtri(np.stack(levels, axis=2)))
-
-
-def compile_step(
-    target: Target, method: Method, optimizer: Optimizer, gradient: Gradient = "total", backend: Backend = "numpy"
-) -> Step:
-    """Compile one step; targets of one kind share it, and so do all numbers of restarts and draws.
-
-    The ``total`` gradient of log q - log p is PyMC's. Of its terms, the derivative of log q by its own parameters has mean zero;
-    the ``path`` gradient leaves it out, and so has no variance at all where q is p (Roeder, Wu and Duvenaud, 2017).
-    """
-    return _step(_subject(target), target.dim, method, optimizer, gradient, backend)
-
-
-def compile_loss(target: Target, backend: Backend = "numpy") -> Loss:
-    """Compile the loss on given noise."""
-    return Loss(_loss(_subject(target), target.dim, backend), target)
-
-
-# --- graphs ----------------------------------------------------------------------------------------------------------
-
-
-class _Same:
-    """A key that holds what the graph was made of: the same object, with the same variables."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        model = target.source
-        self._key = (id(target), 0) if model is None else (id(model), len(model.basic_RVs) + len(model.potentials))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._key == other._key
-
-
-def _by_key(target: Target) -> bool:
-    return target.distribution is not None and target.distribution.support_map is None
-
-
-def _subject(target: Target) -> Any:
-    """What a compiled graph depends on: the kind of density if its numbers can be inputs, else the target itself."""
-    return target.distribution.key if target.distribution is not None and _by_key(target) else _Same(target)
-
-
-def _numbers(target: Target) -> list[Array]:
-    if target.distribution is None or not _by_key(target):
-        return []
-    return [np.asarray(v, dtype=float) for v in target.distribution.params.values()]
-
-
-def _logp(subject: Any, params: dict[str, Any], points: Any) -> Any:
-    """Log densities (n,) in unconstrained space at points (n, d)."""
-    if not isinstance(subject, _Same):
-        multivariate = subject[0] in MULTIVARIATE
-        flat = points if multivariate else points[:, 0]
-        return batched_logp(subject[0], params, multivariate=multivariate, points=flat)[1]
-    target = subject.target
-    if target.source is not None:
-        point, joint = target.joint_graph()
-        return vectorize_graph(joint, {point: points})
-    model = target.model()
-    return vectorize_graph(model.logp(), {model.value_vars[0]: points[:, 0]})
-
-
-def _log_ratio(
-    subject: Any,
-    params: dict[str, Any],
-    mean: Any,
-    factor: Any,
-    diagonal: Any,
-    noise: Any,
-    gradient: Gradient = "total",
-) -> Any:
-    """Log q - log p at x = mean + L noise, as (draws, R); `factor` is ``None`` for a diagonal L."""
-    dim = mean.type.shape[1]
-    x = mean + (diagonal * noise if factor is None else pt.sum(factor * noise[:, :, None, :], axis=-1))
-    logq = (-0.5 * noise**2 - 0.5 * np.log(2 * np.pi) - pt.log(diagonal)).sum(axis=-1)
-    if gradient == "path":
-        # The derivative of log q by x is -L^-T noise; as a fixed slope along x it has that derivative and no other.
-        if factor is None:
-            slope = noise / diagonal
-        else:
-            inverse: Any = pt.linalg.inv(factor)
-            slope = (inverse.mT * noise[:, :, None, :]).sum(axis=-1)
-        along = (disconnected_grad(slope) * (x - disconnected_grad(x))).sum(axis=-1)
-        logq = disconnected_grad(logq) - along
-    return logq - _logp(subject, params, x.reshape((-1, dim))).reshape(x.shape[:2])
-
-
-@lru_cache(maxsize=32)
-def _step(subject: Any, dim: int, method: Method, optimizer: Optimizer, gradient: Gradient, backend: Backend) -> Step:
-    size = dim if method == "advi" else dim * (dim + 1) // 2
-    mu = pytensor.shared(np.zeros((1, dim)), "mu", shape=(None, dim))
-    raw = pytensor.shared(np.zeros((1, size)), "rho" if method == "advi" else "L_tril", shape=(None, size))
-    params = {} if isinstance(subject, _Same) else {
-        name: pytensor.shared(np.zeros(shape), name, shape=shape) for name, shape in subject[1]
-    }  # fmt: skip
-    noise = pt.tensor3("noise", shape=(None, None, dim))
-    factor = None
-    if method == "advi":
-        diagonal = pt.softplus(raw)
-    else:
-        rows, cols = np.tril_indices(dim)
-        entries = pt.zeros((raw.shape[0], dim, dim))[:, rows, cols].set(raw)
-        on_diagonal = np.arange(dim)
-        diagonal = pt.softplus(entries[:, on_diagonal, on_diagonal])
-        factor = entries[:, on_diagonal, on_diagonal].set(diagonal)
-    loss = _log_ratio(subject, params, mu, factor, diagonal, noise, gradient).mean(axis=0)
-    rate = [pytensor.shared(np.asarray(0.0), name) for name in ("clock", "steps")]
-    rate += [pytensor.shared(np.zeros((1, 1)), name, shape=(None, 1)) for name in ("high", "low")]
-    updates = _updates(optimizer, loss.sum(), [mu, raw], *rate)
-    function = compile_graph([noise], loss, updates=updates, backend=backend)
-    function.trust_input = True
-    state = [v for v in updates if v not in (mu, raw, *rate)]
-    return Step(function, mu, raw, state, rate, list(params.values()))
-
-
-def _updates(optimizer: Optimizer, loss: Any, params: list[Any], clock: Any, steps: Any, high: Any, low: Any) -> Any:
-    if optimizer == "adagrad_window":
-        return pm.adagrad_window(loss, params)
-    rate = low + 0.5 * (high - low) * (1 + pt.cos(np.pi * pt.minimum(clock / steps, 1.0)))
-    updates = pm.adam(loss, params, learning_rate=rate)
-    updates[clock] = clock + 1
-    return updates
-
-
-@lru_cache(maxsize=32)
-def _loss(subject: Any, dim: int, backend: Backend) -> Any:
-    mean, noise = pt.matrix("mean", shape=(None, dim)), pt.tensor3("noise", shape=(None, 1, dim))
-    factor = pt.tensor3("factor", shape=(None, dim, dim))
-    params = {} if isinstance(subject, _Same) else symbols(subject)
-    on_diagonal = np.arange(dim)
-    ratio = _log_ratio(subject, params, mean, factor, factor[:, on_diagonal, on_diagonal], noise)
-    loss = ratio.mean(axis=0)
-    slopes: Any = pt.grad(loss.sum(), [mean, factor])
-    return compile_graph([mean, factor, noise, *params.values()], [loss, *slopes], backend=backend)

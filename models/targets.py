@@ -15,6 +15,7 @@ from models.distributions import Distribution, distribution, in_double_precision
 from models.errors import InputError, lookup_error
 from models.graph_store import kept
 from models.graphs import compile_graph
+from models.log_density import LogDensity, of_distribution, of_model
 
 pm = lazy_loader.load("pymc")
 pytensor = lazy_loader.load("pytensor")
@@ -123,7 +124,7 @@ class Target:
         """
         points = np.asarray(points, dtype=float).reshape(-1, self.dim)
         if self.source is not None:
-            return np.asarray(self._model_logp(points))
+            return self.log_density(points)[0]
         return self._density("log densities").logp(points)
 
     def jet(self, points: ArrayLike) -> tuple[Array, Array, Array]:
@@ -163,11 +164,15 @@ class Target:
         return self.distribution
 
     @cached_property
-    def _model_logp(self) -> Any:
-        point, logp = self.joint_graph()
-        points = pytensor.tensor.matrix("points")
-        vectorize = pytensor.graph.replace.vectorize_graph
-        return compile_graph([points], vectorize(logp, {point: points}))
+    def log_density(self) -> LogDensity:
+        """Log density with its gradient in unconstrained space, compiled by Numba.
+
+        Raises
+        ------
+        InputError
+            If the target has draws only, or is the posterior of a model whose density is random.
+        """
+        return of_model(self.source) if self.source is not None else of_distribution(self._density("log densities"))
 
     @cached_property
     def _model_jet(self) -> Callable[[Array], tuple[Array, Array, Array]]:
@@ -302,17 +307,20 @@ class Target:
     @cached_property
     def _negative_logp_and_gradient(self) -> Callable[[Array], tuple[float, Array]]:
         if self.source is not None:
-            point, logp = self.joint_graph()
-            function, values = compile_graph([point], [-logp, -pytensor.grad(logp, point)]), []
-        else:
-            density = self._density("log densities")
-            function, values = slope_at_a_point(density.key), density.values()
 
-        def evaluate(x: Array) -> tuple[float, Array]:
+            def of_posterior(x: Array) -> tuple[float, Array]:
+                value, slope = self.log_density(np.reshape(x, (1, -1)))
+                return -float(value[0]), -slope[0]
+
+            return of_posterior
+        density = self._density("log densities")
+        function, values = slope_at_a_point(density.key), density.values()
+
+        def of_density(x: Array) -> tuple[float, Array]:
             value, slope = function(np.asarray(x, dtype=float), *values)
             return float(value), np.asarray(slope, dtype=float)
 
-        return evaluate
+        return of_density
 
 
 _ASCENTS = 24  # from the prior of a model, in search of its modes

@@ -23,7 +23,7 @@ from models.divergences import kl
 from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES
 from models.graphs import numpy_mode
-from models.restarts import Method, compile_step, factors, raw_scales
+from models.restarts import Method, Steps, factors, raw_scales
 from models.results import member_of
 from models.targets import TARGETS, Target, from_draws, mvnormal_mixture, normal_mixture
 from tests.reference import cases
@@ -53,12 +53,12 @@ def our_run(
     target: Target, method: Method, schedule: Schedule, start: Start, noise: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Our steps on given noise (steps, 1, d)."""
-    step = compile_step(target, method, schedule.optimizer, schedule.gradient)
     rate = np.array([schedule.learning_rate * advi.spread(target)])
     raw = raw_scales(method, start.sd, target.dim)[None]
-    step.reset(target, start.mean[None], raw, steps=schedule.steps, high=rate, low=rate)
-    losses = np.array([float(step.function(z[:, None, :])[0]) for z in noise])
-    return losses, [step.mu.get_value()[0], step.raw.get_value()[0]]
+    steps = Steps(target.log_density, start.mean[None], raw, optimizer=schedule.optimizer, gradient=schedule.gradient,
+                  steps=schedule.steps, high=rate, low=rate)  # fmt: skip
+    losses = steps.advance(noise[:, :, None, :])[:, 0]
+    return losses, [steps.mean[0], steps.raw[0]]
 
 
 def constant_adam(target: Target, rate: float, steps: int) -> tuple[Schedule, Callable[[Any, Any], Any]]:
@@ -402,22 +402,10 @@ def test_path_gradient_has_the_mean_of_the_total_gradient(method: Method) -> Non
     noise = np.random.default_rng(5).standard_normal((40_000, 1, 2))
     moved = {}
     for gradient in ("total", "path"):
-        step = compile_step(CROSSED, method, "adam", gradient)  # type: ignore[arg-type]
         raw = raw_scales(method, np.array([0.8, 1.5]), 2)[None]
-        step.reset(CROSSED, np.array([[0.5, -1.0]]), raw, steps=10, high=np.ones(1), low=np.ones(1))
-        step.function(noise)
-        # Adam's first moment after one step is a tenth of the gradient.
-        moved[gradient] = np.concatenate(
-            [np.ravel(v.get_value()) for v in step._state if v.get_value().shape in ((1, 2), (1, 3))]
-        )
+        steps = Steps(CROSSED.log_density, np.array([[0.5, -1.0]]), raw, optimizer="adam", gradient=gradient,  # type: ignore[arg-type]
+                      steps=10, high=np.ones(1), low=np.ones(1))  # fmt: skip
+        steps.advance(noise[None])
+        moved[gradient] = steps._state[0, :, 0]  # Adam's first moment after one step is a tenth of the gradient
     np.testing.assert_allclose(moved["path"], moved["total"], atol=0.004)
     assert np.abs(moved["total"]).max() > 0.02
-
-
-def test_numba_gives_the_same_numbers() -> None:
-    schedule = Schedule(steps=60, rounds=1)
-    plain, fast = (
-        fit_advi(CROSSED, schedule=schedule, draws=2, backend=backend)["restarts"] for backend in ("numpy", "numba")
-    )
-    for name in ("mean", "sd", "history"):
-        np.testing.assert_allclose(plain[name], fast[name], rtol=1e-8)

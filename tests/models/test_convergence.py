@@ -10,14 +10,14 @@ from models.convergence import gather, windowed_decrease
 from models.exact import exact_objective
 from models.families import FAMILIES
 from models.projections import minima, reverse_projections
-from models.restarts import compile_loss, draw_noise
+from models.restarts import Loss, draw_noise
 from models.targets import TARGETS, from_model, mvnormal_mixture
 
 NORMAL, BIMODAL = FAMILIES["normal"], TARGETS["bimodal"]
 
 
 def evidence(mean: float, sd: float):  # type: ignore[no-untyped-def]
-    return gather(compile_loss(BIMODAL), np.array([[mean]]), np.array([[[sd]]]), nats=1e-3, relative=0.01)
+    return gather(Loss(BIMODAL.log_density), np.array([[mean]]), np.array([[[sd]]]), nats=1e-3, relative=0.01)
 
 
 @pytest.mark.parametrize(("shift", "stretch"), [(0.05, 0.0), (0.0, 0.05), (0.03, -0.04)])
@@ -56,7 +56,7 @@ def test_a_flat_valley_is_seen_whatever_the_line_says(monkeypatch: pytest.Monkey
     target = mvnormal_mixture([1.0], [[0.0, 0.0]], [cov])
     sd = np.sqrt(1 / np.diag(np.linalg.inv(cov)))
     away = np.array([[0.0205, 0.0195]])  # 0.14 sds of the fit, 2e-4 nats, and the gradient points across the ridge
-    loss = compile_loss(target)
+    loss = Loss(target.log_density)
     far, there = (gather(loss, mean, np.diag(sd)[None], nats=1e-3, relative=0.01) for mean in (away, np.zeros((1, 2))))
     assert far.shift[0] == pytest.approx(0.0205 / sd[0], rel=0.05)
     assert not far.arrived(1e-3, 0.01)[0]
@@ -75,7 +75,7 @@ def test_few_nodes_do_not_flag_an_exact_optimum_with_a_heavy_integrand() -> None
     target = from_model(model)
     best = minima(reverse_projections(target, FAMILIES["mvnormal_diag"]))[0]
     mean, factor = best.params["mu"][None], np.diag(best.params["sigma"])[None]
-    loss = compile_loss(target)
+    loss = Loss(target.log_density)
     assert gather(loss, mean, factor, nats=5e-4, relative=5e-3).arrived(5e-4, 5e-3)[0]
     wide = factor * (1 + np.diag([0.0, 0.015]))  # 1.5% too large in one of them
     assert not gather(loss, mean, wide, nats=5e-4, relative=5e-3).arrived(5e-4, 5e-3)[0]
@@ -86,8 +86,8 @@ def test_units_do_not_matter() -> None:
     small = mvnormal_mixture([0.4, 0.6], [[-2, 0], [2, 1]], [np.eye(2), np.eye(2)])
     large = mvnormal_mixture([0.4, 0.6], 1e3 * np.array([[-2, 0], [2, 1]]), 1e6 * np.array([np.eye(2), np.eye(2)]))
     mean, factor = np.array([[0.3, 0.5]]), np.array([[[2.0, 0.0], [0.3, 1.2]]])
-    a = gather(compile_loss(small), mean, factor, nats=1e-3, relative=0.01)
-    b = gather(compile_loss(large), 1e3 * mean, 1e3 * factor, nats=1e-3, relative=0.01)
+    a = gather(Loss(small.log_density), mean, factor, nats=1e-3, relative=0.01)
+    b = gather(Loss(large.log_density), 1e3 * mean, 1e3 * factor, nats=1e-3, relative=0.01)
     np.testing.assert_allclose([a.gap, a.shift, a.curvature], [b.gap, b.shift, b.curvature], rtol=1e-6)
 
 

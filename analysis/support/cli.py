@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.support import cli_exact
+from analysis.support.catalogue import check_questions, names_in, questions
 from models.errors import InputError, lookup_error
 
 if TYPE_CHECKING:
-    import xarray as xr
-
-    from models.targets import Target
+    from analysis.support.running import Answer, Failure, Order
 
 __all__ = ["main", "run_question"]
 
@@ -44,7 +42,6 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Parent of every random
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Parts computed at the same time.", show_default="all cores")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler to compute on.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Compute again what is already stored.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 _JOBS = os.cpu_count() or 1
 
@@ -100,30 +97,6 @@ def _where(error: BaseException) -> str:
 # --- questions -------------------------------------------------------------------------------------------------------
 
 
-def _questions() -> dict[str, str]:
-    """Every question's name and sentence in the order of the story, read from the sources without importing them."""
-    found = []
-    for path in _PACKAGE.glob("*.py"):
-        stated = {
-            node.targets[0].id: ast.literal_eval(node.value)
-            for node in ast.parse(path.read_text(encoding="utf-8")).body
-            if isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and node.targets[0].id in ("QUESTION", "CHAPTER")
-        }
-        if "QUESTION" in stated:
-            found.append((stated.get("CHAPTER", 99), path.stem, str(stated["QUESTION"])))
-    return {name: question for _, name, question in sorted(found)}
-
-
-def _check_questions(names: Sequence[str]) -> list[str]:
-    known = _questions()
-    for name in names:
-        if name not in known:
-            raise lookup_error("question", name, known)
-    return list(names) or list(known)
-
-
 def _effort(quick: bool, full: bool) -> str:
     if quick and full:
         raise InputError("--quick and --full exclude each other; give one of them")
@@ -144,75 +117,35 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A progress bar on stderr, which vanishes when it is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def _answers(names: Sequence[str], order: Order, scheduler: str | None) -> tuple[dict[str, Answer], list[Failure]]:
+    """Answer questions here, or on a Dask cluster."""
+    from analysis.support.progress import display
+    from analysis.support.running import answer_all
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("importing PyMC", total=1.0)
-        yield lambda label, fraction: progress.update(task, description=label, completed=fraction)
-
-
-@contextmanager
-def _backend(scheduler: str | None) -> Iterator[None]:
-    """Where joblib computes: local processes, or a Dask cluster."""
     if scheduler is None:
-        yield
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("--scheduler needs Dask; install it with: uv sync --extra dask") from None
-    import joblib
+        with display() as shown:
+            return answer_all(names, order, shown)
+    from analysis.support.cluster import connected
 
-    try:
-        client = Client(scheduler, timeout=10)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no Dask scheduler answers at {scheduler!r} ({error}); give its address as tcp://host:port"
-        ) from None
-    with client, joblib.parallel_config(backend="dask"):
-        yield
+    with connected(scheduler, names) as workers, display() as shown:
+        return answer_all(names, order, shown, workers)
 
 
-def _compute(
-    names: Sequence[str], effort: str, seed: int, jobs: int, scheduler: str | None, output: Path, fresh: bool
-) -> dict[str, tuple[Any, xr.DataTree, float]]:
-    """Module, results and seconds of every question, from the store where nothing has changed."""
-    from importlib import import_module
+def _order(effort: str, seed: int, output: Path, jobs: int, fresh: bool = False, figures: bool = False) -> Order:
+    from analysis.support.running import Order
 
-    results = {}
-    with _progress() as progress, _backend(scheduler):
-        for name in names:
-            progress(f"{name}: importing PyMC", 0.0)
-            module = import_module(f"analysis.{name}")
-            from analysis.support.cache import Store
-            from models.results import save
+    return Order(effort, seed, _writable(output), jobs, fresh, figures)
 
-            store = Store(output / "results", name, fresh)
-            started = time.perf_counter()
-            try:
-                tree = module.run(
-                    module.Settings.preset(effort, seed),
-                    jobs=jobs,
-                    remember=store,
-                    on_progress=lambda label, fraction, name=name: progress(f"{name}: {label}", fraction),
-                )
-            except Exception as error:
-                error.add_note(f"question {name} failed; finished parts are kept in {store.folder / name}")
-                raise
-            save(tree, store.folder / f"{name}.nc")
-            results[name] = (module, tree, time.perf_counter() - started)
-    return results
+
+def _say_failures(failures: Sequence[Failure], order: Order) -> None:
+    """One line for each failure, then the end; nothing if there is none."""
+    for failure in failures:
+        kept = f"finished parts are kept in {order.results / failure.question}"
+        typer.echo(f"duality: question {failure.question}, {failure.part}: {failure.failed.error} ({kept})", err=True)
+        if os.environ.get("DUALITY_TRACEBACK"):
+            typer.echo(failure.failed.trace, err=True)
+    if failures:
+        sys.exit(2 if all(failure.failed.wrong_input for failure in failures) else 1)
 
 
 def run_question(name: str) -> None:
@@ -232,13 +165,16 @@ def run(
     fresh: Fresh = False,
 ) -> None:
     """Compute questions; print the answer and store the results as netCDF."""
-    names = _check_questions(questions)
-    effort = _effort(quick, full)
-    for name, (module, tree, seconds) in _compute(
-        names, effort, seed, jobs, scheduler, _writable(output), fresh
-    ).items():
-        _print_findings(module.findings(tree))
-        typer.echo(f"\n{seconds:.0f} s; results in {output / 'results' / name}.nc")
+    names = check_questions(questions)
+    order = _order(_effort(quick, full), seed, output, jobs, fresh)
+    started = time.perf_counter()
+    answers, failures = _answers(names, order, scheduler)
+    for answer in answers.values():
+        _print_findings(answer.findings)
+    if answers:
+        files = ", ".join(str(order.results / f"{name}.nc") for name in answers)
+        typer.echo(f"\n{time.perf_counter() - started:.0f} s; results in {files}")
+    _say_failures(failures, order)
 
 
 def _print_findings(findings: Mapping[str, Any]) -> None:
@@ -266,15 +202,14 @@ def _print_findings(findings: Mapping[str, Any]) -> None:
 @app.command(name="list")
 def list_() -> None:
     """List questions, targets and families."""
-    from analysis.support.datasets import DATASETS
-    from models.families import FAMILIES
-    from models.targets import TARGETS
-
+    targets = names_in("models.targets", "TARGETS")
     typer.echo("questions")
-    for name, question in _questions().items():
+    for name, question in questions().items():
         typer.echo(f"  {name}: {question}")
-    typer.echo(f"targets\n  {', '.join(TARGETS)}\n  known by draws: {', '.join(DATASETS)}")
-    typer.echo(f"families\n  {', '.join(FAMILIES)}, normal_mixture(k), mvnormal_mixture(k)")
+    typer.echo(f"targets\n  {', '.join(targets)}")
+    typer.echo(f"  known by draws: {', '.join(names_in('analysis.support.datasets', 'DATASETS'))}")
+    families = names_in("models.families", "FAMILIES")
+    typer.echo(f"families\n  {', '.join(families)}, normal_mixture(k), mvnormal_mixture(k)")
 
 
 @app.command()
@@ -292,14 +227,20 @@ def plot(
     jobs: Jobs = _JOBS,
 ) -> None:
     """Draw the figures of a question with ArviZ."""
-    _check_questions([question])
+    check_questions([question])
     effort = _effort(quick, full)
     from analysis.support.figures import Style
 
     style = Style.of(theme, backend)
     folder = _writable(save) if save is not None else None
-    ((module, tree, _),) = _compute([question], effort, seed, jobs, None, _writable(output), False).values()
-    drawings = module.plot(tree, theme=theme, backend=backend)
+    order = _order(effort, seed, output, jobs)
+    _say_failures(_answers([question], order, None)[1], order)
+    from importlib import import_module
+
+    from analysis.support.cache import from_file
+
+    tree = from_file(order.results / f"{question}.nc")
+    drawings = import_module(f"analysis.{question}").plot(tree, theme=theme, backend=backend)
     for name, drawing in drawings.items():
         if folder is not None:
             typer.echo(str(drawing.save(folder / f"{question}-{name}", style)))
@@ -327,232 +268,69 @@ def report(
     fresh: Fresh = False,
 ) -> None:
     """Compute every question and build the report."""
-    names = _check_questions(only or [])
+    names = check_questions(only or [])
     effort = _effort(quick, full)
     wanted = [part.strip() for part in formats.split(",") if part.strip()]
     for part in wanted:
         if part not in _FORMATS:
             raise lookup_error("format", part, _FORMATS)
-    _writable(output)
+    order = _order(effort, seed, output, jobs, fresh, figures=True)
     started = time.perf_counter()
-    results = _compute(names, effort, seed, jobs, scheduler, output, fresh)
+    answers, failures = _answers(names, order, scheduler)
+    _say_failures(failures, order)
     from analysis.support.report import Section, write_report
 
-    sections = [
-        Section(
-            name,
-            getattr(module, "TITLE", name.replace("_", " ").capitalize()),
-            module.findings(tree),
-            _figures(module, tree),
-        )
-        for name, (module, tree, _) in results.items()
-    ]
-    provenance = _provenance(results, effort, seed, time.perf_counter() - started)
+    sections = [Section(name, answer.title, answer.findings, answer.figures) for name, answer in answers.items()]
+    provenance = _provenance(answers, effort, seed, only)
     for path in write_report(sections, provenance=provenance, output=output, formats=tuple(wanted)):
         typer.echo(str(path))
+    typer.echo(f"{time.perf_counter() - started:.0f} s", err=True)
 
 
-def _figures(module: Any, tree: xr.DataTree) -> list[Any]:
-    """Figures of a question. They are drawn once: the dark ones are the light ones in other colours."""
-    import matplotlib as mpl
-
-    from analysis.support.figures import Style, to_dark
-    from analysis.support.report import Figure
-
-    mpl.use("agg")
-    style = Style.of("light", "matplotlib")
-    figures: list[Any] = []
-    for name, drawing in module.plot(tree, theme="light").items():
-        svg = drawing.svg(style)
-        figures.append(Figure(name, svg, to_dark(svg), "svg", alt=drawing.alt, caption=drawing.caption))
-    return [*figures, module.explorer(tree)] if hasattr(module, "explorer") else figures
-
-
-def _provenance(results: Mapping[str, Any], effort: str, seed: int, seconds: float) -> dict[str, Any]:
+def _provenance(answers: Mapping[str, Answer], effort: str, seed: int, only: Sequence[str] | None) -> dict[str, Any]:
+    """Where the numbers come from. Nothing here differs between two runs of the same sources on one machine."""
     import platform
-    from datetime import UTC, datetime
 
-    from analysis.support.cache import source_hash
-    from models.results import versions
+    from analysis.support.cache import source_hash, versions
 
     option = "" if effort == "default" else f" --{effort}"
-    settings = {name: module.Settings.preset(effort, seed).model_dump() for name, (module, _, _) in results.items()}
+    option += "".join(f" --only {name}" for name in only or [])
+    settings = {name: answer.settings for name, answer in answers.items()}
     return {
         "versions": versions(),
         "settings": settings[next(iter(settings))] if len(settings) == 1 else settings,
-        "sources": {name: source_hash(name) for name in results},
-        "commit": _commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "run time, without what was stored": f"{seconds:.0f} s",
+        "sources": {name: source_hash(name) for name in answers},
+        "commit": _git("describe", "--always", "--dirty", "--abbrev=12") or "unknown",
+        "date": _date(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "rebuild command": f"uv run duality report{option} --seed {seed}",
     }
 
 
-def _commit() -> str:
+def _date() -> str:
+    """Return the day of the sources: of their commit, so that a report begun before midnight can be ended after it."""
+    from datetime import UTC, datetime
+
+    epoch = os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
+    return moment.date().isoformat()
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the sources; empty without git."""
     import subprocess
 
     try:
-        command = ["git", "-C", str(_PACKAGE), "describe", "--always", "--dirty", "--abbrev=12"]
+        command = ["git", "-C", str(_PACKAGE), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return ""
 
 
 # --- one computation -------------------------------------------------------------------------------------------------
 
-
-def _target(text: str) -> Target:
-    """Build a target from a catalogue name, a data set, inline JSON, or a JSON file."""
-    from analysis.support.datasets import DATASETS, load_column
-    from models.targets import TARGETS, find_target, from_draws, from_spec
-
-    if text.lstrip().startswith(("{", "[")):
-        return from_spec(_json(text, "inline target"))
-    if text in TARGETS:
-        return find_target(text)
-    if text in DATASETS:
-        return from_draws(load_column(text), name=text)
-    if text.endswith(".json") or Path(text).is_file():
-        try:
-            content = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"target file {text!r} cannot be read ({error}); give a readable JSON file") from None
-        return from_spec(_json(content, f"target file {text!r}"))
-    raise lookup_error("target", text, [*TARGETS, *DATASETS])
-
-
-def _json(text: str, where: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{where} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; "
-            'write for example {"weights": [0.5, 0.5], "means": [-3, 3], "sds": [1, 1]}'
-        ) from None
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where} is a JSON {type(value).__name__}; it must be an object")
-    return value
-
-
-@app.command()
-def project(
-    target: Annotated[str, typer.Argument(help="Catalogue name, inline JSON, or a JSON file.")],
-    onto: Annotated[str, typer.Option("--onto", help="Family, e.g. normal or mvnormal_diag.")],
-    direction: Annotated[str, typer.Option("--direction", help="forward, reverse or alpha.")],
-    alpha: Annotated[
-        float | None,
-        typer.Option("--alpha", help="With --direction alpha: strictly between 0 (reverse) and 1 (forward)."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compute exact optima of a divergence over a family."""
-    if direction not in ("forward", "reverse", "alpha"):
-        raise lookup_error("direction", direction, ("forward", "reverse", "alpha"))
-    if (alpha is not None) != (direction == "alpha"):
-        raise InputError(
-            f"--alpha belongs to --direction alpha; the direction is {direction}"
-            if alpha is not None
-            else "--direction alpha needs --alpha A, strictly between 0 (reverse KL) and 1 (forward KL)"
-        )
-    if alpha is not None and not 0 < alpha < 1:
-        raise InputError(f"--alpha is {alpha:g}; it must be strictly between 0 (reverse KL) and 1 (forward KL)")
-    from models.families import find_family
-
-    family = find_family(onto)
-    p = _target(target)
-    from models.projections import alpha_projections, forward_projection, reverse_projections
-
-    if alpha is not None:
-        found = alpha_projections(p, family, alpha)
-    else:
-        found = [forward_projection(p, family)] if direction == "forward" else reverse_projections(p, family)
-    solutions = [
-        {
-            "params": {k: _finite(v.item()) if v.ndim == 0 else v.tolist() for k, v in s.params.items()},
-            "divergence": _finite(s.divergence.value),
-            "error": _finite(s.divergence.error),
-            "status": s.status,
-            "gradient_norm": s.gradient_norm,
-            "hessian_eigenvalues": s.hessian_eigenvalues.tolist(),
-            "certificate": s.certificate,
-            **({"limit": s.limit} if s.limit is not None else {}),
-            **({"cross_entropy": s.cross_entropy.as_dict()} if s.cross_entropy is not None else {}),
-        }
-        for s in found
-    ]
-    if as_json:
-        _print_json(
-            {
-                "target": dict(p.spec),
-                "family": family.name,
-                "direction": direction,
-                "alpha": alpha,
-                "solutions": solutions,
-            }
-        )
-        return
-    from analysis.support.report import num
-
-    measure = f"D_{alpha:g}" if alpha is not None else "KL"
-    typer.echo(f"{direction} {'divergence' if alpha is not None else 'KL'}, {p.name} onto {family.name}")
-    for s in found:
-        values = ", ".join(f"{k} = {_show(v)}" for k, v in s.params.items())
-        known = s.divergence.value == s.divergence.value
-        divergence = f"{num(s.divergence.value, s.divergence.error, digits=10)} nats" if known else "unknown"
-        where = f" (limit {s.limit})" if s.limit is not None else ""
-        typer.echo(f"  {s.status}{where}: {values}; {measure} {divergence}")
-        if not known and s.cross_entropy is not None:
-            ce = num(s.cross_entropy.value, s.cross_entropy.error)
-            typer.echo(
-                f"    cross-entropy {ce} nats; the entropy of p_data, and so the KL, cannot be told from draws alone"
-            )
-    if direction != "forward":
-        typer.echo(f"  signs of the Hessians: {found[0].certificate if found else 'incomplete'}")
-
-
-def _show(value: Any) -> str:
-    import numpy as np
-
-    return np.array2string(
-        np.round(np.asarray(value), 12) + 0.0, precision=8, separator=", ", suppress_small=True
-    ).replace("\n", "")
-
-
-def _finite(value: float) -> float | str | None:
-    """Write a number for JSON, which has neither nan nor infinity."""
-    return None if value != value else value if abs(value) != float("inf") else "inf"
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(document, allow_nan=False))
-
-
-@app.command()
-def divergence(
-    p: Annotated[str, typer.Argument(help="Catalogue name, inline JSON, or a JSON file.")],
-    q: Annotated[str, typer.Argument(help="Catalogue name, inline JSON, or a JSON file.")],
-    as_json: AsJson = False,
-) -> None:
-    """Compute both KL divergences, entropies and cross-entropies of two distributions, in nats."""
-    first, second = _target(p), _target(q)
-    from models.divergences import cross_entropy, entropy, kl
-
-    values = {
-        "kl_pq": kl(first, second),
-        "kl_qp": kl(second, first),
-        "entropy_p": entropy(first),
-        "entropy_q": entropy(second),
-        "cross_entropy_pq": cross_entropy(first, second),
-        "cross_entropy_qp": cross_entropy(second, first),
-    }
-    if as_json:
-        _print_json({name: {"value": _finite(e.value), "error": e.error} for name, e in values.items()})
-        return
-    from analysis.support.report import num
-
-    for name, e in values.items():
-        typer.echo(f"{name:17} {num(e.value, e.error, digits=12)} nats")
+app.command()(cli_exact.project)
+app.command()(cli_exact.divergence)
 
 
 @app.command()
@@ -570,11 +348,13 @@ def data(
     ] = None,
     jitter: Annotated[bool, typer.Option("--jitter", help="Spread rounded values before judging the entropy.")] = False,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    as_json: cli_exact.AsJson = False,
 ) -> None:
     """Fit families to your own data: which is closest, and how far it is in nats."""
+    from analysis.support.progress import labelled_bar
+
     started = time.perf_counter()
-    with _progress() as progress:
+    with labelled_bar() as progress:
         progress(f"reading {file.name}", 0.0)
         from analysis.support.data_files import read_columns
 
@@ -605,9 +385,11 @@ def data(
         save(tree, folder / "data.nc")
         (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
         facts = report_own_data.provenance(tree, time.perf_counter() - started)
-        written = report_own_data.write(tree, folder, facts | {"commit": _commit()})
+        written = report_own_data.write(
+            tree, folder, facts | {"commit": _git("describe", "--always", "--dirty", "--abbrev=12") or "unknown"}
+        )
     if as_json:
-        _print_json(document)
+        cli_exact.print_json(document)
         return
     for line in report_own_data.printed(tree):
         typer.echo(line)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict
 
 import xarray as xr
-from joblib import Parallel, delayed
 from pydantic import BaseModel
+from threadpoolctl import threadpool_limits
+
+from analysis.support.pool import Job, Local, run_jobs
 
 __all__ = ["Options", "Part", "Progress", "Remember", "compute_parts"]
 
@@ -33,7 +36,8 @@ class Part:
     compute : callable
         Without arguments, and picklable (a `functools.partial` of a function of a module): it runs in another process.
     weight : float
-        Time that it takes relative to the others. Long parts are begun first, so that none is left alone at the end.
+        Seconds that it takes with the default settings, roughly. Long parts are begun first, so that none is left alone at
+        the end; once a part has been computed, what it took then counts.
     """
 
     name: str
@@ -104,13 +108,15 @@ def compute_parts(
     if len({part.name for part in parts}) != len(parts):
         raise ValueError(f"parts of one question need different names; these are {[part.name for part in parts]}")
     report = on_progress or (lambda _title, _fraction: None)
-    longest_first = sorted(parts, key=lambda part: -part.weight)
+    remember = remember or _forget
     total, finished = sum(part.weight for part in parts), 0.0
-    work = Parallel(n_jobs=jobs, return_as="generator")(delayed(_computed)(part, remember) for part in longest_first)
-    done: dict[str, xr.DataTree] = {}
-    for part in longest_first:
+
+    def began(part: Part) -> None:
         report(part.title, finished / total)
-        done[part.name] = next(work)
+
+    done: dict[str, xr.DataTree] = {}
+    for part, tree in (_here if jobs == 1 else partial(_elsewhere, jobs))(parts, remember, began):
+        done[part.name] = tree
         finished += part.weight
     report("done", 1.0)
     tree = xr.DataTree.from_dict({f"/{part.name}": done[part.name] for part in parts})
@@ -119,9 +125,54 @@ def compute_parts(
     return tree
 
 
-def _computed(part: Part, remember: Remember | None) -> xr.DataTree:
-    try:
-        return part.compute() if remember is None else remember(part.name, part.inputs, part.compute)
-    except Exception as error:
-        error.add_note(f"part {part.name}")
-        raise
+def _forget(_name: str, _inputs: Mapping[str, Any], compute: Callable[[], xr.DataTree]) -> xr.DataTree:
+    return compute()
+
+
+def _here(
+    parts: Sequence[Part], remember: Remember, began: Callable[[Part], None]
+) -> Iterator[tuple[Part, xr.DataTree]]:
+    """Compute parts in this process, on one thread as in any other, longest first."""
+    for part in sorted(parts, key=lambda part: -part.weight):
+        began(part)
+        try:
+            with threadpool_limits(1):
+                tree = remember(part.name, part.inputs, part.compute)
+        except Exception as error:
+            error.add_note(f"part {part.name}")
+            raise
+        yield part, tree
+
+
+def _elsewhere(
+    jobs: int, parts: Sequence[Part], remember: Remember, began: Callable[[Part], None]
+) -> Iterator[tuple[Part, xr.DataTree]]:
+    """Compute in other processes the parts that are not remembered; this process alone asks the memory and fills it."""
+    missing = {}
+    for part in parts:
+        try:
+            yield part, remember(part.name, part.inputs, _missing)
+        except _MissingError:
+            missing[part.name] = part
+    work = [Job(part.name, part.compute, part.weight) for part in missing.values()]
+    preload = sorted({func.__module__ for part in parts if (func := getattr(part.compute, "func", None)) is not None})
+    with Local(min(jobs, len(work) or 1), [*preload, "analysis.support.preloaded"]) as workers:
+        for ended in run_jobs(work, workers, lambda job: began(missing[job.name])):
+            part = missing[ended.job.name]
+            if ended.outcome.failed is not None:
+                error = ended.outcome.failed.exception()
+                error.add_note(f"part {part.name}")
+                raise error
+            yield part, remember(part.name, part.inputs, partial(_given, ended.outcome.value))
+
+
+def _given(tree: xr.DataTree) -> xr.DataTree:
+    return tree
+
+
+class _MissingError(Exception):
+    """A memory was asked for what it does not have."""
+
+
+def _missing() -> xr.DataTree:
+    raise _MissingError

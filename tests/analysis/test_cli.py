@@ -16,7 +16,6 @@ import pytest
 
 from analysis.support import cli
 from analysis.support.datasets import load_column
-from models.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "mode_covering_vs_seeking"
@@ -268,67 +267,6 @@ def test_a_mistake_leaves_earlier_output_as_it_was(mistake: tuple[str, ...], tmp
     assert duality("report", "--output", str(tmp_path), *mistake).status == 2
     left = {str(p.relative_to(tmp_path)): p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
     assert left == earlier
-
-
-# --- failures --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def question(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Make the question raise."""
-    from analysis import mode_covering_vs_seeking as module
-
-    def fails_with(error: BaseException) -> None:
-        def run(*arguments: Any, **options: Any) -> None:
-            raise error
-
-        monkeypatch.setattr(module, "run", run)
-
-    return fails_with
-
-
-def test_a_failed_computation_names_the_question_and_what_was_kept(
-    tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
-) -> None:
-    results = tmp_path / "results"
-    results.mkdir()
-    (results / f"{QUESTION}.nc").write_text("earlier")
-    question(FloatingPointError("the loss is nan at step 7"))
-    answer = duality("run", QUESTION, "--output", str(tmp_path))
-    assert answer.status == 1
-    assert len(answer.err.strip().splitlines()) == 1, answer.err
-    assert "Traceback" not in answer.err
-    for words in (QUESTION, "kept in", str(results), "FloatingPointError", "the loss is nan at step 7"):
-        assert words in answer.err
-    assert (results / f"{QUESTION}.nc").read_text() == "earlier"
-
-
-def test_wrong_input_that_a_question_finds_is_still_wrong_input(
-    tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
-) -> None:
-    question(InputError("n is 3; it must be at least 100"))
-    check_refused(duality("run", QUESTION, "--output", str(tmp_path)), ["n is 3", "at least 100"])
-
-
-def test_an_interrupt_ends_with_its_own_status_and_says_what_is_kept(
-    tmp_path: Path, duality: Duality, question: Callable[[BaseException], None]
-) -> None:
-    question(KeyboardInterrupt())
-    answer = duality("report", "--only", QUESTION, "--output", str(tmp_path))
-    assert answer.status == 130
-    assert "Traceback" not in answer.err
-    assert "interrupted" in answer.err
-    assert "kept" in answer.err
-
-
-def test_the_traceback_is_there_for_who_asks(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, question: Callable[[BaseException], None]
-) -> None:
-    monkeypatch.setattr(cli, "_quieten", lambda: None)
-    monkeypatch.setenv("DUALITY_TRACEBACK", "1")
-    question(RuntimeError("singular"))
-    with pytest.raises(RuntimeError, match="singular"):
-        cli.main(["run", QUESTION, "--output", str(tmp_path)])
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

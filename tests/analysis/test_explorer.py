@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.support import cli
+from analysis.support import running
 from analysis.support.explorer import Explorer, cell
 from analysis.support.report import TEMPLATES, Figure, ReportError, Section, write_report
 from models.errors import InputError
@@ -289,9 +289,9 @@ def test_command_draws_once_and_adds_the_explorer_of_a_question() -> None:
     hero = SimpleNamespace(svg=lambda _: svg, alt="Words.", caption="Words.")
     plain = SimpleNamespace(plot=lambda _, theme: {"hero": hero} if theme == "light" else {})
     keen = SimpleNamespace(**vars(plain), explorer=lambda results: make_explorer(initial=results))
-    (figure,) = cli._figures(plain, cast("Any", None))
+    (figure,) = running.figures_of(plain, cast("Any", None))
     assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "svg", "Words.", "Words.")
-    added = cli._figures(keen, cast("Any", {"a": 1.0, "w": 0.5}))
+    added = running.figures_of(keen, cast("Any", {"a": 1.0, "w": 0.5}))
     assert [f.name for f in added] == ["hero", "explorer"]
     assert added[1].table["initial"] == {"a": 1.0, "w": 0.5}
 

@@ -15,7 +15,7 @@ import xarray as xr
 from pydantic import BaseModel
 
 from analysis.support import parts as parts_module
-from analysis.support.cli import _questions
+from analysis.support.catalogue import questions
 from analysis.support.parts import Part, compute_parts
 
 
@@ -88,6 +88,25 @@ def test_the_store_is_asked_with_the_inputs_and_its_answer_is_taken() -> None:
     assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 10, 3, 4]
 
 
+def test_a_memory_is_asked_and_filled_by_this_process_alone() -> None:
+    """Other processes may share no disk with it, and what is remembered is not computed."""
+    here: list[str] = []
+
+    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
+        if name == "long":
+            return leaf(10.0)
+        tree = compute()
+        here.append(name)
+        return tree
+
+    tree = computed(PARTS, jobs=2, remember=remember)
+    assert sorted(here) == ["brief", "middle", "short"]
+    assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 10, 3, 4]
+    processes = {p.name: int(tree[f"{p.name}/leaf/process"]) for p in PARTS}
+    assert processes.pop("long") == os.getpid()
+    assert os.getpid() not in processes.values()
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_failure_names_the_part(jobs: int) -> None:
     broken = Part("broken", "fails", {}, fails)
@@ -101,7 +120,7 @@ def test_parts_of_one_name_are_refused() -> None:
         computed([part("a", 1), part("a", 2)])
 
 
-@pytest.mark.parametrize("name", list(_questions()))
+@pytest.mark.parametrize("name", list(questions()))
 def test_parts_of_the_questions_can_be_sent_and_keyed(name: str) -> None:
     """To a process or a Dask worker by pickle, to the store as JSON; the settings that numbers depend on are in the key."""
     question = import_module(f"analysis.{name}")  # not above: the workers of these tests need no PyMC

@@ -1,0 +1,287 @@
+"""Questions answered: one pool over all parts of all of them, what is finished kept, and what failed said.
+
+This process plans, stores and reports; it imports no question. The workers do: they say what there is to compute, compute
+it, and put a question's parts together with its findings and figures.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.support import cache as stored
+from analysis.support.cache import Store
+from analysis.support.pool import Failed, Job, Local, Workers, run_jobs
+from analysis.support.progress import Display
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.support.parts import Part
+
+__all__ = ["Answer", "Failure", "Order", "answer_all", "compute", "figures_of", "question_key"]
+
+#: Seconds of the default settings that a part takes with the others, roughly, where nothing better is known.
+_EFFORT = {"quick": 0.4, "default": 1.0, "full": 10.0}
+#: Seconds to put the parts of a question together and to draw its figures.
+_DRAWING = 3.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of questions.
+
+    Attributes
+    ----------
+    effort : {"quick", "default", "full"}
+    seed : int
+    output : Path
+        Results are in its folder ``results``.
+    jobs : int
+        Processes on this machine.
+    fresh : bool
+        Compute again what is stored.
+    figures : bool
+        Draw them.
+    """
+
+    effort: str
+    seed: int
+    output: Path
+    jobs: int = 1
+    fresh: bool = False
+    figures: bool = False
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results."""
+        return self.output / "results"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be computed: a part of a question, or the question itself."""
+
+    question: str
+    part: str
+    failed: Failed
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question says."""
+
+    title: str
+    findings: Mapping[str, Any]
+    figures: Sequence[Any]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A part of a question, as a worker described it."""
+
+    question: str
+    name: str
+    inputs: Mapping[str, Any]
+    weight: float
+
+    @property
+    def label(self) -> str:
+        """Name among the parts of all questions."""
+        return f"{self.question}/{self.name}"
+
+
+def answer_all(
+    names: Sequence[str],
+    order: Order,
+    display: Display,
+    elsewhere: Workers | None = None,
+) -> tuple[dict[str, Answer], list[Failure]]:
+    """Answer questions, computing only what is not stored.
+
+    Parameters
+    ----------
+    names : sequence of str
+    order : Order
+    display : Display
+        Told of every part.
+    elsewhere : Workers, optional
+        Where parts are computed, if not on this machine.
+
+    Returns
+    -------
+    dict of str to Answer
+        The questions of which nothing failed, in the order given.
+    list of Failure
+        Everything else, after everything else was computed.
+
+    Raises
+    ------
+    InputError
+        A question says that it was asked with wrong settings.
+    OSError
+        A part cannot be stored. What was stored before stays.
+    """
+    folder = order.results
+    stored.sweep([order.output, order.output / "figures", folder, *(folder / name for name in names)])
+    open_ = [
+        name for name in names if order.fresh or not stored.is_whole(_file(folder, name), question_key(name, order))
+    ]
+    # What xarray imports at its first call (dask, where it is installed) is imported once, not in every process.
+    preload = [*(f"analysis.{name}" for name in names), "netCDF4", "dask.array"]
+    if open_ and elsewhere is None:
+        preload.append("analysis.support.preloaded")
+    with Local(order.jobs if open_ else min(order.jobs, len(names)), preload) as local:
+        parts, failures = _plan(open_, order, local)
+        failures += _compute(parts, order, elsewhere or local, display, len(names))
+        failed = {failure.question for failure in failures}
+        answers, more = _answers([name for name in names if name not in failed], order, local, display)
+    return {name: answers[name] for name in names if name in answers}, failures + more
+
+
+def question_key(name: str, order: Order) -> str:
+    """SHA-256 of everything that all results of a question depend on."""
+    sources = stored.source_hash(name, "parts", "run")
+    return stored.digest_of([name, order.effort, order.seed, sources, stored.versions()])
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.nc"
+
+
+def _plan(names: Sequence[str], order: Order, workers: Workers) -> tuple[list[Planned], list[Failure]]:
+    """Ask questions what there is to compute."""
+    jobs = [Job(name, partial(plan, name, order.effort, order.seed)) for name in names]
+    parts, failures = [], []
+    for done in run_jobs(jobs, workers):
+        failed = done.outcome.failed
+        if failed is not None and failed.wrong_input:
+            raise InputError(str(failed.exception()))
+        if failed is not None:
+            failures.append(Failure(done.job.name, "list of parts", failed))
+        else:
+            parts += done.outcome.value
+    place = {name: i for i, name in enumerate(names)}
+    return sorted(parts, key=lambda part: place[part.question]), failures
+
+
+def _compute(
+    parts: Sequence[Planned], order: Order, workers: Workers, display: Display, questions: int
+) -> list[Failure]:
+    """Compute and store the parts that are not stored yet."""
+    stores = {part.question: Store(order.results, part.question, order.fresh) for part in parts}
+    missing = {part.label: part for part in parts if stores[part.question].find(part.name, part.inputs) is None}
+    jobs = []
+    for label, part in missing.items():
+        known = stores[part.question].seconds(part.name, part.inputs)
+        expected = known if known is not None else part.weight * _EFFORT[order.effort]
+        call = partial(compute, part.question, order.effort, order.seed, part.name)
+        jobs.append(Job(label, call, expected))
+    drawing = questions * _DRAWING
+    seconds = sum(job.seconds for job in jobs) + drawing
+    display.plan(len(jobs), len(parts) - len(jobs), seconds, workers.capacity(), more=questions)
+    failures, kept = [], len(parts) - len(jobs)
+    for done in run_jobs(jobs, workers, display.started):
+        part, failed = missing[done.job.name], done.outcome.failed
+        if failed is not None:
+            failures.append(Failure(part.question, f"part {part.name}", failed))
+        else:
+            try:
+                stores[part.question].put(part.name, part.inputs, done.outcome.value, done.outcome.seconds)
+            except OSError as error:
+                error.add_note(f"part {part.label} cannot be stored; the {kept} parts before it are kept, and the same "
+                               "command goes on from there")  # fmt: skip
+                raise
+            kept += 1
+        display.ended(done)
+    return failures
+
+
+def _answers(
+    names: Sequence[str], order: Order, workers: Workers, display: Display
+) -> tuple[dict[str, Answer], list[Failure]]:
+    """Put the parts of every question together; findings and figures."""
+    jobs = {f"{name}/answer": name for name in names}
+    work = [
+        Job(label, partial(answer, name, order, question_key(name, order)), _DRAWING) for label, name in jobs.items()
+    ]
+    answers, failures = {}, []
+    for done in run_jobs(work, workers, display.started):
+        name, failed = jobs[done.job.name], done.outcome.failed
+        if failed is not None:
+            failures.append(Failure(name, "findings and figures", failed))
+        else:
+            answers[name] = done.outcome.value
+        display.ended(done)
+    return answers, failures
+
+
+# --- in the worker ---------------------------------------------------------------------------------------------------
+
+
+def _question(name: str) -> Any:
+    os.environ.setdefault("PYTENSOR_FLAGS", "cxx=")  # no look for a C compiler; on a cluster too
+    return import_module(f"analysis.{name}")
+
+
+@cache
+def _parts(question: str, effort: str, seed: int) -> dict[str, Part]:
+    module = _question(question)
+    parts = module.parts(module.Settings.preset(effort, seed))
+    if len({part.name for part in parts}) != len(parts):
+        raise ValueError(f"parts of one question need different names; these are {[part.name for part in parts]}")
+    return {part.name: part for part in parts}
+
+
+def plan(question: str, effort: str, seed: int) -> list[Planned]:
+    """Say what there is to compute for a question."""
+    return [Planned(question, p.name, p.inputs, p.weight) for p in _parts(question, effort, seed).values()]
+
+
+def compute(question: str, effort: str, seed: int, part: str) -> bytes:
+    """Compute one part of a question, as the bytes of a netCDF file."""
+    return stored.as_bytes(_parts(question, effort, seed)[part].compute())
+
+
+def answer(question: str, order: Order, key: str) -> Answer:
+    """Put the stored parts of a question together, store the whole, and say what it says."""
+    module = _question(question)
+    settings = module.Settings.preset(order.effort, order.seed)
+    path, store = _file(order.results, question), Store(order.results, question)
+    if order.fresh or not stored.is_whole(path, key):
+        tree = module.run(settings, remember=lambda name, _inputs, _compute: stored.from_file(store.path(name)))
+        stored.put_whole(path, key, stored.as_bytes(tree))
+    tree = stored.from_file(path)  # always from the file: what is said does not depend on when it was computed
+    title = getattr(module, "TITLE", question.replace("_", " ").capitalize())
+    figures = figures_of(module, tree) if order.figures else []
+    return Answer(title, module.findings(tree), figures, settings.model_dump())
+
+
+def figures_of(module: Any, tree: Any) -> list[Any]:
+    """Figures of a question. They are drawn once: the dark ones are the light ones in other colours."""
+    from analysis.support.report import Figure
+
+    figures: list[Any] = []
+    drawings = _drawings(module, tree)
+    if drawings:
+        from analysis.support.figures import Style, to_dark
+
+        style = Style.of("light", "matplotlib")
+        for name, drawing in drawings.items():
+            svg = drawing.svg(style)
+            figures.append(Figure(name, svg, to_dark(svg), "svg", alt=drawing.alt, caption=drawing.caption))
+    return [*figures, module.explorer(tree)] if hasattr(module, "explorer") else figures
+
+
+def _drawings(module: Any, tree: Any) -> Mapping[str, Any]:
+    os.environ["MPLBACKEND"] = "agg"  # if matplotlib is still to be imported
+    if "matplotlib" in sys.modules:
+        sys.modules["matplotlib"].use("agg")
+    found: Mapping[str, Any] = module.plot(tree, theme="light")
+    return found

@@ -1,0 +1,178 @@
+"""A project of two questions that are answered at once: the real command, on parts that take no time.
+
+The command is the copied one, so it finds the small questions where it finds the real ones. What a question does besides
+is told by the environment: ``SMALL_LOG`` names a file that gets a line for each part computed, ``SMALL_SLEEP`` the seconds
+a part takes, ``SMALL_FAIL``, ``SMALL_WRONG`` and ``SMALL_DIE`` a part, as ``question/part``, that raises, that says its
+input is wrong, and whose process is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+QUESTION = '''
+"""A small question."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel
+
+from analysis.support.parts import Part, compute_parts
+from models.errors import InputError
+
+QUESTION = "What is {name}?"
+CHAPTER = {chapter}
+TITLE = "About {name}"
+
+
+class Settings(BaseModel):
+    seed: int = 0
+    n: int = 4
+
+    @classmethod
+    def preset(cls, effort, seed=0):
+        return cls(seed=seed, n={{"quick": 2, "default": 4, "full": 6}}[effort])
+
+
+def parts(settings):
+    return [
+        Part(f"x{{i}}", f"number {{i}}", {{"i": i, "settings": settings.model_dump()}}, partial(drawn, i, settings.seed), weight=0.1 * i)
+        for i in range(settings.n)
+    ]
+
+
+def run(settings=None, **options):
+    settings = settings or Settings()
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+
+
+def drawn(i, seed):
+    name = f"{name}/x{{i}}"
+    if os.environ.get("SMALL_LOG"):
+        with open(os.environ["SMALL_LOG"], "a") as log:
+            log.write(name + "\\n")
+    print("Finished [100%]", file=sys.stderr)
+    time.sleep(float(os.environ.get("SMALL_SLEEP", "0")))
+    if os.environ.get("SMALL_FAIL") == name:
+        raise ArithmeticError("no optimum near 1.5")
+    if os.environ.get("SMALL_WRONG") == name:
+        raise InputError("n is 3; it must be 4")
+    if os.environ.get("SMALL_DIE") == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    x = helper(np.random.default_rng([seed, i, {chapter}]).normal(size=200))
+    return xr.DataTree.from_dict({{"draws": xr.Dataset({{"x": ("draw", x)}})}})
+
+
+def helper(x):
+    return 2 * x
+
+
+def plot(results, *, theme="light", backend="matplotlib"):
+    return {{}}
+
+
+def findings(results):
+    """Numbers."""
+    means = {{name: float(child["draws"]["x"].mean()) for name, child in results.children.items()}}
+    return {{"question": QUESTION, "answer": "It is small.", "means": means}}
+'''
+
+SECTION = """### The numbers
+
+<% for name, mean in f.means.items() %>
+- << name >>: << mean | num >>
+<% endfor %>
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the project in it."""
+
+    root: Path
+
+    @property
+    def output(self) -> Path:
+        return self.root / "built"
+
+    @property
+    def log(self) -> list[str]:
+        """The parts computed since the log was cleared."""
+        path = self.root / "log"
+        return path.read_text().split() if path.exists() else []
+
+    def clear_log(self) -> None:
+        (self.root / "log").unlink(missing_ok=True)
+
+    def popen(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Begin the command, in a session of its own."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("SMALL_") and k != "PYTHONPATH"}
+        env |= {"SMALL_LOG": str(self.root / "log"), "SOURCE_DATE_EPOCH": "1700000000"} | environment
+        return subprocess.Popen(
+            [sys.executable, "-m", "analysis", *arguments],
+            cwd=self.root,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def duality(self, *arguments: str, **environment: str) -> Ended:
+        """Run the command to its end."""
+        process = self.popen(*arguments, **environment)
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            raise AssertionError(f"no end after 120 s: {out}{err}") from None
+        return Ended(process.returncode, out, err)
+
+    def report(self, *arguments: str, **environment: str) -> Ended:
+        """Build the report in `output`."""
+        return self.duality("report", "--output", str(self.output), *arguments, **environment)
+
+    def built(self) -> dict[str, bytes]:
+        """Every file of the report and of its results, but for the records, which say how long a part took."""
+        files = (p for p in sorted(self.output.rglob("*")) if p.is_file() and p.suffix != ".json")
+        return {str(p.relative_to(self.output)): p.read_bytes() for p in files}
+
+
+def small_project(root: Path) -> Project:
+    """Make the project in a folder."""
+    shutil.copytree(ROOT / "analysis" / "support", root / "analysis" / "support")
+    shutil.copytree(ROOT / "models", root / "models")
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(ROOT / "analysis" / name, root / "analysis" / name)
+    shutil.copytree(ROOT / "reports" / "templates", root / "reports" / "templates")
+    shutil.copy(ROOT / "reports" / "references.bib", root / "reports" / "references.bib")
+    for chapter, name in enumerate(("apples", "pears")):
+        (root / "analysis" / f"{name}.py").write_text(QUESTION.format(name=name, chapter=chapter))
+        (root / "reports" / "templates" / f"{name}.md").write_text(SECTION)
+    return Project(root)

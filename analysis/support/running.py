@@ -133,8 +133,7 @@ def answer_all(
     open_ = [
         name for name in names if order.fresh or not stored.is_whole(_file(folder, name), question_key(name, order))
     ]
-    # What xarray imports at its first call (dask, where it is installed) is imported once, not in every process.
-    preload = [*(f"analysis.{name}" for name in names), "netCDF4", "dask.array"]
+    preload = [*(f"analysis.{name}" for name in names), "netCDF4"]
     if open_ and elsewhere is None:
         preload.append("analysis.support.preloaded")
     with Local(order.jobs if open_ else min(order.jobs, len(names)), preload) as local:

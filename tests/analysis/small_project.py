@@ -89,7 +89,7 @@ def plot(results, *, theme="light", backend="matplotlib"):
 
 def findings(results):
     """Numbers."""
-    means = {{name: float(child["draws"]["x"].mean()) for name, child in results.children.items()}}
+    means = {{name: float(child["draws"]["x"].to_numpy().mean()) for name, child in results.children.items()}}
     return {{"question": QUESTION, "answer": "It is small.", "means": means}}
 '''
 
@@ -155,8 +155,8 @@ class Project:
         return Ended(process.returncode, out, err)
 
     def report(self, *arguments: str, **environment: str) -> Ended:
-        """Build the report in `output`."""
-        return self.duality("report", "--output", str(self.output), *arguments, **environment)
+        """Build the report in `output`, as Markdown."""
+        return self.duality("report", "--output", str(self.output), "--format", "md", *arguments, **environment)
 
     def built(self) -> dict[str, bytes]:
         """Every file of the report and of its results, but for the records, which say how long a part took."""
@@ -168,8 +168,9 @@ def small_project(root: Path) -> Project:
     """Make the project in a folder."""
     shutil.copytree(ROOT / "analysis" / "support", root / "analysis" / "support")
     shutil.copytree(ROOT / "models", root / "models")
-    for name in ("__init__.py", "__main__.py"):
-        shutil.copy(ROOT / "analysis" / name, root / "analysis" / name)
+    shutil.copy(ROOT / "analysis" / "__main__.py", root / "analysis" / "__main__.py")
+    # As where Dask is not installed: xarray would import it in every process, which takes longer than all else.
+    (root / "analysis" / "__init__.py").write_text('import sys\n\nsys.modules.setdefault("dask", None)\n')
     shutil.copytree(ROOT / "reports" / "templates", root / "reports" / "templates")
     shutil.copy(ROOT / "reports" / "references.bib", root / "reports" / "references.bib")
     for chapter, name in enumerate(("apples", "pears")):

@@ -167,6 +167,11 @@ def _submit(queue: _Queue, workers: Workers, on_start: Callable[[Job], None]) ->
 
 # --- in the worker ---------------------------------------------------------------------------------------------------
 
+#: Read by libraries when they are imported: one thread each, for there is a process for each core, and numbers must not
+#: depend on how many there are.
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 #: PyTensor and the redirection of output belong to a process, not to a thread of it.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -258,7 +263,7 @@ class Local:
         if sys.platform == "linux":
             from multiprocessing import forkserver
 
-            with _no_interrupts():  # a mask that the server and all that it forks inherit
+            with _no_interrupts(), _one_thread():  # which the server and all that it forks inherit
                 forkserver.ensure_running()
         self._executor = ProcessPoolExecutor(
             self._number, mp_context=self._context, initializer=_prepare, initargs=(reader,)
@@ -281,9 +286,24 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _prepare(lifeline: Connection) -> None:
     """Begin a process: no interrupts, and an end as soon as the other side of the lifeline is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(_ONE_THREAD)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 

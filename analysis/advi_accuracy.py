@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, Unpack
 
+import lazy_loader
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from pymc.variational.inference import KLqp
 from scipy.optimize import root
 from scipy.special import expit
 
@@ -38,6 +37,9 @@ from models.targets import TARGETS, Target, normal_mixture
 #: Place in the report.
 CHAPTER = 60
 TITLE = "How far does ADVI stop from its optimum?"
+# Imported when something is computed with them: drawing needs neither.
+pm = lazy_loader.load("pymc")
+
 QUESTION = (
     "How far from its exact optimum does ADVI stop, in nats, mean and standard deviation, what does it cost to come "
     "closer, and can its own evidence be trusted?"
@@ -625,7 +627,7 @@ def _confirmed(target: Target, optima: Mapping[str, Array], settings: Settings) 
                     total += np.logaddexp(0, approx.params_dict["rho"].get_value())
 
             pm.fit(
-                settings.confirm_steps, method=KLqp(approximation), callbacks=[record], progressbar=False,
+                settings.confirm_steps, method=pm.variational.KLqp(approximation), callbacks=[record], progressbar=False,
                 obj_optimizer=pm.adagrad_window(learning_rate=rate, n_win=window),
                 compile_kwargs={"mode": numpy_mode()},
             )  # fmt: skip

@@ -10,16 +10,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import arviz as az
+import lazy_loader
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from pytensor import tensor as pt
-from pytensor.graph.replace import vectorize_graph
 from scipy.special import logsumexp
 from scipy.stats import norm
 
@@ -39,6 +37,14 @@ from models.graphs import compile_graph
 from models.projections import forward_projection, minima, reverse_projections
 from models.results import draws_of, member_of
 from models.targets import TARGETS, Target, from_model, mvnormal_mixture, normal_mixture
+
+# Imported when something is computed with them: drawing needs neither.
+if TYPE_CHECKING:
+    import pymc as pm
+    import pytensor
+else:
+    pm = lazy_loader.load("pymc")
+    pytensor = lazy_loader.load("pytensor")
 
 QUESTION = "Can diagnostics tell that an approximation has missed a mode, and what repairs it?"
 #: Place in the report.
@@ -519,8 +525,8 @@ def pointwise(model: pm.Model) -> Callable[[Array], Array]:
     outputs, point = pm.pytensorf.join_nonshared_inputs(
         point=model.initial_point(), outputs=graph, inputs=model.value_vars
     )
-    points = pt.matrix("points")
-    function = compile_graph([points], vectorize_graph(outputs[0], {point: points}))
+    points = pytensor.tensor.matrix("points")
+    function = compile_graph([points], pytensor.graph.vectorize_graph(outputs[0], {point: points}))
 
     def evaluate(x: Array) -> Array:
         return np.concatenate([np.asarray(function(part)) for part in np.array_split(x, max(1, len(x) // 50))])

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal, Unpack
 
+import lazy_loader
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +34,9 @@ from models.optimise import chord, polish_all
 from models.projections import Projection, alpha_projections, forward_projection, reverse_projections
 from models.stationary import distinct, newton
 from models.targets import Target, from_model, mvnormal_mixture, normal_mixture
+
+# Imported when something is computed with them: drawing needs neither.
+pm = lazy_loader.load("pymc")
 
 QUESTION = "What does a fit lose by leaving correlations out, and what does it gain by keeping them?"
 #: Place in the report.

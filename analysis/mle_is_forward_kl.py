@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import Any, Literal, Unpack
 
+import lazy_loader
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +37,9 @@ from models.targets import normal_mixture as mixture_target
 #: Place in the report.
 CHAPTER = 20
 TITLE = "Maximum likelihood is forward KL"
+# Imported when something is computed with them: drawing needs neither.
+pm = lazy_loader.load("pymc")
+
 QUESTION = (
     "In what sense is maximum likelihood the minimiser of forward KL, and what remains of it if the family is wrong?"
 )

@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import arviz as az
+import lazy_loader
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from pytensor import tensor as pt
 from scipy.special import logsumexp
 from scipy.stats import norm
 
@@ -43,6 +42,14 @@ from models.projections import minima, reverse_projections
 from models.results import member_of
 from models.starts import member_theta
 from models.targets import Target, from_model
+
+# Imported when something is computed with them: drawing needs neither.
+if TYPE_CHECKING:
+    import pymc as pm
+    import pytensor
+else:
+    pm = lazy_loader.load("pymc")
+    pytensor = lazy_loader.load("pytensor")
 
 QUESTION = "What do forward and reverse KL report of a posterior with several modes, and what does a sampler?"
 #: Place in the report.
@@ -342,7 +349,9 @@ def unconstrained(model: pm.Model, posterior: xr.Dataset) -> Array:
         values = posterior[variable.name].to_numpy()
         transform = model.rvs_to_transforms[variable]
         if transform is not None:
-            values = transform.forward(pt.as_tensor(values), *variable.owner.inputs).eval(mode=numpy_mode())
+            values = transform.forward(pytensor.tensor.as_tensor(values), *variable.owner.inputs).eval(
+                mode=numpy_mode()
+            )
         columns.append(np.reshape(values, (*values.shape[:2], -1)))
     return np.concatenate(columns, axis=-1)
 

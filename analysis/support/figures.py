@@ -242,8 +242,8 @@ class Drawing:
             figure = self.figure.viz["figure"].item()
             getattr(figure, "figure", figure).write_html(path, include_plotlyjs=True)
             return path
-        from bokeh.io import save  # type: ignore[import-not-found]
-        from bokeh.resources import INLINE  # type: ignore[import-not-found]
+        from bokeh.io import save
+        from bokeh.resources import INLINE
 
         save(self.figure.viz["figure"].item(), filename=str(path), resources=INLINE, title=path.stem)
         return path

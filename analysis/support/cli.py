@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit 0 done, 2 wrong input, 1 a computation failed, 130 interrupted."""
     _quieten()
     try:
-        status = app(args=arguments, standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        # To read options Typer imports pydantic, which takes longer than all that `duality list` does.
+        status = list_() if given == ["list"] else app(args=given, standalone_mode=False)
     except InputError as error:
         _stop(str(error), 2)
     except typer.TyperException as error:
@@ -250,6 +252,19 @@ def plot(
         import matplotlib.pyplot as plt
 
         plt.show()
+
+
+@app.command(name="cache")
+def cache_(clear: Annotated[bool, typer.Option("--clear", help="Remove them.")] = False) -> None:
+    """Show the folder of compiled graphs and how much it holds, or clear it."""
+    from models import graph_store
+
+    folder, files, size = graph_store.usage()
+    if clear:
+        removed = graph_store.clear()
+        typer.echo(f"{removed} compiled graphs removed from {folder}; they are compiled again when they are needed")
+    else:
+        typer.echo(f"{files} compiled graphs, {size / 1e6:.1f} MB, in {folder}")
 
 
 # --- report ----------------------------------------------------------------------------------------------------------

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from analysis.support import cli
-from analysis.support.datasets import load_column
+from analysis.support import catalogue, cli
+from analysis.support.catalogue import names_in, questions
+from analysis.support.datasets import DATASETS, load_column
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "mode_covering_vs_seeking"
@@ -288,7 +290,7 @@ def test_help_and_mistakes_import_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.split("loaded:")[1]) == [[0, []], [0, []], [2, []], [2, []]]
-    for name in ("report", "run", "list", "plot", "project", "divergence"):
+    for name in ("report", "run", "list", "plot", "cache", "project", "divergence", "data"):
         assert f"\n  {name} " in done.stdout
 
 
@@ -301,6 +303,59 @@ def test_list_names_all_that_other_commands_take(duality: Duality) -> None:
     assert answer.err == ""
     for name in (QUESTION, *TARGETS, *FAMILIES, "old_faithful_waiting"):
         assert name in answer.out
+
+
+def test_list_says_the_same_as_the_catalogues_and_imports_none_of_them() -> None:
+    from models.families import FAMILIES
+    from models.targets import TARGETS
+
+    assert names_in("models.targets", "TARGETS") == list(TARGETS)
+    assert names_in("models.families", "FAMILIES") == list(FAMILIES)
+    assert names_in("analysis.support.datasets", "DATASETS") == list(DATASETS)
+    for name, sentence in questions().items():
+        assert sentence == import_module(f"analysis.{name}").QUESTION
+    chapters = [import_module(f"analysis.{name}").CHAPTER for name in questions()]
+    assert chapters == sorted(chapters)
+    script = (
+        "import sys\nfrom analysis.support.cli import main\ntry:\n    main(['list'])\nexcept SystemExit as stop:\n"
+        "    assert not stop.code\n"
+        "assert not {'numpy', 'scipy', 'pydantic', 'pymc', 'pytensor'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert QUESTION in done.stdout
+
+
+def test_a_catalogue_made_in_another_way_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made.py").write_text(
+        "KEYS = ('a', 'b')\nCATALOGUE = {key: 1 for key in KEYS}\nOTHER: dict = dict(\n    {'c': {'d': 1}},\n)\n"
+    )
+    monkeypatch.setattr(catalogue, "_PACKAGE", tmp_path / "package")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert names_in("made", "CATALOGUE") == ["a", "b"]
+    assert names_in("made", "OTHER") == ["c"]
+
+
+def test_the_cache_says_where_it_is_and_is_cleared(
+    tmp_path: Path, duality: Duality, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user has it, but for the folder."""
+    monkeypatch.setenv("DUALITY_CACHE", str(tmp_path))
+    place = tmp_path / "0123456789abcdef0123"  # of other sources, say
+    place.mkdir()
+    (place / "one.graph").write_bytes(b"x" * 1_500_000)
+    (place / "two.graph").write_bytes(b"x" * 500_000)
+    foreign = tmp_path / "notes.txt"
+    foreign.write_text("mine")
+    shown = duality("cache")
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out == f"2 compiled graphs, 2.0 MB, in {tmp_path}\n"
+    assert len(list(place.glob("*.graph"))) == 2
+    cleared = duality("cache", "--clear")
+    assert cleared.status == 0
+    assert cleared.out.startswith(f"2 compiled graphs removed from {tmp_path}")
+    assert duality("cache").out == f"0 compiled graphs, 0.0 MB, in {tmp_path}\n"
+    assert foreign.read_text() == "mine"
 
 
 def test_exact_reverse_optima_as_one_json_document() -> None:

@@ -93,6 +93,14 @@ def findings(results):
     return {{"question": QUESTION, "answer": "It is small.", "means": means}}
 '''
 
+#: As where Dask is not installed: xarray would import it in every process, which takes longer than all else.
+WITHOUT_DASK = """import os
+import sys
+
+if not os.environ.get("SMALL_DASK"):
+    sys.modules.setdefault("dask", None)
+"""
+
 SECTION = """### The numbers
 
 <% for name, mean in f.means.items() %>
@@ -129,12 +137,12 @@ class Project:
     def clear_log(self) -> None:
         (self.root / "log").unlink(missing_ok=True)
 
-    def popen(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Begin the command, in a session of its own."""
+    def popen(self, *arguments: str, module: str = "analysis", **environment: str) -> subprocess.Popen[str]:
+        """Begin the command (or another module), in a session of its own."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("SMALL_") and k != "PYTHONPATH"}
         env |= {"SMALL_LOG": str(self.root / "log"), "SOURCE_DATE_EPOCH": "1700000000"} | environment
         return subprocess.Popen(
-            [sys.executable, "-m", "analysis", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.root,
             env=env,
             stdout=subprocess.PIPE,
@@ -169,8 +177,7 @@ def small_project(root: Path) -> Project:
     shutil.copytree(ROOT / "analysis" / "support", root / "analysis" / "support")
     shutil.copytree(ROOT / "models", root / "models")
     shutil.copy(ROOT / "analysis" / "__main__.py", root / "analysis" / "__main__.py")
-    # As where Dask is not installed: xarray would import it in every process, which takes longer than all else.
-    (root / "analysis" / "__init__.py").write_text('import sys\n\nsys.modules.setdefault("dask", None)\n')
+    (root / "analysis" / "__init__.py").write_text(WITHOUT_DASK)
     shutil.copytree(ROOT / "reports" / "templates", root / "reports" / "templates")
     shutil.copy(ROOT / "reports" / "references.bib", root / "reports" / "references.bib")
     for chapter, name in enumerate(("apples", "pears")):

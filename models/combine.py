@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
+from models.deferred import Deferred
 from models.errors import InputError
 from models.expectations import Estimate, sobol_nodes
 from models.graphs import compiled, single_threaded
@@ -24,7 +24,7 @@ from models.targets import Target, mvnormal_mixture, normal_mixture
 
 __all__ = ["Combination", "combine"]
 
-pytensor = lazy_loader.load("pytensor")
+pytensor = Deferred("pytensor")
 
 Array = NDArray[np.float64]
 

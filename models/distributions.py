@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
+from models.deferred import Deferred
 from models.errors import InputError, lookup_error
 from models.graph_store import kept
 from models.graphs import compile_graph, compiled, numpy_mode
+from models.translate import translate
 
 # Importing PyMC takes seconds; names and input errors must not wait for it.
-pm = lazy_loader.load("pymc")
-pytensor = lazy_loader.load("pytensor")
+pm = Deferred("pymc")
+pytensor = Deferred("pytensor")
 
-__all__ = ["Distribution", "batched_logp", "build", "distribution", "in_double_precision", "jet_graph", "logp_graph", "slope_at_a_point"]
+__all__ = [
+    "Distribution",
+    "batched_logp",
+    "build",
+    "distribution",
+    "in_double_precision",
+    "jet_graph",
+    "logp_graph",
+    "slope_at_a_point",
+]
 
 Array = NDArray[np.float64]
 #: Name of a distribution, and names and shapes of its parameters.
@@ -196,9 +206,11 @@ class Distribution:
 
     def rvs(self, n: int, seed: int) -> Array:
         """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
-        function, generators = _compiled_rvs(self.key, n, self.dim)
-        pm.pytensorf.reseed_rngs(generators, seed)
-        return np.asarray(function(*self.values()), dtype=float).reshape(n, self.dim)
+        function, order = _compiled_rvs(self.key, self.dim)
+        # Generators as pm.draw seeds them.
+        children = np.random.SeedSequence(seed).spawn(len(order))
+        generators = [np.random.Generator(np.random.PCG64(children[i])) for i in order]
+        return np.asarray(function(n, *self.values(), *generators)[0], dtype=float).reshape(n, self.dim)
 
     def values(self) -> list[Array]:
         """Parameters as arrays, in their order."""
@@ -246,24 +258,23 @@ def _compiled_logp(key: Key) -> Callable[..., Array]:
     return compiled("log density", key, build)
 
 
-@lru_cache(maxsize=128)
-def _compiled_rvs(
-    key: tuple[str, tuple[tuple[str, tuple[int, ...]], ...]], n: int, dim: int
-) -> tuple[Callable[..., Array], list[Any]]:
-    """Draw n points, as ``pm.draw`` would; and the generators to seed before each call."""
-    params = symbols(key)
-    # One variable of n independent points: pm.draw(draws=n) would call the graph n times.
-    draws = build(key[0], params, shape=(n, dim) if key[0] in MULTIVARIATE else (n,))
-    # Seeded by the caller, so that one function serves all seeds.
-    function, updates = pm.pytensorf.compile(
-        list(params.values()),
-        draws,
-        random_seed=False,
-        return_updates=True,
-        mode=numpy_mode(),
-        on_unused_input="ignore",
-    )
-    return function, list(updates)
+@cache
+def _compiled_rvs(key: Key, dim: int) -> tuple[Callable[..., Any], list[int]]:
+    """Function of n, the parameters and random generators; and the places of these in the order of PyMC."""
+
+    def make() -> tuple[Callable[..., Any], list[int]]:
+        params, n = symbols(key), pytensor.tensor.lscalar("n")
+        # One variable of n independent points: pm.draw(draws=n) would call the graph n times.
+        draws = build(key[0], params, shape=(n, dim) if key[0] in MULTIVARIATE else (n,))
+        inputs = [n, *params.values()]
+        function, updates = pm.pytensorf.compile(
+            inputs, draws, random_seed=False, return_updates=True, mode=numpy_mode(), on_unused_input="ignore"
+        )
+        random = [place.variable for place in function.maker.inputs[len(inputs) :]]
+        return translate(function.maker.fgraph, single=False), [list(updates).index(v) for v in random]
+
+    found: tuple[Callable[..., Any], list[int]] = kept("draws", (key, dim), make)
+    return found
 
 
 @cache

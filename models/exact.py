@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, Literal
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
+from models.deferred import Deferred
 from models.distributions import batched_logp
 from models.errors import InputError
 from models.families import Family
@@ -29,7 +29,7 @@ from models.objectives import Scalar, differentiate
 from models.panels import CORE, gauss_legendre, kinked, panels
 from models.targets import Target
 
-pytensor = lazy_loader.load("pytensor")
+pytensor = Deferred("pytensor")
 
 __all__ = ["Exact", "check_density", "exact_objective"]
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import lazy_loader
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
+from models.deferred import Deferred
 from models.distributions import Distribution, batched_logp, build
 from models.errors import InputError, lookup_error
 from models.targets import Target
 
-pm = lazy_loader.load("pymc")
-pytensor = lazy_loader.load("pytensor")
+pm = Deferred("pymc")
+pytensor = Deferred("pytensor")
 
 __all__ = [
     "FAMILIES",

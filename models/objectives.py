@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
+from models.deferred import Deferred
 from models.distributions import batched_logp, symbols
 from models.expectations import Nodes
 from models.families import Family
 from models.graphs import compile_graph, compiled
 from models.targets import Target
 
-pm = lazy_loader.load("pymc")
-pytensor = lazy_loader.load("pytensor")
+pm = Deferred("pymc")
+pytensor = Deferred("pytensor")
 
 __all__ = [
     "Objective",

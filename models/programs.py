@@ -26,7 +26,7 @@ class Program:
         Definition of ``program(c, a0, a1, ...)`` over constants and arguments, which returns a list.
     constants : sequence of ndarray
     inputs : sequence of (dtype, int)
-        Of each argument, its dtype and number of dimensions.
+        Of each argument, its dtype and number of dimensions; of a random generator ``("generator", 0)``.
     single : bool
         Return the only output rather than a list.
     """
@@ -50,10 +50,12 @@ class Program:
         """
         if len(arguments) != len(self.inputs):
             raise TypeError(f"a program of {len(self.inputs)} arguments was given {len(arguments)}")
-        values = [np.asarray(a, dtype=dtype) for a, (dtype, _) in zip(arguments, self.inputs, strict=True)]
-        for i, (value, (_, ndim)) in enumerate(zip(values, self.inputs, strict=True)):
-            if value.ndim != ndim:
+        values = []
+        for i, (given, (dtype, ndim)) in enumerate(zip(arguments, self.inputs, strict=True)):
+            value = given if dtype == "generator" else np.asarray(given, dtype=dtype)
+            if np.ndim(value) != ndim:
                 raise TypeError(f"argument {i} has {value.ndim} dimensions; it must have {ndim}")
+            values.append(value)
         with np.errstate(all="ignore"):  # what is not finite is an answer here
             outputs = self._function(self.constants, *values)
         return outputs[0] if self.single else outputs
@@ -69,7 +71,7 @@ def _compiled(source: str) -> Any:
 @cache
 def runtime() -> dict[str, Any]:
     """Names that the source of a program may use, besides its constants and arguments."""
-    helpers = (alloc, asserted, cholesky, diagonal_matrix, increment, put, reduce, solve_triangular)
+    helpers = (alloc, asserted, cholesky, diagonal_matrix, draw, increment, put, reduce, solve_triangular)
     return {"np": np, "scipy": scipy, **{f.__name__: f for f in helpers}}
 
 
@@ -114,6 +116,12 @@ def asserted(message: str, x: NDArray[Any], *conditions: Any) -> NDArray[Any]:
     if not all(np.all(c) for c in conditions):
         raise AssertionError(message)
     return x
+
+
+def draw(function: Any, generator: Any, size: Any, dtype: str, *parameters: Any) -> tuple[Any, NDArray[Any]]:
+    """Draw by the function of a random variable; the generator, and the draws."""
+    shape = None if size is None else tuple(int(n) for n in size)
+    return generator, np.asarray(function(generator, *parameters, shape), dtype=dtype)
 
 
 def diagonal_matrix(x: NDArray[Any], offset: int) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -128,7 +129,7 @@ def in_threads[T](work: Callable[[slice], T], count: int, least: int) -> list[T]
     """
     threads = min(_cores(), max(1, count // max(1, least)))
     ends = np.linspace(0, count, threads + 1).astype(int)
-    parts = [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [slice(int(a), int(b)) for a, b in pairwise(ends)]
     if threads == 1:
         return [work(parts[0])]
     with ThreadPoolExecutor(threads) as pool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
+from models.deferred import Deferred
 from models.distributions import logp_graph
 from models.families import Family
 from models.graphs import compiled
 
-pytensor = lazy_loader.load("pytensor")
+pytensor = Deferred("pytensor")
 
 __all__ = ["scores"]
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import lazy_loader
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.deferred import Deferred
 from models.distributions import Distribution, distribution, in_double_precision, jet_graph, slope_at_a_point
 from models.errors import InputError, lookup_error
 from models.graph_store import kept
 from models.graphs import compile_graph
 from models.log_density import LogDensity, of_distribution, of_model
 
-pm = lazy_loader.load("pymc")
-pytensor = lazy_loader.load("pytensor")
+pm = Deferred("pymc")
+pytensor = Deferred("pytensor")
 
 __all__ = [
     "TARGETS",

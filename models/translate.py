@@ -7,10 +7,10 @@ from typing import Any
 
 from models.programs import Program
 
-__all__ = ["Untranslatable", "translate"]
+__all__ = ["UntranslatableError", "translate"]
 
 
-class Untranslatable(Exception):
+class UntranslatableError(Exception):
     """A node has no counterpart here; PyTensor's own linker must run the graph."""
 
 
@@ -30,7 +30,7 @@ def translate(fgraph: Any, *, single: bool) -> Program:
 
     Raises
     ------
-    Untranslatable
+    UntranslatableError
         For a node of a kind that is not known here, such as a scan.
     """
     writer = _Writer()
@@ -38,7 +38,7 @@ def translate(fgraph: Any, *, single: bool) -> Program:
     outputs = writer.write(fgraph, names)
     arguments = ", ".join(["c", *(names[v] for v in fgraph.inputs)])
     body = "\n    ".join([*writer.lines, f"return [{', '.join(outputs)}]"])
-    inputs = [(v.type.dtype, v.type.ndim) for v in fgraph.inputs]
+    inputs = [(getattr(v.type, "dtype", "generator"), getattr(v.type, "ndim", 0)) for v in fgraph.inputs]
     return Program(f"def program({arguments}):\n    {body}\n", writer.constants, inputs, single)
 
 
@@ -57,10 +57,12 @@ class _Writer:
         for i, node in enumerate(order):
             values = [self._name(v, names) for v in node.inputs]
             inner = getattr(node.op, "fgraph", None)
-            if inner is not None and type(node.op).__name__ != "Scan":  # a graph within the graph is written in its place
+            if (
+                inner is not None and type(node.op).__name__ != "Scan"
+            ):  # a graph within the graph is written in its place
                 inner = inner if len(inner.inputs) == len(values) else None
                 if inner is None:
-                    raise Untranslatable(str(node.op))
+                    raise UntranslatableError(str(node.op))
                 found = self.write(inner, dict(zip(inner.inputs, values, strict=True)))
                 names.update(zip(node.outputs, found, strict=True))
                 continue
@@ -68,7 +70,8 @@ class _Writer:
                 names[output] = f"v{self._count}"
                 self._count += 1
             left = ", ".join(names[o] for o in node.outputs)
-            self.lines.append(f"{left}{',' if len(node.outputs) > 1 else ''} = {_expression(node, values)}")
+            expression = self._drawn(node, values) if hasattr(node.op, "rng_fn") else _expression(node, values)
+            self.lines.append(f"{left}{',' if type(node.op).__name__ == 'Split' else ''} = {expression}")
             # Freed at once: large temporaries then reuse memory that a cache holds. Those of inner graphs have no owner here.
             done = [v for v in dict.fromkeys(node.inputs) if last.get(v) == i and v not in fgraph.outputs]
             texts = [names[v] for v in done if getattr(v.owner.op, "fgraph", None) is None]
@@ -76,10 +79,17 @@ class _Writer:
                 self.lines.append(f"del {', '.join(texts)}")
         return [self._name(v, names) for v in fgraph.outputs]
 
+    def _drawn(self, node: Any, values: list[str]) -> str:
+        """A random variable: its generator, which moves on, and the draws."""
+        rng, size, *parameters = values
+        self.constants.append(node.op.rng_fn)
+        function = f"c[{len(self.constants) - 1}]"
+        return f"draw({function}, {rng}, {size}, '{node.op.dtype}', {', '.join(parameters)})"
+
     def _name(self, variable: Any, names: dict[Any, str]) -> str:
         if variable not in names:
             if not hasattr(variable, "data"):
-                raise Untranslatable(f"{variable} is neither computed nor constant")
+                raise UntranslatableError(f"{variable} is neither computed nor constant")
             names[variable] = f"c[{len(self.constants)}]"
             self.constants.append(variable.data)
         return names[variable]
@@ -92,12 +102,12 @@ def _expression(node: Any, values: list[str]) -> str:
     if kind == "Blockwise":
         core = type(node.op.core_op).__name__
         if core not in _BATCHED:
-            raise Untranslatable(str(node.op))
+            raise UntranslatableError(str(node.op))
         return _BATCHED[core](node.op.core_op, values)
     if kind in _BATCHED:
         return _BATCHED[kind](node.op, values)
     if kind not in _NODES:
-        raise Untranslatable(str(node.op))
+        raise UntranslatableError(str(node.op))
     return _NODES[kind](node, values)
 
 
@@ -120,14 +130,14 @@ def _elementwise(node: Any, values: list[str]) -> str:
     op, dtype = node.op.scalar_op, node.outputs[0].type.dtype
     kind = type(op).__name__
     if len(node.outputs) != 1 or getattr(node.op, "inplace_pattern", None):
-        raise Untranslatable(str(node.op))
+        raise UntranslatableError(str(node.op))
     if kind in _SCALAR:
         return _SCALAR[kind].format(*values, dtype=dtype)
     if kind == "Switch":
         return f"np.where({', '.join(values)})"
     spec = getattr(op, "nfunc_spec", None)
     if not spec:
-        raise Untranslatable(str(op))
+        raise UntranslatableError(str(op))
     function = spec[0] if "." in spec[0] else f"np.{spec[0]}"
     # Of small integers NumPy would take a root in half precision.
     integers = any(v.type.dtype.startswith(("int", "uint", "bool")) for v in node.inputs)
@@ -136,7 +146,7 @@ def _elementwise(node: Any, values: list[str]) -> str:
     for value in values[1:]:
         expression = f"{function}({expression}, {value}{precision})"
     if len(values) > 2 and spec[1] != 2:
-        raise Untranslatable(str(op))
+        raise UntranslatableError(str(op))
     return expression
 
 
@@ -216,6 +226,7 @@ _NODES: dict[str, Callable[[Any, list[str]], str]] = {
     "IncSubtensor": _incremented,
     "AdvancedIncSubtensor": _incremented,
     "Alloc": lambda _, v: f"alloc({', '.join(v)})",
+    "ARange": lambda node, v: f"np.arange({v[0]}, {v[1]}, {v[2]}, dtype='{node.op.dtype}')",
     "DeepCopyOp": lambda _, v: f"np.array({v[0]})",
     "Shape_i": lambda node, v: f"np.asarray({v[0]}.shape[{node.op.i}])",
     "MakeVector": lambda node, v: f"np.array([{', '.join(v)}], dtype='{node.op.dtype}')",
@@ -239,6 +250,8 @@ _NODES: dict[str, Callable[[Any, list[str]], str]] = {
 #: Operations that take a batch as they are.
 _BATCHED: dict[str, Callable[[Any, list[str]], str]] = {
     "Cholesky": lambda op, v: f"cholesky({v[0]}, {op.lower})",
-    "SolveTriangular": lambda op, v: f"solve_triangular({v[0]}, {v[1]}, {op.lower}, {op.unit_diagonal}, {op.b_ndim == 1})",
+    "SolveTriangular": lambda op, v: (
+        f"solve_triangular({v[0]}, {v[1]}, {op.lower}, {op.unit_diagonal}, {op.b_ndim == 1})"
+    ),
     "AllocDiag": lambda op, v: f"diagonal_matrix({v[0]}, {op.offset})",
 }

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, Unpack
 
-import lazy_loader
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from analysis.support import words_accuracy as words
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, dataset_of
 from models.advi import METHODS, PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
+from models.deferred import Deferred
 from models.expectations import Nodes, gaussian_nodes, sobol_nodes
 from models.families import FAMILIES, Family
 from models.graphs import numpy_mode, single_threaded
@@ -38,7 +38,7 @@ from models.targets import TARGETS, Target, normal_mixture
 CHAPTER = 60
 TITLE = "How far does ADVI stop from its optimum?"
 # Imported when something is computed with them: drawing needs neither.
-pm = lazy_loader.load("pymc")
+pm = Deferred("pymc")
 
 QUESTION = (
     "How far from its exact optimum does ADVI stop, in nats, mean and standard deviation, what does it cost to come "

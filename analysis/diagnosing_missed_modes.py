@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import arviz as az
-import lazy_loader
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from analysis.support.reading import case_of, dataset_of, target_of
 from analysis.support.report import num, pct
 from models.advi import METHODS, Schedule, Start, fit_advi, optima
 from models.combine import combine
+from models.deferred import Deferred
 from models.diagnostics import covered_mass, diagnose
 from models.divergences import kl
 from models.expectations import Estimate
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     import pymc as pm
     import pytensor
 else:
-    pm = lazy_loader.load("pymc")
-    pytensor = lazy_loader.load("pytensor")
+    pm = Deferred("pymc")
+    pytensor = Deferred("pytensor")
 
 QUESTION = "Can diagnostics tell that an approximation has missed a mode, and what repairs it?"
 #: Place in the report.

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal, Unpack
 
-import lazy_loader
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, dataset_of
 from analysis.support.report import num
 from models.advi import METHODS, Schedule, Start, dispersed_starts, fit_advi
+from models.deferred import Deferred
 from models.exact import exact_objective
 from models.expectations import Estimate, gaussian_nodes
 from models.families import FAMILIES, Family
@@ -36,7 +36,7 @@ from models.stationary import distinct, newton
 from models.targets import Target, from_model, mvnormal_mixture, normal_mixture
 
 # Imported when something is computed with them: drawing needs neither.
-pm = lazy_loader.load("pymc")
+pm = Deferred("pymc")
 
 QUESTION = "What does a fit lose by leaving correlations out, and what does it gain by keeping them?"
 #: Place in the report.

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import Any, Literal, Unpack
 
-import lazy_loader
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -22,12 +21,13 @@ from analysis.support import figures as fig
 from analysis.support import figures_mle as mle_fig
 from analysis.support.draws import draw
 from analysis.support.parts import Options, Part, compute_parts
+from models.deferred import Deferred
 from models.divergences import cross_entropy, entropy
 from models.expectations import Estimate, Nodes, nodes
 from models.families import FAMILIES, Family, normal_mixture
 from models.graphs import single_threaded
 from models.mle import fit_map, fit_mle
-from models.objectives import Objective, bind, differentiate, forward_graph, forward_objective
+from models.objectives import Objective, Scalar, bind, differentiate, forward_graph, forward_objective
 from models.projections import Projection, forward_projection
 from models.sandwich import sandwich
 from models.scores import scores
@@ -38,7 +38,7 @@ from models.targets import normal_mixture as mixture_target
 CHAPTER = 20
 TITLE = "Maximum likelihood is forward KL"
 # Imported when something is computed with them: drawing needs neither.
-pm = lazy_loader.load("pymc")
+pm = Deferred("pymc")
 
 QUESTION = (
     "In what sense is maximum likelihood the minimiser of forward KL, and what remains of it if the family is wrong?"
@@ -202,8 +202,11 @@ def fit_normals(x: Array, mu: float, sigma: float) -> Fits:
 
 @cache
 def _batch_functions(family: Family) -> tuple[Any, Any]:
-    theta, weights, points, value = forward_graph(family, 1)
-    return differentiate(theta, value, [points, weights], batched=True, each=[points])
+    def build() -> Scalar:
+        theta, weights, points, value = forward_graph(family, 1)
+        return theta, value, [points, weights], [points]
+
+    return differentiate("cross-entropy of rows", family, build, batched=True)
 
 
 def fit_rows(family: Family, x: Array, start: Array, *, intervals: bool) -> Fits:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import arviz as az
-import lazy_loader
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from analysis.support.reading import case_of
 from analysis.support.report import num
 from models.advi import METHODS, Schedule, fit_advi
 from models.combine import combine
+from models.deferred import Deferred
 from models.diagnostics import covered_mass
 from models.expectations import Estimate, gaussian_nodes
 from models.families import FAMILIES
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     import pymc as pm
     import pytensor
 else:
-    pm = lazy_loader.load("pymc")
-    pytensor = lazy_loader.load("pytensor")
+    pm = Deferred("pymc")
+    pytensor = Deferred("pytensor")
 
 QUESTION = "What do forward and reverse KL report of a posterior with several modes, and what does a sampler?"
 #: Place in the report.

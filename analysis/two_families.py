@@ -29,9 +29,11 @@ from analysis.support import figures_families as families_fig
 from analysis.support.datasets import load_column
 from analysis.support.draws import draw
 from analysis.support.parts import Options, Part, compute_parts
+from models.distributions import logp_graph
 from models.errors import ConvergenceError
 from models.expectations import Estimate, expect, nodes
 from models.families import FAMILIES, Family, normal_mixture
+from models.graphs import compiled
 from models.mle import fit_mle
 from models.objectives import forward_objective
 from models.projections import Projection, forward_projection
@@ -381,17 +383,17 @@ def _projections(
 @cache
 def _density(name: str) -> Callable[..., Any]:
     """PyMC's log density of a family over vectors of points, locations and scales."""
-    import pytensor.tensor as pt
-    from pytensor.graph.replace import vectorize_graph
 
-    from models.distributions import logp_graph
-    from models.graphs import compile_graph
+    def build() -> Any:
+        import pytensor.tensor as pt
+        from pytensor.graph.replace import vectorize_graph
 
-    one = [pt.scalar(label) for label in ("point", "location", "scale")]
-    many = [pt.vector(f"{label}s") for label in ("point", "location", "scale")]
-    graph = logp_graph(name, one[0], {"mu": one[1], str(FAMILIES[name].scale): one[2]})
-    compiled: Callable[..., Any] = compile_graph(many, vectorize_graph(graph, dict(zip(one, many, strict=True))))
-    return compiled
+        one = [pt.scalar(label) for label in ("point", "location", "scale")]
+        many = [pt.vector(f"{label}s") for label in ("point", "location", "scale")]
+        graph = logp_graph(name, one[0], {"mu": one[1], str(FAMILIES[name].scale): one[2]})
+        return many, vectorize_graph(graph, dict(zip(one, many, strict=True)))
+
+    return compiled("log density of a location-scale family", name, build)
 
 
 def log_density(name: str, x: Array, location: Array, scale: Array) -> Array:

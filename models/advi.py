@@ -192,8 +192,7 @@ def dispersed_starts(target: Target, count: int, seed: int = 0) -> list[Start]:
 
 
 def _centre(target: Target) -> Start:
-    point = target.model().initial_point()
-    return Start("centre", np.concatenate([np.ravel(v) for v in point.values()]).astype(float))
+    return Start("centre", target.initial_point)
 
 
 @single_threaded

@@ -354,7 +354,7 @@ def _accepted(name: str, values: Mapping[str, Array], given: Mapping[str, Any]) 
     if issubclass(kind, pm.Discrete):
         raise InputError(f"distribution {name!r} is discrete; KL divergence is computed here for densities only")
     try:
-        variable = kind.dist(**values)
+        variable = build(name, values)
     except (TypeError, ValueError) as error:
         raise InputError(f"PyMC's {name} refuses params {dict(given)!r}: {error}") from None
     if variable.ndim != 0:

@@ -80,7 +80,7 @@ class Linked:
             self._function = pytensor.function(
                 list(self._fgraph.inputs),
                 outputs[0] if self._single else list(outputs),
-                mode=Mode(linker="py", optimizer=None),
+                mode=Mode(linker="py", optimizer=None),  # type: ignore[arg-type]
                 on_unused_input="ignore",
             )
         return self._function(*arguments)

@@ -23,7 +23,7 @@ _SETTINGS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(types.void(_VECTOR, _MATRIX), **_SETTINGS)
-def _set_factor(raw, factor):  # type: ignore[no-untyped-def]
+def _set_factor(raw, factor):
     """Cholesky factor of raw scale parameters: softplus on the diagonal."""
     d = factor.shape[0]
     full = raw.shape[0] > d
@@ -37,7 +37,7 @@ def _set_factor(raw, factor):  # type: ignore[no-untyped-def]
 
 
 @njit(types.void(_MATRIX, _VECTOR, _VECTOR), **_SETTINGS)
-def _solve_transposed(factor, z, slope):  # type: ignore[no-untyped-def]
+def _solve_transposed(factor, z, slope):
     """Solve L' slope = z."""
     d = len(z)
     for i in range(d - 1, -1, -1):
@@ -54,9 +54,7 @@ def _solve_transposed(factor, z, slope):  # type: ignore[no-untyped-def]
     ),
     **_SETTINGS,
 )  # fmt: skip
-def advance(  # type: ignore[no-untyped-def]
-    density, numbers, mean, raw, state, noise, path, adam, clock, horizon, high, low, history
-):
+def advance(density, numbers, mean, raw, state, noise, path, adam, clock, horizon, high, low, history):
     """Take some steps of R runs, in place.
 
     Parameters
@@ -145,7 +143,7 @@ def advance(  # type: ignore[no-untyped-def]
 
 
 @njit(types.Tuple((_VECTOR, _MATRIX, _CUBE))(DENSITY, _VECTOR, _MATRIX, _CUBE, _MATRIX), **_SETTINGS)
-def losses(density, numbers, mean, factor, noise):  # type: ignore[no-untyped-def]
+def losses(density, numbers, mean, factor, noise):
     """Losses (R,) of members (mean, L) on given noise (n, d), with gradients by mean (R, d) and by L (R, d, d)."""
     runs, d = mean.shape
     n = len(noise)

@@ -164,6 +164,19 @@ class Target:
         return self.distribution
 
     @cached_property
+    def initial_point(self) -> Array:
+        """Where PyMC starts, (d,) in unconstrained space."""
+
+        def find() -> Array:
+            return np.concatenate([np.ravel(v) for v in self.model().initial_point().values()]).astype(float)
+
+        if self.source is not None:
+            return find()
+        density = self._density("initial point")
+        point: Array = kept("initial point", (density.key, [v.tolist() for v in density.values()]), find)
+        return point
+
+    @cached_property
     def log_density(self) -> LogDensity:
         """Log density with its gradient in unconstrained space, compiled by Numba.
 

@@ -26,7 +26,7 @@ from analysis.support.sources import source_hash
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Store", "as_bytes", "from_file", "source_hash", "sweep", "versions", "write_whole"]
+__all__ = ["Store", "as_bytes", "from_file", "source_hash", "sweep", "unfinished", "versions", "write_whole"]
 
 #: Of the records; a record of another version counts as missing.
 _RECORDS = "1"
@@ -121,6 +121,18 @@ def put_whole(path: Path, key: str, content: bytes, more: Mapping[str, Any] | No
     write_whole(_record_of(path), json.dumps(record, indent=1).encode())
 
 
+def add_to_record(path: Path, more: Mapping[str, Any]) -> None:
+    """Add to the record of a file what does not bear on whether it is whole."""
+    record = _record(path)
+    if record:
+        write_whole(_record_of(path), json.dumps({**record, **more}, indent=1).encode())
+
+
+def noted(path: Path, name: str) -> Any:
+    """Return something that the record of a file says, or ``None``."""
+    return _record(path).get(name)
+
+
 def is_whole(path: Path, key: str) -> bool:
     """Say whether a file is there, has this key, and is byte for byte what was written."""
     record = _record(path)
@@ -135,12 +147,17 @@ def is_whole(path: Path, key: str) -> bool:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under another name and move it into place: it is never there in part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{_host()}~{os.getpid()}.part")
+    part = unfinished(path)
     try:
         part.write_bytes(content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> Path:
+    """Name of a file that this process has not finished writing: `sweep` removes it once the process is no more."""
+    return path.with_name(f".{path.name}.{_host()}~{os.getpid()}.part")
 
 
 def sweep(folders: Iterable[Path]) -> int:

@@ -17,9 +17,9 @@ import re
 import subprocess
 import tempfile
 import traceback
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from numbers import Integral, Real
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from xml.etree import ElementTree
 
+from analysis.support.cache import unfinished
 from analysis.support.figures_svg import inline, share_glyphs
 from models.errors import InputError, lookup_error
 
@@ -852,6 +853,11 @@ def _build_html(
     return share_glyphs(page).encode()
 
 
+def _files_of(figure: Figure) -> dict[str, bytes]:
+    """Return the files of a figure beside a page."""
+    return {f"{figure.name}-{theme}.{figure.suffix}": getattr(figure, theme) for theme in ("light", "dark")}
+
+
 def _build_md(markdown: str, common: Sequence[str], title: str) -> bytes:
     """Build the page for a repository browser."""
     body = _pandoc(markdown, "md", "--to=gfm", "--wrap=preserve", *common)
@@ -907,13 +913,13 @@ def _timestamp(provenance: Mapping[str, Any]) -> dt.datetime:
 
 
 def _publish(files: Mapping[Path, bytes]) -> None:
-    """Write all files under temporary names, then move each to its place."""
+    """Write all files under temporary names, then move each to its place, documents after the drawings that they show."""
     waiting: dict[Path, Path] = {}
     try:
-        for path, content in files.items():
+        for path in sorted(files, key=lambda path: path.name in FORMATS.values()):
             path.parent.mkdir(parents=True, exist_ok=True)
-            waiting[path] = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            waiting[path].write_bytes(content)
+            waiting[path] = unfinished(path)
+            waiting[path].write_bytes(files[path])
         for path, temporary in waiting.items():
             temporary.replace(path)
     finally:
@@ -999,18 +1005,20 @@ def write_report(
     ]
     if "date" in provenance:
         common.append(f"--metadata=date:{str(provenance['date'])[:10]}")
-    files: dict[Path, bytes] = {}
     still = {name: figure.fallback for name, figure in figures.items()} if set(formats) - {"html"} else {}
-    for form in (known for known in FORMATS if known in formats):
-        text = _with_figures(markdown, form, figures if form == "html" else still)
+
+    def built(form: str) -> dict[Path, bytes]:
+        text, path = _with_figures(markdown, form, figures if form == "html" else still), output / FORMATS[form]
         if form == "html":
-            files[output / FORMATS[form]] = _build_html(text, common, figures, templates)
-        elif form == "md":
-            for drawing in still.values():
-                files[output / "figures" / f"{drawing.name}-light.{drawing.suffix}"] = drawing.light
-                files[output / "figures" / f"{drawing.name}-dark.{drawing.suffix}"] = drawing.dark
-            files[output / FORMATS[form]] = _build_md(text, common, title)
-        else:
-            files[output / FORMATS[form]] = _build_pdf(text, common, still, templates, _timestamp(provenance))
+            return {path: _build_html(text, common, figures, templates)}
+        if form == "pdf":
+            return {path: _build_pdf(text, common, still, templates, _timestamp(provenance))}
+        drawings = {
+            output / "figures" / name: content for d in still.values() for name, content in _files_of(d).items()
+        }
+        return drawings | {path: _build_md(text, common, title)}
+
+    with ThreadPoolExecutor(len(FORMATS)) as threads:  # what takes time are pandoc and typst, which are other processes
+        files = {path: content for found in threads.map(built, (f for f in FORMATS if f in formats)) for path, content in found.items()}  # fmt: skip
     _publish(files)
     return [output / FORMATS[form] for form in FORMATS if form in formats]

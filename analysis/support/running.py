@@ -28,7 +28,7 @@ __all__ = ["Answer", "Failure", "Order", "answer_all", "compute", "figures_of", 
 
 #: Seconds of the default settings that a part takes with the others, roughly, where nothing better is known.
 _EFFORT = {"quick": 0.4, "default": 1.0, "full": 10.0}
-#: Seconds to put the parts of a question together and to draw its figures.
+#: Seconds to put the parts of a question together and to draw its figures, where nothing better is known.
 _DRAWING = 3.0
 
 
@@ -138,7 +138,7 @@ def answer_all(
         preload.append("analysis.support.preloaded")
     with Local(order.jobs if open_ else min(order.jobs, len(names)), preload) as local:
         parts, failures = _plan(open_, order, local)
-        failures += _compute(parts, order, elsewhere or local, display, len(names))
+        failures += _compute(parts, order, elsewhere or local, display, names)
         failed = {failure.question for failure in failures}
         answers, more = _answers([name for name in names if name not in failed], order, local, display)
     return {name: answers[name] for name in names if name in answers}, failures + more
@@ -171,7 +171,7 @@ def _plan(names: Sequence[str], order: Order, workers: Workers) -> tuple[list[Pl
 
 
 def _compute(
-    parts: Sequence[Planned], order: Order, workers: Workers, display: Display, questions: int
+    parts: Sequence[Planned], order: Order, workers: Workers, display: Display, names: Sequence[str]
 ) -> list[Failure]:
     """Compute and store the parts that are not stored yet."""
     stores = {part.question: Store(order.results, part.question, order.fresh) for part in parts}
@@ -182,9 +182,8 @@ def _compute(
         expected = known if known is not None else part.weight * _EFFORT[order.effort]
         call = partial(compute, part.question, order.effort, order.seed, part.name)
         jobs.append(Job(label, call, expected))
-    drawing = questions * _DRAWING
-    seconds = sum(job.seconds for job in jobs) + drawing
-    display.plan(len(jobs), len(parts) - len(jobs), seconds, workers.capacity(), more=questions)
+    seconds = sum(job.seconds for job in jobs) + sum(_drawing(name, order) for name in names)
+    display.plan(len(jobs), len(parts) - len(jobs), seconds, workers.capacity(), more=len(names))
     failures, kept = [], len(parts) - len(jobs)
     for done in run_jobs(jobs, workers, display.started):
         part, failed = missing[done.job.name], done.outcome.failed
@@ -207,9 +206,7 @@ def _answers(
 ) -> tuple[dict[str, Answer], list[Failure]]:
     """Put the parts of every question together; findings and figures."""
     jobs = {f"{name}/answer": name for name in names}
-    work = [
-        Job(label, partial(answer, name, order, question_key(name, order)), _DRAWING) for label, name in jobs.items()
-    ]
+    work = [Job(label, partial(answer, name, order, question_key(name, order)), _drawing(name, order)) for label, name in jobs.items()]  # fmt: skip
     answers, failures = {}, []
     for done in run_jobs(work, workers, display.started):
         name, failed = jobs[done.job.name], done.outcome.failed
@@ -217,8 +214,15 @@ def _answers(
             failures.append(Failure(name, "findings and figures", failed))
         else:
             answers[name] = done.outcome.value
+            stored.add_to_record(_file(order.results, name), {"drawing": round(done.outcome.seconds, 3)})
         display.ended(done)
     return answers, failures
+
+
+def _drawing(name: str, order: Order) -> float:
+    """Seconds that the answer of a question took the last time, figures included."""
+    seconds = stored.noted(_file(order.results, name), "drawing")
+    return float(seconds) if isinstance(seconds, int | float) else _DRAWING
 
 
 # --- in the worker ---------------------------------------------------------------------------------------------------

@@ -711,16 +711,16 @@ def parts(settings: Settings) -> list[Part]:
     s = settings.model_dump()
     found = [
         Part(c.name, c.short, {"case": asdict(c), "settings": s}, partial(run_case, c, settings),
-             weight=3 if c.name == "crossed" else 2)
+             weight=20 if c.name == "crossed" else 8)
         for c in CASES if settings.plane or c.target.dim == 1
     ]  # fmt: skip
     found += [
-        Part("cost", "cost", {"settings": s}, partial(run_cost, settings), weight=5),
-        Part("bias", "bias", {"settings": s}, partial(run_bias, settings), weight=4),
+        Part("cost", "cost", {"settings": s}, partial(run_cost, settings), weight=25),
+        Part("bias", "bias", {"settings": s}, partial(run_bias, settings), weight=10),
     ]
     found += [
         Part(f"fixed_{c.name}", f"fixed draws, {c.short}", {"case": asdict(c), "settings": s},
-             partial(run_fixed, c, settings))
+             partial(run_fixed, c, settings), weight=5)
         for c in CASES if c.name in FIXED
     ]  # fmt: skip
     return found

@@ -389,13 +389,13 @@ def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     s = settings.model_dump()
     return [
-        *(Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings)) for c in CASES),
+        *(Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings), 5) for c in CASES),
         Part(
             CORRELATED,
             "a correlated Normal, mean field",
             {"case": {"rho": RHO}, "settings": s},
             partial(run_correlated, settings),
-            weight=2,
+            weight=40,
         ),
     ]
 

@@ -217,17 +217,17 @@ def parts(settings: Settings) -> list[Part]:
             f"repair: {r.title}",
             {"target": dict(r.target.spec), "method": r.method, "settings": s},
             partial(run_repair, r.name, settings),
-            weight=4 if r.target.dim > 1 else 2,
+            weight=40 if r.target.dim > 1 else 3,
         )
         for r in REPAIRS
         if r.name in settings.targets
     ]
     predictions = [
-        Part(f"predict_{p.name}", f"stacking: {p.title}", {"n": p.n, "settings": s}, partial(run_prediction, p.name, settings), 2)
+        Part(f"predict_{p.name}", f"stacking: {p.title}", {"n": p.n, "settings": s}, partial(run_prediction, p.name, settings), 10)
         for p in PREDICTIONS
     ]  # fmt: skip
     return [
-        Part("distance", "two modes further and further apart", {"settings": s}, partial(run_distance, settings), 5),
+        Part("distance", "two modes further and further apart", {"settings": s}, partial(run_distance, settings), 30),
         Part("known", "half of the mass missed", {"settings": s}, partial(run_known, settings)),
         Part("unseen", "every start near one mode", {"settings": s}, partial(run_unseen, settings)),
         Part("overlap", "weights of overlapping fits", {"settings": s}, partial(run_overlap, settings)),

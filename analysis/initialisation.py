@@ -382,7 +382,9 @@ def _mixed(labels: NDArray[np.int_]) -> NDArray[np.bool_]:
 def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     s = settings.model_dump()
-    return [Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings)) for c in CASES]
+    return [
+        Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings), 10) for c in CASES
+    ]
 
 
 def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:

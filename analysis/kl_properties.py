@@ -545,7 +545,13 @@ def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     inputs = {"pairs": [asdict(pair) for pair in PAIRS], "settings": settings.model_dump()}
     return [
-        Part(name, title, {"part": name, **inputs}, partial(compute, settings))
+        Part(
+            name,
+            title,
+            {"part": name, **inputs},
+            partial(compute, settings),
+            weight={"ways": 25, "sign": 8}.get(name, 1),
+        )
         for name, (title, compute) in PARTS.items()
     ]
 

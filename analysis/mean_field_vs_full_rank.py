@@ -347,22 +347,25 @@ def parts(settings: Settings) -> list[Part]:
     constants = {"rho": [RHO, CHAIN_RHO], "settings": s}
     found = [
         Part(
-            case.name, case.title, {"case": asdict(case), "settings": s}, partial(run_normal, case, settings), weight=2
+            case.name, case.title, {"case": asdict(case), "settings": s}, partial(run_normal, case, settings), weight=20
         )
         for case in NORMALS
     ]
     found += [
         Part("curves", "closed forms", constants, partial(run_curves, settings)),
-        Part("pitchfork", "two modes moved apart", constants, partial(run_pitchfork, settings), weight=2),
+        Part("pitchfork", "two modes moved apart", constants, partial(run_pitchfork, settings), weight=10),
     ]
     for shape in SHAPES:
         for method in METHOD_NAMES:
             inputs = {"shape": asdict(shape), "method": method, "settings": s}
             title = f"{shape.title}, {METHOD_NAMES[method]}"
-            weight = 1 if method in shape.search else 3
             found.append(
                 Part(
-                    f"{shape.name}_{method}", title, inputs, partial(run_shape, shape, method, settings), weight=weight
+                    f"{shape.name}_{method}",
+                    title,
+                    inputs,
+                    partial(run_shape, shape, method, settings),
+                    weight=5 if method in shape.search else 40,
                 )
             )
     return found

@@ -472,12 +472,13 @@ def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     s = settings.model_dump()
     return [
-        *(Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings)) for c in CASES),
+        *(Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings), 3) for c in CASES),
         Part(
             "lines",
             "products, smoothing, MAP, well-specified families",
             {"case": {}, "settings": s},
             partial(run_lines, settings),
+            weight=20,
         ),
     ]
 

@@ -113,7 +113,7 @@ def parts(settings: Settings) -> list[Part]:
             case.title,
             {"case": asdict(case), "settings": s},
             partial(run_case, case, settings),
-            weight=2 if case.target == "crossed" else 1,
+            weight=30 if case.target == "crossed" else 4,
         )
         for case in CASES
     ]

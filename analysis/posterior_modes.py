@@ -216,7 +216,7 @@ def parts(settings: Settings) -> list[Part]:
     s = settings.model_dump()
     return [
         Part(c.name, c.title, {"case": c.name, "settings": s}, partial(run_case, c.name, settings),
-             weight={"cauchy": 1, "ridge": 2}.get(c.name, 4))
+             weight={"cauchy": 5, "ridge": 20}.get(c.name, 120))
         for c in CASES
     ]  # fmt: skip
 

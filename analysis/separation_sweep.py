@@ -175,19 +175,19 @@ def parts(settings: Settings) -> list[Part]:
         *(
             Part(f"advi_{case.name}", f"ADVI, {case.title}",
                  {**advi, "weight": case.weight, "separations": places[case.name]},
-                 partial(advi_runs, case, places[case.name], settings))
+                 partial(advi_runs, case, places[case.name], settings), weight=5)
             for case in CASES
         ),
-        Part("boundaries", "boundaries of the phase diagram", curves, partial(boundaries, settings)),
+        Part("boundaries", "boundaries of the phase diagram", curves, partial(boundaries, settings), weight=15),
         *(
             Part(f"branches_{case.name}", f"branches, {case.title}",
                  {"weight": case.weight, "largest_step": settings.largest_step},
-                 partial(traced, case, settings.largest_step))
+                 partial(traced, case, settings.largest_step), weight=7)
             for case in CASES
         ),
         *(
             Part(f"optima_{i}", f"all optima at w = {weight:g}", {**rows, "weight": weight},
-                 partial(optima, settings.grid, float(weight)))
+                 partial(optima, settings.grid, float(weight)), weight=2)
             for i, weight in enumerate(settings.half[::-1])
         ),
     ]  # fmt: skip

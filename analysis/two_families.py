@@ -180,6 +180,7 @@ def parts(settings: Settings) -> list[Part]:
             "plane of distributions",
             {"part": "geometry", "members": members},
             partial(run_geometry, members),
+            weight=4,
         ),
         *(
             Part(
@@ -187,11 +188,12 @@ def parts(settings: Settings) -> list[Part]:
                 f"choice, {known.title}",
                 {"part": known.name, **drawn},
                 partial(run_choice, known, settings),
+                weight=4,
             )
             for known in KNOWN
         ),
         *(
-            Part(data.name, data.title, {"part": data.name, **fitted}, partial(run_data, data, settings))
+            Part(data.name, data.title, {"part": data.name, **fitted}, partial(run_data, data, settings), 12)
             for data in DATA
         ),
     ]

@@ -504,7 +504,7 @@ def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     s = settings.model_dump()
     targets = [
-        Part(name, f"draws of {name}", {"target": name, "settings": s}, partial(run_target, name, settings), weight=2)
+        Part(name, f"draws of {name}", {"target": name, "settings": s}, partial(run_target, name, settings), weight=4)
         for name in NAMES
     ]
     rest = {"tails": run_tails, "ties": run_ties, "sign": run_sign, "differences": run_differences}

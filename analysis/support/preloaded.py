@@ -1,17 +1,13 @@
-"""Imported last in the server that workers are forked from, so that each need not: what computing and storing take besides.
+"""Imported last in the server that workers are forked from, so that each need not: what xarray imports when it first writes.
 
-That is PyMC, if a module before this one loads it lazily, and what xarray imports when it first writes.
+PyMC is not: each worker imports it at the first part that needs it, at the same time as the others, and parts whose graphs
+are stored never do.
 """
 
 from __future__ import annotations
-
-import sys
 
 import xarray as xr
 
 from analysis.support.cache import as_bytes
 
-for _name in ("pytensor", "pymc"):
-    if _name in sys.modules:
-        getattr(sys.modules[_name], "__version__", None)
 as_bytes(xr.DataTree())

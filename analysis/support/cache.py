@@ -14,7 +14,7 @@ import platform
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +26,17 @@ from analysis.support.sources import source_hash
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Store", "as_bytes", "from_file", "source_hash", "sweep", "unfinished", "versions", "write_whole"]
+__all__ = [
+    "Store",
+    "as_bytes",
+    "from_file",
+    "source_hash",
+    "sweep",
+    "unfinished",
+    "versions",
+    "write_all",
+    "write_whole",
+]
 
 #: Of the records; a record of another version counts as missing.
 _RECORDS = "1"
@@ -146,13 +156,22 @@ def is_whole(path: Path, key: str) -> bool:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under another name and move it into place: it is never there in part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = unfinished(path)
+    write_all({path: content})
+
+
+def write_all(files: Mapping[Path, bytes], last: Collection[str] = ()) -> None:
+    """Write files under other names, then move each to its place, those called as in `last` after all others."""
+    waiting: dict[Path, Path] = {}
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        for path in sorted(files, key=lambda path: path.name in last):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            waiting[path] = unfinished(path)
+            waiting[path].write_bytes(files[path])
+        for path, temporary in waiting.items():
+            temporary.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        for temporary in waiting.values():
+            temporary.unlink(missing_ok=True)
 
 
 def unfinished(path: Path) -> Path:

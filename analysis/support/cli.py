@@ -293,53 +293,14 @@ def report(
     started = time.perf_counter()
     answers, failures = _answers(names, order, scheduler)
     _say_failures(failures, order)
+    from analysis.support import provenance
     from analysis.support.report import Section, write_report
 
     sections = [Section(name, answer.title, answer.findings, answer.figures) for name, answer in answers.items()]
-    provenance = _provenance(answers, effort, seed, only)
-    for path in write_report(sections, provenance=provenance, output=output, formats=tuple(wanted)):
+    facts = provenance.facts(answers, effort, seed, only or [])
+    for path in write_report(sections, provenance=facts, output=output, formats=tuple(wanted)):
         typer.echo(str(path))
     typer.echo(f"{time.perf_counter() - started:.0f} s", err=True)
-
-
-def _provenance(answers: Mapping[str, Answer], effort: str, seed: int, only: Sequence[str] | None) -> dict[str, Any]:
-    """Where the numbers come from. Nothing here differs between two runs of the same sources on one machine."""
-    import platform
-
-    from analysis.support.cache import source_hash, versions
-
-    option = "" if effort == "default" else f" --{effort}"
-    option += "".join(f" --only {name}" for name in only or [])
-    settings = {name: answer.settings for name, answer in answers.items()}
-    return {
-        "versions": versions(),
-        "settings": settings[next(iter(settings))] if len(settings) == 1 else settings,
-        "sources": {name: source_hash(name) for name in answers},
-        "commit": _git("describe", "--always", "--dirty", "--abbrev=12") or "unknown",
-        "date": _date(),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "rebuild command": f"uv run duality report{option} --seed {seed}",
-    }
-
-
-def _date() -> str:
-    """Return the day of the sources: of their commit, so that a report begun before midnight can be ended after it."""
-    from datetime import UTC, datetime
-
-    epoch = os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
-    return moment.date().isoformat()
-
-
-def _git(*arguments: str) -> str:
-    """What git says of the sources; empty without git."""
-    import subprocess
-
-    try:
-        command = ["git", "-C", str(_PACKAGE), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 # --- one computation -------------------------------------------------------------------------------------------------
@@ -394,15 +355,13 @@ def data(
             on_progress=lambda label, fraction: progress(label, 0.1 + 0.8 * fraction),
         )
         progress("report", 0.9)
-        from analysis.support import report_own_data
+        from analysis.support import provenance, report_own_data
 
         document = own_data.summary(tree)
         save(tree, folder / "data.nc")
         (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
         facts = report_own_data.provenance(tree, time.perf_counter() - started)
-        written = report_own_data.write(
-            tree, folder, facts | {"commit": _git("describe", "--always", "--dirty", "--abbrev=12") or "unknown"}
-        )
+        written = report_own_data.write(tree, folder, facts | {"commit": provenance.commit()})
     if as_json:
         cli_exact.print_json(document)
         return

@@ -11,24 +11,24 @@ import base64
 import datetime as dt
 import html
 import itertools
-import math
 import os
 import re
 import subprocess
 import tempfile
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from xml.etree import ElementTree
 
-from analysis.support.cache import unfinished
+from analysis.support.cache import write_all
 from analysis.support.figures_svg import inline, share_glyphs
+from analysis.support.mathml import mend_math
+from analysis.support.numbers import CLOSE, OPEN, est, is_estimate, num, pct, signed, table, tex
+from analysis.support.provenance import rows
 from models.errors import InputError, lookup_error
 
 __all__ = [
@@ -53,12 +53,8 @@ FORMATS: Mapping[str, str] = {"html": "index.html", "md": "README.md", "pdf": "r
 """File name of each output format."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
-_MINUS = "\N{MINUS SIGN}"
-_PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
 _DARK = "(prefers-color-scheme: dark)"
-# Marks that prose cannot contain: two private-use characters around a word.
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_MARK = re.compile(f"{_OPEN}(figure|ref|table):?([a-z0-9_-]*){_CLOSE}")
+_MARK = re.compile(f"{OPEN}(figure|ref|table):?([a-z0-9_-]*){CLOSE}")
 
 
 class ReportError(RuntimeError):
@@ -87,11 +83,11 @@ class Placed(ABC):
     @property
     def ref(self) -> str:
         """A numbered link to the figure, for use in prose."""
-        return f"{_OPEN}ref:{self.name}{_CLOSE}"
+        return f"{OPEN}ref:{self.name}{CLOSE}"
 
     def __str__(self) -> str:
         """Return the mark that each output format turns into the figure."""
-        return f"\n\n{_OPEN}figure:{self.name}{_CLOSE}\n\n"
+        return f"\n\n{OPEN}figure:{self.name}{CLOSE}\n\n"
 
     @property
     @abstractmethod
@@ -216,221 +212,7 @@ class Section:
             )
 
 
-# Numbers -------------------------------------------------------------------------------------------------------------
-
-
-def _real(value: Any, what: str) -> float:
-    """Return `value` as a float, or say what it was instead."""
-    if isinstance(value, bool):
-        raise InputError(f"{what} is {value!r}, not a number")
-    if isinstance(value, Real):
-        return float(value)
-    if getattr(value, "shape", None) == ():  # a 0-d array, e.g. a reduced xarray.DataArray
-        return float(value)
-    raise InputError(f"{what} is {value!r}, not a number")
-
-
-def _round(value: float, place: int) -> str:
-    """Write `value` rounded to the digit that stands for ``10**place``."""
-    rounded = Decimal(value).quantize(Decimal(1).scaleb(place), rounding=ROUND_HALF_EVEN)
-    text = f"{abs(rounded):f}" if place <= 0 else str(abs(int(rounded)))
-    whole, dot, rest = text.partition(".")
-    if len(whole) > 4:
-        whole = f"{int(whole):,}"
-    return (_MINUS if rounded < 0 else "") + whole + dot + rest
-
-
-def _place(value: float, significant: int) -> int:
-    """Return the exponent of the last of `significant` digits of `value`, after rounding."""
-    return int(f"{value:.{significant - 1}e}".partition("e")[2]) - (significant - 1)
-
-
-def _write(value: float, place: int) -> str:
-    """Write `value` to ``10**place``, with a power of ten where zeros would hide the digits."""
-    exponent = _place(value, 1) if value else 0
-    if value and (exponent < -4 or exponent >= 7) and place <= exponent:
-        return f"{_round(value / 10.0**exponent, place - exponent)} × 10^{str(exponent).replace('-', _MINUS)}^"
-    return _round(value, place)
-
-
-def num(value: Any, error: Any = None, digits: int | None = None) -> str:
-    """Write a number with the digits its error licenses.
-
-    The rule: with an error, the last digit shown is the error's second significant digit, and never more than `digits`
-    significant digits (6 unless told). Without an error, or with an error of exactly 0, `digits` significant digits (4
-    unless told); integers without an error in full. With an error that is not finite, one digit, marked ``≈``. The
-    minus sign is U+2212. Very large and very small numbers are written with a power of ten, in Markdown.
-
-    Parameters
-    ----------
-    value : real number or estimate
-        What to write. An object (or mapping) with ``value`` and ``error`` brings its own error.
-    error : real number, optional
-        Absolute error of `value`, in the same unit.
-    digits : int, optional
-        Significant digits: the number of them without an error, the most of them with one.
-
-    Returns
-    -------
-    str
-        Markdown text.
-
-    Raises
-    ------
-    InputError
-        If `value` or `error` is not a number, or the error is negative.
-
-    Examples
-    --------
-    >>> num(0.840621431), num(0.840621431, 0.0032), num(0.840621431, 1e-13)
-    ('0.8406', '0.8406', '0.840621')
-    >>> num(12345.6, 340), num(-0.00012345), num(3e-9)
-    ('12,350', '−0.0001234', '3.000 × 10^−9^')
-    """
-    if error is None and _is_estimate(value):
-        value, error = _parts(value)
-    if digits is not None and digits < 1:
-        raise InputError(f"digits={digits}: at least 1 significant digit is needed")
-    exact_integer = isinstance(value, Integral) and error is None and digits is None
-    number = _real(value, "the value to write")
-    if exact_integer:
-        return _round(number, 0)
-    if math.isnan(number):
-        return "undefined"
-    if math.isinf(number):
-        return "∞" if number > 0 else f"{_MINUS}∞"
-    spread = 0.0 if error is None else _real(error, "the error")
-    if spread < 0:
-        raise InputError(f"the error {spread!r} of {number!r} is negative")
-    if not math.isfinite(spread):
-        return f"≈ {_write(number, _place(number, 1) if number else 0)}"
-    if number == 0 and spread == 0:
-        return "0"
-    if spread == 0:
-        return _write(number, _place(number, digits or 4))
-    place = _place(spread, 2)
-    if number:
-        place = max(place, _place(number, digits or 6))
-    return _write(number, place)
-
-
-def est(estimate: Any, digits: int | None = None) -> str:
-    r"""Write an estimate as value ± error.
-
-    The error has two significant digits, and the value ends at the same digit. An error too small to show in the digits
-    of the value (see `num`) is left out. The spaces around ± do not break.
-
-    Parameters
-    ----------
-    estimate : object or mapping with ``value`` and ``error``
-        What to write; a mapping may be an estimate read back from JSON.
-    digits : int, optional
-        The most significant digits of the value (6 unless told).
-
-    Returns
-    -------
-    str
-        Markdown text.
-
-    Raises
-    ------
-    InputError
-        If there is no value or no error.
-
-    Examples
-    --------
-    >>> est({"value": 0.7236, "error": 0.0316}), est({"value": 0.840621431, "error": 1e-13})
-    ('0.724\xa0±\xa00.032', '0.840621')
-    """
-    if not _is_estimate(estimate):
-        raise InputError(f"{estimate!r} is not an estimate: it needs a value and an error")
-    value, error = _parts(estimate)
-    text = num(value, error, digits)
-    number, spread = _real(value, "the value to write"), math.inf if error is None else _real(error, "the error")
-    if not math.isfinite(number) or spread == 0:
-        return text
-    if not math.isfinite(spread):
-        return f"{text} (error unknown)"
-    place = _place(spread, 2)
-    if number and _place(number, digits or 6) > place + 1:  # not even the error's first digit is shown
-        return text
-    if "^" in text or (abs(number) < 1e-4 and spread < 1e-4):  # one power of ten for both
-        exponent = _place(max(abs(number), spread), 1)
-        scale = 10.0**exponent
-        power = str(exponent).replace("-", _MINUS)
-        pair = _PLUS_MINUS.join(_round(part / scale, place - exponent) for part in (number, spread))
-        return f"({pair}) × 10^{power}^"
-    return f"{text}{_PLUS_MINUS}{_round(spread, place)}"
-
-
-def pct(value: Any, error: Any = None, digits: int | None = None) -> str:
-    """Write a proportion as a percentage.
-
-    Without an error: one decimal, and never a 0 or a 100 that rounding made.
-
-    Parameters
-    ----------
-    value : real number or estimate
-        A proportion, 1 is 100%.
-    error : real number, optional
-        Absolute error of the proportion.
-    digits : int, optional
-        See `num`.
-
-    Returns
-    -------
-    str
-        Markdown text.
-
-    Examples
-    --------
-    >>> pct(0.7), pct(0.99996), pct(0.123456, 0.0021)
-    ('70.0%', '>99.9%', '12.35%')
-    """
-    if error is None and _is_estimate(value):
-        value, error = _parts(value)
-    share = _real(value, "the proportion to write")
-    if error is not None:
-        return f"{num(100 * share, 100 * _real(error, 'the error'), digits)}%"
-    if digits is not None or not math.isfinite(share):
-        return f"{num(100 * share, digits=digits)}%"
-    if share in (0, 1):
-        return f"{int(100 * share)}%"
-    if 0 < share < 0.0005:
-        return "<0.1%"
-    if 0.9995 <= share < 1:
-        return ">99.9%"
-    return f"{_round(100 * share, -1)}%"
-
-
-def signed(value: Any, error: Any = None, digits: int | None = None) -> str:
-    """Write a number as `num` does, with its sign even when positive.
-
-    Parameters
-    ----------
-    value, error, digits
-        See `num`.
-
-    Returns
-    -------
-    str
-        Markdown text; a value that rounds to zero has no sign.
-
-    Examples
-    --------
-    >>> signed(0.25), signed(-0.25), signed(0)
-    ('+0.2500', '−0.2500', '0')
-    """
-    text = num(value, error, digits)
-    bare = text.startswith((_MINUS, "≈", "u")) or not any(c in "123456789∞" for c in text.partition("×")[0])
-    return text if bare else f"+{text}"
-
-
-def _tex(text: str) -> str:
-    """Make a number written by `num` or `est` fit for use inside ``$...$``."""
-    text = text.replace(_MINUS, "-").replace("%", r"\%").replace("≈", r"\approx").replace("∞", r"\infty")
-    text = re.sub(r"(\d),(?=\d)", r"\1{,}", text)
-    return re.sub(r" × 10\^(-?\d+)\^", r" \\times 10^{\1}", text).replace("±", r"\pm")
+# Jinja2: templates to Markdown ---------------------------------------------------------------------------------------
 
 
 def _headline(answer: str) -> str:
@@ -440,162 +222,17 @@ def _headline(answer: str) -> str:
     )[0]
 
 
-def _is_estimate(value: Any) -> bool:
-    """Say whether `value` carries a value and an error."""
-    if isinstance(value, Mapping):
-        return "value" in value and "error" in value
-    return hasattr(value, "value") and hasattr(value, "error")
-
-
-def _parts(estimate: Any) -> tuple[Any, Any]:
-    """Return the value and the error of an estimate."""
-    if isinstance(estimate, Mapping):
-        return estimate["value"], estimate["error"]
-    return estimate.value, estimate.error
-
-
-def _cell_text(text: str) -> str:
-    """Keep a piece of Markdown inside its table cell: no line ends, no bare pipes."""
-    text = re.sub(r"[ \t\r\n]+", " ", text).strip(" ")  # and keep the spaces that do not break
-    parts = re.split(r"(\$[^$]+\$)", text)
-    return "".join(
-        part.replace("|", r"\vert ") if index % 2 else re.sub(r"(?<!\\)\|", r"\\|", part)
-        for index, part in enumerate(parts)
-    )
-
-
-_CELLS: Mapping[str, Callable[[Any], str]] = {"num": num, "est": est, "pct": pct, "signed": signed, "text": str}
-
-
-def _cell(value: Any, style: str | None) -> str:
-    """Write one table cell."""
-    if value is None:
-        return "–"
-    if style is not None:
-        return _cell_text(_CELLS[style](value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if _is_estimate(value):
-        return est(value)
-    if isinstance(value, Real):
-        return num(value)
-    return _cell_text(str(value))
-
-
-def table(
-    rows: Iterable[Mapping[str, Any]],
-    columns: Mapping[str, str | Sequence[str]] | Sequence[str],
-    caption: str | None = None,
-) -> str:
-    """Write a Markdown pipe table; columns of numbers are aligned right.
-
-    Parameters
-    ----------
-    rows : iterable of mapping
-        One mapping a row. ``None`` is shown as a dash.
-    columns : mapping or sequence of str
-        Keys to show, in order, each with its header, or with ``(header, style)``, where style is one of ``num``,
-        ``est``, ``pct``, ``signed``, ``text``. A bare sequence uses the keys as headers. Without a style, estimates are
-        written by `est`, numbers by `num`, booleans as yes and no. A header needs a word: not a symbol alone.
-    caption : str, optional
-        Markdown; the number of the table is put before it.
-
-    Returns
-    -------
-    str
-        Markdown, set off by empty lines.
-
-    Raises
-    ------
-    InputError
-        If a row lacks a column, or a style or a header cannot be used.
-
-    Examples
-    --------
-    >>> print(table([{"fit": "forward", "kl": 0.5}], {"fit": "fit", "kl": "KL in nats"}).strip())
-    | fit     | KL in nats |
-    |:--------|-----------:|
-    | forward |     0.5000 |
-    """
-    heads: dict[str, str] = {}
-    styles: dict[str, str | None] = {}
-    for key, spec in (columns if isinstance(columns, Mapping) else {c: c for c in columns}).items():
-        header, style = (spec, None) if isinstance(spec, str) else (spec[0], spec[1])
-        if style is not None and style not in _CELLS:
-            raise lookup_error("column style", style, _CELLS)
-        if not re.search(r"[^\W\d_]{2}", re.sub(r"\$[^$]*\$", "", header)):
-            raise InputError(f"table header {header!r} needs a word, for example 'mean {header}'")
-        heads[key], styles[key] = _cell_text(header), style
-    body, numeric = [], dict.fromkeys(heads, True)
-    for index, row in enumerate(rows):
-        missing = [key for key in heads if key not in row]
-        if missing:
-            raise InputError(f"table row {index} has no {missing[0]!r}; it has {', '.join(map(str, row))}")
-        for key in heads:
-            value = row[key]
-            number = _is_estimate(value) or (isinstance(value, Real) and not isinstance(value, bool))
-            numeric[key] &= value is None or (number and styles[key] != "text")
-        body.append([_cell(row[key], styles[key]) for key in heads])
-    if not body:
-        raise InputError(f"table with columns {', '.join(heads)} has no rows")
-    widths = [max(3, *map(len, column)) for column in zip(heads.values(), *body, strict=True)]
-    right = [numeric[key] for key in heads]
-
-    def line(cells: Iterable[str]) -> str:
-        padded = (c.rjust(w) if is_right else c.ljust(w) for c, w, is_right in zip(cells, widths, right, strict=True))
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join(
-        f"{'-' * (w + 1)}:" if is_right else f":{'-' * (w + 1)}" for w, is_right in zip(widths, right, strict=True)
-    )
-    lines = [line(heads.values()), f"|{rule}|", *map(line, body)]
-    if caption is not None:
-        lines += ["", f": **Table {_OPEN}table{_CLOSE}.** {' '.join(caption.split())}"]
-    return "\n\n" + "\n".join(lines) + "\n\n"
-
-
-# Jinja2: templates to Markdown ---------------------------------------------------------------------------------------
-
-
 def _finalize(value: Any) -> Any:
     """Write what a template prints without a filter: estimates and floats by their rule, and no ``None``."""
     if value is None:
         raise InputError("a template prints None: the finding is missing")
     if isinstance(value, Placed | str):
         return value
-    if _is_estimate(value):
+    if is_estimate(value):
         return est(value)
     if isinstance(value, Real) and not isinstance(value, Integral):
         return num(value)
     return value
-
-
-def _provenance_rows(provenance: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Write provenance as rows of a table: item, value."""
-
-    def literal(key: str, value: Any) -> str:
-        text = str(value)
-        if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{7,}", text) and not text.isdigit():
-            return f"`{text[:12]}`"  # a hash; twelve digits identify it
-        if key.endswith(("command", "commit")) and text:
-            return f"`{text}`"
-        return re.sub(r"([\\`*_{}\[\]<>#|$^~@'\"])", r"\\\1", text)
-
-    def written(key: str, value: Any) -> str:
-        if isinstance(value, Mapping):
-            parts = [f"{literal('', k)} {written(str(k), v)}" for k, v in value.items()]
-            return ("; " if any(isinstance(v, list | tuple) for v in value.values()) else ", ").join(parts)
-        if isinstance(value, list | tuple | set | frozenset):
-            return ", ".join(written(key, v) for v in (sorted(value) if isinstance(value, set | frozenset) else value))
-        return literal(key, value)
-
-    rows: dict[str, Any] = {}
-    for key, value in provenance.items():
-        if isinstance(value, Mapping) and value and all(isinstance(v, Mapping) for v in value.values()):
-            rows |= {f"{key} of {name}": inner for name, inner in value.items()}  # a row for each question
-        else:
-            rows[str(key).replace("_", " ")] = value
-    return [{"item": literal("", key), "value": written(key, value) or "–"} for key, value in rows.items()]
 
 
 def _blame(error: BaseException) -> str:
@@ -623,14 +260,14 @@ def _markdown(sections: Sequence[Section], provenance: Mapping[str, Any], title:
         comment_start_string="<#",
         comment_end_string="#>",
     )
-    environment.globals["next_table"] = f"{_OPEN}table{_CLOSE}"
+    environment.globals["next_table"] = f"{OPEN}table{CLOSE}"
     environment.filters |= {
         "num": num,
         "est": est,
         "pct": pct,
         "signed": signed,
         "table": table,
-        "tex": _tex,
+        "tex": tex,
         "headline": _headline,
     }
     views = [
@@ -639,7 +276,7 @@ def _markdown(sections: Sequence[Section], provenance: Mapping[str, Any], title:
     ]
     try:
         return environment.get_template("report.md").render(
-            title=title, sections=views, provenance=provenance, provenance_rows=_provenance_rows(provenance)
+            title=title, sections=views, provenance=provenance, provenance_rows=rows(provenance)
         )
     except jinja2.TemplateNotFound as error:
         places = ", ".join(str(path) for path in templates)
@@ -715,64 +352,6 @@ def _with_figures(markdown: str, form: str, figures: Mapping[str, Placed]) -> st
     return _MARK.sub(replace, markdown)
 
 
-# MathML --------------------------------------------------------------------------------------------------------------
-
-_ACCENTS = {"\u0302": "\u02c6", "\u0303": "\u02dc", "\u0304": "\u00af"}
-_SCRIPTED = frozenset({"munder", "munderover", "mover", "msub", "msup", "msubsup"})
-_OPERANDS = frozenset({"mi", "mn", "msub", "msup", "msubsup", "mfrac", "mover", "msqrt", "mrow"})
-
-
-def _is_operator(node: ElementTree.Element | None) -> bool:
-    """Say whether a node is a named operator such as log or arg min, with or without limits."""
-    while node is not None and (node.tag in _SCRIPTED or node.tag == "mrow"):
-        node = node[0] if len(node) and (node.tag in _SCRIPTED or _applied(node)) else None
-    return node is not None and node.tag == "mi" and node.get("mathvariant") == "normal" and len(node.text or "") > 1
-
-
-def _applied(node: ElementTree.Element) -> bool:
-    """Say whether a row is a name followed by nothing but the invisible 'function application'."""
-    return len(node) == 2 and node[1].tag == "mo" and node[1].text == "\u2061"
-
-
-def _space(parent: ElementTree.Element) -> None:
-    """Put TeX's thin spaces around named operators, which browsers leave out."""
-    for child in parent:
-        if child.tag != "annotation":
-            _space(child)
-    if parent.tag not in ("mrow", "mtd", "math", "semantics", "mstyle") or _applied(parent):
-        return
-    children: list[ElementTree.Element] = []
-    for child in list(parent):
-        before = children[-1] if children else None
-        thin = False
-        if before is not None:
-            fence_opens = child.tag == "mo" and child.get("form") == "prefix"
-            fence_closes = before.tag == "mo" and before.get("form") == "postfix"
-            if _is_operator(before):
-                thin = child.tag in (_OPERANDS | {"munder", "munderover"}) and not fence_opens
-            elif _is_operator(child):
-                thin = before.tag in _OPERANDS or fence_closes
-        if thin:
-            children.append(ElementTree.Element("mspace", {"width": "0.167em"}))
-        children.append(child)
-    parent[:] = children
-
-
-def _mend_math(match: re.Match[str]) -> str:
-    """Mend one MathML formula written by pandoc."""
-    source = match.group().replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
-    root = ElementTree.fromstring(source)
-    for over in root.iter("mover"):
-        accent = over[-1]
-        if accent.text in _ACCENTS:  # Chromium drops, or misplaces, a combining accent
-            accent.text = _ACCENTS[accent.text]
-            accent.attrib.pop("accent", None)
-            over.set("accent", "true")
-    _space(root)
-    text = ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
-    return f'<span class="equation">{text}</span>' if root.get("display") == "block" else text
-
-
 # Pandoc and typst ----------------------------------------------------------------------------------------------------
 
 
@@ -840,7 +419,7 @@ def _build_html(
         *(["--variable=script"] if scripts else []),
         *common,
     )
-    page = re.sub(r"<math\b.*?</math>", _mend_math, page, flags=re.DOTALL)
+    page = re.sub(r"<math\b.*?</math>", mend_math, page, flags=re.DOTALL)
     tables = itertools.count(1)
     page = re.sub(
         r"<table\b(.*?)>(?:\s*<caption>(.*?)</caption>)?", lambda m: _scroll(m, next(tables)), page, flags=re.DOTALL
@@ -910,21 +489,6 @@ def _timestamp(provenance: Mapping[str, Any]) -> dt.datetime:
         except ValueError:
             moment = dt.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), tz=dt.UTC)
     return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-
-
-def _publish(files: Mapping[Path, bytes]) -> None:
-    """Write all files under temporary names, then move each to its place, documents after the drawings that they show."""
-    waiting: dict[Path, Path] = {}
-    try:
-        for path in sorted(files, key=lambda path: path.name in FORMATS.values()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            waiting[path] = unfinished(path)
-            waiting[path].write_bytes(files[path])
-        for path, temporary in waiting.items():
-            temporary.replace(path)
-    finally:
-        for temporary in waiting.values():
-            temporary.unlink(missing_ok=True)
 
 
 def write_report(
@@ -1020,5 +584,5 @@ def write_report(
 
     with ThreadPoolExecutor(len(FORMATS)) as threads:  # what takes time are pandoc and typst, which are other processes
         files = {path: content for found in threads.map(built, (f for f in FORMATS if f in formats)) for path, content in found.items()}  # fmt: skip
-    _publish(files)
+    write_all(files, last=set(FORMATS.values()))
     return [output / FORMATS[form] for form in FORMATS if form in formats]

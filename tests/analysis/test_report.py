@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import doctest
 import itertools
 import json
 import math
@@ -14,19 +15,19 @@ import zlib
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from analysis.support import report
+from analysis.support import numbers, report
+from analysis.support.provenance import rows
 from analysis.support.report import (
     TEMPLATES,
     Figure,
     ReportError,
     Section,
     _headline,
-    _provenance_rows,
     est,
     num,
     pct,
@@ -342,7 +343,7 @@ def test_findings_and_provenance_are_shown(built: Built) -> None:
 
 def test_provenance_has_a_row_for_each_question() -> None:
     settings = {"first_one": {"seed": 0, "sizes": [1, 2]}, "second": {"seed": 1, "runs": 3}}
-    assert _provenance_rows({"settings": settings, "rebuild_command": "uv run", "versions": {"numpy": "2.5"}}) == [
+    assert rows({"settings": settings, "rebuild_command": "uv run", "versions": {"numpy": "2.5"}}) == [
         {"item": r"settings of first\_one", "value": "seed 0; sizes 1, 2"},
         {"item": "settings of second", "value": "seed 1, runs 3"},
         {"item": "rebuild command", "value": "`uv run`"},
@@ -562,3 +563,10 @@ def test_page_in_a_browser(built: Built, tmp_path: Path, scheme: str, number: in
     assert verdict["drawing"] == [{"light": "rgb(255, 255, 255)", "dark": "rgb(0, 0, 0)"}[scheme], pytest.approx(2)]
     assert verdict["overflow"] <= 0
     assert verdict["wide"] == 0
+
+
+@pytest.mark.parametrize("module", [numbers, report])
+def test_examples_are_true(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert tried
+    assert not failed

@@ -6,12 +6,14 @@ it, and put a question's parts together with its findings and figures.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -262,29 +264,69 @@ def answer(question: str, order: Order, key: str) -> Answer:
         stored.put_whole(path, key, stored.as_bytes(tree))
     tree = stored.from_file(path)  # always from the file: what is said does not depend on when it was computed
     title = getattr(module, "TITLE", question.replace("_", " ").capitalize())
-    figures = figures_of(module, tree) if order.figures else []
+    figures = figures_of(module, tree, _Kept(path.with_suffix("") / "figures.drawn", key, order.fresh)) if order.figures else []  # fmt: skip
     return Answer(title, module.findings(tree), figures, settings.model_dump())
 
 
-def figures_of(module: Any, tree: Any) -> list[Any]:
-    """Figures of a question. They are drawn once: the dark ones are the light ones in other colours."""
+@dataclass(frozen=True)
+class _Kept:
+    """Where the drawings of a question are stored, and the key of the results that they show."""
+
+    path: Path
+    results: str
+    fresh: bool
+
+    def key(self, question: str) -> str:
+        """SHA-256 of everything that drawings depend on."""
+        libraries = [version(name) for name in ("matplotlib", "arviz", "arviz-plots")]
+        sources = [stored.source_hash(question, "plot"), stored.source_hash("support/figures")]
+        return stored.digest_of([self.results, sources, libraries])
+
+
+def figures_of(module: Any, tree: Any, kept: _Kept | None = None) -> list[Any]:
+    """Figures of a question. They are drawn once: the dark ones are the light ones in other colours.
+
+    Parameters
+    ----------
+    module : module
+        The question.
+    tree : xarray.DataTree
+        Its results.
+    kept : optional
+        Where drawings are stored: those of the same results, sources and libraries are not drawn again.
+
+    Returns
+    -------
+    list of Figure and Explorer
+    """
     from analysis.support.report import Figure
 
+    if kept is None:
+        drawings = _draw(module, tree)
+    else:
+        key = kept.key(module.__name__.rpartition(".")[2])
+        if kept.fresh or not stored.is_whole(kept.path, key):
+            stored.put_whole(kept.path, key, json.dumps(_draw(module, tree), indent=1).encode())
+        drawings = json.loads(kept.path.read_bytes())
     figures: list[Any] = []
-    drawings = _drawings(module, tree)
-    if drawings:
-        from analysis.support.figures import Style, to_dark
+    for drawing in drawings:
+        from analysis.support.figures import to_dark
 
-        style = Style.of("light", "matplotlib")
-        for name, drawing in drawings.items():
-            svg = drawing.svg(style)
-            figures.append(Figure(name, svg, to_dark(svg), "svg", alt=drawing.alt, caption=drawing.caption))
+        svg = drawing["svg"].encode()
+        figures.append(
+            Figure(drawing["name"], svg, to_dark(svg), "svg", alt=drawing["alt"], caption=drawing["caption"])
+        )
     return [*figures, module.explorer(tree)] if hasattr(module, "explorer") else figures
 
 
-def _drawings(module: Any, tree: Any) -> Mapping[str, Any]:
+def _draw(module: Any, tree: Any) -> list[dict[str, str]]:
     os.environ["MPLBACKEND"] = "agg"  # if matplotlib is still to be imported
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use("agg")
-    found: Mapping[str, Any] = module.plot(tree, theme="light")
-    return found
+    drawn = []
+    for name, drawing in module.plot(tree, theme="light").items():
+        from analysis.support.figures import Style
+
+        svg = drawing.svg(Style.of("light", "matplotlib")).decode()
+        drawn.append({"name": name, "svg": svg, "alt": drawing.alt, "caption": drawing.caption})
+    return drawn

@@ -375,7 +375,7 @@ def sample_nuts(model: pm.Model, settings: Settings) -> xr.DataTree:
     return pm.sample(
         draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=1, random_seed=settings.seed + 1,
         progressbar=False, quiet=True, compute_convergence_checks=False, model=model,
-        compile_kwargs={"mode": numpy_mode()},
+        compile_kwargs={"mode": "NUMBA"},
     )  # fmt: skip
 
 
@@ -383,7 +383,7 @@ def sample_smc(model: pm.Model, settings: Settings) -> xr.DataTree:
     """Sequential Monte Carlo from the prior to the posterior."""
     return pm.sample_smc(
         draws=settings.particles, chains=1, cores=1, random_seed=settings.seed + 2, progressbar=False,
-        compute_convergence_checks=False, model=model, compile_kwargs={"mode": numpy_mode()},
+        compute_convergence_checks=False, model=model, compile_kwargs={"mode": "NUMBA"},
     )  # fmt: skip
 
 

@@ -156,7 +156,7 @@ def _elsewhere(
             missing[part.name] = part
     work = [Job(part.name, part.compute, part.weight) for part in missing.values()]
     preload = sorted({func.__module__ for part in parts if (func := getattr(part.compute, "func", None)) is not None})
-    with Local(min(jobs, len(work) or 1), [*preload, "analysis.support.preloaded"]) as workers:
+    with Local(min(jobs, len(work) or 1), [*preload, "analysis.support.first_write"]) as workers:
         for ended in run_jobs(work, workers, lambda job: began(missing[job.name])):
             part = missing[ended.job.name]
             if ended.outcome.failed is not None:

@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -232,7 +232,8 @@ class Local:
         self._number = number
         self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         if sys.platform == "linux":
-            self._context.set_forkserver_preload([*preload])
+            self._context.set_forkserver_preload(["analysis.support.preloaded"])
+        self._environment = {**_ONE_THREAD, "DUALITY_PRELOAD": " ".join(preload)}
         self._executor: ProcessPoolExecutor | None = None
         self._lifeline: tuple[Connection, Connection] | None = None
 
@@ -244,10 +245,13 @@ class Local:
 
     def submit(self, call: Callable[[], Any]) -> Future[Any]:
         """Begin something in one of the processes."""
-        if self._executor is None:
-            self._begin()
-        assert self._executor is not None
-        return self._executor.submit(call)
+        try:
+            if self._executor is None:
+                self._begin()
+            assert self._executor is not None
+            return self._executor.submit(call)
+        except (EOFError, OSError) as error:  # no memory for one more, say
+            raise RuntimeError(f"no process can be started ({type(error).__name__}: {error})") from error
 
     def capacity(self) -> int:
         """Return the number of processes."""
@@ -263,7 +267,7 @@ class Local:
         if sys.platform == "linux":
             from multiprocessing import forkserver
 
-            with _no_interrupts(), _one_thread():  # which the server and all that it forks inherit
+            with _no_interrupts(), _set(self._environment):  # which the server and all that it forks inherit
                 forkserver.ensure_running()
         self._executor = ProcessPoolExecutor(
             self._number, mp_context=self._context, initializer=_prepare, initargs=(reader,)
@@ -287,9 +291,9 @@ def _no_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
+def _set(environment: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
     try:
         yield
     finally:

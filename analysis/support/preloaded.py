@@ -1,13 +1,15 @@
-"""Imported last in the server that workers are forked from, so that each need not: what xarray imports when it first writes.
+"""Imported by the server that workers are forked from: it imports the modules that ``DUALITY_PRELOAD`` names.
 
-PyMC is not: each worker imports it at the first part that needs it, at the same time as the others, and parts whose graphs
-are stored never do.
+A module that cannot be imported is left out: the worker that needs it says why, and the server, which ends at any error but
+a missing module, goes on.
 """
 
 from __future__ import annotations
 
-import xarray as xr
+import os
+from contextlib import suppress
+from importlib import import_module
 
-from analysis.support.cache import as_bytes
-
-as_bytes(xr.DataTree())
+for _name in os.environ.pop("DUALITY_PRELOAD", "").split():
+    with suppress(Exception, SystemExit):
+        import_module(_name)

@@ -137,7 +137,7 @@ def answer_all(
     ]
     preload = [*(f"analysis.{name}" for name in names), "netCDF4"]
     if open_ and elsewhere is None:
-        preload.append("analysis.support.preloaded")
+        preload.append("analysis.support.first_write")
     with Local(order.jobs if open_ else min(order.jobs, len(names)), preload) as local:
         parts, failures = _plan(open_, order, local)
         failures += _compute(parts, order, elsewhere or local, display, names)

@@ -194,13 +194,14 @@ def test_modules_named_beforehand_are_imported_in_the_server(tmp_path: Path) -> 
     import subprocess
 
     (tmp_path / "heavy.py").write_text("import os\nserver = os.getpid()\n")
+    (tmp_path / "broken.py").write_text("1 / 0\n")
     (tmp_path / "asked.py").write_text(
         "import os, sys\ndef pids():\n    return sys.modules['heavy'].server, os.getpid()\n"
     )
     script = (
         "from analysis.support.pool import Job, Local, run_jobs\nimport asked\n"
         "if __name__ == '__main__':\n"
-        "    with Local(2, ['heavy']) as workers:\n"
+        "    with Local(2, ['missing', 'broken', 'heavy']) as workers:\n"
         "        for done in run_jobs([Job(str(i), asked.pids) for i in range(4)], workers):\n"
         "            print(*done.outcome.value)\n"
     )

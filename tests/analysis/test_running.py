@@ -129,7 +129,7 @@ def test_another_seed_is_another_report_and_parts_begin_by_weight(project: Proje
     assert project.report("--seed", "1", "--jobs", "1").status == 0
     assert project.log == [f"{q}/x{i}" for i in (3, 2, 1, 0) for q in ("apples", "pears")]
     changed = {name for name, content in project.built().items() if clean[name] != content}
-    assert changed == set(clean) - {"index.html"}
+    assert changed == {name for name in clean if not name.endswith(("index.html", ".drawn"))}
 
 
 def test_a_changed_caption_computes_nothing_and_a_changed_helper_its_question(built: Project) -> None:
@@ -196,12 +196,11 @@ def test_wrong_input_that_only_a_part_finds_is_wrong_input(built: Project) -> No
 
 
 def test_a_question_that_cannot_be_read_leaves_the_answers_of_the_others(project: Project) -> None:
-    change(project, "pears", "import numpy as np", "import numpi as np")
+    change(project, "pears", "import numpy as np", "import numpy as np\n\n1 / 0")
     ended = project.duality("run", "apples", "pears", "--output", str(project.output))
     assert ended.status == 1
     (line,) = failures(ended.err)
-    assert "question pears, list of parts: ModuleNotFoundError" in line
-    assert "numpi" in line
+    assert "question pears, list of parts: ZeroDivisionError" in line
     assert sorted(project.log) == of("apples")
     assert "What is apples?" in ended.out
     assert "What is pears?" not in ended.out

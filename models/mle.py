@@ -1,4 +1,4 @@
-"""Maximum likelihood and MAP of PyMC models: many starts, PyMC's find_MAP, a Newton polish, and two standard errors.
+"""Maximum likelihood and MAP of PyMC models: many starts, a Newton polish, and two standard errors.
 
 A million observations are no other problem than a hundred: starts are compared on a summary of the data, and the sums
 over all observations are taken in batches.
@@ -60,9 +60,9 @@ def fit_mle(
 ) -> xr.DataTree:
     """Maximum likelihood estimate of a family: forward KL with draws of p_data as nodes.
 
-    Every start descends on the log likelihood of the family's PyMC model; the best end is handed to ``pm.find_MAP`` on that
-    model with flat priors (no Jacobian enters, so the MAP is the MLE; up to 100 000 observations), then polished by Newton's
-    method.
+    Every start descends on the log likelihood of the family's PyMC model, and the best end is polished by Newton's method.
+    ``pm.find_MAP`` on ``family.model(x)``, whose priors are flat, ends there (no Jacobian enters, so the MAP is the MLE; a
+    test runs it), but compiles a graph for each data set first: with priors `fit_map` hands it the best end.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def _fit(
     theta, limit = at_limit(sample, objective, theta)
     edge = at_edge(objective, theta, box, unit)
     held = edge | held_at(units.family, sample.dim, limit)
-    if len(used) <= FIND_MAP and not held.any():
+    if checked and len(used) <= FIND_MAP and not held.any():
         theta = _find_map(sample, theta)
     polished = polished_minimum(objective, theta, held, unit)
     if polished is None:

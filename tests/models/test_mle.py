@@ -17,6 +17,7 @@ from scipy import stats
 from analysis.support.datasets import load_column
 from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES, Family, mvnormal_mixture, normal, normal_mixture, student_t
+from models.graphs import numpy_mode
 from models.mle import fit_map, fit_mle, scores
 from models.results import flatten
 from models.targets import normal_mixture as mixture_target
@@ -79,6 +80,17 @@ def test_sandwich_tends_to_the_exact_asymptotic_covariance() -> None:
     errors = fit["se_sandwich"].to_numpy()
     assert abs(float(fit["mu"]) - 1.2) < 4 * errors[0]
     assert abs(float(fit["sigma"]) - 2.9257477676655586) < 4 * errors[1]
+
+
+@pytest.mark.parametrize("family", [LOGISTIC, student_t(4.0)], ids=lambda f: f.name)
+def test_find_map_of_pymc_ends_where_we_do(family: Family) -> None:
+    """PyMC's own model and optimiser, from its own start."""
+    tree = pm.find_MAP(model=family.model(SAMPLE), progressbar=False, jitter=False, return_inferencedata=True,
+                       compile_kwargs={"mode": numpy_mode()})  # fmt: skip
+    found = tree["posterior"].to_dataset().isel(chain=0, draw=0)
+    fit = fit_mle(SAMPLE, family)["fit"]
+    for parameter in family.parameters:
+        assert float(fit[parameter.name]) == pytest.approx(float(found[parameter.name]), rel=1e-3)
 
 
 def test_mvnormal_is_mean_and_covariance() -> None:

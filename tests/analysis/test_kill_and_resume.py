@@ -59,5 +59,5 @@ def test_twenty_kills_change_no_byte(tmp_path: Path) -> None:
     _, err = process.communicate()
     assert process.returncode == 0, err
     clean, hit = sums(tmp_path / "clean"), sums(tmp_path / "hit")
-    assert {name.rpartition(".")[2] for name in clean} == {"html", "md", "svg", "nc"}
+    assert {name.rpartition(".")[2] for name in clean} == {"html", "md", "svg", "nc", "drawn"}
     assert hit == clean

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymc as pm
 from numpy.typing import ArrayLike, NDArray
 
+from models.deferred import Deferred
 from models.errors import InputError
 from models.expectations import Nodes
 from models.families import Family
 from models.objectives import Objective, bind, differentiate, forward_graph, forward_objective
-from models.priors import Prior
 from models.standard import Units
 from models.starts import forward_starts
+
+if TYPE_CHECKING:
+    from models.priors import Prior
+
+pm = Deferred("pymc")
 
 __all__ = [
     "FIND_MAP",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import gaussian_kde
 
+from models.deferred import Deferred
 from models.errors import ConvergenceError, InputError
 from models.expectations import Nodes
 from models.families import Family
@@ -38,11 +38,15 @@ from models.likelihood import (
 )
 from models.maxima import at_edge, at_limit, best_end, climb, collapsed, edge_text, held_at, polished_minimum
 from models.objectives import Objective, forward_objective, natural_values
-from models.priors import check_priors
 from models.results import draws_of, fit_dataset, flatten
 from models.scores import scores
 from models.standard import condensed, standardise
 from models.targets import check_draws
+
+if TYPE_CHECKING:
+    from models.priors import Prior
+
+pm = Deferred("pymc")
 
 __all__ = ["fit_map", "fit_mle", "scores"]
 
@@ -155,8 +159,7 @@ def fit_map(
 
     Examples
     --------
-    >>> import pymc as pm
-    >>> from models.families import normal
+    >>>     >>> from models.families import normal
     >>> fit = fit_map([1.0, 2.0, 3.0, 6.0], normal(sigma=1.0), priors={"mu": pm.Normal.dist(0, 1)})["fit"]
     >>> round(float(fit["mu"]), 9)
     2.4
@@ -180,7 +183,7 @@ def _fit(
     data = check_draws(x)
     family.check_dim(data.shape[1], "the data")
     family.check_support(data)
-    checked = check_priors(family, data.shape[1], {} if priors is None else priors)
+    checked = _checked_priors(family, data.shape[1], priors)
     share = check_weights(weights, len(data))
     used = data if share.all() else check_draws(data[share > 0])
     if priors is not None and not family.smooth:
@@ -223,6 +226,14 @@ def _fit(
     limit = limit or edge_text(sample, edge)
     counts = {"starts_reached": reached, "starts_degenerate": len(ends) - len(proper)}
     return _tree(sample, objective, polished, held, limit, counts, seed, draws)
+
+
+def _checked_priors(family: Family, dim: int, priors: Mapping[str, Any] | None) -> Mapping[str, Prior]:
+    if not priors:
+        return {}
+    from models.priors import check_priors
+
+    return check_priors(family, dim, priors)
 
 
 def _find_map(sample: Sample, start: Array) -> Array:

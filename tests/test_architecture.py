@@ -15,9 +15,12 @@ ROOT = Path(__file__).parents[1]
 
 #: Modules of ``models`` by rank: one may import only those of a lower rank.
 RANKS = [
-    {"errors", "graphs", "rounding"},
+    {"deferred", "errors", "graph_store", "programs", "rounding", "steps"},
+    {"translate"},
+    {"graphs"},
     {"distributions"},
-    {"targets"},
+    {"log_density"},
+    {"restarts", "targets"},
     {"expectations", "families", "neighbours"},
     {
         "combine",
@@ -32,7 +35,7 @@ RANKS = [
         "standard",
         "stationary",
     },
-    {"coverage", "exact", "optima", "optimise", "restarts", "scores", "starts"},
+    {"coverage", "exact", "optima", "optimise", "scores", "starts"},
     {"convergence", "forward", "likelihood", "nested", "sampled"},
     {"maxima", "projections"},
     {"continuation", "sandwich", "mle", "advi"},

@@ -15,7 +15,7 @@ import xarray as xr
 from pydantic import ValidationError
 
 from analysis import advi_accuracy as question
-from analysis.advi_accuracy import CASES, NATS, RELATIVE, Settings, Steps, Truth
+from analysis.advi_accuracy import CASES, NATS, RELATIVE, How, Settings, Truth
 from analysis.support import words_accuracy as words
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, fit_advi
 from models.divergences import kl

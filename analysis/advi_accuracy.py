@@ -27,7 +27,7 @@ from models.advi import METHODS, PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, defau
 from models.deferred import Deferred
 from models.expectations import Nodes, gaussian_nodes, sobol_nodes
 from models.families import FAMILIES, Family
-from models.graphs import numpy_mode, single_threaded
+from models.graphs import single_threaded
 from models.objectives import Objective, reverse_objective
 from models.optimise import descend
 from models.projections import Projection, minima, reverse_projections
@@ -629,7 +629,7 @@ def _confirmed(target: Target, optima: Mapping[str, Array], settings: Settings) 
             pm.fit(
                 settings.confirm_steps, method=pm.variational.KLqp(approximation), callbacks=[record], progressbar=False,
                 obj_optimizer=pm.adagrad_window(learning_rate=rate, n_win=window),
-                compile_kwargs={"mode": numpy_mode()},
+                compile_kwargs={"mode": "NUMBA"},
             )  # fmt: skip
         parts.append((total / (settings.confirm_steps - begin)).reshape(len(optima), n))
     return xr.Dataset(

@@ -27,7 +27,7 @@ from models.expectations import Estimate, Nodes, nodes
 from models.families import FAMILIES, Family, normal_mixture
 from models.graphs import single_threaded
 from models.mle import fit_map, fit_mle
-from models.objectives import Objective, Scalar, bind, differentiate, forward_graph, forward_objective
+from models.objectives import Objective, Scalar, bind, differentiate, forward_graph, forward_objective, portions, summed
 from models.projections import Projection, forward_projection
 from models.sandwich import sandwich
 from models.scores import scores
@@ -206,7 +206,7 @@ def _batch_functions(family: Family) -> tuple[Any, Any]:
         theta, weights, points, value = forward_graph(family, 1)
         return theta, value, [points, weights], [points]
 
-    return differentiate("cross-entropy of rows", family, build, batched=True)
+    return differentiate("cross-entropy of rows", family, build, batched=True, each=1)
 
 
 def fit_rows(family: Family, x: Array, start: Array, *, intervals: bool) -> Fits:
@@ -238,7 +238,8 @@ def fit_rows(family: Family, x: Array, start: Array, *, intervals: bool) -> Fits
 
 def _on_rows(family: Family, x: Array) -> Objective:
     """Mean negative log likelihood of as many thetas as there are data sets, each on its own row of x (B, n)."""
-    return bind(_batch_functions(family), x, np.full(x.shape[1], 1 / x.shape[1]))
+    functions, weights = _batch_functions(family), np.full(x.shape[1], 1 / x.shape[1])
+    return summed([bind(functions, x[:, part], weights[part]) for part in portions(x.shape[1])])
 
 
 def _newton(family: Family, x: Array, theta: Array) -> tuple[Array, Array, Array, Array]:

@@ -261,7 +261,10 @@ def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any
     def build() -> Scalar:
         return _scalar(family, dim, form, moving)
 
-    return differentiate("divergence by quadrature", (family, dim, form, moving), build, batched=_batched(family))
+    each = 6 if moving else 3  # all but alpha
+    return differentiate(
+        "divergence by quadrature", (family, dim, form, moving), build, batched=_batched(family), each=each
+    )
 
 
 def _scalar(family: Family, dim: int, form: Form, moving: bool) -> Scalar:

@@ -34,7 +34,9 @@ __all__ = [
     "forward_graph",
     "forward_objective",
     "natural_values",
+    "portions",
     "reverse_objective",
+    "summed",
 ]
 
 Array = NDArray[np.float64]
@@ -78,17 +80,19 @@ def forward_objective(family: Family, nodes: Nodes) -> Objective:
     family.check_dim(dim, "the target")
     points = nodes.points if family.multivariate else nodes.points[:, 0]
     functions = _forward_functions(family, dim)
-    if len(points) <= _BATCH:
-        return bind(functions, points, nodes.weights)
-    parts = [slice(start, start + _BATCH) for start in range(0, len(points), _BATCH)]
-    return _summed([bind(functions, points[part], nodes.weights[part]) for part in parts])
+    return summed([bind(functions, points[part], nodes.weights[part]) for part in portions(len(points))])
 
 
-#: More nodes than this are taken in batches: a Hessian over a million would need gigabytes.
-_BATCH = 65_536
+def portions(count: int) -> list[slice]:
+    """Parts of many nodes: sums over a million at once would need gigabytes, and temporaries larger than any cache."""
+    return [slice(start, start + _CACHED) for start in range(0, count, _CACHED)]
 
 
-def _summed(parts: Sequence[Objective]) -> Objective:
+def summed(parts: Sequence[Objective]) -> Objective:
+    """The sum of objectives, such as those on `portions` of the nodes."""
+    if len(parts) == 1:
+        return parts[0]
+
     def gradient(thetas: Array) -> tuple[Array, Array]:
         sums = [sum(values) for values in zip(*(part.gradient(thetas) for part in parts), strict=True)]
         return np.asarray(sums[0]), np.asarray(sums[1])
@@ -234,7 +238,9 @@ def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
 Scalar = tuple[Any, Any, Sequence[Any], Sequence[Any]]
 
 
-def differentiate(kind: str, key: object, build: Callable[[], Scalar], *, batched: bool) -> tuple[Any, Any]:
+def differentiate(
+    kind: str, key: object, build: Callable[[], Scalar], *, batched: bool, each: int = 0
+) -> tuple[Any, Any]:
     """Compile value and gradient, and the Hessian, over a batch of thetas.
 
     In one dimension the graph itself is batched. In more, batches of triangular solves make graphs that take minutes to
@@ -249,6 +255,8 @@ def differentiate(kind: str, key: object, build: Callable[[], Scalar], *, batche
     build : callable
         Returns the graph.
     batched : bool
+    each : int
+        How many of the other inputs, the first ones, have a row for every theta.
 
     Returns
     -------
@@ -263,7 +271,7 @@ def differentiate(kind: str, key: object, build: Callable[[], Scalar], *, batche
         return compile_graph(*made()) if key is None else compiled(f"{kind}, {order}", key, made)
 
     if batched:
-        return graph("gradient"), _when_needed(lambda: graph("Hessian"))
+        return _in_blocks(graph("gradient"), each), _in_blocks(_when_needed(lambda: graph("Hessian")), each)
     one = graph("gradient")
     along = _when_needed(lambda: graph("Hessian"))
 
@@ -277,6 +285,25 @@ def differentiate(kind: str, key: object, build: Callable[[], Scalar], *, batche
         return *first(batch, *values), np.array(rows).reshape(len(batch), size, size)
 
     return first, second
+
+
+def _in_blocks(function: Callable[..., Any], each: int) -> Callable[..., list[Array]]:
+    """Evaluate a batch of thetas a few at a time, so that the temporaries of a program stay in the cache."""
+
+    def evaluate(batch: Array, *values: Any) -> list[Array]:
+        size = max(
+            1, _CACHED // max(np.shape(v)[-1 if i < each else 0] if np.ndim(v) else 1 for i, v in enumerate(values))
+        )
+        if len(batch) <= size:
+            return list(function(batch, *values))
+        parts = [slice(i, i + size) for i in range(0, len(batch), size)]
+        rows = [function(batch[p], *(v[p] if i < each else v for i, v in enumerate(values))) for p in parts]
+        return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+    return evaluate
+
+
+_CACHED = 16_384  # numbers in one temporary array
 
 
 def _along(theta: Any, value: Any) -> tuple[Any, Any, Any]:

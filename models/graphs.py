@@ -87,20 +87,21 @@ class Linked:
 
 
 def inline_batched_symbolic() -> Any:
-    """Rewrite that replaces a batched logsumexp (and its derivatives) by its elementwise body.
+    """Rewrite that replaces a batched graph within the graph, such as a logsumexp and its derivatives, by its batched body.
 
     Left alone, ``vectorize_graph`` turns each into a Python loop over the batch: 100 times slower.
     """
+    from pytensor.compile.builders import OpFromGraph
     from pytensor.compile.rewriting import inline_ofg_node
     from pytensor.graph.replace import vectorize_graph
     from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
     from pytensor.tensor.blockwise import Blockwise
-    from pytensor.tensor.symbolic import FusibleSymbolicOp, FusibleSymbolicOpDerivative
+    from pytensor.tensor.symbolic import FusibleSymbolicOp
 
     @node_rewriter([Blockwise])
     def inline(_fgraph: Any, node: Any) -> list[Any] | None:
         core = node.op.core_op
-        if not isinstance(core, FusibleSymbolicOp | FusibleSymbolicOpDerivative):
+        if not isinstance(core, FusibleSymbolicOp | OpFromGraph):
             return None
         inputs = [variable.type() for variable in core.fgraph.inputs]
         body = inline_ofg_node(core.make_node(*inputs))

@@ -101,6 +101,8 @@ def _expression(node: Any, values: list[str]) -> str:
         return _elementwise(node, values)
     if kind == "Blockwise":
         core = type(node.op.core_op).__name__
+        if core == "AdvancedSubtensor":
+            return _same_index(node, values)
         if core not in _BATCHED:
             raise UntranslatableError(str(node.op))
         return _BATCHED[core](node.op.core_op, values)
@@ -190,6 +192,16 @@ def _index(idx_list: Any, indices: list[str]) -> str:
 
 def _subtensor(node: Any, values: list[str]) -> str:
     return f"np.asarray({values[0]}[{_index(node.op.idx_list, values[1:])}])"
+
+
+def _same_index(node: Any, values: list[str]) -> str:
+    """Index each array of a batch by the same vectors."""
+    batch = node.outputs[0].type.ndim - 1
+    shared = all(v.type.ndim == batch + 1 and set(v.type.shape[:batch]) <= {1} for v in node.inputs[1:])
+    if not shared or any(not isinstance(entry, int) for entry in node.op.core_op.idx_list):
+        raise UntranslatableError(str(node.op))
+    indices = [f"{v}[{', '.join(['0'] * batch)}]" for v in values[1:]]
+    return f"{values[0]}[..., {', '.join(indices)}]"
 
 
 def _incremented(node: Any, values: list[str]) -> str:

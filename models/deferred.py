@@ -29,3 +29,6 @@ class Deferred:
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(import_module(self._name), attribute)
+
+    def __dir__(self) -> list[str]:
+        return dir(import_module(self._name))

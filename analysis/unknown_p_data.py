@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -127,7 +128,7 @@ class Known:
 
 def normal_entropy(cov: Array) -> float:
     """Entropy of a Normal, in nats."""
-    return float(np.linalg.slogdet(2 * np.pi * np.e * cov)[1] / 2)
+    return float(np.linalg.slogdet(2 * np.pi * math.e * cov)[1] / 2)
 
 
 def _scipy(name: str, title: str, law: Any, new: bool) -> Known:

@@ -101,6 +101,8 @@ class Schedule:
     rounds : int
         At most this many. A run stops after the round in which it has converged. One that used up much of the way that its
         learning rate allows goes on with four times that rate; any other with half of it and twice the draws.
+    most_draws : int
+        Beyond which the draws of a step are not doubled, so that the cost of a fit is known beforehand (`evaluations`).
     gradient : {"path", "total"}
         PyMC's is the total gradient; the other has less variance near an optimum (see `models.restarts.Steps`).
     noise : {"latin hypercube", "independent"}
@@ -116,10 +118,21 @@ class Schedule:
     learning_rate: float = 0.05
     final_learning_rate: float = 5e-5
     rounds: int = 8
+    most_draws: int = 160
     gradient: Gradient = "path"
     noise: Noise = "latin hypercube"
     nats: float = 5e-4
     relative: float = 5e-3
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the log density and its gradient that the steps of one run may take."""
+        return self.steps * sum(min(self.draws_per_step << k, self.most) for k in range(self.rounds))
+
+    @property
+    def most(self) -> int:
+        """Draws that a step takes at most."""
+        return max(self.draws_per_step, self.most_draws)
 
 
 #: What ``pm.fit(method="advi")`` does when nothing is said.
@@ -537,7 +550,7 @@ def _round(
         if run.travelling:
             run.rate *= 4.0
         else:
-            run.rate, run.draws = run.rate / 2, run.draws * 2
+            run.rate, run.draws = run.rate / 2, min(run.draws * 2, schedule.most)
 
 
 def _untold(_steps: int) -> None:
@@ -685,7 +698,8 @@ def _tree(
         tree[f"optimum_{k}/fit"] = xr.Dataset(data | scalars, attrs={"starts": labels, "lead": lead})
         tree[f"optimum_{k}/vi_trace"] = xr.Dataset({"loss": ("iteration", np.concatenate(run.history))})
     result = xr.DataTree.from_dict(tree)
-    result.attrs = {"target": target.name, "method": method, "seed": seed, **asdict(schedule)}
+    result.attrs = {"target": target.name, "method": method, "seed": seed, **asdict(schedule),
+                    "most_evaluations": schedule.evaluations * len(starts)}  # fmt: skip
     return result
 
 

@@ -118,6 +118,11 @@ class Ended:
     err: str
 
 
+def _heed_interrupts() -> None:
+    """A shell that runs the tests in the background has them, and what they begin, ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with the project in it."""
@@ -149,6 +154,7 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def duality(self, *arguments: str, **environment: str) -> Ended:

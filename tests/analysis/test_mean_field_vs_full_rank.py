@@ -283,7 +283,7 @@ def test_no_run_is_below_its_optimum(results: xr.DataTree, shape: question.Shape
 
 def test_full_rank_is_never_worse(found: dict[str, Any]) -> None:
     for shape in SHAPES:
-        assert found[f"shape_{shape.name}"]["gain"] > -1e-9
+        assert found[f"shape_{shape.name}"]["gain"] > -1e-7  # of the two searches, where both end at the same member
 
 
 # --- findings and figures --------------------------------------------------------------------------------------------

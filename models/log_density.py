@@ -78,7 +78,9 @@ def of_distribution(density: Distribution) -> LogDensity:
         cov = p["cov"] if "cov" in p else np.diag(p["sigma"] ** 2)
         whitening = np.linalg.inv(np.linalg.cholesky(np.reshape(cov, (-1, density.dim, density.dim))))
         rows = [w[:, None], mu, whitening.reshape(len(w), -1)]
-        return LogDensity(_compiled("mvnormal_mixture", lambda: _inner(_mvnormal_mixture)), np.concatenate(rows, axis=1).ravel())
+        return LogDensity(
+            _compiled("mvnormal_mixture", lambda: _inner(_mvnormal_mixture)), np.concatenate(rows, axis=1).ravel()
+        )
     numbers = np.concatenate([np.ravel(v) for v in p.values()])
     return LogDensity(_compiled(density.key, lambda: _inner(lambda: _any(density))), numbers)
 

@@ -24,14 +24,13 @@ from analysis.support import words_accuracy as words
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, dataset_of
 from models.advi import METHODS, PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
-from models.deferred import Deferred
-from models.expectations import Nodes, gaussian_nodes, sobol_nodes
+from models.advi.runs import Gradient, Noise, Optimizer, Steps, draw_noise, noise_steps
 from models.families import FAMILIES, Family
-from models.graphs import single_threaded
-from models.objectives import Objective, reverse_objective
-from models.optimise import descend
+from models.graphs import Deferred, single_threaded
 from models.projections import Projection, minima, reverse_projections
-from models.restarts import Gradient, Noise, Optimizer, Steps, draw_noise, noise_steps
+from models.projections.objectives import Objective, reverse_objective
+from models.projections.optimise import descend
+from models.quadrature import Nodes, gaussian_nodes, sobol_nodes
 from models.targets import TARGETS, Target, normal_mixture
 
 #: Place in the report.

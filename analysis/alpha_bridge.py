@@ -24,15 +24,15 @@ from analysis.support import figures_alpha as alpha_fig
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, estimate_of, target_of
 from analysis.support.report import num
-from models.continuation import Branch, Critical, branches, locate_exchange, locate_fold
 from models.divergences import entropy
 from models.errors import ConvergenceError
-from models.exact import Exact, exact_objective
-from models.expectations import Estimate
 from models.families import FAMILIES
 from models.graphs import single_threaded
-from models.optimise import polish
 from models.projections import Projection, alpha_projections, forward_projection, minima, reverse_projections
+from models.projections.continuation import Branch, Critical, branches, locate_exchange, locate_fold
+from models.projections.exact import Exact, exact_objective
+from models.projections.optimise import polish
+from models.quadrature import Estimate
 from models.targets import TARGETS, Target, mvnormal_mixture, normal_mixture
 
 #: Place in the report.

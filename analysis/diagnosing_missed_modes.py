@@ -26,15 +26,13 @@ from analysis.support.gaussians import gaussian, moments, nearest
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, dataset_of, target_of
 from analysis.support.report import num, pct
-from models.advi import METHODS, Schedule, Start, fit_advi, optima
-from models.combine import combine
-from models.deferred import Deferred
-from models.diagnostics import covered_mass, diagnose
+from models.advi import METHODS, Schedule, Start, combine, fit_advi, optima
+from models.advi.diagnostics import covered_mass, diagnose
 from models.divergences import kl
-from models.expectations import Estimate
 from models.families import FAMILIES
-from models.graphs import compile_graph
+from models.graphs import Deferred, compile_graph
 from models.projections import forward_projection, minima, reverse_projections
+from models.quadrature import Estimate
 from models.results import draws_of, member_of
 from models.targets import TARGETS, Target, from_model, mvnormal_mixture, normal_mixture
 

@@ -23,11 +23,11 @@ from analysis.support import figures_basins as basins_fig
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi, spread
-from models.expectations import Estimate, gaussian_nodes
 from models.families import FAMILIES
 from models.graphs import single_threaded
-from models.objectives import Objective, reverse_objective
 from models.projections import Projection, minima, reverse_projections
+from models.projections.objectives import Objective, reverse_objective
+from models.quadrature import Estimate, gaussian_nodes
 from models.targets import TARGETS, Target, normal_mixture
 
 #: Place in the report.

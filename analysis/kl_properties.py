@@ -26,7 +26,7 @@ from analysis.support import words_kl as words
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import dataset_of
 from models.divergences import entropy, kl
-from models.expectations import Estimate, expect
+from models.quadrature import Estimate, expect
 from models.targets import Target, from_distribution, from_spec, normal_mixture
 
 #: Place in the report.

@@ -23,16 +23,16 @@ from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of, dataset_of
 from analysis.support.report import num
 from models.advi import METHODS, Schedule, Start, dispersed_starts, fit_advi
-from models.deferred import Deferred
-from models.exact import exact_objective
-from models.expectations import Estimate, gaussian_nodes
 from models.families import FAMILIES, Family
+from models.graphs import Deferred
 from models.mle import fit_mle
-from models.objectives import natural_values
-from models.optima import describe, ranked
-from models.optimise import chord, polish_all
 from models.projections import Projection, alpha_projections, forward_projection, reverse_projections
-from models.stationary import distinct, newton
+from models.projections.exact import exact_objective
+from models.projections.objectives import natural_values
+from models.projections.optima import describe, ranked
+from models.projections.optimise import chord, polish_all
+from models.projections.stationary import distinct, newton
+from models.quadrature import Estimate, gaussian_nodes
 from models.targets import Target, from_model, mvnormal_mixture, normal_mixture
 
 # Imported when something is computed with them: drawing needs neither.

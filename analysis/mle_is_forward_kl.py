@@ -21,16 +21,22 @@ from analysis.support import figures as fig
 from analysis.support import figures_mle as mle_fig
 from analysis.support.draws import draw
 from analysis.support.parts import Options, Part, compute_parts
-from models.deferred import Deferred
 from models.divergences import cross_entropy, entropy
-from models.expectations import Estimate, Nodes, nodes
 from models.families import FAMILIES, Family, normal_mixture
-from models.graphs import single_threaded
-from models.mle import fit_map, fit_mle
-from models.objectives import Objective, Scalar, bind, differentiate, forward_graph, forward_objective, portions, summed
+from models.graphs import Deferred, single_threaded
+from models.mle import fit_map, fit_mle, sandwich, scores
 from models.projections import Projection, forward_projection
-from models.sandwich import sandwich
-from models.scores import scores
+from models.projections.objectives import (
+    Objective,
+    Scalar,
+    bind,
+    differentiate,
+    forward_graph,
+    forward_objective,
+    portions,
+    summed,
+)
+from models.quadrature import Estimate, Nodes, nodes
 from models.targets import TARGETS, Target, from_distribution
 from models.targets import normal_mixture as mixture_target
 

@@ -24,10 +24,10 @@ from analysis.support.reading import case_of, estimate_of, target_of
 from analysis.support.report import num
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, dispersed_starts, fit_advi
 from models.divergences import cross_entropy, kl
-from models.expectations import Estimate
 from models.families import find_family, normal_mixture
 from models.mle import fit_mle
 from models.projections import Projection, forward_projection, minima, reverse_projections
+from models.quadrature import Estimate
 from models.results import draws_of, member_of
 from models.targets import TARGETS, Target, from_draws
 from models.targets import normal_mixture as mixture_target

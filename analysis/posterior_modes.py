@@ -28,19 +28,17 @@ from analysis.support.gaussians import gaussian, moments
 from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import case_of
 from analysis.support.report import num
-from models.advi import METHODS, Schedule, fit_advi
-from models.combine import combine
-from models.deferred import Deferred
-from models.diagnostics import covered_mass
-from models.expectations import Estimate, gaussian_nodes
+from models.advi import METHODS, Schedule, combine, fit_advi
+from models.advi.diagnostics import covered_mass
 from models.families import FAMILIES
-from models.graphs import numpy_mode, single_threaded
+from models.graphs import Deferred, numpy_mode, single_threaded
 from models.mle import fit_mle
-from models.objectives import natural_values, reverse_objective
-from models.optimise import descend
 from models.projections import minima, reverse_projections
+from models.projections.objectives import natural_values, reverse_objective
+from models.projections.optimise import descend
+from models.projections.starts import member_theta
+from models.quadrature import Estimate, gaussian_nodes
 from models.results import member_of
-from models.starts import member_theta
 from models.targets import Target, from_model
 
 # Imported when something is computed with them: drawing needs neither.

@@ -24,13 +24,13 @@ from analysis.support.parts import Options, Part, compute_parts
 from analysis.support.reading import dataset_of
 from analysis.support.report import num
 from models.advi import PYMC_ADAM, Start, dispersed_starts, fit_advi
-from models.continuation import Branch, Critical, branches, curve, locate_cusp, locate_exchange, locate_fold
 from models.errors import ConvergenceError
-from models.exact import Exact, exact_objective
-from models.expectations import Estimate
 from models.families import FAMILIES
 from models.projections import Projection, forward_projection, minima, reverse_projections
-from models.stationary import newton
+from models.projections.continuation import Branch, Critical, branches, curve, locate_cusp, locate_exchange, locate_fold
+from models.projections.exact import Exact, exact_objective
+from models.projections.stationary import newton
+from models.quadrature import Estimate
 from models.targets import Target, normal_mixture
 
 #: Place in the report.

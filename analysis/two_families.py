@@ -29,16 +29,14 @@ from analysis.support import figures_families as families_fig
 from analysis.support.datasets import load_column
 from analysis.support.draws import draw
 from analysis.support.parts import Options, Part, compute_parts
-from models.distributions import logp_graph
 from models.errors import ConvergenceError
-from models.expectations import Estimate, expect, nodes
 from models.families import FAMILIES, Family, normal_mixture
 from models.graphs import compiled
-from models.mle import fit_mle
-from models.objectives import forward_objective
+from models.graphs.distributions import logp_graph
+from models.mle import fit_mle, sandwich, scores
 from models.projections import Projection, forward_projection
-from models.sandwich import sandwich
-from models.scores import scores
+from models.projections.objectives import forward_objective
+from models.quadrature import Estimate, expect, nodes
 from models.targets import Target, from_distribution, from_draws
 from models.targets import normal_mixture as mixture_target
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.expectations import Estimate, expect
+from models.quadrature import Estimate, expect
 from models.targets import Target
 
 __all__ = ["alpha_divergence", "cross_entropy", "entropy", "kl"]

@@ -50,10 +50,12 @@ def names_in(module: str, catalogue: str) -> list[str]:
     Parameters
     ----------
     module, catalogue : str
-        For example ``models.targets`` and ``TARGETS``.
+        For example ``models.targets``, a module or a package whose files are looked through, and ``TARGETS``.
     """
-    path = _PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
-    value = _stated(path.read_text(encoding="utf-8"), catalogue) if path.is_file() else None
+    place = _PACKAGE.parent.joinpath(*module.split("."))
+    files = sorted(place.glob("*.py")) if place.is_dir() else [p for p in [place.with_suffix(".py")] if p.is_file()]
+    stated = (_stated(path.read_text(encoding="utf-8"), catalogue) for path in files)
+    value = next((found for found in stated if found is not None), None)
     made = next((node for node in ast.walk(value) if isinstance(node, ast.Dict)), None) if value is not None else None
     if made is None or not all(isinstance(key, ast.Constant) for key in made.keys):  # made in another way
         return list(getattr(import_module(module), catalogue))

@@ -257,7 +257,7 @@ def plot(
 @app.command(name="cache")
 def cache_(clear: Annotated[bool, typer.Option("--clear", help="Remove them.")] = False) -> None:
     """Show the folder of compiled graphs and how much it holds, or clear it."""
-    from models import graph_store
+    from models.graphs import store as graph_store
 
     folder, files, size = graph_store.usage()
     if clear:

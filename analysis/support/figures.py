@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from analysis.support.figures_svg import RIM, lighter, recoloured
 from models.errors import InputError, lookup_error
-from models.expectations import gaussian_nodes
 from models.families import FAMILIES
-from models.objectives import reverse_objective
+from models.projections.objectives import reverse_objective
+from models.quadrature import gaussian_nodes
 from models.targets import Target
 
 __all__ = [

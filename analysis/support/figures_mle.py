@@ -15,7 +15,7 @@ from arviz_plots import PlotCollection
 from numpy.typing import NDArray
 
 from analysis.support.figures import Style, _grid
-from models.expectations import Estimate
+from models.quadrature import Estimate
 
 __all__ = ["SHOWN", "Funnel", "Interval", "Risk", "convergence", "coverage", "curves"]
 

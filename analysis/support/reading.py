@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from models.expectations import Estimate
+from models.quadrature import Estimate
 from models.targets import Target, from_spec
 
 __all__ = ["case_of", "dataset_of", "estimate_of", "target_of"]

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.support.report import est, num, pct
-from models.expectations import Estimate
+from models.quadrature import Estimate
 
 __all__ = ["answer", "bias", "cost", "evidence", "fixed", "judged", "minima", "reached"]
 

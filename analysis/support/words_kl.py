@@ -14,7 +14,7 @@ from scipy.stats import binom
 
 from analysis.support.reading import estimate_of
 from analysis.support.report import est, num, signed
-from models.expectations import Estimate
+from models.quadrature import Estimate
 
 __all__ = ["answer", "bounds", "figure_texts", "infinite", "maps", "path", "sign", "ways"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.support.report import num, pct, signed
-from models.expectations import Estimate
+from models.quadrature import Estimate
 
 __all__ = ["answer", "differences", "figure_texts", "needed", "sign", "stored", "study", "tails", "ties"]
 

@@ -18,12 +18,12 @@ from scipy.stats import norm
 from analysis import alpha_bridge as question
 from analysis.alpha_bridge import CASES, CORRELATED, EDGE, MEMBERS, RHO, Case, Settings
 from analysis.support.figures import Style
-from models.continuation import follow
 from models.errors import ConvergenceError
-from models.exact import Exact, exact_objective
-from models.expectations import Estimate
 from models.families import FAMILIES
 from models.projections import forward_projection, reverse_projections
+from models.projections.continuation import follow
+from models.projections.exact import Exact, exact_objective
+from models.quadrature import Estimate
 from models.results import load, save
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings

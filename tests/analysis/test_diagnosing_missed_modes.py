@@ -20,9 +20,9 @@ from scipy.stats import cauchy, norm
 
 from analysis import diagnosing_missed_modes as question
 from analysis.diagnosing_missed_modes import HEAVY, LEVEL, SIZE, SIZES, Settings
-from models.diagnostics import covered_mass
-from models.expectations import Estimate
+from models.advi.diagnostics import covered_mass
 from models.families import FAMILIES
+from models.quadrature import Estimate
 from models.results import load, save
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings

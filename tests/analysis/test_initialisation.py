@@ -22,8 +22,8 @@ from analysis.support.figures import Style
 from analysis.support.figures_basins import agreement, basins
 from models.divergences import kl
 from models.families import FAMILIES
-from models.objectives import Objective
 from models.projections import minima, reverse_projections
+from models.projections.objectives import Objective
 from models.results import load, save
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings

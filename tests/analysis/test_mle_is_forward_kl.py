@@ -19,10 +19,10 @@ from scipy.integrate import quad
 from analysis import mle_is_forward_kl as question
 from analysis.mle_is_forward_kl import CASES, Settings
 from models.divergences import kl
-from models.expectations import Estimate
 from models.families import FAMILIES
 from models.mle import fit_mle
 from models.projections import forward_projection
+from models.quadrature import Estimate
 from models.results import load, save
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings

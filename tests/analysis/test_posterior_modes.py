@@ -20,7 +20,7 @@ from scipy.stats import beta, cauchy, halfnorm, multivariate_normal, norm
 from analysis import posterior_modes as question
 from analysis.posterior_modes import CASES, Grid, Settings
 from analysis.support.gaussians import gaussian
-from models.expectations import Estimate
+from models.quadrature import Estimate
 from models.results import load, save
 from models.targets import Target, from_model
 from tests.analysis.computed import computed

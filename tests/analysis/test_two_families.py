@@ -24,10 +24,10 @@ from analysis.support.figures_families import Forest, forests
 from analysis.two_families import KNOWN, PAIR, SIZES, SPREAD, Settings
 from models.divergences import kl
 from models.errors import ConvergenceError
-from models.expectations import Estimate
 from models.families import FAMILIES
 from models.mle import fit_mle
 from models.projections import forward_projection
+from models.quadrature import Estimate
 from models.results import load, save
 from models.targets import normal_mixture
 from tests.analysis.computed import computed

@@ -17,7 +17,7 @@ from scipy import integrate, stats
 from analysis import unknown_p_data as question
 from analysis.support import words_unknown as words
 from analysis.unknown_p_data import ESTIMATORS, NAMES, SIZES, Settings, find
-from models.expectations import Estimate
+from models.quadrature import Estimate
 from models.unknown import Interval
 from tests.analysis.drawn import check_drawings
 

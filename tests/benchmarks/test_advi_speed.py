@@ -16,10 +16,10 @@ import pymc as pm
 import pytest
 
 from models.advi import PYMC_ADAM, Start, fit_advi
+from models.advi.runs import Steps
 from models.families import FAMILIES
-from models.log_density import of_model
+from models.graphs.log_density import of_model
 from models.mle import fit_mle
-from models.restarts import Steps
 from models.targets import TARGETS, mvnormal_mixture
 
 BIMODAL = TARGETS["bimodal"]

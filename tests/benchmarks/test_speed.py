@@ -16,11 +16,11 @@ import pytest
 from scipy import stats
 
 from models.advi import Schedule, Start, fit_advi
-from models.exact import exact_objective
 from models.families import FAMILIES
 from models.mle import fit_mle
 from models.projections import reverse_projections
-from models.stationary import newton
+from models.projections.exact import exact_objective
+from models.projections.stationary import newton
 from models.targets import TARGETS, mvnormal_mixture
 
 BIMODAL = TARGETS["bimodal"]

@@ -14,7 +14,7 @@ from scipy import integrate, special, stats
 
 from models.divergences import alpha_divergence, cross_entropy, entropy, kl
 from models.errors import InputError
-from models.expectations import Estimate
+from models.quadrature import Estimate
 from models.targets import TARGETS, Target, from_distribution, from_draws, mvnormal_mixture, normal_mixture
 from tests.reference import cases
 from tests.strategies import SLOPES, affine, mixtures, normals

@@ -1,0 +1,313 @@
+"""The log density of a target with its gradient, compiled by Numba: all that ADVI needs of PyMC and PyTensor.
+
+One compiled function serves all targets of a kind: weights, means and scales, and how many components and dimensions there are,
+are its arguments. For a model of a user it is the function that PyMC itself compiles, called point by point, with its checks of
+parameters and all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from models.graphs.compiling import inline_batched_symbolic
+from models.graphs.deferred import Deferred
+from models.graphs.distributions import MULTIVARIATE, Distribution, Key, batched_logp, in_double_precision, symbols
+from models.graphs.store import alone, place
+
+pm = Deferred("pymc")
+pytensor = Deferred("pytensor")
+
+__all__ = ["LogDensity", "of_distribution", "of_model"]
+
+Array = NDArray[np.float64]
+#: Builds symbolic points (n, d) and numbers (m,), and the log densities (n,) there.
+Build = Callable[[], tuple[Any, Any, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class LogDensity:
+    """Log density and gradient in unconstrained space.
+
+    Attributes
+    ----------
+    function : callable
+        A Numba function of points (n, d) and `numbers`, which returns log densities (n,) and gradients (n, d).
+    numbers : ndarray (m,)
+        The parameters of a distribution, or the shared data of a model, as one vector.
+    """
+
+    function: Any
+    numbers: Array
+
+    def __call__(self, points: Array) -> tuple[Array, Array]:
+        """Log densities (n,) in nats and gradients (n, d) at points (n, d)."""
+        values, slopes = self.function(np.ascontiguousarray(points, dtype=float), self.numbers)
+        return values, slopes
+
+
+# --- distributions ---------------------------------------------------------------------------------------------------
+
+
+def of_distribution(density: Distribution) -> LogDensity:
+    """Log density of a distribution; PyMC's, in the unconstrained space of its transform where it has one.
+
+    Parameters
+    ----------
+    density : Distribution
+
+    Returns
+    -------
+    LogDensity
+    """
+    p = {name: np.asarray(value, dtype=float) for name, value in density.params.items()}
+    if density.name in ("normal", "normal_mixture"):
+        rows = [p.get("w", np.ones(1)), np.atleast_1d(p["mu"]), np.atleast_1d(p["sigma"])]
+        return LogDensity(_compiled("normal_mixture", lambda: _inner(_normal_mixture)), np.concatenate(rows))
+    if density.name in ("mvnormal", "mvnormal_diag", "mvnormal_mixture"):
+        w, mu = p.get("w", np.ones(1)), np.reshape(p["mu"], (-1, density.dim))
+        cov = p["cov"] if "cov" in p else np.diag(p["sigma"] ** 2)
+        whitening = np.linalg.inv(np.linalg.cholesky(np.reshape(cov, (-1, density.dim, density.dim))))
+        rows = [w[:, None], mu, whitening.reshape(len(w), -1)]
+        return LogDensity(
+            _compiled("mvnormal_mixture", lambda: _inner(_mvnormal_mixture)), np.concatenate(rows, axis=1).ravel()
+        )
+    numbers = np.concatenate([np.ravel(v) for v in p.values()])
+    return LogDensity(_compiled(density.key, lambda: _inner(lambda: _any(density))), numbers)
+
+
+def _normal_mixture() -> tuple[Any, Any, Any]:
+    """Numbers are weights, means and sds of any number of components."""
+    pt = pytensor.tensor
+    points, numbers = pt.matrix("points", shape=(None, 1)), pt.vector("numbers")
+    w, mu, sigma = (numbers.reshape((3, -1))[i] for i in range(3))
+    logp = batched_logp("normal_mixture", {"w": w, "mu": mu, "sigma": sigma}, multivariate=False, points=points[:, 0])
+    return points, numbers, logp[1]
+
+
+def _mvnormal_mixture() -> tuple[Any, Any, Any]:
+    """Numbers are weight, mean and inverse Cholesky factor W of each component, in any number of dimensions.
+
+    A multivariate Normal is independent Normals, moved and stretched: log N(W (x - mu)) + log |W|. PyMC's own graph solves a
+    triangular system for each point and component: five times slower, and twice as long to compile.
+    """
+    pt = pytensor.tensor
+    points, numbers = pt.matrix("points"), pt.vector("numbers")
+    dim = points.shape[1]
+    rows = numbers.reshape((-1, 1 + dim + dim**2))
+    mu, whitening = rows[:, 1 : 1 + dim], rows[:, 1 + dim :].reshape((-1, dim, dim))
+    z = (whitening * (points[:, None, None, :] - mu[:, None, :])).sum(axis=-1)
+    log_q = pm.logp(pm.Normal.dist(0.0, 1.0), z).sum(axis=-1)
+    log_w = pt.log(rows[:, 0]) + pt.log(pt.diagonal(whitening, axis1=1, axis2=2)).sum(axis=-1)
+    return points, numbers, pt.logsumexp(log_w + log_q, axis=-1)
+
+
+def _any(density: Distribution) -> tuple[Any, Any, Any]:
+    pt = pytensor.tensor
+    key: Key = density.key
+    numbers, params, done = pt.vector("numbers"), {}, 0
+    for name, shape in key[1]:
+        size = int(np.prod(shape, dtype=int))
+        params[name] = numbers[done : done + size].reshape(shape)
+        done += size
+    points = pt.matrix("points", shape=(None, density.dim))
+    if density.support_map is None:
+        multivariate = density.name in MULTIVARIATE
+        flat = points if multivariate else points[:, 0]
+        return points, numbers, batched_logp(density.name, params, multivariate=multivariate, points=flat)[1]
+    # On a bounded support the density of the transformed variable is PyMC's, Jacobian included.
+    with pm.Model(model=None) as model:
+        model.register_rv(pm_variable(density, symbolic := symbols(key)), "x")
+    logp = pytensor.graph.replace.graph_replace(model.logp(), {symbolic[k]: v for k, v in params.items()}, strict=False)
+    vectorize = pytensor.graph.replace.vectorize_graph
+    return points, numbers, vectorize(logp, {model.value_vars[0]: points[:, 0]})
+
+
+def pm_variable(density: Distribution, params: dict[str, Any]) -> Any:
+    """Return the PyMC distribution with symbolic parameters."""
+    return getattr(pm, density.name).dist(**params)
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def of_model(model: Any) -> LogDensity:
+    """Log density of the posterior of a PyMC model as PyMC compiles it, checks of parameters included.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        Its data may be ``pm.Data``: they are taken as they are at this moment.
+
+    Returns
+    -------
+    LogDensity
+
+    Raises
+    ------
+    InputError
+        If the log density draws random numbers, as with ``pm.Minibatch``.
+
+    Notes
+    -----
+    The graph is that of ``model.logp_dlogp_function``, but for constants such as the ``log(2)`` of a whole number, which PyTensor takes
+    in single precision (an error of 1e-8) and which are taken in double precision here.
+    """
+    function = _function_of(model)
+    shared = []
+    for variable, holder in zip(function.maker.fgraph.inputs[1:], function.input_storage[1:], strict=True):
+        value = holder.storage[0]
+        if not isinstance(value, np.ndarray | np.number):
+            raise InputError(
+                f"the log density of the model draws random numbers ({variable.type}), as pm.Minibatch does, so it is another one at "
+                "each step; give the model the whole data"
+            )
+        shared.append(np.asarray(value))
+    numbers = np.concatenate([np.ravel(v).astype(float) for v in shared]) if shared else np.zeros(1)
+    layout = tuple((v.shape, v.dtype.name) for v in shared)
+    source, key = _source_by_point(layout), _key(function.maker.fgraph)
+    if key is None:  # something in it has no key, as a function of the user's own
+        return LogDensity(_by_point(function.vm.jit_fn, source), numbers)
+    return LogDensity(_compiled(("model", key, layout), lambda: function.vm.jit_fn, source), numbers)
+
+
+def _key(graph: Any) -> str | None:
+    """Key of all that a graph computes, constants included, by which PyTensor keeps what Numba compiles."""
+    from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
+
+    key: str | None = numba_funcify_and_cache_key(graph)[1]
+    return key
+
+
+#: By model, how many variables it had and the function compiled then.
+_compiled_models: WeakKeyDictionary[Any, tuple[int, Any]] = WeakKeyDictionary()
+
+
+def _function_of(model: Any) -> Any:
+    size = len(model.basic_RVs) + len(model.potentials)
+    known = _compiled_models.get(model)
+    if known is None or known[0] != size:
+        outputs, point = pm.pytensorf.join_nonshared_inputs(
+            point=model.initial_point(), outputs=[model.logp()], inputs=model.value_vars
+        )
+        logp = pm.pytensorf.rewrite_pregrad(in_double_precision(outputs[0]))
+        function = pm.pytensorf.compile([point], [logp, pytensor.grad(logp, point)], mode="NUMBA")
+        _compiled_models[model] = known = size, function
+    return known[1]
+
+
+@lru_cache(maxsize=32)
+def _by_point(inner: Any, source: str) -> Any:
+    return _jitted(source, inner)
+
+
+def _source_by_point(layout: tuple[tuple[tuple[int, ...], str], ...]) -> str:
+    """Source of a loop over points, which unpacks the shared data, of these shapes and dtypes, once."""
+    lines, done = [], 0
+    for i, (shape, dtype) in enumerate(layout):
+        size = int(np.prod(shape, dtype=int))
+        text = f"numbers[{done}:{done + size}].reshape({shape!r})"
+        lines.append(f"    s{i} = {text}" + (f".astype(np.{dtype})" if dtype != "float64" else ""))
+        done += size
+    arguments = "".join(f", s{i}" for i in range(len(layout)))
+    return "\n".join(
+        [
+            "def log_density(points, numbers):",
+            *lines,
+            "    logp = np.empty(points.shape[0])",
+            "    slope = np.empty(points.shape)",
+            "    for i in range(points.shape[0]):",
+            f"        value, gradient = inner(points[i]{arguments})",
+            "        logp[i] = value.item()",
+            "        slope[i] = gradient",
+            "    return logp, slope",
+        ]
+    )
+
+
+# --- compiled --------------------------------------------------------------------------------------------------------
+
+_SOURCE = """
+def log_density(points, numbers):
+    logp, slope = inner(points, numbers)
+    return np.ascontiguousarray(logp), np.ascontiguousarray(slope)
+"""
+
+
+@cache
+def _functions() -> dict[object, Any]:
+    return {}
+
+
+def _compiled(kind: object, inner: Callable[[], Any], source: str = _SOURCE) -> Any:
+    """Compile a kind of density once a process, or read it from the store; `source` is put around what `inner` returns."""
+    known = _functions()
+    if kind in known:
+        return known[kind]
+    store = place()
+    if store is None:
+        known[kind] = _jitted(source, inner())
+        return known[kind]
+    file = store / f"density_{hashlib.sha256(repr(kind).encode()).hexdigest()[:20]}.py"
+    with alone(file):
+        if (found := _stored(file, source)) is None:
+            file.write_text(source, encoding="utf-8")
+            found = _jitted(source, inner(), file)
+            file.with_suffix(".sum").write_text(_checksum(file), encoding="utf-8")
+    known[kind] = found
+    return found
+
+
+def _stored(file: Path, source: str) -> Any:
+    """Read a compiled density from Numba's cache; ``None`` if it is not there or damaged, which is then removed."""
+    try:
+        if file.with_suffix(".sum").read_text(encoding="utf-8") == _checksum(file):
+            return _jitted(source, None, file)  # without its graph: what is in the cache needs none
+    except Exception:  # whatever is wrong with an entry, it is compiled again
+        pass
+    for path in _cached(file):
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _cached(file: Path) -> list[Path]:
+    return sorted((file.parent / "__pycache__").glob(f"{file.stem}.*"))
+
+
+def _checksum(file: Path) -> str:
+    digest = hashlib.sha256(file.read_bytes())
+    for path in _cached(file):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _inner(build: Build) -> Any:
+    """Compile a graph of log densities and their gradients in PyTensor's numba mode."""
+    from pytensor.compile.mode import get_mode
+
+    points, numbers, logp = build()
+    slope = pytensor.grad(logp.sum(), points)
+    mode = get_mode("NUMBA").including("local_remove_check_parameter").register((inline_batched_symbolic(), 0.05))
+    return pytensor.function([points, numbers], [logp, slope], mode=mode, trust_input=True).vm.jit_fn
+
+
+def _jitted(source: str, inner: Any, file: Path | None = None) -> Any:
+    """Compile the source around an inner function; Numba keeps its cache beside the file, if there is one."""
+    import numba
+
+    from models.graphs.signature import DENSITY
+
+    space: dict[str, Any] = {"np": np, "inner": inner, "__name__": "models.graphs.log_density"}
+    exec(compile(source, str(file or "<log density>"), "exec"), space)
+    function = numba.njit(cache=file is not None, nogil=True, error_model="numpy")(space["log_density"])
+    function.compile(DENSITY.signature)
+    return function

@@ -1,0 +1,223 @@
+"""Where searches for optima start: on the structure of the target, between it, and across all of it."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.families import Family
+from models.projections.em import plus_plus, short_runs
+from models.quadrature import Nodes, landmarks
+from models.targets import Target
+
+__all__ = ["SHAPES", "component_starts", "forward_starts", "member_theta", "shaped", "structure"]
+
+Array = NDArray[np.float64]
+
+#: First values of shape parameters.
+SHAPES: dict[str, tuple[dict[str, float], ...]] = {
+    "student_t": ({"nu": 3.0}, {"nu": 15.0}),
+    "skew_normal": ({"alpha": 2.0}, {"alpha": -2.0}, {"alpha": 6.0}, {"alpha": -6.0}),
+}
+
+
+def component_starts(target: Target, family: Family, alpha: float, seed: int) -> tuple[Array, Array]:
+    """Starts (m, P) at the components, between them and across all of them; and the unit of each coordinate."""
+    locations, covs, spread = structure(target)
+    unit = np.ones(family.size(target.dim))
+    for p, part in family.slices(target.dim):
+        if p.name == family.location:
+            unit[part] = np.resize(np.sqrt(np.diag(spread)), part.stop - part.start)
+    if family.components > 1:
+        return _mixture_starts(
+            family, locations[:, 0], np.sqrt(covs[:, 0, 0]), float(np.sqrt(spread[0, 0])), seed
+        ), unit
+    centre = locations.mean(axis=0)
+    narrow = covs[np.argmin([np.trace(c) for c in covs])]
+    places = [centre, *locations, *[(a + b) / 2 for a, b in combinations(locations, 2)]][:40]
+    starts = []
+    for place in places:
+        nearest = covs[np.argmin(np.linalg.norm(locations - place, axis=1))]
+        options = [nearest, spread] if target.dim > 1 else [narrow, nearest, (nearest + spread) / 2, spread]
+        if alpha == 1:
+            options = [(nearest + spread) / 2, spread]
+        shape = SHAPES.get(family.name, ({},))[0]
+        starts += [member_theta(family, place, c, shape) for c in options]
+    return np.unique(np.round(starts, 12), axis=0), unit
+
+
+def shaped(family: Family, mu: float, sigma: float, shape: dict[str, float]) -> Array:
+    """A member with a shape whose mean and spread are about those of a Normal."""
+    if "alpha" in shape:
+        delta = shape["alpha"] / np.sqrt(1 + shape["alpha"] ** 2)
+        sigma = sigma / np.sqrt(1 - 2 * delta**2 / np.pi)
+        mu = mu - sigma * delta * np.sqrt(2 / np.pi)
+    return family.unconstrain({"mu": mu, "sigma": sigma, **shape}, 1)
+
+
+def structure(target: Target) -> tuple[Array, Array, Array]:
+    """Locations (k, d), covariances (k, d, d) of the places with structure, and the covariance of the whole (d, d)."""
+    if target.dim == 1:
+        marks = landmarks(target)
+        locations = np.array([[m] for m, _ in marks])
+        covs = np.array([[[s**2]] for _, s in marks])
+    else:
+        places = target.scales if target.source is None else target.peaks
+        locations = np.array([m for m, _ in places])
+        covs = np.array([s @ s.T for _, s in places])
+    spread = np.cov(locations.T, bias=True).reshape(target.dim, target.dim) + covs.mean(axis=0)
+    return locations, covs, spread
+
+
+def member_theta(family: Family, location: Array, cov: Array, shape: dict[str, float]) -> Array:
+    """Unconstrained coordinates of the member at a place, with a covariance and values of its shape parameters."""
+    values: dict[str, Array | float] = dict(shape)
+    if family.rate:
+        values[family.rate] = 1 / max(float(location[0]), np.finfo(float).tiny)
+    for p in family.parameters:
+        if p.name == family.location:
+            values[p.name] = location if p.shape else location[0]
+        elif p.name == family.scale:
+            scale = cov if p.support == "covariance" else np.sqrt(np.diag(cov))
+            values[p.name] = scale if p.shape else scale[0]
+    return family.unconstrain(values, len(location))
+
+
+def _mixture_starts(family: Family, locations: Array, sds: Array, spread: float, seed: int) -> Array:
+    """Components of the family on components of the target, one each, and at random."""
+    k = family.components
+    rng = np.random.default_rng(seed)
+    starts = []
+    for chosen in [*combinations(range(len(locations)), k)][:20]:
+        mu, sigma = locations[list(chosen)], sds[list(chosen)]
+        starts.append(family.unconstrain({"w": np.full(k, 1 / k), "mu": mu, "sigma": sigma}, 1))
+    for _ in range(24):
+        mu = rng.choice(locations, k) + rng.normal(0, 0.5, k) * spread
+        sigma = spread * np.exp(rng.uniform(np.log(0.5 * sds.min() / spread), 0.3, k))
+        starts.append(family.unconstrain({"w": rng.dirichlet(np.full(k, 3.0)), "mu": mu, "sigma": sigma}, 1))
+    return np.array(starts)
+
+
+def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
+    """Starts (m, P) for the cross-entropy over `rule`, from its moments and quantiles.
+
+    Of mixtures these are the best `count` ends of many short runs of expectation-maximisation.
+    """
+    dim = rule.points.shape[1]
+    rng = np.random.default_rng(seed)
+    if family.components > 1:
+        return _clustered(family, rule, count, rng) if dim == 1 else _clouds(family, rule, count, rng)
+    if (
+        family.name == "skew_normal"
+    ):  # from the moments: the scores of mu and alpha are all but collinear around alpha = 0
+        mean, factor = _moments(rule)
+        return np.array(
+            [shaped(family, float(mean[0]), float(factor[0, 0]), {"alpha": s * a}) for a in (2, 6, 20) for s in (1, -1)]
+        )
+    if dim == 1 and family.degree != 2:  # where moments are sufficient they are the answer
+        location, spread = _robust_location(rule)
+    else:
+        location, spread = _moments(rule, correlated=family.scale == "cov")
+    shapes: tuple[dict[str, float], ...] = ({},)
+    if any(p.name == "nu" for p in family.parameters):
+        shapes = ({"nu": 5.0}, {"nu": 2.0}, {"nu": 30.0})
+    if family.rate:
+        location = np.average(rule.points, axis=0, weights=rule.weights)
+    return np.array([member_theta(family, location, spread @ spread.T, shape) for shape in shapes])
+
+
+def _robust_location(rule: Nodes) -> tuple[Array, Array]:
+    order = np.argsort(rule.points[:, 0])
+    cumulative = np.cumsum(rule.weights[order]) / rule.weights.sum()
+    low, middle, high = np.interp([0.16, 0.5, 0.84], cumulative, rule.points[order, 0])
+    return np.array([middle]), np.array([[max((high - low) / 2, 1e-12)]])
+
+
+def _moments(rule: Nodes, *, correlated: bool = True) -> tuple[Array, Array]:
+    w = rule.weights / rule.weights.sum()
+    mean = w @ rule.points
+    centred = rule.points - mean
+    cov = (centred * w[:, None]).T @ centred
+    return mean, np.linalg.cholesky(cov) if correlated else np.diag(np.sqrt(np.diag(cov)))
+
+
+def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:
+    """Starts of a 1-D mixture: the best distinct ends of short runs of EM, from k-means++ and from random points.
+
+    A mixture has many maxima: short runs are cheap enough to try hundreds, and see the highest whatever the seed.
+    """
+    k = family.components
+    x, weights = _thinned(rule)
+    centre = float(weights @ x)
+    spread = float(np.sqrt(weights @ (x - centre) ** 2))
+    z, half = (x - centre) / spread, _RUNS // 2
+    # Random points and widths as well: k-means++ overlooks a component inside another.
+    mu = np.concatenate([plus_plus(z, weights, k, half, rng), rng.choice(z, (_RUNS - half, k), p=weights)])
+    sigma = np.concatenate([np.full((half, k), 1 / k), np.exp(rng.uniform(np.log(0.05), 0.0, (_RUNS - half, k)))])
+    mu = mu + 1e-3 * np.arange(k)  # equal components would be a saddle
+    w, mu, sigma, value = short_runs(z, weights, (np.full((_RUNS, k), 1 / k), mu, sigma), steps=_STEPS, floor=_FLOOR)
+    best = np.argsort(-value)
+    floored = sigma[best].min(axis=1) < 1.001 * _FLOOR
+    order = np.argsort(mu, axis=1)
+    shape = np.concatenate([np.take_along_axis(part, order, axis=1) for part in (w, mu, sigma)], axis=1)
+    # Those on the floor come last: they lead where the likelihood is unbounded.
+    chosen: list[int] = []
+    ranked = [int(i) for i in (*best[~floored], *best[floored])]
+    for i in ranked:
+        if len(chosen) < count and all(np.abs(shape[i] - shape[j]).max() > 0.1 for j in chosen):
+            chosen.append(i)
+    chosen = (chosen + [i for i in ranked if i not in chosen])[:count]
+    return np.array(
+        [
+            family.unconstrain(
+                {"w": _positive_weights(w[i]), "mu": centre + spread * mu[i], "sigma": spread * sigma[i]}, 1
+            )
+            for i in chosen
+        ]
+    )
+
+
+#: Short runs of EM and their steps; the smallest standard deviation in them, in that of the data; the most points they see.
+_RUNS, _STEPS, _FLOOR, _POINTS = 200, 30, 0.03, 1000
+
+
+def _positive_weights(w: Array) -> Array:
+    raised = np.maximum(w, 1e-6)
+    return np.asarray(raised / raised.sum())
+
+
+def _thinned(rule: Nodes) -> tuple[Array, Array]:
+    """Points (m,) and weights of a 1-D rule; of very many, quantiles."""
+    x, weights = rule.points[:, 0], rule.weights / rule.weights.sum()
+    if len(x) <= _POINTS:
+        return x, weights
+    order = np.argsort(x)
+    levels = (np.arange(_POINTS) + 0.5) / _POINTS
+    return np.interp(levels, np.cumsum(weights[order]), x[order]), np.full(_POINTS, 1 / _POINTS)
+
+
+def _clouds(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:
+    """Starts of a multivariate mixture: clusters (k-means++) of resamples, with their covariances."""
+    from scipy.cluster.vq import kmeans2
+
+    k, dim = family.components, rule.points.shape[1]
+    mean, factor = _moments(rule)
+    whole = factor @ factor.T
+    starts = []
+    for _ in range(count):
+        sample = rule.points[
+            rng.choice(len(rule.points), min(len(rule.points), 2000), p=rule.weights / rule.weights.sum())
+        ]
+        white = np.linalg.solve(factor, (sample - mean).T).T
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            _, labels = kmeans2(white, k, minit="++", rng=rng)
+        size = np.bincount(labels, minlength=k)
+        mu = np.array([sample[labels == j].mean(axis=0) if size[j] else sample[j] for j in range(k)])
+        covs = [np.cov(sample[labels == j].T, bias=True) if size[j] > 2 * dim else whole / k for j in range(k)]
+        cov = np.array([c + 0.02 * whole for c in covs])
+        starts.append(family.unconstrain({"w": (size + 1) / (size + 1).sum(), "mu": mu, "cov": cov}, dim))
+    return np.array(starts)

@@ -49,8 +49,12 @@ _JOBS = os.cpu_count() or 1
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit 0 done, 2 wrong input, 1 a computation failed, 130 interrupted."""
     _quieten()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given != ["list"] and "--help" not in given:  # which import little
+        from models.graphs.store import keep_bytecode
+
+        keep_bytecode()
     try:
-        given = sys.argv[1:] if arguments is None else list(arguments)
         # To read options Typer imports pydantic, which takes longer than all that `duality list` does.
         status = list_() if given == ["list"] else app(args=given, standalone_mode=False)
     except InputError as error:

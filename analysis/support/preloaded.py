@@ -10,6 +10,9 @@ import os
 from contextlib import suppress
 from importlib import import_module
 
+from models.graphs.store import keep_bytecode
+
+keep_bytecode()
 for _name in os.environ.pop("DUALITY_PRELOAD", "").split():
     with suppress(Exception, SystemExit):
         import_module(_name)

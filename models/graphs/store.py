@@ -12,6 +12,7 @@ import os
 import pickle
 import platform
 import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -19,10 +20,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["alone", "clear", "folder", "kept", "place", "usage"]
+__all__ = ["alone", "clear", "folder", "keep_bytecode", "kept", "place", "usage"]
 
 _MODELS = Path(__file__).resolve().parents[1]
 _MAGIC = b"duality graph 1\n"
@@ -51,7 +53,8 @@ def _files(*patterns: str) -> list[Path]:
 def usage() -> tuple[Path, int, int]:
     """Folder of the store, its number of compiled graphs and densities, and the bytes they take."""
     count = len(_files("*.graph", "density_*.py"))
-    return folder(), count, sum(path.stat().st_size for path in _files(*_OURS))
+    bytecode = [path for path in _bytecode().rglob("*.pyc") if path.is_file()]
+    return folder(), count, sum(path.stat().st_size for path in [*_files(*_OURS), *bytecode])
 
 
 def clear() -> int:
@@ -63,7 +66,28 @@ def clear() -> int:
         for empty in (place_ / "__pycache__", place_):
             with suppress(OSError):  # what others put there stays
                 empty.rmdir()
+    shutil.rmtree(_bytecode(), ignore_errors=True)
     return count
+
+
+def _bytecode() -> Path:
+    return folder() / "bytecode"
+
+
+def keep_bytecode() -> None:
+    """Let Python keep bytecode in this folder where ``PYTHONDONTWRITEBYTECODE`` keeps it from the sources' own.
+
+    Containers set it, and then every process compiles PyMC and all that it imports anew: five seconds instead of one. Where the
+    installer has compiled the sources there is nothing to do.
+    """
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and sys.pycache_prefix is None:
+        numpy = find_spec("numpy")
+        if numpy is None or numpy.origin is None or Path(cache_from_source(numpy.origin)).exists():
+            return
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(_bytecode())  # of processes begun by this one too
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+    if sys.pycache_prefix == str(_bytecode()):  # such a process may still have been told not to write
+        sys.dont_write_bytecode = False
 
 
 def kept(kind: str, key: object, make: Callable[[], Any]) -> Any:

@@ -376,6 +376,7 @@ def test_real_data_scores_are_differences_on_the_same_data(results: xr.DataTree,
         assert all(row["difference"].value <= 0 for row in rows if row["difference"] is not None)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "components"), [(name, k) for name, n in LARGEST.items() for k in range(1, n + 1)])
 def test_stored_values_of_em_are_what_it_finds(name: str, components: int) -> None:
     stored = question.em_reference(name)["log_likelihood"].sel(components=components)

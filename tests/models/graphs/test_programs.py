@@ -158,6 +158,7 @@ print(scores(np.zeros((4, 3)), FAMILIES["mvnormal"], np.zeros(9)).shape)
 """
 
 
+@pytest.mark.exhaustive
 def test_a_graph_is_compiled_in_little_memory(tmp_path: Path) -> None:
     """PyTensor joins the records of where a node was made: for these scores, all the memory of a machine."""
     environment = {**os.environ, "DUALITY_CACHE": str(tmp_path)}

@@ -65,6 +65,7 @@ def test_draws_give_the_sandwich_of_their_own_moments() -> None:
     assert found.covariance[0, 0] == pytest.approx(x.var(), rel=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_covariance_is_the_spread_of_estimates_over_data_sets() -> None:
     target = normal_mixture([0.9, 0.1], [0, 0], [1, 5])
     found = sandwich(target, forward_projection(target, FAMILIES["normal"]))

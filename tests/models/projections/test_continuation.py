@@ -105,6 +105,7 @@ def test_cusp_is_where_field_notes_say() -> None:
     assert found.residual < 1e-12
 
 
+@pytest.mark.exhaustive
 def test_fold_curves_meet_at_the_cusp() -> None:
     heavy = locate_fold(reverse, theta(1.75, 1.37), 2.12, 0.3)
     light = locate_fold(reverse, theta(1.15, 2.0), 2.36, 0.3)

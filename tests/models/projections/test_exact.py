@@ -58,7 +58,7 @@ def test_value_is_the_integral_by_scipy(family: str, alpha: float) -> None:
 
 
 @pytest.mark.parametrize("family", MEMBERS)
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("alpha", [0.0, pytest.param(0.3, marks=pytest.mark.exhaustive), 1.0])
 def test_gradient_and_hessian_are_those_of_the_value(family: str, alpha: float) -> None:
     objective, theta = at(family, alpha)
     _, gradient, hessian = objective.hessian(theta[None])

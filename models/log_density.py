@@ -72,15 +72,17 @@ def of_distribution(density: Distribution) -> LogDensity:
     p = {name: np.asarray(value, dtype=float) for name, value in density.params.items()}
     if density.name in ("normal", "normal_mixture"):
         rows = [p.get("w", np.ones(1)), np.atleast_1d(p["mu"]), np.atleast_1d(p["sigma"])]
-        return LogDensity(_compiled("normal_mixture", _normal_mixture), np.concatenate(rows))
+        return LogDensity(_compiled("normal_mixture", lambda: _inner(_normal_mixture)), np.concatenate(rows))
     if density.name in ("mvnormal", "mvnormal_diag", "mvnormal_mixture"):
         w, mu = p.get("w", np.ones(1)), np.reshape(p["mu"], (-1, density.dim))
         cov = p["cov"] if "cov" in p else np.diag(p["sigma"] ** 2)
         whitening = np.linalg.inv(np.linalg.cholesky(np.reshape(cov, (-1, density.dim, density.dim))))
         rows = [w[:, None], mu, whitening.reshape(len(w), -1)]
-        return LogDensity(_compiled("mvnormal_mixture", _mvnormal_mixture), np.concatenate(rows, axis=1).ravel())
+        return LogDensity(
+            _compiled("mvnormal_mixture", lambda: _inner(_mvnormal_mixture)), np.concatenate(rows, axis=1).ravel()
+        )
     numbers = np.concatenate([np.ravel(v) for v in p.values()])
-    return LogDensity(_compiled(density.key, lambda: _any(density)), numbers)
+    return LogDensity(_compiled(density.key, lambda: _inner(lambda: _any(density))), numbers)
 
 
 def _normal_mixture() -> tuple[Any, Any, Any]:
@@ -172,7 +174,18 @@ def of_model(model: Any) -> LogDensity:
         shared.append(np.asarray(value))
     numbers = np.concatenate([np.ravel(v).astype(float) for v in shared]) if shared else np.zeros(1)
     layout = tuple((v.shape, v.dtype.name) for v in shared)
-    return LogDensity(_by_point(function.vm.jit_fn, layout), numbers)
+    source, key = _source_by_point(layout), _key(function.maker.fgraph)
+    if key is None:  # something in it has no key, as a function of the user's own
+        return LogDensity(_by_point(function.vm.jit_fn, source), numbers)
+    return LogDensity(_compiled(("model", key, layout), lambda: function.vm.jit_fn, source), numbers)
+
+
+def _key(graph: Any) -> str | None:
+    """Key of all that a graph computes, constants included, by which PyTensor keeps what Numba compiles."""
+    from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
+
+    key: str | None = numba_funcify_and_cache_key(graph)[1]
+    return key
 
 
 #: By model, how many variables it had and the function compiled then.
@@ -193,8 +206,8 @@ def _function_of(model: Any) -> Any:
 
 
 @lru_cache(maxsize=32)
-def _by_point(inner: Any, layout: tuple[tuple[tuple[int, ...], str], ...]) -> Any:
-    return _jitted(_source_by_point(layout), inner)
+def _by_point(inner: Any, source: str) -> Any:
+    return _jitted(source, inner)
 
 
 def _source_by_point(layout: tuple[tuple[tuple[int, ...], str], ...]) -> str:
@@ -235,30 +248,30 @@ def _functions() -> dict[object, Any]:
     return {}
 
 
-def _compiled(kind: object, build: Build) -> Any:
-    """Compile a kind of density once a process, or read it from the store."""
+def _compiled(kind: object, inner: Callable[[], Any], source: str = _SOURCE) -> Any:
+    """Compile a kind of density once a process, or read it from the store; `source` is put around what `inner` returns."""
     known = _functions()
     if kind in known:
         return known[kind]
     store = place()
     if store is None:
-        known[kind] = _jitted(_SOURCE, _inner(build))
+        known[kind] = _jitted(source, inner())
         return known[kind]
     file = store / f"density_{hashlib.sha256(repr(kind).encode()).hexdigest()[:20]}.py"
     with alone(file):
-        if (found := _stored(file)) is None:
-            file.write_text(_SOURCE, encoding="utf-8")
-            found = _jitted(_SOURCE, _inner(build), file)
+        if (found := _stored(file, source)) is None:
+            file.write_text(source, encoding="utf-8")
+            found = _jitted(source, inner(), file)
             file.with_suffix(".sum").write_text(_checksum(file), encoding="utf-8")
     known[kind] = found
     return found
 
 
-def _stored(file: Path) -> Any:
+def _stored(file: Path, source: str) -> Any:
     """Read a compiled density from Numba's cache; ``None`` if it is not there or damaged, which is then removed."""
     try:
         if file.with_suffix(".sum").read_text(encoding="utf-8") == _checksum(file):
-            return _jitted(_SOURCE, None, file)  # without its graph: what is in the cache needs none
+            return _jitted(source, None, file)  # without its graph: what is in the cache needs none
     except Exception:  # whatever is wrong with an entry, it is compiled again
         pass
     for path in _cached(file):

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 from hypothesis import settings
+
+# The tests start many processes that import PyMC: a second each with bytecode kept, five without.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The same examples on every machine and in every run: a failure can be seen again.
 settings.register_profile("duality", max_examples=25, deadline=None, derandomize=True, database=None)

@@ -89,7 +89,7 @@ class Settings(BaseModel):
     adam_steps: int = Field(default=1000, ge=100)
     adam_draws: int = Field(default=30, ge=1)
     our_steps: int = Field(default=1000, ge=100)
-    cost_runs: int = Field(default=20, ge=2)
+    cost_runs: int = Field(default=12, ge=2)
     cost_steps: int = Field(default=10_000, ge=100)
     copies: int = Field(default=40, ge=4)
     long_steps: int = Field(default=60_000, ge=1000)

@@ -91,7 +91,7 @@ class Settings(BaseModel):
 
     seed: int = Field(default=0, ge=0)
     distances: tuple[float, ...] = Field(default=(2, 3, 4, 4.5, 5, 5.5, 6, 7, 8, 10), min_length=2)
-    repeats: int = Field(default=100, ge=2)
+    repeats: int = Field(default=60, ge=2)
     large_repeats: int = Field(default=10, ge=2)
     starts: int = Field(default=16, ge=2)
     targets: tuple[str, ...] = ("equal", "unequal", "trimodal", "crossed", "corners")

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.style import Style, rim
-from models.targets import Target
 
 __all__ = ["MATCHED", "Ellipse", "ShapePanel", "alphas", "branches", "normals", "shapes"]
 
@@ -36,11 +35,10 @@ class Ellipse:
 
 @dataclass(frozen=True, eq=False)
 class ShapePanel:
-    """A target on a box (x low, x high, y low, y high) with the forward optimum, the reverse minima, and where runs ended."""
+    """A target's density over (x, y) with the forward optimum, the reverse minima, and where runs ended."""
 
     title: str
-    target: Target
-    box: tuple[float, float, float, float]
+    density: xr.DataArray
     forward: Ellipse
     reverse: Sequence[Ellipse]
     ends: Array
@@ -231,9 +229,8 @@ def shapes(panels: Sequence[ShapePanel], style: Style, *, cols: int) -> PlotColl
     with style.settings():
         collection, axes = panel_grid([p.title for p in panels], style, cols, (3.1 * cols, 3.3 * rows))
         for panel, axis in zip(panels, axes, strict=True):
-            x, y = (np.linspace(low, high, 91) for low, high in (panel.box[:2], panel.box[2:]))
-            points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
-            z = np.exp(panel.target.logp(points)).reshape(len(x), len(y))
+            x, y = (panel.density[name].to_numpy() for name in ("x", "y"))
+            z = panel.density.to_numpy()
             low, high = _levels(z)
             if style.backend == "matplotlib":
                 for level in (low, high):  # one over the other: the inner half is darker

@@ -571,7 +571,7 @@ def run_shape(shape: Shape, method: Method, settings: Settings) -> xr.DataTree:
     xarray.DataTree
         ``optima`` over ``point``: ``mean``, ``cov``, ``kl`` with ``kl_error``, ``status``, ``flattest`` (smallest eigenvalue of the Hessian), ``orbit`` (points of one orbit are images of one another
         under the symmetries of the target: they share a status and a KL); ``runs``: the ADVI runs with ``exact`` (the optimum
-        they are assigned to: nearest in KL) and ``gap``; ``forward``: the moments of the target.
+        they are assigned to: nearest in KL) and ``gap``; ``forward``: the moments of the target; ``density`` over (``x``, ``y``).
     """
     target, family = target_of_shape(shape.name), FAMILIES[METHODS[method]]
     schedule = Schedule(steps=settings.steps, rounds=settings.rounds)
@@ -604,6 +604,7 @@ def run_shape(shape: Shape, method: Method, settings: Settings) -> xr.DataTree:
                 exact=("restart", nearest), gap=("restart", values - kls[nearest]), sd_error=("restart", sd_errors)
             ),
             "forward": xr.Dataset({"mean": ("dim", mean), "cov": (("dim", "other"), cov)}),
+            "density": _density(target, shape.box),
         }
     )  # fmt: skip
     tree.attrs = {
@@ -613,6 +614,12 @@ def run_shape(shape: Shape, method: Method, settings: Settings) -> xr.DataTree:
         "box": json.dumps(shape.box),
     }
     return tree
+
+
+def _density(target: Target, box: tuple[float, float, float, float]) -> xr.Dataset:
+    x, y = np.linspace(*box[:2], 91), np.linspace(*box[2:], 91)
+    values = np.exp(target.logp(np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)))
+    return xr.Dataset({"density": (("x", "y"), values.reshape(len(x), len(y)))}, coords={"x": x, "y": y})
 
 
 def shape_starts(shape: Shape, settings: Settings) -> list[Start]:
@@ -829,8 +836,7 @@ def _draw_shapes(results: xr.DataTree, style: Style) -> Drawing:
             panels.append(
                 rank_fig.ShapePanel(
                     f"{shape.title},\n{METHOD_NAMES[method]}",
-                    target_of_shape(shape.name),
-                    shape.box,
+                    dataset_of(case, "density")["density"],
                     rank_fig.Ellipse(forward["mean"].to_numpy(), forward["cov"].to_numpy()),
                     reverse,
                     ends,

@@ -95,14 +95,14 @@ class Settings(BaseModel):
     largest: int = Field(default=1_000_000, ge=30_000)
     replications: int = Field(default=2000, ge=20)
     fewest: int = Field(default=24, ge=5)
-    budget: int = Field(default=1_000_000, ge=1000)
+    budget: int = Field(default=500_000, ge=1000)
     intervals: int = Field(default=2000, ge=50)
 
     @classmethod
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(seed=seed, largest=100_000, replications=400, fewest=10, budget=400_000, intervals=400)
+            return cls(seed=seed, largest=100_000, replications=400, fewest=10, budget=200_000, intervals=400)
         if effort == "full":
             return cls(seed=seed, replications=10_000, fewest=100, budget=20_000_000, intervals=10_000)
         return cls(seed=seed)

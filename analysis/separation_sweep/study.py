@@ -83,10 +83,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    separations: int = Field(default=49, ge=3)
+    separations: int = Field(default=33, ge=3)
     weights: int = Field(default=10, ge=2)
     largest_step: float = Field(default=0.1, gt=0, le=0.5)
-    curve_points: int = Field(default=24, ge=4)
+    curve_points: int = Field(default=14, ge=4)
     advi_separations: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.3, 2.5, 2.7, 2.9, 3.2, 3.6, 4.2, 5.0)
     advi_unequal: tuple[float, ...] = (1.5, 2.0, 2.15, 2.25, 2.4, 2.6, 2.8, 3.2)
     repeats: int = Field(default=2, ge=1)

@@ -20,6 +20,7 @@ from analysis.advi_accuracy.study import CASES, NATS, RELATIVE, How, Settings, T
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, fit_advi
 from models.divergences import kl
 from models.results import load, save
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 from tests.reference import cases
 
@@ -35,7 +36,7 @@ Array = np.ndarray[Any, Any]
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from models.expectations import Estimate
 from models.families import FAMILIES
 from models.projections import forward_projection, reverse_projections
 from models.results import load, save
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -37,7 +38,7 @@ X = np.linspace(-30, 30, 2401)
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 def density(case: Case, x: Any) -> Any:

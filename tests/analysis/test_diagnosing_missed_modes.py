@@ -24,6 +24,7 @@ from models.diagnostics import covered_mass
 from models.expectations import Estimate
 from models.families import FAMILIES
 from models.results import load, save
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -36,7 +37,7 @@ SETTINGS = Settings(
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 def density(x: float, distance: float) -> float:

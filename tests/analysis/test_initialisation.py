@@ -25,6 +25,7 @@ from models.families import FAMILIES
 from models.objectives import Objective
 from models.projections import minima, reverse_projections
 from models.results import load, save
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 from tests.reference import cases
 
@@ -40,7 +41,7 @@ Array = np.ndarray[Any, Any]
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from analysis.kl_properties.study import DIRECTIONS, MAPS, PAIRS, PARTS, Setting
 from models.divergences import kl
 from models.results import load, save
 from models.targets import normal_mixture
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -70,7 +71,7 @@ def by_scipy(name: str, direction: str) -> float:
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 @pytest.fixture(scope="module")

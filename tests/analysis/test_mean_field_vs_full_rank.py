@@ -24,6 +24,7 @@ from models.families import FAMILIES
 from models.projections import minima, reverse_projections
 from models.results import load, save
 from models.targets import mvnormal_mixture, normal_mixture
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -46,7 +47,7 @@ DIRECTIONS: tuple[Literal["reverse", "forward"], ...] = ("reverse", "forward")
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from models.families import FAMILIES
 from models.mle import fit_mle
 from models.projections import forward_projection
 from models.results import load, save
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -35,7 +36,7 @@ BY_NAME = {case.name: case for case in CASES}
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 def draws(name: str, shape: tuple[int, ...], seed: int = 1) -> Array:

@@ -23,6 +23,7 @@ from analysis.posterior_modes.study import CASES, Grid, Settings
 from models.expectations import Estimate
 from models.results import load, save
 from models.targets import Target, from_model
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -36,7 +37,7 @@ Y = np.array([-10.9, -9.1, 9.5, 10.5])
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from analysis.separation_sweep.study import BOTH, BOUNDS, CASES, LEFT, NORMAL, R
 from models.divergences import kl
 from models.projections import minima, reverse_projections
 from models.results import load, save
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -49,7 +50,7 @@ CUSP = {"w": 0.25709635, "a": 2.00176304}
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 # --- an independent reverse KL ---------------------------------------------------------------------------------------

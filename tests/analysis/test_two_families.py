@@ -30,6 +30,7 @@ from models.mle import fit_mle
 from models.projections import forward_projection
 from models.results import load, save
 from models.targets import normal_mixture
+from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 from tests.reference.make_em_mixtures import LARGEST, best_of_em
 
@@ -54,7 +55,7 @@ SCALE = {"normal": "sigma", "laplace": "b"}
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    return question.run(SETTINGS)
+    return computed(question, SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""The questions of the study, one module each, and the tools they share under ``analysis.support``."""
+"""The questions of the study, a folder each, and the rooms they share."""

@@ -1,5 +1,5 @@
 """``python -m analysis`` is the ``duality`` command."""
 
-from analysis.support.cli import main
+from analysis.command.main import main
 
 main()

@@ -20,7 +20,8 @@ FOREIGN_TO_MODELS = {"analysis", "matplotlib", "plotly", "bokeh", "arviz_plots",
 HEAVY = {"pymc", "pytensor", "arviz", "arviz_plots", "arviz_stats", "xarray", "scipy", "matplotlib", "plotly", "bokeh"}
 
 MODELS = sorted(p for p in (ROOT / "models").rglob("*.py") if p.parent.name != "models" or p.stem != "__init__")
-QUESTIONS = sorted(p for p in (ROOT / "analysis").glob("*.py") if p.stem not in ("__init__", "__main__"))
+QUESTIONS = sorted(p.parent for p in (ROOT / "analysis").glob("*/chapter.md") if p.parent.name != "own_data")
+SHARED = sorted(p for p in (ROOT / "analysis").rglob("*.py") if p.parent not in QUESTIONS)
 
 
 def tree(path: Path) -> ast.Module:
@@ -94,21 +95,21 @@ def test_no_private_name_is_imported_from_another_module(path: Path) -> None:
 
 
 @by_stem(QUESTIONS)
-def test_questions_do_not_import_each_other(path: Path) -> None:
+def test_a_question_is_a_folder_that_imports_no_other(path: Path) -> None:
+    files = {"__init__.py", "__main__.py", "study.py", "findings.py", "figures.py", "chapter.md"}
+    assert files <= {p.name for p in path.iterdir()}
     others = {p.stem for p in QUESTIONS} - {path.stem}
-    assert not within("analysis", anywhere(path)) & others
+    assert not set.union(*(within("analysis", anywhere(p)) for p in path.glob("*.py"))) & others
 
 
-@by_stem(sorted((ROOT / "analysis" / "support").glob("*.py")))
-def test_what_questions_share_imports_no_question(path: Path) -> None:
-    # cli.py may look questions up by name, which is not an import of one of them.
-    assert not within("analysis", anywhere(path)) & {p.stem for p in QUESTIONS}
+def test_what_questions_share_imports_no_question() -> None:
+    # The command may look questions up by name, which is not an import of one of them.
+    found = {p: within("analysis", anywhere(p)) & {q.name for q in QUESTIONS} for p in SHARED}
+    assert {p: names for p, names in found.items() if names} == {}
 
 
-def test_command_line_imports_nothing_heavy_before_it_is_needed() -> None:
-    path = ROOT / "analysis" / "support" / "cli.py"
-    if not path.exists():
-        pytest.skip("there is no command line yet")
+@by_stem(sorted((ROOT / "analysis" / "command").glob("*.py")))
+def test_command_line_imports_nothing_heavy_before_it_is_needed(path: Path) -> None:
     names = at_module_level(path)
     assert not tops(names) & HEAVY
     assert within("models", names) <= {"errors"}
@@ -213,8 +214,10 @@ def test_no_file_names_the_folder_it_was_written_in() -> None:
 def test_no_two_figures_of_the_report_have_the_same_name() -> None:
     placed = [
         name
-        for path in sorted((ROOT / "reports" / "templates").glob("*.md"))
-        for name in re.findall(r"<< figures\.(\w+) >>", path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "analysis").glob("*/chapter.md"))
+        for names in re.findall(r"<< figures\.(\w+) >>|<% figure (\w+) %>", path.read_text(encoding="utf-8"))
+        for name in names
+        if name and path.parent.name != "own_data"
     ]
     assert len(placed) > 20
     assert sorted(name for name in set(placed) if placed.count(name) > 1) == []

@@ -1,4 +1,4 @@
-// The explorer: draws and words of analysis/support/explorer.py, for every position of its two sliders.
+// The explorer: draws and words of analysis/site/explorer.py, for every position of its two sliders.
 (() => {
   "use strict";
 

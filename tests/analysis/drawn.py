@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from analysis.support.figures import Drawing, Style, to_dark
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.style import Style, to_dark
 
 
 def check_drawings(plot: Callable[[str], Mapping[str, Drawing]], *, alt: int = 80, caption: int = 80) -> None:

@@ -16,11 +16,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.catalogue import questions
+
 ROOT = Path(__file__).parents[2]
 
-QUESTION = '''
+INIT = '''
 """A small question."""
 
+QUESTION = "What is {name}?"
+CHAPTER = {chapter}
+TITLE = "About {name}"
+'''
+
+STUDY = """
 from __future__ import annotations
 
 import os
@@ -33,12 +41,9 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel
 
-from analysis.support.parts import Part, compute_parts
+from analysis.{name} import QUESTION
+from analysis.parts import Part, compute_parts
 from models.errors import InputError
-
-QUESTION = "What is {name}?"
-CHAPTER = {chapter}
-TITLE = "About {name}"
 
 
 class Settings(BaseModel):
@@ -81,17 +86,19 @@ def drawn(i, seed):
 
 def helper(x):
     return 2 * x
+"""
 
-
-def plot(results, *, theme="light", backend="matplotlib"):
-    return {{}}
-
-
+FINDINGS = '''
 def findings(results):
     """Numbers."""
     means = {{name: float(child["draws"]["x"].to_numpy().mean()) for name, child in results.children.items()}}
-    return {{"question": QUESTION, "answer": "It is small.", "means": means}}
+    return {{"means": means}}
 '''
+
+FIGURES = """
+def plot(results, *, theme="light", backend="matplotlib"):
+    return {{}}
+"""
 
 #: As where Dask is not installed: xarray would import it in every process, which takes longer than all else.
 WITHOUT_DASK = """import os
@@ -101,7 +108,9 @@ if not os.environ.get("SMALL_DASK"):
     sys.modules.setdefault("dask", None)
 """
 
-SECTION = """### The numbers
+SECTION = """<% answer %>It is small.<% endanswer %>
+
+### The numbers
 
 <% for name, mean in f.means.items() %>
 - << name >>: << mean | num >>
@@ -180,13 +189,15 @@ class Project:
 
 def small_project(root: Path) -> Project:
     """Make the project in a folder."""
-    shutil.copytree(ROOT / "analysis" / "support", root / "analysis" / "support")
+    shutil.copytree(ROOT / "analysis", root / "analysis", ignore=shutil.ignore_patterns("__pycache__", *questions()))
     shutil.copytree(ROOT / "models", root / "models")
-    shutil.copy(ROOT / "analysis" / "__main__.py", root / "analysis" / "__main__.py")
     (root / "analysis" / "__init__.py").write_text(WITHOUT_DASK)
     shutil.copytree(ROOT / "reports" / "templates", root / "reports" / "templates")
     shutil.copy(ROOT / "reports" / "references.bib", root / "reports" / "references.bib")
+    files = {"__init__.py": INIT, "study.py": STUDY, "findings.py": FINDINGS, "figures.py": FIGURES}
     for chapter, name in enumerate(("apples", "pears")):
-        (root / "analysis" / f"{name}.py").write_text(QUESTION.format(name=name, chapter=chapter))
-        (root / "reports" / "templates" / f"{name}.md").write_text(SECTION)
+        (root / "analysis" / name).mkdir()
+        for file, text in files.items():
+            (root / "analysis" / name / file).write_text(text.format(name=name, chapter=chapter))
+        (root / "analysis" / name / "chapter.md").write_text(SECTION)
     return Project(root)

@@ -14,9 +14,9 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 
-from analysis import advi_accuracy as question
-from analysis.advi_accuracy import CASES, NATS, RELATIVE, How, Settings, Truth
-from analysis.support import words_accuracy as words
+from analysis.advi_accuracy import study as question
+from analysis.advi_accuracy import words
+from analysis.advi_accuracy.study import CASES, NATS, RELATIVE, How, Settings, Truth
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, fit_advi
 from models.divergences import kl
 from models.results import load, save

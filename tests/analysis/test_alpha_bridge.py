@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from analysis import alpha_bridge as question
-from analysis.alpha_bridge import CASES, CORRELATED, EDGE, MEMBERS, RHO, Case, Settings
-from analysis.support.figures import Style
+from analysis.alpha_bridge import study as question
+from analysis.alpha_bridge.study import CASES, CORRELATED, EDGE, MEMBERS, RHO, Case, Settings
+from analysis.drawing.style import Style
 from models.errors import ConvergenceError
 from models.families import FAMILIES
 from models.projections import forward_projection, reverse_projections

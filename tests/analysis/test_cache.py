@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from analysis.support import cache
-from analysis.support.cache import Store, as_bytes, from_file, sweep
+from analysis import store as cache
+from analysis.store import Store, as_bytes, from_file, sweep
 
 QUESTION = "mode_covering_vs_seeking"
 

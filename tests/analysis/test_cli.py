@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.support import catalogue, cli
-from analysis.support.catalogue import names_in, questions
-from analysis.support.datasets import DATASETS, load_column
+from analysis import catalogue
+from analysis.catalogue import names_in, questions
+from analysis.command import main as cli
+from analysis.data.columns import DATASETS, load_column
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "mode_covering_vs_seeking"
@@ -51,7 +52,7 @@ def command(*arguments: str, timeout: float = 120) -> Answer:
 @pytest.fixture
 def duality(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Duality:
     """Run the command in this process, where PyMC is imported once; it may not change this process's warnings."""
-    monkeypatch.setattr(cli, "_quieten", lambda: None)
+    monkeypatch.setattr(cli, "quieten", lambda: None)
 
     def run(*arguments: str) -> Answer:
         capsys.readouterr()
@@ -277,7 +278,7 @@ def test_a_mistake_leaves_earlier_output_as_it_was(mistake: tuple[str, ...], tmp
 def test_help_and_mistakes_import_nothing_heavy() -> None:
     script = """if True:
         import json, sys
-        from analysis.support.cli import main
+        from analysis.command.main import main
         heavy = ("pymc", "pytensor", "numpy", "scipy", "arviz", "xarray", "matplotlib")
         loaded = []
         for arguments in (["--help"], ["report", "--help"], ["report", "--format", "doc"], ["project", "x"]):
@@ -311,13 +312,13 @@ def test_list_says_the_same_as_the_catalogues_and_imports_none_of_them() -> None
 
     assert names_in("models.targets", "TARGETS") == list(TARGETS)
     assert names_in("models.families", "FAMILIES") == list(FAMILIES)
-    assert names_in("analysis.support.datasets", "DATASETS") == list(DATASETS)
+    assert names_in("analysis.data.columns", "DATASETS") == list(DATASETS)
     for name, sentence in questions().items():
         assert sentence == import_module(f"analysis.{name}").QUESTION
     chapters = [import_module(f"analysis.{name}").CHAPTER for name in questions()]
     assert chapters == sorted(chapters)
     script = (
-        "import sys\nfrom analysis.support.cli import main\ntry:\n    main(['list'])\nexcept SystemExit as stop:\n"
+        "import sys\nfrom analysis.command.main import main\ntry:\n    main(['list'])\nexcept SystemExit as stop:\n"
         "    assert not stop.code\n"
         "assert not {'numpy', 'scipy', 'pydantic', 'pymc', 'pytensor'} & set(sys.modules)\n"
     )

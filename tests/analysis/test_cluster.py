@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from analysis.support import cluster
-from analysis.support.cluster import Cluster, connected, fingerprint
+from analysis.running import cluster
+from analysis.running.cluster import Cluster, connected, fingerprint
 from models.errors import InputError
 from tests.analysis.small_project import Project, small_project
 

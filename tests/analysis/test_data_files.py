@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.support import data_files
-from analysis.support.data_files import read_columns
+from analysis.own_data import files as data_files
+from analysis.own_data.files import read_columns
 from models.errors import InputError
 
 RNG = np.random.default_rng(0)

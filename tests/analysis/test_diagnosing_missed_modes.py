@@ -18,8 +18,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from scipy.stats import cauchy, norm
 
-from analysis import diagnosing_missed_modes as question
-from analysis.diagnosing_missed_modes import HEAVY, LEVEL, SIZE, SIZES, Settings
+from analysis.diagnosing_missed_modes import study as question
+from analysis.diagnosing_missed_modes.study import HEAVY, LEVEL, SIZE, SIZES, Settings
 from models.advi.diagnostics import covered_mass
 from models.families import FAMILIES
 from models.quadrature import Estimate

@@ -18,9 +18,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.support import running
-from analysis.support.explorer import Explorer, cell
-from analysis.support.report import TEMPLATES, Figure, ReportError, Section, write_report
+from analysis.running import answers as running
+from analysis.separation_sweep.study import cell
+from analysis.site.chapter import TEMPLATES, ReportError, Words
+from analysis.site.explorer import Explorer
+from analysis.site.figure import Figure
+from analysis.site.report import Section, write_report
 from models.errors import InputError
 
 SCRIPT = TEMPLATES / "explorer.js"
@@ -48,10 +51,15 @@ def make_explorer(**changes: Any) -> Explorer:
     return Explorer("explorer", make_table(**changes), "Bells & <hills>.", "Optima of $p_\\theta$.")
 
 
+def chapter(folder: Path) -> Path:
+    (folder / "demo").mkdir(exist_ok=True)
+    return folder / "demo" / "chapter.md"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("explorer")
-    (root / "demo.md").write_text("See << figures.explorer.ref >>.\n\n<< figures.explorer >>\n", encoding="utf-8")
+    chapter(root).write_text("See << figures.explorer.ref >>.\n\n<< figures.explorer >>\n", encoding="utf-8")
     section = Section("demo", "Demo", {"question": "Why?", "answer": "So."}, [make_explorer()])
     write_report(
         [section], provenance={}, output=root / "out", formats=["html", "md", "pdf"], templates=[root, TEMPLATES]
@@ -152,7 +160,7 @@ def test_cell_keeps_minima_only() -> None:
 def test_explorer_is_placed_once_like_any_figure(tmp_path: Path) -> None:
     section = Section("demo", "Demo", {"question": "Why?", "answer": "So."}, [make_explorer()])
     for prose, message in [("Nothing.", "'explorer' is not placed"), ("<< figures.explorer >>" * 2, "placed 2 times")]:
-        (tmp_path / "demo.md").write_text(prose, encoding="utf-8")
+        chapter(tmp_path).write_text(prose, encoding="utf-8")
         with pytest.raises(ReportError, match=message):
             write_report([section], provenance={}, output=tmp_path / "out", templates=[tmp_path, TEMPLATES])
 
@@ -173,7 +181,7 @@ def test_page_has_a_numbered_figure_with_data_and_script(built: Path) -> None:
 
 
 def test_page_without_an_explorer_has_no_script(tmp_path: Path) -> None:
-    (tmp_path / "demo.md").write_text("Nothing.", encoding="utf-8")
+    chapter(tmp_path).write_text("Nothing.", encoding="utf-8")
     section = Section("demo", "Demo", {"question": "Why?", "answer": "So."})
     write_report([section], provenance={}, output=tmp_path, formats=["html"], templates=[tmp_path, TEMPLATES])
     assert "<script" not in page_of(tmp_path)
@@ -289,9 +297,9 @@ def test_command_draws_once_and_adds_the_explorer_of_a_question() -> None:
     hero = SimpleNamespace(svg=lambda _: svg, alt="Words.", caption="Words.")
     plain = SimpleNamespace(plot=lambda _, theme: {"hero": hero} if theme == "light" else {})
     keen = SimpleNamespace(**vars(plain), explorer=lambda results: make_explorer(initial=results))
-    (figure,) = running.figures_of(plain, cast("Any", None))
+    (figure,) = running.figures_of(plain, cast("Any", None), Words())
     assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "svg", "Words.", "Words.")
-    added = running.figures_of(keen, cast("Any", {"a": 1.0, "w": 0.5}))
+    added = running.figures_of(keen, cast("Any", {"a": 1.0, "w": 0.5}), Words())
     assert [f.name for f in added] == ["hero", "explorer"]
     assert added[1].table["initial"] == {"a": 1.0, "w": 0.5}
 

@@ -14,9 +14,13 @@ import xarray as xr
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from analysis import mode_covering_vs_seeking as question
-from analysis.mode_covering_vs_seeking import CASES, Settings
-from analysis.support import figures as fig
+from analysis.drawing.densities import Curve, Panel, densities
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.planes import PlanePanel, levels, planes
+from analysis.drawing.style import Style
+from analysis.mode_covering_vs_seeking import study as question
+from analysis.mode_covering_vs_seeking.marks import pit
+from analysis.mode_covering_vs_seeking.study import CASES, Settings
 from models.errors import InputError
 from models.families import FAMILIES
 from models.targets import TARGETS, Target, normal_mixture
@@ -31,13 +35,13 @@ def normal(mu: float, sigma: float) -> Target:
     return FAMILIES["normal"].member({"mu": mu, "sigma": sigma})
 
 
-PANEL = fig.Panel(
+PANEL = Panel(
     "two modes",
     TARGETS["bimodal"],
     [
-        fig.Curve("forward", "forward", normal(0, 10**0.5)),
-        fig.Curve("reverse", "reverse, global", normal(-2.98, 1.02)),
-        fig.Curve("reverse", "reverse, local", normal(0, 2.74), local=True),
+        Curve("forward", "forward", normal(0, 10**0.5)),
+        Curve("reverse", "reverse, global", normal(-2.98, 1.02)),
+        Curve("reverse", "reverse, local", normal(0, 2.74), local=True),
     ],
 )
 
@@ -59,8 +63,8 @@ def results() -> xr.DataTree:
     return xr.DataTree.from_dict({"/bimodal": question.run_case(bimodal, settings)})
 
 
-def style(theme: str = "light", backend: str = "matplotlib") -> fig.Style:
-    return fig.Style.of(theme, backend)
+def style(theme: str = "light", backend: str = "matplotlib") -> Style:
+    return Style.of(theme, backend)
 
 
 def axes(collection: Any) -> list[Any]:
@@ -77,7 +81,7 @@ def lines(axis: Any) -> list[tuple[np.ndarray, np.ndarray, Any]]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_lines_are_the_exact_densities(theme: str) -> None:
     s = style(theme)
-    (axis,) = axes(fig.densities([PANEL], s))
+    (axis,) = axes(densities([PANEL], s))
     drawn = lines(axis)
     x = drawn[0][0]
     expected = [
@@ -99,16 +103,16 @@ def test_lines_are_the_exact_densities(theme: str) -> None:
 
 
 def test_one_panel_for_each_target() -> None:
-    panels = [PANEL, fig.Panel("one mode", normal_mixture([1], [2], [0.5]), [])]
-    titled = axes(fig.densities(panels, style(), cols=2))
+    panels = [PANEL, Panel("one mode", normal_mixture([1], [2], [0.5]), [])]
+    titled = axes(densities(panels, style(), cols=2))
     assert [axis.get_title() for axis in titled] == ["two modes", "one mode"]
     x, y, _ = lines(titled[1])[0]
     np.testing.assert_allclose(y, stats.norm(2, 0.5).pdf(x), rtol=1e-9, atol=1e-14)
 
 
 def test_legend_names_each_curve_once() -> None:
-    twice = fig.Panel("", PANEL.target, [*PANEL.curves, fig.Curve("reverse", "reverse, global", normal(2.98, 1.02))])
-    (axis,) = axes(fig.densities([twice], style(), legend=True))
+    twice = Panel("", PANEL.target, [*PANEL.curves, Curve("reverse", "reverse, global", normal(2.98, 1.02))])
+    (axis,) = axes(densities([twice], style(), legend=True))
     words = [text.get_text() for text in axis.texts]
     assert sorted(words) == ["forward", "reverse, global", "reverse, local", "target"]
 
@@ -116,7 +120,7 @@ def test_legend_names_each_curve_once() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
     def svg() -> bytes:
-        return fig.Drawing(fig.densities([PANEL], style(theme), legend=True), "alt", "caption").svg(style(theme))
+        return Drawing(densities([PANEL], style(theme), legend=True), "alt", "caption").svg(style(theme))
 
     first = svg()
     assert first == svg()
@@ -126,28 +130,28 @@ def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
 
 
 def test_plotly_draws_without_a_warning() -> None:
-    fig.densities([PANEL], style("light", "plotly"))
+    densities([PANEL], style("light", "plotly"))
 
 
 @pytest.mark.filterwarnings("ignore:Assuming dpi:UserWarning")
 def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
     s = style("light", "plotly")
-    collection = fig.densities([PANEL], s, legend=True)
+    collection = densities([PANEL], s, legend=True)
     figure = collection.viz["figure"].item()
     figure = getattr(figure, "figure", figure)
-    x = np.asarray(lines(axes(fig.densities([PANEL], style()))[0])[0][0])
+    x = np.asarray(lines(axes(densities([PANEL], style()))[0])[0][0])
     drawn = [
         np.asarray(trace.y, dtype=float) for trace in figure.data if trace.y is not None and len(trace.y) == len(x)
     ]
     for mu, sd in ((0, 10**0.5), (-2.98, 1.02), (0, 2.74)):
         assert any(np.allclose(y, stats.norm(mu, sd).pdf(x), atol=1e-12) for y in drawn)
-    page = fig.Drawing(collection, "alt", "caption").save(tmp_path / "page", s)
+    page = Drawing(collection, "alt", "caption").save(tmp_path / "page", s)
     assert page.name == "page.html"
     assert "plotly" in page.read_text(encoding="utf-8")
 
 
 def test_saved_as_svg(tmp_path: Any) -> None:
-    drawing = fig.Drawing(fig.densities([PANEL], style()), "alt", "caption")
+    drawing = Drawing(densities([PANEL], style()), "alt", "caption")
     path = drawing.save(tmp_path / "hero", style())
     assert path.name == "hero.svg"
     assert path.read_bytes().rstrip().endswith(b"</svg>")
@@ -159,7 +163,7 @@ def test_saved_as_svg(tmp_path: Any) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_hero_shows_the_target_and_all_exact_optima(results: xr.DataTree, theme: str) -> None:
     panel = question._curves(results["bimodal"])
-    (axis,) = axes(fig.densities([panel], style(theme), legend=True))
+    (axis,) = axes(densities([panel], style(theme), legend=True))
     drawn = lines(axis)
     x = drawn[0][0]
     assert len(drawn) == 5
@@ -204,21 +208,21 @@ def test_pit_has_one_panel_for_each_fit(results: xr.DataTree) -> None:
 
 def test_pit_of_a_plane_is_refused() -> None:
     with pytest.raises(InputError, match="'flat' has dimension 2"):
-        fig.pit(X, {"forward": ("flat", TARGETS["crossed"])}, style())
+        pit(X, {"forward": ("flat", TARGETS["crossed"])}, style())
 
 
 def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree) -> None:
     """The question's own, and those of cases that are not computed here."""
     crossed = TARGETS["crossed"]
-    plane = fig.PlanePanel("full rank", crossed, BROAD, [BROAD], np.array([[-0.84, -0.84], [1.48, 1.48]]))
+    plane = PlanePanel("full rank", crossed, BROAD, [BROAD], np.array([[-0.84, -0.84], [1.48, 1.48]]))
 
-    def plot(theme: str) -> dict[str, fig.Drawing]:
+    def plot(theme: str) -> dict[str, Drawing]:
         s = style(theme)
-        others = {"gallery": fig.densities([PANEL, PANEL], s, cols=2), "planes": fig.planes([plane, plane], s),
-                  "hero": fig.densities([question._curves(results["bimodal"])], s, legend=True)}  # fmt: skip
+        others = {"gallery": densities([PANEL, PANEL], s, cols=2), "planes": planes([plane, plane], s),
+                  "hero": densities([question._curves(results["bimodal"])], s, legend=True)}  # fmt: skip
         return {
             **{name: getattr(question, f"_{name}")(results, s) for name in ("landscape", "loss", "pit")},
-            **{name: fig.Drawing(drawing, "Words. " * 20, "Words. " * 20) for name, drawing in others.items()},
+            **{name: Drawing(drawing, "Words. " * 20, "Words. " * 20) for name, drawing in others.items()},
         }
 
     with warnings.catch_warnings():
@@ -230,7 +234,7 @@ def test_planes_show_targets_and_ends() -> None:
     crossed = TARGETS["crossed"]
     member = BROAD
     ends = np.array([[-0.84, -0.84], [1.48, 1.48]])
-    (axis,) = axes(fig.planes([fig.PlanePanel("full rank", crossed, member, [member], ends)], style()))
+    (axis,) = axes(planes([PlanePanel("full rank", crossed, member, [member], ends)], style()))
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections if len(c.get_offsets()) == 2])
     np.testing.assert_allclose(dots, ends)
 
@@ -239,7 +243,7 @@ def test_levels_of_a_plane_enclose_their_mass() -> None:
     """For a Normal in the plane the contour that encloses mass m has density (1 - m) of the peak."""
     member = FAMILIES["mvnormal"].member({"mu": [0.0, 0.0], "cov": [[2.0, 0.5], [0.5, 1.0]]})
     peak = 1 / (2 * np.pi * np.sqrt(1.75))
-    np.testing.assert_allclose(fig._levels(member, (0.9, 0.5)), [0.1 * peak, 0.5 * peak], rtol=0.03)
+    np.testing.assert_allclose(levels(member, (0.9, 0.5)), [0.1 * peak, 0.5 * peak], rtol=0.03)
 
 
 # --- style -----------------------------------------------------------------------------------------------------------
@@ -261,7 +265,7 @@ def test_roles_differ_by_colour_and_by_dash_in_both_themes() -> None:
 )
 def test_unknown_style(theme: str, backend: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        fig.Style.of(theme, backend)
+        Style.of(theme, backend)
 
 
 def test_settings_of_the_theme_end_with_it() -> None:

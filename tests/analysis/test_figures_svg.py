@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import typst
 
-from analysis.support.figures import Drawing, Style, _counterparts, rim, to_dark
-from analysis.support.figures_svg import _needed, _path, inline, lighter, recoloured, share_glyphs
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.style import Style, counterparts, rim, to_dark
+from analysis.drawing.svg import _needed, _path, inline, lighter, recoloured, share_glyphs
 
 mpl.use("agg")
 
@@ -155,7 +156,7 @@ def test_what_matplotlib_does_not_write_is_refused() -> None:
 
 
 def test_every_colour_has_one_counterpart() -> None:
-    pairs = _counterparts()
+    pairs = counterparts()
     assert len(set(pairs.values())) == len(pairs) > 60
     dark = Style.of("dark", "matplotlib")
     assert pairs[LIGHT.ramp(0.25)] == dark.ramp(0.25)
@@ -197,7 +198,7 @@ def test_a_page_has_one_drawing_with_both_colours(drawn: tuple[bytes, bytes]) ->
     light, dark = re.findall(r"#hero-drawing\{(--[^}]*)\}", style)
     themes = [dict(pair.split(":") for pair in part.split(";")) for part in (light, dark)]
     assert list(themes[0]) == list(themes[1])
-    assert {themes[0][name]: themes[1][name] for name in themes[0]}.items() <= _counterparts().items()
+    assert {themes[0][name]: themes[1][name] for name in themes[0]}.items() <= counterparts().items()
     assert style.count("@media screen and (prefers-color-scheme:dark)") == 1
     # The rules: the light drawing's, in this drawing only.
     rules = style.partition("}}")[2]

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from scipy.integrate import solve_ivp
 from scipy.special import expit
 
-from analysis import initialisation as question
-from analysis.initialisation import CASES, LOG_SDS, MEANS, METRICS, NO_MINIMUM, OPTIMIZERS, TOLERANCE, Settings
-from analysis.support.figures import Style
-from analysis.support.figures_basins import agreement, basins
+from analysis.drawing.style import Style
+from analysis.initialisation import study as question
+from analysis.initialisation.marks import agreement, basins
+from analysis.initialisation.study import CASES, LOG_SDS, MEANS, METRICS, NO_MINIMUM, OPTIMIZERS, TOLERANCE, Settings
 from models.divergences import kl
 from models.families import FAMILIES
 from models.projections import minima, reverse_projections

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from analysis.support import cache, running
-from analysis.support.running import _Kept, figures_of
+from analysis import store as cache
+from analysis.running import answers as running
+from analysis.running.answers import Kept, figures_of
+from analysis.site.chapter import Words
 
 SVG = b"<svg><style>.a{fill:#222222}</style></svg>"
 
@@ -18,7 +20,7 @@ class Question(SimpleNamespace):
     """A question that counts how often it is drawn."""
 
     def __init__(self) -> None:
-        super().__init__(__name__="analysis.kl_properties", times=0)
+        super().__init__(__name__="analysis.kl_properties.figures", times=0)
 
     def plot(self, results: Any, *, theme: str) -> dict[str, Any]:
         assert theme == "light"
@@ -31,47 +33,49 @@ def question() -> Question:
     return Question()
 
 
-def kept(folder: Path, results: str = "results", fresh: bool = False) -> _Kept:
-    return _Kept(folder / "figures.drawn", results, fresh)
+def kept(folder: Path, results: str = "results", fresh: bool = False) -> Kept:
+    return Kept(folder / "figures.drawn", results, fresh)
 
 
 def test_the_same_figures_are_drawn_once(tmp_path: Path, question: Question) -> None:
-    drawn, read = (figures_of(question, "draws", kept(tmp_path)) for _ in range(2))
+    drawn, read = (figures_of(question, "draws", Words(), kept(tmp_path)) for _ in range(2))
     assert question.times == 1
-    assert read == drawn == figures_of(question, "draws")
+    assert read == drawn == figures_of(question, "draws", Words())
     (figure,) = read
     assert (figure.name, figure.light, figure.alt, figure.caption) == ("hero", SVG, "Words – ½.", "Drawn from draws.")
     assert figure.dark == SVG.replace(b"#222222", b"#e6e6e6")
 
 
 def test_other_results_are_drawn_again(tmp_path: Path, question: Question) -> None:
-    figures_of(question, "old", kept(tmp_path, "old"))
-    (figure,) = figures_of(question, "new", kept(tmp_path, "new"))
+    figures_of(question, "old", Words(), kept(tmp_path, "old"))
+    (figure,) = figures_of(question, "new", Words(), kept(tmp_path, "new"))
     assert figure.caption == "Drawn from new."
 
 
 def test_fresh_is_drawn_again(tmp_path: Path, question: Question) -> None:
     for fresh in (False, True, False):
-        figures_of(question, "draws", kept(tmp_path, fresh=fresh))
+        figures_of(question, "draws", Words(), kept(tmp_path, fresh=fresh))
     assert question.times == 2
 
 
 def test_damaged_figures_are_drawn_again(tmp_path: Path, question: Question) -> None:
-    figures_of(question, "draws", kept(tmp_path))
+    figures_of(question, "draws", Words(), kept(tmp_path))
     path = tmp_path / "figures.drawn"
     path.write_bytes(path.read_bytes().replace(b"222222", b"222223"))
-    (figure,) = figures_of(question, "draws", kept(tmp_path))
+    (figure,) = figures_of(question, "draws", Words(), kept(tmp_path))
     assert (question.times, figure.light) == (2, SVG)
 
 
-@pytest.mark.parametrize("roots", [("kl_properties", "plot"), ("support/figures",)])
+@pytest.mark.parametrize("roots", [("kl_properties", "plot"), ("drawing",)])
 def test_other_sources_are_drawn_again(
     tmp_path: Path, question: Question, monkeypatch: pytest.MonkeyPatch, roots: tuple[str, ...]
 ) -> None:
-    figures_of(question, "draws", kept(tmp_path))
+    figures_of(question, "draws", Words(), kept(tmp_path))
     before = cache.source_hash
-    monkeypatch.setattr(cache, "source_hash", lambda *asked: "changed" if asked == roots else before(*asked))
-    figures_of(question, "draws", kept(tmp_path))
+    monkeypatch.setattr(
+        cache, "source_hash", lambda *asked, **file: "changed" if asked == roots else before(*asked, **file)
+    )
+    figures_of(question, "draws", Words(), kept(tmp_path))
     assert question.times == 2
 
 
@@ -79,8 +83,8 @@ def test_other_sources_are_drawn_again(
 def test_other_libraries_draw_again(
     tmp_path: Path, question: Question, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    figures_of(question, "draws", kept(tmp_path))
+    figures_of(question, "draws", Words(), kept(tmp_path))
     before = running.version
     monkeypatch.setattr(running, "version", lambda asked: "0" if asked == name else before(asked))
-    figures_of(question, "draws", kept(tmp_path))
+    figures_of(question, "draws", Words(), kept(tmp_path))
     assert question.times == 2

@@ -15,10 +15,10 @@ import xarray as xr
 from pydantic import ValidationError
 from scipy import integrate, stats
 
-from analysis import kl_properties as question
-from analysis.kl_properties import DIRECTIONS, MAPS, PAIRS, PARTS, Settings, find_pair
-from analysis.support import figures_kl as drawn
-from analysis.support import words_kl as words
+from analysis.kl_properties import marks as drawn
+from analysis.kl_properties import study as question
+from analysis.kl_properties import words
+from analysis.kl_properties.study import DIRECTIONS, MAPS, PAIRS, PARTS, Settings, find_pair
 from models.divergences import kl
 from models.results import load, save
 from models.targets import normal_mixture

@@ -16,8 +16,8 @@ from scipy import stats
 from scipy.integrate import quad
 from scipy.optimize import minimize
 
-from analysis import mean_field_vs_full_rank as question
-from analysis.mean_field_vs_full_rank import NORMALS, SHAPES, TOLERANCE, Settings
+from analysis.mean_field_vs_full_rank import study as question
+from analysis.mean_field_vs_full_rank.study import NORMALS, SHAPES, TOLERANCE, Settings
 from models.advi import METHODS
 from models.divergences import alpha_divergence, kl
 from models.families import FAMILIES
@@ -344,7 +344,7 @@ def test_figures(results: xr.DataTree) -> None:
 
 
 def test_ellipses_hold_what_they_say() -> None:
-    from analysis.support.figures_ranks import Ellipse, _outline
+    from analysis.mean_field_vs_full_rank.marks import Ellipse, _outline
 
     cov, mean = uneven(2), np.array([1.0, -2.0])
     outline = _outline(Ellipse(mean, cov)) - mean

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from scipy import stats
 from scipy.integrate import quad
 
-from analysis import mle_is_forward_kl as question
-from analysis.mle_is_forward_kl import CASES, Settings
+from analysis.mle_is_forward_kl import study as question
+from analysis.mle_is_forward_kl.study import CASES, Settings
 from models.divergences import kl
 from models.families import FAMILIES
 from models.mle import fit_mle

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.support import cli, report_own_data
-from analysis.support.figures_own_data import _cdf, plot
-from analysis.support.own_data import Settings, analyse, child_of, fitted_member, summary
+from analysis.command import main as cli
+from analysis.own_data import findings as report_own_data
+from analysis.own_data.figures import _cdf, plot
+from analysis.own_data.study import Settings, analyse, child_of, fitted_member, summary
 from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES
 from models.results import load, save
@@ -45,7 +46,7 @@ def student(heavy: np.ndarray) -> xr.DataTree:
 @pytest.fixture(scope="module")
 def geyser() -> xr.DataTree:
     """Old Faithful, both columns."""
-    path = Path(__file__).parents[2] / "analysis" / "support" / "data" / "old_faithful.csv"
+    path = Path(__file__).parents[2] / "analysis" / "data" / "old_faithful.csv"
     x = np.loadtxt(path, delimiter=",", skiprows=1)
     return analyse(x, ["eruptions", "waiting"], ["mvnormal_diag", "mvnormal_mixture(2)"], name="old_faithful.csv")
 
@@ -186,7 +187,7 @@ def test_a_search_that_fails_is_no_wrong_input(monkeypatch: pytest.MonkeyPatch) 
     def fails(*_args: Any, **_kwargs: Any) -> None:
         raise ConvergenceError("reached no interior maximum")
 
-    monkeypatch.setattr("analysis.support.own_data.fit_mle", fails)
+    monkeypatch.setattr("analysis.own_data.study.fit_mle", fails)
     with pytest.raises(ConvergenceError, match="no family could be fitted"):
         analyse(np.random.default_rng(0).normal(size=30), ["x"], ["normal"])
 
@@ -270,8 +271,8 @@ def test_names_that_are_markup_are_shown_as_they_are(tmp_path: Path) -> None:
 
 @pytest.fixture
 def duality(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.setattr(cli, "_quieten", lambda: None)
-    monkeypatch.setattr(cli, "_JOBS", 1)
+    monkeypatch.setattr(cli, "quieten", lambda: None)
+    monkeypatch.setattr("analysis.command.data.JOBS", 1)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
@@ -303,7 +304,7 @@ def test_command_writes_report_results_and_one_json_document(
     def forbidden(*_args: Any, **_kwargs: Any) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("analysis.support.own_data.fit_mle", forbidden)  # what is stored is used
+    monkeypatch.setattr("analysis.own_data.study.fit_mle", forbidden)  # what is stored is used
     status, out, _ = duality(*command)
     assert status == 0
     assert "normal" in out

@@ -14,9 +14,9 @@ import pytest
 import xarray as xr
 from pydantic import BaseModel
 
-from analysis.support import parts as parts_module
-from analysis.support.catalogue import questions
-from analysis.support.parts import Part, compute_parts
+from analysis import parts as parts_module
+from analysis.catalogue import questions
+from analysis.parts import Part, compute_parts
 
 
 class Settings(BaseModel):
@@ -123,7 +123,7 @@ def test_parts_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize("name", list(questions()))
 def test_parts_of_the_questions_can_be_sent_and_keyed(name: str) -> None:
     """To a process or a Dask worker by pickle, to the store as JSON; the settings that numbers depend on are in the key."""
-    question = import_module(f"analysis.{name}")  # not above: the workers of these tests need no PyMC
+    question = import_module(f"analysis.{name}.study")  # not above: the workers of these tests need no PyMC
     settings = question.Settings.preset("quick", 1)
     parts = question.parts(settings)
     assert len({p.name for p in parts}) == len(parts)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from analysis.support.pool import Done, Failed, Job, Local, Outcome, attempt, run_jobs
+from analysis.running.pool import Done, Failed, Job, Local, Outcome, attempt, run_jobs
 from models.errors import InputError
 
 
@@ -199,7 +199,7 @@ def test_modules_named_beforehand_are_imported_in_the_server(tmp_path: Path) -> 
         "import os, sys\ndef pids():\n    return sys.modules['heavy'].server, os.getpid()\n"
     )
     script = (
-        "from analysis.support.pool import Job, Local, run_jobs\nimport asked\n"
+        "from analysis.running.pool import Job, Local, run_jobs\nimport asked\n"
         "if __name__ == '__main__':\n"
         "    with Local(2, ['missing', 'broken', 'heavy']) as workers:\n"
         "        for done in run_jobs([Job(str(i), asked.pids) for i in range(4)], workers):\n"

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from scipy.integrate import quad
 from scipy.stats import beta, cauchy, halfnorm, multivariate_normal, norm
 
-from analysis import posterior_modes as question
-from analysis.posterior_modes import CASES, Grid, Settings
-from analysis.support.gaussians import gaussian
+from analysis.gaussians import gaussian
+from analysis.posterior_modes import study as question
+from analysis.posterior_modes.study import CASES, Grid, Settings
 from models.quadrature import Estimate
 from models.results import load, save
 from models.targets import Target, from_model

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from analysis.support import progress
-from analysis.support.pool import Done, Failed, Job, Outcome
-from analysis.support.progress import Bar, Display, Lines
+from analysis.running import progress
+from analysis.running.pool import Done, Failed, Job, Outcome
+from analysis.running.progress import Bar, Display, Lines
 
 
 def job(name: str, seconds: float = 10.0) -> Job:

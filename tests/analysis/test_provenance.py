@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from analysis.support import provenance
-from analysis.support.running import Answer
+from analysis.running.answers import Answer
+from analysis.site import provenance
 
 ANSWERS = {"kl_properties": Answer("KL", {}, [], {"seed": 3, "n": 10})}
 

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 
-from analysis import mode_covering_vs_seeking as question
-from analysis.mode_covering_vs_seeking import CASES, TOLERANCE, Case, Settings
+from analysis.mode_covering_vs_seeking import study as question
+from analysis.mode_covering_vs_seeking.study import CASES, TOLERANCE, Case, Settings
 from models.divergences import kl
 from models.families import FAMILIES
 from models.targets import TARGETS

@@ -20,21 +20,12 @@ from typing import Any
 
 import pytest
 
-from analysis.support import numbers, report
-from analysis.support.provenance import rows
-from analysis.support.report import (
-    TEMPLATES,
-    Figure,
-    ReportError,
-    Section,
-    _headline,
-    est,
-    num,
-    pct,
-    signed,
-    table,
-    write_report,
-)
+from analysis.site import numbers, report
+from analysis.site.chapter import TEMPLATES, ReportError, headline
+from analysis.site.figure import Figure
+from analysis.site.numbers import est, num, pct, signed, table
+from analysis.site.provenance import rows
+from analysis.site.report import Section, write_report
 from models.errors import InputError
 
 NBSP = "\N{NO-BREAK SPACE}"
@@ -103,11 +94,16 @@ PROVENANCE = {
 }
 
 
+def write_chapter(folder: Path, prose: str, name: str = "demo") -> None:
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "chapter.md").write_text(prose, encoding="utf-8")
+
+
 @pytest.fixture
 def templates(tmp_path: Path) -> list[Path]:
     folder = tmp_path / "templates"
     folder.mkdir()
-    (folder / "demo.md").write_text(PROSE, encoding="utf-8")
+    write_chapter(folder, PROSE)
     return [folder, TEMPLATES]
 
 
@@ -128,7 +124,7 @@ class Built:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     root = tmp_path_factory.mktemp("report")
-    (root / "demo.md").write_text(PROSE, encoding="utf-8")
+    write_chapter(root, PROSE)
     paths = write_report(
         [make_section()],
         provenance=PROVENANCE,
@@ -379,12 +375,12 @@ def test_page_for_a_repository_browser(built: Built) -> None:
     ],
 )
 def test_several_questions_open_with_first_sentences(answer: str, first: str) -> None:
-    assert _headline(answer) == first
+    assert headline(answer) == first
 
 
 def test_report_of_several_questions_has_short_answers_that_lead_to_the_full_ones(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        (tmp_path / f"{name}.md").write_text("### Words\n\nProse.\n", encoding="utf-8")
+        write_chapter(tmp_path, "### Words\n\nProse.\n", name)
     answer = {"answer": "It depends. On 2 things."}
     sections = [
         Section("one", "One: *what*, and when?", make_section(**answer).context),
@@ -422,8 +418,8 @@ def test_same_inputs_give_the_same_bytes(built: Built, templates: list[Path], tm
 
 
 def test_unknown_name_in_a_template_is_an_error_that_names_it(templates: list[Path], tmp_path: Path) -> None:
-    (templates[0] / "demo.md").write_text("Fine.\n\n<< f.divergense | num >>\n", encoding="utf-8")
-    with pytest.raises(ReportError, match=r"demo\.md, line 3: .*divergense"):
+    write_chapter(templates[0], "Fine.\n\n<< f.divergense | num >>\n")
+    with pytest.raises(ReportError, match=r"demo/chapter\.md, line 3: .*divergense"):
         write_report([make_section()], provenance={}, output=tmp_path / "out", templates=templates)
     assert not (tmp_path / "out").exists()
 
@@ -431,22 +427,22 @@ def test_unknown_name_in_a_template_is_an_error_that_names_it(templates: list[Pa
 @pytest.mark.parametrize(
     ("prose", "message"),
     [
-        ("<< f.none >>", r"demo\.md, line 1: .*None"),
-        ("<< f.gap | num(-1) >>", r"demo\.md, line 1: .*negative"),
-        ("<< f.gap", r"demo\.md, line 1"),
+        ("<< f.none >>", r"demo/chapter\.md, line 1: .*None"),
+        ("<< f.gap | num(-1) >>", r"demo/chapter\.md, line 1: .*negative"),
+        ("<< f.gap", r"demo/chapter\.md, line 1"),
         ("No figure.", "figure 'curves' is not placed"),
         ("<< figures.curves >><< figures.curves >><< figures.trace >>", "placed 2 times"),
         ("<< figures.curves >><< figures.trace >> [@nobody2000]", "nobody2000"),
     ],
 )
 def test_template_that_cannot_work_is_an_error(prose: str, message: str, templates: list[Path], tmp_path: Path) -> None:
-    (templates[0] / "demo.md").write_text(prose, encoding="utf-8")
+    write_chapter(templates[0], prose)
     with pytest.raises(ReportError, match=message):
         write_report([make_section(none=None)], provenance={}, output=tmp_path / "out", templates=templates)
 
 
 def test_missing_template_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match=r"no template demo\.md"):
+    with pytest.raises(ReportError, match=r"no template demo/chapter\.md"):
         write_report([make_section()], provenance={}, output=tmp_path / "out")
 
 

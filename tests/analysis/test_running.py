@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.support import cache
+from analysis import store as cache
 from tests.analysis.small_project import Project, small_project
 
 PARTS = {f"{question}/x{i}" for question in ("apples", "pears") for i in range(4)}
@@ -40,7 +40,7 @@ def clean(template: Project) -> dict[str, bytes]:
 @pytest.fixture
 def project(template: Project) -> Iterator[Project]:
     """The project with nothing built, always in the same folder, for a path might get into a page."""
-    sources = {path: path.read_text() for path in (template.root / "analysis").glob("*.py")}
+    sources = {path: path.read_text() for path in (template.root / "analysis").glob("*/*.py")}
     shutil.rmtree(template.output, ignore_errors=True)
     template.clear_log()
     yield template
@@ -55,8 +55,8 @@ def built(project: Project) -> Project:
     return project
 
 
-def change(project: Project, question: str, old: str, new: str) -> None:
-    path = project.root / "analysis" / f"{question}.py"
+def change(project: Project, question: str, old: str, new: str, file: str = "study") -> None:
+    path = project.root / "analysis" / question / f"{file}.py"
     text = path.read_text()
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
@@ -133,11 +133,11 @@ def test_another_seed_is_another_report_and_parts_begin_by_weight(project: Proje
 
 
 def test_a_changed_caption_computes_nothing_and_a_changed_helper_its_question(built: Project) -> None:
-    change(built, "apples", "It is small.", "It is not large.")
+    change(built, "apples", 'QUESTION = "What is apples?"', 'QUESTION = "What are apples?"', "__init__")
     change(built, "pears", "2 * x", "3 * x")
     assert built.report().status == 0
     assert sorted(built.log) == of("pears")
-    assert "It is not large." in (built.output / "README.md").read_text()
+    assert "What are apples?" in (built.output / "README.md").read_text()
 
 
 def test_what_is_damaged_is_computed_again_and_files_of_others_are_left_alone(
@@ -208,7 +208,7 @@ def test_a_question_that_cannot_be_read_leaves_the_answers_of_the_others(project
 
 
 def test_findings_that_fail_leave_the_earlier_report(built: Project, clean: dict[str, bytes]) -> None:
-    change(built, "pears", '"""Numbers."""', "raise LookupError('no such run')")
+    change(built, "pears", '"""Numbers."""', "raise LookupError('no such run')", "findings")
     ended = built.report("--format", "html,md")
     assert ended.status == 1
     (line,) = failures(ended.err)

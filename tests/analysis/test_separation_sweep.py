@@ -19,10 +19,10 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
-from analysis import separation_sweep as question
-from analysis.separation_sweep import BOTH, BOUNDS, CASES, LEFT, NORMAL, RIGHT, TOLERANCE, Settings
-from analysis.support import figures_sweep
-from analysis.support.figures import Style
+from analysis.drawing.style import Style
+from analysis.separation_sweep import marks as figures_sweep
+from analysis.separation_sweep import study as question
+from analysis.separation_sweep.study import BOTH, BOUNDS, CASES, LEFT, NORMAL, RIGHT, TOLERANCE, Settings
 from models.divergences import kl
 from models.projections import minima, reverse_projections
 from models.results import load, save

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from scipy import stats
 from scipy.integrate import quad
 
-from analysis import two_families as question
-from analysis.support.datasets import load_column
-from analysis.support.figures import Style
-from analysis.support.figures_families import Forest, forests
-from analysis.two_families import KNOWN, PAIR, SIZES, SPREAD, Settings
+from analysis.data.columns import load_column
+from analysis.drawing.style import Style
+from analysis.two_families import study as question
+from analysis.two_families.marks import Forest, forests
+from analysis.two_families.study import KNOWN, PAIR, SIZES, SPREAD, Settings
 from models.divergences import kl
 from models.errors import ConvergenceError
 from models.families import FAMILIES

@@ -14,9 +14,9 @@ import xarray as xr
 from pydantic import ValidationError
 from scipy import integrate, stats
 
-from analysis import unknown_p_data as question
-from analysis.support import words_unknown as words
-from analysis.unknown_p_data import ESTIMATORS, NAMES, SIZES, Settings, find
+from analysis.unknown_p_data import study as question
+from analysis.unknown_p_data import words
+from analysis.unknown_p_data.study import ESTIMATORS, NAMES, SIZES, Settings, find
 from models.quadrature import Estimate
 from models.unknown import Interval
 from tests.analysis.drawn import check_drawings

@@ -11,8 +11,8 @@ from importlib.metadata import version
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from analysis.support.datasets import load_column
-from analysis.two_families import DATA, EM_FILE
+from analysis.data.columns import load_column
+from analysis.two_families.study import DATA, EM_FILE
 
 STARTS = 50
 #: Largest number of components. Beyond it EM takes tens of seconds for Old Faithful, whose waiting times are rounded.

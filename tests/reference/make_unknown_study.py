@@ -14,8 +14,8 @@ from importlib.metadata import version
 import infomeasure  # type: ignore[import-not-found]
 import numpy as np
 
-from analysis.support.reading import dataset_of
-from analysis.unknown_p_data import FULL_FILE, NAMES, SUMMARIES, TAILS, Array, N, Settings, run_tails, run_target
+from analysis.reading import dataset_of
+from analysis.unknown_p_data.study import FULL_FILE, NAMES, SUMMARIES, TAILS, Array, N, Settings, run_tails, run_target
 
 PACKAGES = ("infomeasure", "scipy", "numpy", "arviz")
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.support.datasets import load_column
+from analysis.data.columns import load_column
 from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES, Family, mvnormal_mixture, normal, normal_mixture, student_t
 from models.graphs import numpy_mode

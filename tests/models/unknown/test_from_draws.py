@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.special import digamma, gammaln
 
-from analysis.support.datasets import load_column
+from analysis.data.columns import load_column
 from models.errors import InputError
 from models.families import FAMILIES, Family, normal_mixture
 from models.mle import fit_mle

@@ -1,0 +1,5 @@
+"""Numbers and truth values."""
+
+from analysis.advi_accuracy.study import findings
+
+__all__ = ["findings"]

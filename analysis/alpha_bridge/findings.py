@@ -1,0 +1,5 @@
+"""Numbers and truth values."""
+
+from analysis.alpha_bridge.study import findings
+
+__all__ = ["findings"]

@@ -1,0 +1,1 @@
+"""The ``duality`` command."""

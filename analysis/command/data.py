@@ -1,0 +1,82 @@
+"""``duality data``: families for your own data."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from analysis.command.printed import AsJson, print_json
+from analysis.command.questions import JOBS, Seed, writable
+
+__all__ = ["data"]
+
+
+def data(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet, npy, npz or netCDF.")],
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B", help="Columns, analysed jointly.", show_default="all numeric"),
+    ] = None,
+    families: Annotated[
+        str | None, typer.Option("--families", metavar="F,G", help="Families, e.g. normal,student_t.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder to write to.", show_default="duality-NAME/")
+    ] = None,
+    jitter: Annotated[bool, typer.Option("--jitter", help="Spread rounded values before judging the entropy.")] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit families to your own data: which is closest, and how far it is in nats."""
+    from analysis.running.progress import labelled_bar
+
+    started = time.perf_counter()
+    with labelled_bar() as progress:
+        progress(f"reading {file.name}", 0.0)
+        from analysis.own_data.files import read_columns
+
+        table = read_columns(file, _names(columns), lambda label, fraction: progress(label, 0.1 * fraction))
+        progress("importing PyMC", 0.1)
+        from analysis.own_data import study as own_data
+        from analysis.store import Store
+        from models.results import save
+
+        chosen = own_data.check_families(_names(families), len(table.names))
+        folder = writable(output if output is not None else Path(f"duality-{file.name.split('.')[0]}"))
+        tree = own_data.analyse(
+            table.values,
+            table.names,
+            [family.name for family in chosen],
+            name=file.name,
+            rows=table.rows,
+            warnings=table.warnings,
+            settings=own_data.Settings(seed=seed, jitter=jitter),
+            jobs=JOBS,
+            remember=Store(folder / "parts", "own_data"),
+            on_progress=lambda label, fraction: progress(label, 0.1 + 0.8 * fraction),
+        )
+        progress("report", 0.9)
+        from analysis.own_data import findings as report_own_data
+        from analysis.site import provenance
+
+        document = own_data.summary(tree)
+        save(tree, folder / "data.nc")
+        (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
+        facts = report_own_data.provenance(tree, time.perf_counter() - started)
+        written = report_own_data.write(tree, folder, facts | {"commit": provenance.commit()})
+    if as_json:
+        print_json(document)
+        return
+    for line in report_own_data.printed(tree):
+        typer.echo(line)
+    typer.echo(f"{time.perf_counter() - started:.0f} s; {written[0]}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Names in a list that commas separate; commas within brackets belong to a name."""
+    return None if text is None else [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]

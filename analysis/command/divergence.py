@@ -1,0 +1,38 @@
+"""``duality divergence``: KL both ways, entropies and cross-entropies."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from analysis.command.printed import AsJson, finite, print_json
+from analysis.command.targets import target_of
+
+__all__ = ["divergence"]
+
+
+def divergence(
+    p: Annotated[str, typer.Argument(help="Catalogue name, inline JSON, or a JSON file.")],
+    q: Annotated[str, typer.Argument(help="Catalogue name, inline JSON, or a JSON file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compute both KL divergences, entropies and cross-entropies of two distributions, in nats."""
+    first, second = target_of(p), target_of(q)
+    from models.divergences import cross_entropy, entropy, kl
+
+    values = {
+        "kl_pq": kl(first, second),
+        "kl_qp": kl(second, first),
+        "entropy_p": entropy(first),
+        "entropy_q": entropy(second),
+        "cross_entropy_pq": cross_entropy(first, second),
+        "cross_entropy_qp": cross_entropy(second, first),
+    }
+    if as_json:
+        print_json({name: {"value": finite(e.value), "error": e.error} for name, e in values.items()})
+        return
+    from analysis.site.numbers import num
+
+    for name, e in values.items():
+        typer.echo(f"{name:17} {num(e.value, e.error, digits=12)} nats")

@@ -1,0 +1,5 @@
+"""Numbers and truth values."""
+
+from analysis.kl_properties.study import findings
+
+__all__ = ["findings"]

@@ -1,0 +1,659 @@
+"""What KL(p||q) measures: its properties shown by numbers, and four ways to compute it compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal, Unpack
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import betaln, digamma
+from scipy.stats import norm
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.style import Style
+from analysis.kl_properties import QUESTION, words
+from analysis.kl_properties import marks as kl_fig
+from analysis.parts import Options, Part, compute_parts
+from analysis.reading import dataset_of
+from models.divergences import entropy, kl
+from models.quadrature import Estimate, expect
+from models.targets import Target, from_distribution, from_spec, normal_mixture
+
+Array = NDArray[np.float64]
+Spec = dict[str, Any]
+
+DIRECTIONS = ("pq", "qp")
+
+
+class Settings(BaseModel):
+    """What the numbers depend on.
+
+    Attributes
+    ----------
+    seed : int
+        Parent of every random stream.
+    draws : int
+        Draws of the first distribution for each Monte Carlo estimate.
+    arviz_repeats : int
+        Independent pairs of samples given to ``az.kl_divergence``.
+    random_pairs : int
+        Random pairs of mixtures.
+    path_points : int
+        Points along each path from q to p.
+    repeats : int
+        Monte Carlo estimates of divergences that are infinite, at each n.
+    largest_power : int
+        The largest n of these is ten to this power.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0)
+    draws: int = Field(default=20_000, ge=100)
+    arviz_repeats: int = Field(default=16, ge=2)
+    random_pairs: int = Field(default=300, ge=2)
+    path_points: int = Field(default=25, ge=5)
+    repeats: int = Field(default=100, ge=10)
+    largest_power: int = Field(default=4, ge=2, le=6)
+
+    @classmethod
+    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
+        """Settings for ``--quick``, the default, and ``--full``."""
+        if effort == "quick":
+            return cls(seed=seed, draws=5000, arviz_repeats=5, random_pairs=120, path_points=17, repeats=50)
+        if effort == "full":
+            return cls(
+                seed=seed, draws=200_000, arviz_repeats=100, random_pairs=1000, path_points=41, repeats=200,
+                largest_power=5,
+            )  # fmt: skip
+        return cls(seed=seed)
+
+
+# --- closed forms ----------------------------------------------------------------------------------------------------
+
+
+def normal_kl(m1: float, s1: float, m2: float, s2: float) -> float:
+    """KL of N(m1, s1²) from N(m2, s2²), in nats."""
+    return float(np.log(s2 / s1) + (s1**2 + (m1 - m2) ** 2) / (2 * s2**2) - 0.5)
+
+
+def exponential_kl(rate1: float, rate2: float) -> float:
+    """KL between exponential distributions with these rates, in nats."""
+    return float(np.log(rate1 / rate2) + rate2 / rate1 - 1)
+
+
+def cauchy_kl(x1: float, g1: float, x2: float, g2: float) -> float:
+    """KL between Cauchy distributions with locations x and scales g, in nats (Chyzak and Nielsen, 2019)."""
+    return float(np.log(((g1 + g2) ** 2 + (x1 - x2) ** 2) / (4 * g1 * g2)))
+
+
+def laplace_normal_kl(b: float, s: float) -> float:
+    """KL of Laplace(0, b) from N(0, s²): minus the Laplace entropy 1 + log 2b, plus E[x²] = 2b² in the Normal's log."""
+    return float(-1 - np.log(2 * b) + np.log(2 * np.pi * s**2) / 2 + b**2 / s**2)
+
+
+def normal_laplace_kl(s: float, b: float) -> float:
+    """KL of N(0, s²) from Laplace(0, b): minus the Normal entropy, plus E|x| = s sqrt(2/pi) in the Laplace's log."""
+    return float(-np.log(2 * np.pi * math.e * s**2) / 2 + np.log(2 * b) + s * np.sqrt(2 / np.pi) / b)
+
+
+def student_normal_kl(nu: float) -> float:
+    """KL of Student-t with nu degrees of freedom from N(0, 1): minus its entropy, plus half of E[x²] = nu / (nu - 2).
+
+    Infinite for nu <= 2, as E[x²] is.
+    """
+    if nu <= 2:
+        return np.inf
+    own = (nu + 1) / 2 * (digamma((nu + 1) / 2) - digamma(nu / 2)) + np.log(nu) / 2 + betaln(nu / 2, 0.5)
+    return float(-own + np.log(2 * np.pi) / 2 + nu / (nu - 2) / 2)
+
+
+def mvnormal_kl(cov1: Sequence[Sequence[float]], cov2: Sequence[Sequence[float]]) -> float:
+    """KL between multivariate Normal distributions of equal means, in nats."""
+    ratio = np.linalg.solve(np.asarray(cov2), np.asarray(cov1))
+    return float((np.trace(ratio) - len(ratio) - np.linalg.slogdet(ratio)[1]) / 2)
+
+
+# --- catalogue -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two distributions, with KL(p||q) and KL(q||p) where these have a closed form.
+
+    Attributes
+    ----------
+    name, title : str
+    p_text, q_text : str
+        Markdown.
+    p, q : dict
+        Specifications of targets.
+    exact : (float or None, float or None)
+        In nats, from p to q and back.
+    formula : str
+        Which closed form, Markdown.
+    """
+
+    name: str
+    title: str
+    p_text: str
+    q_text: str
+    p: Spec
+    q: Spec
+    exact: tuple[float | None, float | None] = (None, None)
+    formula: str = "none known"
+
+    def targets(self, direction: str = "pq") -> tuple[Target, Target]:
+        """The first and the second argument of the divergence."""
+        p, q = from_spec(self.p), from_spec(self.q)
+        return (p, q) if direction == "pq" else (q, p)
+
+
+def _normal(mean: float, sd: float) -> Spec:
+    return {"weights": [1.0], "means": [mean], "sds": [sd]}
+
+
+def _pymc(name: str, **params: float) -> Spec:
+    return {"distribution": name, "params": params}
+
+
+_BIMODAL: Spec = {"weights": [0.5, 0.5], "means": [-3.0, 3.0], "sds": [1.0, 1.0]}
+_CORRELATED, _INDEPENDENT = [[1.0, 0.8], [0.8, 1.0]], [[1.0, 0.0], [0.0, 1.0]]
+_B, _S = 1.0, float(np.sqrt(2))  # equal variances
+
+PAIRS = (
+    Pair("shifted", "shifted", "N(0, 1)", "N(1.5, 1)", _normal(0, 1), _normal(1.5, 1),
+         (normal_kl(0, 1, 1.5, 1), normal_kl(1.5, 1, 0, 1)), "Normal"),
+    Pair("wider", "shifted and wider", "N(0, 1)", "N(1, 3²)", _normal(0, 1), _normal(1, 3),
+         (normal_kl(0, 1, 1, 3), normal_kl(1, 3, 0, 1)), "Normal"),
+    Pair("exponential", "exponential", "Exp(rate 1)", "Exp(rate 3)", _pymc("Exponential", lam=1), _pymc("Exponential", lam=3),
+         (exponential_kl(1, 3), exponential_kl(3, 1)), "Exponential"),
+    Pair("cauchy", "Cauchy", "Cauchy(0, 1)", "Cauchy(2, ½)", _pymc("Cauchy", alpha=0, beta=1), _pymc("Cauchy", alpha=2, beta=0.5),
+         (cauchy_kl(0, 1, 2, 0.5), cauchy_kl(2, 0.5, 0, 1)), "Cauchy"),
+    Pair("laplace", "Laplace, Normal", "Laplace(0, 1)", "N(0, 2)", _pymc("Laplace", mu=0, b=_B), _normal(0, _S),
+         (laplace_normal_kl(_B, _S), normal_laplace_kl(_S, _B)), "Laplace and Normal"),
+    Pair("student", "Student-t, Normal", "t with 3 degrees of freedom", "N(0, 1)", _pymc("StudentT", nu=3, mu=0, sigma=1), _normal(0, 1),
+         (student_normal_kl(3), None), "Student-t to Normal (ν > 2); none known back"),
+    Pair("matched", "bimodal, moments matched", "½ N(±3, 1)", "N(0, 10)", _BIMODAL, _normal(0, float(np.sqrt(10)))),
+    Pair("one_mode", "bimodal, one mode", "½ N(±3, 1)", "N(3, 1)", _BIMODAL, _normal(3, 1)),
+    Pair("mixtures", "two mixtures", "0.3 N(−2, 0.5²) + 0.7 N(2, 1)", "0.6 N(−1, 1) + 0.4 N(2.5, 1.5²)",
+         {"weights": [0.3, 0.7], "means": [-2.0, 2.0], "sds": [0.5, 1.0]},
+         {"weights": [0.6, 0.4], "means": [-1.0, 2.5], "sds": [1.0, 1.5]}),
+    Pair("correlated", "correlation lost", "2-D Normal, correlation 0.8", "product of its marginals",
+         {"weights": [1.0], "means": [[0.0, 0.0]], "covs": [_CORRELATED]},
+         {"weights": [1.0], "means": [[0.0, 0.0]], "covs": [_INDEPENDENT]},
+         (mvnormal_kl(_CORRELATED, _INDEPENDENT), mvnormal_kl(_INDEPENDENT, _CORRELATED)), "multivariate Normal"),
+)  # fmt: skip
+
+
+def find_pair(name: str) -> Pair:
+    """The pair of the catalogue of that name."""
+    return next(pair for pair in PAIRS if pair.name == name)
+
+
+def _stream(seed: int, *key: int) -> int:
+    """Seed of a random stream of its own."""
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
+
+
+def log_ratio(p: Target, q: Target) -> Callable[[Array], Array]:
+    """Log p - log q as a function of points (n, d); 0 where both densities have underflowed."""
+
+    def ratio(x: Array) -> Array:
+        a, b = p.logp(x), q.logp(x)
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isneginf(a) & np.isneginf(b), 0.0, a - b)
+
+    return ratio
+
+
+# --- part 1: four ways to compute it ---------------------------------------------------------------------------------
+
+
+def monte_carlo(p: Target, q: Target, n: int, seed: int) -> tuple[float, float]:
+    """Mean of log p - log q over n draws of p, and its standard error."""
+    values = log_ratio(p, q)(p.rvs(n, seed))
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n))
+
+
+def log_ratio_sd(p: Target, q: Target, mean: float) -> float:
+    """Standard deviation of log p - log q under p; infinite if the tails say so."""
+    # The bound keeps squares finite where the density that weights them is zero.
+    return float(
+        np.sqrt(expect(p, lambda x: np.minimum(np.abs(log_ratio(p, q)(x) - mean), 1e100) ** 2, others=[q]).value)
+    )
+
+
+def nearest_neighbour(p: Target, q: Target, repeats: int, seed: int, size: int = 500) -> Array:
+    """``az.kl_divergence`` of `repeats` independent pairs of samples (repeats,), each of ArviZ's default size."""
+    x, y = (t.rvs(size * repeats, seed + i).reshape(repeats, 1, size, t.dim) for i, t in enumerate((p, q)))
+    # As arguments with equal names ArviZ compares the variables jointly.
+    trees = [[az.from_dict({"posterior": {"x": part}}) for part in draws] for draws in (x, y)]
+    found = [az.kl_divergence(a, b, num_samples=size, round_to="none") for a, b in zip(*trees, strict=True)]
+    return np.array(found, dtype=float)
+
+
+def total_variation(p: Target, q: Target) -> Estimate:
+    """Half of the integral of |p - q|, which is E_p[(1 - q/p)+]."""
+    return expect(p, lambda x: -np.expm1(np.minimum(-log_ratio(p, q)(x), 0.0)), others=[q])
+
+
+def run_estimators(settings: Settings) -> xr.DataTree:
+    """Every pair, both ways, by every method; and the total variation distance."""
+    shape = (len(PAIRS), len(DIRECTIONS))
+    names = ("exact", "kl", "kl_error", "mc", "mc_se", "sd", "tv", "tv_error")
+    data = {name: np.full(shape, np.nan) for name in names}
+    neighbours = np.full((*shape, settings.arviz_repeats), np.nan)
+    for i, pair in enumerate(PAIRS):
+        for j, direction in enumerate(DIRECTIONS):
+            p, q = pair.targets(direction)
+            whole, distance = kl(p, q), total_variation(p, q)
+            closed = pair.exact[j]
+            row = (
+                np.nan if closed is None else closed, whole.value, whole.error,
+                *monte_carlo(p, q, settings.draws, _stream(settings.seed, 1, i, j)),
+                log_ratio_sd(p, q, whole.value), distance.value, distance.error,
+            )  # fmt: skip
+            for name, value in zip(names, row, strict=True):
+                data[name][i, j] = value
+            neighbours[i, j] = nearest_neighbour(p, q, settings.arviz_repeats, _stream(settings.seed, 2, i, j))
+    coords = {"pair": [pair.name for pair in PAIRS], "direction": list(DIRECTIONS)}
+    dataset = xr.Dataset({name: (("pair", "direction"), values) for name, values in data.items()}, coords)
+    dataset["arviz"] = (("pair", "direction", "repeat"), neighbours)
+    return xr.DataTree.from_dict({"/estimators": dataset})
+
+
+# --- part 2: never negative ------------------------------------------------------------------------------------------
+
+
+def random_pair(rng: np.random.Generator, near: bool) -> tuple[Target, Target]:
+    """Two random mixtures of two Normals; if `near`, the second is the first with its parameters moved by little."""
+    weights, means, log_sds = rng.dirichlet([1, 1]), rng.normal(0, 2, 2), rng.uniform(np.log(0.3), np.log(2), 2)
+    if near:
+        size = 10 ** rng.uniform(-4, 0)
+        moved = weights * np.exp(size * rng.normal(size=2))
+        other = moved / moved.sum(), means + size * rng.normal(size=2), log_sds + size * rng.normal(size=2) / 2
+    else:
+        other = rng.dirichlet([1, 1]), rng.normal(0, 2, 2), rng.uniform(np.log(0.3), np.log(2), 2)
+    return normal_mixture(weights, means, np.exp(log_sds)), normal_mixture(other[0], other[1], np.exp(other[2]))
+
+
+def pointwise(p: Target, q: Target) -> tuple[float, float]:
+    """Smallest value over a fine grid of p log(p/q), and of p log(p/q) - p + q."""
+    x = _grid(p, q)
+    log_p, log_q = p.logp(x), q.logp(x)
+    inside = np.isfinite(log_p) & np.isfinite(log_q)
+    log_p, log_q = log_p[inside], log_q[inside]
+    integrand = np.exp(log_p) * (log_p - log_q)
+    return float(integrand.min()), float((integrand - np.exp(log_p) + np.exp(log_q)).min())
+
+
+def _grid(p: Target, q: Target) -> Array:
+    """Points (4001, 1) over eight widths on either side of where two densities have structure."""
+    places = [(float(m[0]), float(s[0, 0])) for t in (p, q) for m, s in t.scales]
+    return np.linspace(min(m - 8 * s for m, s in places), max(m + 8 * s for m, s in places), 4001)[:, None]
+
+
+def smooth_total_variation(p: Target, q: Target) -> Estimate:
+    """Total variation distance of mixtures of Normals by the trapezoid rule; its error is what halving the step changed."""
+    x = _grid(p, q)
+    gap = np.abs(np.exp(p.logp(x)) - np.exp(q.logp(x)))
+    fine, coarse = (float(np.trapezoid(gap[::k], x[::k, 0])) / 2 for k in (1, 2))
+    return Estimate(fine, abs(fine - coarse), "quadrature")
+
+
+def run_sign(settings: Settings) -> xr.DataTree:
+    """Divergences and pointwise smallest values of random pairs, and the pointwise ones of the catalogue."""
+    rng = np.random.default_rng(_stream(settings.seed, 3))
+    pairs = [random_pair(rng, near=bool(i % 2)) for i in range(settings.random_pairs)]
+    values = [(kl(p, q), smooth_total_variation(p, q), *pointwise(p, q)) for p, q in pairs]
+    drawn = xr.Dataset(
+        {
+            "kl": ("random", [v[0].value for v in values]),
+            "kl_error": ("random", [v[0].error for v in values]),
+            "tv": ("random", [v[1].value for v in values]),
+            "tv_error": ("random", [v[1].error for v in values]),
+            "integrand": ("random", [v[2] for v in values]),
+            "bregman": ("random", [v[3] for v in values]),
+        }
+    )
+    flat = [pair for pair in PAIRS if pair.name != "correlated"]
+    lowest = np.array([[pointwise(*pair.targets(d)) for d in DIRECTIONS] for pair in flat])
+    catalogue = xr.Dataset(
+        {name: (("pair", "direction"), lowest[..., i]) for i, name in enumerate(("integrand", "bregman"))},
+        {"pair": [pair.name for pair in flat], "direction": list(DIRECTIONS)},
+    )
+    return xr.DataTree.from_dict({"/random": drawn, "/catalogue": catalogue})
+
+
+# --- part 3: zero only for p = q -------------------------------------------------------------------------------------
+
+#: Pairs joined by a path; the second has a chi-squared divergence that is infinite.
+PATHS = ("one_mode", "matched")
+
+
+def blend(p: Spec, q: Spec, share: float) -> Target:
+    """The mixture (1 - share) p + share q of two mixtures of Normals."""
+    weights = np.concatenate([(1 - share) * np.array(p["weights"]), share * np.array(q["weights"])])
+    keep = weights > 0
+    means, sds = (np.concatenate([p[key], q[key]])[keep] for key in ("means", "sds"))
+    return normal_mixture(weights[keep], means, sds)
+
+
+def chi_squared(p: Target, q: Target) -> Estimate:
+    """The integral of (q - p)²/p for mixtures of Normals, infinite if q's tail is too wide: E_q[q/p] - 1."""
+    widest_p, widest_q = (max(t.spec["sds"]) for t in (p, q))
+    if widest_q**2 >= 2 * widest_p**2:  # then q²/p does not fade
+        return Estimate(np.inf, 0.0, "exact")
+    # Where the bound acts the density of q has underflowed.
+    whole = expect(q, lambda x: np.exp(np.minimum(log_ratio(q, p)(x), 300.0)), others=[p])
+    return Estimate(whole.value - 1, whole.error, whole.kind)
+
+
+def run_path(settings: Settings) -> xr.DataTree:
+    """Both divergences along q_t = (1 - t) q + t p, as 1 - t falls from 1 to 1/10,000."""
+    rest = np.logspace(0, -4, settings.path_points)
+    found = np.empty((len(PATHS), len(rest), len(DIRECTIONS), 2))
+    chi2 = []
+    for i, name in enumerate(PATHS):
+        pair = find_pair(name)
+        p, q = pair.targets()
+        chi2.append(chi_squared(p, q))
+        for k, share in enumerate(rest):
+            q_t = blend(pair.p, pair.q, float(share))
+            for j, estimate in enumerate((kl(p, q_t), kl(q_t, p))):
+                found[i, k, j] = estimate.value, estimate.error
+    dims = ("path", "rest", "direction")
+    dataset = xr.Dataset(
+        {"kl": (dims, found[..., 0]), "kl_error": (dims, found[..., 1]),
+         "chi2": ("path", [c.value for c in chi2]), "chi2_error": ("path", [c.error for c in chi2])},
+        {"path": list(PATHS), "rest": rest, "direction": list(DIRECTIONS)},
+    )  # fmt: skip
+    return xr.DataTree.from_dict({"/path": dataset})
+
+
+# --- part 4: maps of x -----------------------------------------------------------------------------------------------
+
+#: One-to-one maps: title, specifications of p and q before and after, and log |dy/dx|.
+_AFFINE = (-2.0, 3.0)
+
+
+def one_to_one() -> dict[str, tuple[str, tuple[Spec, Spec], tuple[Spec, Spec], Callable[[Array], Array]]]:
+    """One-to-one maps by name: title, p and q before, p and q after, and log |dy/dx| as a function of x (n, 1)."""
+    normals = (0.5, 1.0), (1.0, 1.5)
+    mixed = find_pair("mixtures")
+    slope, shift = _AFFINE
+
+    def moved(spec: Spec) -> Spec:
+        return {
+            "weights": spec["weights"],
+            "means": [slope * m + shift for m in spec["means"]],
+            "sds": [abs(slope) * s for s in spec["sds"]],
+        }
+
+    return {
+        "exp": (
+            "y = exp(x), Normal to log-normal",
+            (_normal(*normals[0]), _normal(*normals[1])),
+            (_pymc("LogNormal", mu=normals[0][0], sigma=normals[0][1]),
+             _pymc("LogNormal", mu=normals[1][0], sigma=normals[1][1])),
+            lambda x: x[:, 0],
+        ),
+        "affine": (
+            "y = 3 − 2x, the two mixtures",
+            (mixed.p, mixed.q),
+            (moved(mixed.p), moved(mixed.q)),
+            lambda x: np.full(len(x), np.log(abs(slope))),
+        ),
+    }  # fmt: skip
+
+
+#: Pairs that many-to-one maps are applied to, all of them mixtures of Normals.
+MAPPED = ("one_mode", "matched", "mixtures")
+MAPS = {"x": "x itself", "fold": "absolute value", "round": "rounded to integers", "sign": "sign"}
+
+
+def folded_kl(p: Target, q: Target) -> Estimate:
+    """KL between the distributions of |x|: the density of |x| at y is p(y) + p(-y)."""
+
+    def folded(t: Target, x: Array) -> Array:
+        return np.logaddexp(t.logp(x), t.logp(-x))
+
+    return expect(p, lambda x: folded(p, x) - folded(q, x), others=[q])
+
+
+def class_kl(p: Target, q: Target, edges: Array) -> Estimate:
+    """KL between the probabilities of classes of x, for mixtures of Normals in one dimension."""
+    first, second = _class_masses(p, edges), _class_masses(q, edges)
+    terms = first * np.log(first / second)
+    return Estimate(float(terms.sum()), float(4 * np.finfo(float).eps * np.abs(terms).sum()), "exact")
+
+
+def _class_masses(p: Target, edges: Array) -> Array:
+    w, mean, sd = (np.array(p.spec[key])[:, None] for key in ("weights", "means", "sds"))
+    low, high = (edges[:-1] - mean) / sd, (edges[1:] - mean) / sd
+    # Differences of small tails, never of numbers near 1.
+    return np.asarray((w * np.where(low > 0, norm.sf(low) - norm.sf(high), norm.cdf(high) - norm.cdf(low))).sum(axis=0))
+
+
+def run_maps(settings: Settings) -> xr.DataTree:  # noqa: ARG001 (every part is called alike)
+    """Divergences and entropies under one-to-one maps, and divergences under many-to-one maps."""
+    maps = one_to_one()
+    data = {name: np.empty((len(maps), 2, 2)) for name in ("kl", "kl_error", "entropy", "entropy_error")}
+    slopes = np.empty((len(maps), 2, 2))
+    for i, (_, before, after, log_slope) in enumerate(maps.values()):
+        for k, specs in enumerate((before, after)):
+            p, q = (from_spec(spec) for spec in specs)
+            for j, (first, second) in enumerate(((p, q), (q, p))):
+                for name, estimate in (("kl", kl(first, second)), ("entropy", entropy(first))):
+                    data[name][i, j, k], data[f"{name}_error"][i, j, k] = estimate.value, estimate.error
+                if k == 0:
+                    slope = expect(first, log_slope)
+                    slopes[i, j] = slope.value, slope.error
+    dims = ("map", "direction", "when")
+    bijections = xr.Dataset(
+        {name: (dims, values) for name, values in data.items()}
+        | {name: (("map", "direction"), slopes[..., k]) for k, name in enumerate(("slope", "slope_error"))},
+        {"map": list(maps), "direction": list(DIRECTIONS), "when": ["before", "after"]},
+    )
+    integers = np.concatenate([[-np.inf], np.arange(-14.5, 15), [np.inf]])
+    halves = np.array([-np.inf, 0, np.inf])
+    found = np.empty((len(MAPPED), len(DIRECTIONS), len(MAPS), 2))
+    for i, name in enumerate(MAPPED):
+        for j, direction in enumerate(DIRECTIONS):
+            p, q = find_pair(name).targets(direction)
+            estimates = (kl(p, q), folded_kl(p, q), class_kl(p, q, integers), class_kl(p, q, halves))
+            found[i, j] = [(e.value, e.error) for e in estimates]
+    dims = ("pair", "direction", "map")
+    merging = xr.Dataset(
+        {"kl": (dims, found[..., 0]), "kl_error": (dims, found[..., 1])},
+        {"pair": list(MAPPED), "direction": list(DIRECTIONS), "map": list(MAPS)},
+    )
+    return xr.DataTree.from_dict({"/one_to_one": bijections, "/many_to_one": merging})
+
+
+# --- part 5: infinite ------------------------------------------------------------------------------------------------
+
+#: Mass of p = Uniform(0, 1) that q = Uniform(0, 1 - mass) misses.
+MISSED = (0.1, 0.001)
+#: Degrees of freedom of p against q = N(0, 1): infinite variance of the log ratio, then an infinite mean, twice.
+TAILS = (3.0, 2.0, 1.0)
+
+
+def sample_sizes(settings: Settings) -> list[int]:
+    """Sizes of the samples by which Monte Carlo looks for an infinite divergence."""
+    return [10**k for k in range(1, settings.largest_power + 1)]
+
+
+def _growing(p: Target, q: Target, settings: Settings, seed: int) -> tuple[Array, Array]:
+    """Mean and standard error (n, repeat) of the log ratio over the first n draws of each repeat."""
+    sizes = sample_sizes(settings)
+    values = log_ratio(p, q)(p.rvs(settings.repeats * sizes[-1], seed)).reshape(settings.repeats, -1)
+    with np.errstate(invalid="ignore"):  # a spread around infinity
+        mean = np.array([values[:, :n].mean(axis=1) for n in sizes])
+        se = np.array([values[:, :n].std(axis=1, ddof=1) / np.sqrt(n) for n in sizes])
+    return mean, se
+
+
+def run_infinite(settings: Settings) -> xr.DataTree:
+    """What quadrature and Monte Carlo say where q misses part of p's support, or has much lighter tails."""
+    whole = from_distribution("Uniform", {"lower": 0, "upper": 1})
+    normal = normal_mixture([1], [0], [1])
+    cases = [(whole, from_distribution("Uniform", {"lower": 0, "upper": 1 - mass})) for mass in MISSED]
+    cases += [(from_distribution("StudentT", {"nu": nu, "mu": 0, "sigma": 1}), normal) for nu in TAILS]
+    grown = [_growing(p, q, settings, _stream(settings.seed, 4, i)) for i, (p, q) in enumerate(cases)]
+    both = [(kl(p, q), kl(q, p)) for p, q in cases]
+    names = [*(f"missed {mass:g}" for mass in MISSED), *(f"t {nu:g}" for nu in TAILS)]
+    dataset = xr.Dataset(
+        {
+            "kl": (("case", "direction"), [[a.value, b.value] for a, b in both]),
+            "kl_error": (("case", "direction"), [[a.error, b.error] for a, b in both]),
+            "mc": (("case", "n", "repeat"), np.array([mean for mean, _ in grown])),
+            "mc_se": (("case", "n", "repeat"), np.array([se for _, se in grown])),
+        },
+        {"case": names, "direction": list(DIRECTIONS), "n": sample_sizes(settings)},
+    )
+    return xr.DataTree.from_dict({"/infinite": dataset})
+
+
+# --- the computation -------------------------------------------------------------------------------------------------
+
+PARTS: dict[str, tuple[str, Callable[[Settings], xr.DataTree]]] = {
+    "ways": ("four ways to compute it", run_estimators),
+    "sign": ("never negative", run_sign),
+    "zero": ("zero only for p = q", run_path),
+    "maps": ("maps of x", run_maps),
+    "limits": ("infinite divergences", run_infinite),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute."""
+    inputs = {"pairs": [asdict(pair) for pair in PAIRS], "settings": settings.model_dump()}
+    return [
+        Part(
+            name,
+            title,
+            {"part": name, **inputs},
+            partial(compute, settings),
+            weight={"ways": 25, "sign": 8}.get(name, 1),
+        )
+        for name, (title, compute) in PARTS.items()
+    ]
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
+    """Compute every part.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+    **options
+        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``ways/estimators``: every pair both ways by every method. ``sign/random`` and ``sign/catalogue``: smallest values.
+        ``zero/path``: divergences on the way from q to p. ``maps/one_to_one`` and ``maps/many_to_one``: divergences under
+        maps of x. ``limits/infinite``: Monte Carlo of divergences that are infinite, or whose log ratio has no variance.
+    """
+    settings = settings or Settings()
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw the figures of the question.
+
+    Parameters
+    ----------
+    results : xarray.DataTree
+        From `run`.
+    theme : {"light", "dark"}
+    backend : {"matplotlib", "plotly", "bokeh"}
+
+    Returns
+    -------
+    dict of str to Drawing
+        ``asymmetry``, ``path`` and ``estimators``.
+    """
+    style = Style.of(theme, backend)
+    ways = dataset_of(results, "ways/estimators")
+    path = dataset_of(results, "zero/path")
+    columns = [
+        kl_fig.Column(title, *find_pair(name).targets(), *(float(ways["kl"].sel(pair=name, direction=d)) for d in DIRECTIONS))
+        for name, title in (("one_mode", "q on one mode"), ("matched", "q with the moments of p"))
+    ]  # fmt: skip
+    rows = [
+        kl_fig.Row(
+            pair.title,
+            *(
+                kl_fig.Errors.of(*(ways[v].sel(pair=pair.name, direction=d).to_numpy() for v in ("kl", "mc", "mc_se", "arviz")),
+                                 has_variance=bool(np.isfinite(ways["sd"].sel(pair=pair.name, direction=d))))
+                for d in DIRECTIONS
+            ),
+        )
+        for pair in PAIRS
+    ]  # fmt: skip
+    drawings = {
+        "asymmetry": kl_fig.asymmetry(columns, style),
+        "path": kl_fig.path(path, {name: kl_fig.PATH_TITLES[name] for name in PATHS}, style),
+        "estimators": kl_fig.estimators(rows, style),
+    }
+    texts = words.figure_texts(ways, path)
+    return {name: Drawing(drawing, *texts[name]) for name, drawing in drawings.items()}
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def findings(results: xr.DataTree) -> dict[str, Any]:
+    """Every number that the report states.
+
+    Parameters
+    ----------
+    results : xarray.DataTree
+        From `run`.
+
+    Returns
+    -------
+    dict
+        ``question``, ``answer``, one entry for each property, and tables.
+    """
+    settings = json.loads(results.attrs["settings"])
+    titles = {pair.name: pair.title for pair in PAIRS}
+    ways = words.ways(dataset_of(results, "ways/estimators"), titles)
+    sign = words.sign(
+        dataset_of(results, "ways/estimators"),
+        dataset_of(results, "sign/random"),
+        dataset_of(results, "sign/catalogue"),
+    )
+    path = words.path(dataset_of(results, "zero/path"))
+    maps = words.maps(
+        dataset_of(results, "maps/one_to_one"), dataset_of(results, "maps/many_to_one"),
+        {name: entry[0] for name, entry in one_to_one().items()}, titles, MAPS,
+    )  # fmt: skip
+    infinite = words.infinite(dataset_of(results, "limits/infinite"), MISSED, TAILS)
+    return {
+        "question": QUESTION,
+        "answer": words.answer(ways, sign, infinite),
+        "pairs": [{"pair": p.title, "p": p.p_text, "q": p.q_text, "formula": p.formula} for p in PAIRS],
+        "ways": ways,
+        "sign": sign,
+        "path": path,
+        "maps": maps,
+        "infinite": infinite,
+        "bounds": words.bounds(dataset_of(results, "ways/estimators"), dataset_of(results, "sign/random")),
+        "settings": settings,
+    }

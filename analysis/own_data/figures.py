@@ -1,0 +1,374 @@
+"""Drawings of your own data: fitted families over the data, PIT, the ranking, and forward against reverse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from numpy.typing import NDArray
+from scipy.integrate import cumulative_trapezoid
+from scipy.stats import kstwo, norm
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.planes import levels
+from analysis.drawing.style import Style
+from analysis.own_data.study import fitted_member, ranked_names
+from models.families import FAMILIES
+from models.results import member_of
+from models.targets import Target
+
+__all__ = ["plot"]
+
+Array = NDArray[np.float64]
+_DRAWN = 2000  # rows that a drawing shows one by one
+_MARGINS = 4  # columns drawn where there are many
+_BINS = 60
+
+
+def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw what `analysis.own_data.study.analyse` found.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    theme : {"light", "dark"}
+    backend : {"matplotlib", "plotly", "bokeh"}
+
+    Returns
+    -------
+    dict of str to Drawing
+        ``families``, ``pit``; ``ranking`` where there are several families and standard errors; ``directions`` where reverse KL
+        was computed.
+    """
+    style = Style.of(theme, backend)
+    x = tree["p_data/observed_data"]["x"].to_numpy().reshape(tree.attrs["n"], tree.attrs["dim"])
+    columns = json.loads(tree.attrs["columns"])
+    if backend == "matplotlib":  # to which two dollars are a formula
+        columns = [name.replace("$", r"\$") for name in columns]
+    drawings = {"families": _families(tree, x, columns, style), "pit": _pit(tree, x, columns, style)}
+    ranking = tree["ranking"].to_dataset()
+    if ranking.sizes["family"] > 1 and np.isfinite(ranking["se"]).all():
+        drawings["ranking"] = _ranking(ranking, style)
+    if "reverse" in tree.children:
+        drawings["directions"] = _directions(tree, x, columns, style)
+    return drawings
+
+
+# --- fitted families -------------------------------------------------------------------------------------------------
+
+
+def _families(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> Drawing:
+    names = ranked_names(tree)
+    members = [fitted_member(tree, name) for name in names]
+    if x.shape[1] == 1:
+        panels = [
+            (name, _marginal(member, 0), x[:, 0], columns[0]) for name, member in zip(names, members, strict=True)
+        ]
+        return Drawing(
+            _margins(panels, style),
+            alt=(
+                f"One panel for each of {len(names)} families: a histogram of {columns[0]} in grey and the fitted density as a dashed "
+                f"blue line. The closest is {names[0]}."
+            ),
+            caption=(
+                "Data (histogram, grey) and each family at its maximum likelihood ([forward]{.forward}, dashed), the closest first."
+            ),
+        )
+    if x.shape[1] == 2:
+        return Drawing(
+            _planes(dict(zip(names, members, strict=True)), x, columns, style),
+            alt=(
+                f"One panel for each of {len(names)} families: the data as grey dots, and dashed blue contours of the fitted density. The "
+                f"closest is {names[0]}."
+            ),
+            caption=(
+                "Data (grey) and each family at its maximum likelihood ([forward]{.forward}, dashed): contours that enclose 50% and "
+                f"90% of its mass, the closest family first.{_shown(x)}"
+            ),
+        )
+    shown = list(columns[:_MARGINS])
+    panels = [(name, _marginal(members[0], i), x[:, i], name) for i, name in enumerate(shown)]
+    return Drawing(
+        _margins(panels, style),
+        alt=f"One panel for each column: a histogram in grey and the margin of {names[0]}, the closest family, as a dashed blue line.",
+        caption=(
+            f"Data (histogram, grey) and the margins of the closest family, {names[0]} ([forward]{{.forward}}, dashed)"
+            f"{f', for the first {_MARGINS} of {len(columns)} columns' if len(columns) > _MARGINS else ''}. Margins do not show "
+            "how columns depend on each other."
+        ),
+    )
+
+
+def _shown(x: Array) -> str:
+    return f" {_DRAWN} of {len(x)} rows are shown." if len(x) > _DRAWN else ""
+
+
+def _some(x: Array) -> Array:
+    return x if len(x) <= _DRAWN else x[np.random.default_rng(0).choice(len(x), _DRAWN, replace=False)]
+
+
+def _marginal(member: Target, column: int) -> Callable[[Array], Array]:
+    """Density of one coordinate of a member."""
+    if member.dim == 1:
+        return lambda points: np.exp(member.logp(points[:, None]))
+    return lambda points: sum(w * norm.pdf(points, m, s) for w, m, s in _normals(member, column))
+
+
+def _normals(member: Target, column: int) -> list[tuple[float, float, float]]:
+    """Weights, means and standard deviations of one coordinate of a mixture of multivariate Normals."""
+    weights = np.ravel(member.spec["params"].get("w", [1.0]))
+    return [
+        (float(w), float(m[column]), float(np.sqrt((factor @ factor.T)[column, column])))
+        for w, (m, factor) in zip(weights, member.scales, strict=True)
+    ]
+
+
+def _window(x: Array) -> tuple[float, float]:
+    """Where nearly all data are: a far outlier would squeeze the rest into a line."""
+    low, high = np.quantile(x, [0.001, 0.999])
+    reach = 0.12 * (high - low)
+    return float(max(x.min(), low - reach) - reach / 3), float(min(x.max(), high + reach) + reach / 3)
+
+
+def _margins(panels: Sequence[tuple[str, Callable[[Array], Array], Array, str]], style: Style) -> PlotCollection:
+    draw = style.draw
+    cols = min(len(panels), 3)
+    rows = -(-len(panels) // cols)
+    with style.settings():
+        collection, axes = panel_grid([title for title, *_ in panels], style, cols, (max(3.3 * cols, 6), 2.7 * rows))
+        for (_title, density, x, name), axis in zip(panels, axes, strict=True):
+            low, high = _window(x)
+            inside = x[(x >= low) & (x <= high)]
+            # Bins no narrower than the gaps between values: else rounded values draw a comb.
+            gap = float(np.median(np.diff(np.unique(_some(inside)))))
+            count = min(_BINS, max(8, round(1.5 * len(inside) ** 0.4)), max(8, int((high - low) / gap)))
+            counts, edges = np.histogram(inside, bins=count, range=(low, high))
+            heights = counts / (len(x) * np.diff(edges))
+            corners, tops = np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
+            grid = np.linspace(low, high, 301)
+            draw.fill_between_y(
+                corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha, linewidth=0
+            ) if style.backend == "matplotlib" else draw.fill_between_y(
+                corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha
+            )
+            draw.line(grid, density(grid), axis, color=style.forward, width=2.0, linestyle=style.dash("dashed"))
+            draw.remove_axis(axis, axis="y")
+            draw.xlabel(name, axis)
+    return collection
+
+
+def _plane_grid(x: Array) -> tuple[Array, Array, Array]:
+    first, second = (np.linspace(*_wider(x[:, i]), 121) for i in (0, 1))
+    return first, second, np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _wider(x: Array) -> tuple[float, float]:
+    """The data and, unless far outliers have stretched it, the ellipse of a Normal that holds 90% of its mass."""
+    low, high = _window(x)
+    width, middle, reach = high - low, float(x.mean()), 2.3 * float(x.std())
+    return (
+        max(min(low - 0.12 * width, middle - reach), low - 0.6 * width),
+        min(max(high + 0.12 * width, middle + reach), high + 0.6 * width),
+    )
+
+
+def _contour(q: Target, grid: tuple[Array, Array, Array], axis: Any, style: Style, role: str, dash: str) -> None:
+    first, second, points = grid
+    z = np.exp(q.logp(points)).reshape(len(first), len(second))
+    extra = {"linestyles": style.dash(dash), "linewidths": 1.8} if style.backend == "matplotlib" else {}
+    style.draw.contour(first, second, z, axis, levels=levels(q), color=style.color(role), **extra)
+
+
+def _scatter(x: Array, grid: tuple[Array, Array, Array], columns: Sequence[str], axis: Any, style: Style) -> None:
+    some = _some(x)
+    style.draw.scatter(some[:, 0], some[:, 1], axis, size=style.size(2.6), color=style.target, alpha=0.45,
+                       marker=style.marker("dot"))  # fmt: skip
+    style.draw.xlim((grid[0][0], grid[0][-1]), axis)
+    style.draw.ylim((grid[1][0], grid[1][-1]), axis)
+    style.draw.xlabel(columns[0], axis)
+    style.draw.ylabel(columns[1], axis)
+
+
+def _planes(members: dict[str, Target], x: Array, columns: Sequence[str], style: Style) -> PlotCollection:
+    grid = _plane_grid(x)
+    cols = min(len(members), 3)
+    rows = -(-len(members) // cols)
+    with style.settings():
+        collection, axes = panel_grid(list(members), style, cols, (max(3.4 * cols, 5), 3.4 * rows))
+        for member, axis in zip(members.values(), axes, strict=True):
+            _scatter(x, grid, columns, axis, style)
+            _contour(member, grid, axis, style, "forward", "dashed")
+    return collection
+
+
+# --- probability integral transforms ---------------------------------------------------------------------------------
+
+
+def _cdf(member: Target, x: Array, column: int) -> Array:
+    """Distribution function of one coordinate of a member at x (n,)."""
+    if member.dim > 1:
+        return np.asarray(sum(w * norm.cdf(x, m, s) for w, m, s in _normals(member, column)))
+    # Summed along a line whose steps grow with the distance from the centre: dense in the middle, and out to where no tail is.
+    centre = float(np.median(x))
+    scale = float(np.subtract(*np.quantile(x, [0.75, 0.25]))) or float(np.std(x))
+    u = np.linspace(-18, 18, 24_001)
+    points = centre + scale * np.sinh(u)
+    density = np.exp(member.logp(points[:, None])) * scale * np.cosh(u)
+    below = cumulative_trapezoid(density, u, initial=0.0)
+    return np.interp(np.arcsinh((x - centre) / scale), u, below / below[-1])
+
+
+def _pit(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> Drawing:
+    names, dim = ranked_names(tree), x.shape[1]
+    some = _some(x)
+    if dim == 1:
+        values = {name: _cdf(fitted_member(tree, name), some[:, 0], 0) for name in names}
+    else:
+        values = {
+            f"{name}, {column}": _cdf(fitted_member(tree, name), some[:, i], i)
+            for name in names
+            for i, column in enumerate(columns[:_MARGINS])
+        }
+    kind = "family" if dim == 1 else "family and column"
+    margins = (
+        "" if dim == 1 else " A multivariate Normal can fit every margin and miss how the columns depend on each other."
+    )
+    return Drawing(
+        _pit_panels(values, len(some), style, cols=3 if dim == 1 else min(dim, _MARGINS)),
+        alt=(
+            f"One panel for each {kind}: the difference between the distribution of the probability integral transforms of the data and the "
+            "uniform, as a blue line, between dashed lines that a right family would keep within."
+        ),
+        caption=(
+            "Where the data fall in each fitted distribution (probability integral transform), minus the uniform. A distribution fixed "
+            f"beforehand and right stays between the dashed lines with probability 0.99; a fitted one stays closer.{margins}{_shown(x)}"
+        ),
+    )
+
+
+def _largest(values: Array) -> float:
+    """Largest difference between the distribution of values (n,) and the uniform."""
+    u, n = np.sort(values), len(values)
+    return float(np.maximum(np.abs(np.arange(n) / n - u), np.abs(np.arange(1, n + 1) / n - u)).max())
+
+
+def _pit_panels(values: dict[str, Array], n: int, style: Style, *, cols: int) -> PlotCollection:
+    cols = min(cols, len(values))
+    rows = -(-len(values) // cols)
+    tree = xr.DataTree.from_dict({"pit": xr.Dataset({title: ("sample", v) for title, v in values.items()})})
+    with style.settings():
+        collection = az.plot_ecdf_pit(
+            tree,
+            group="pit",
+            sample_dims=["sample"],
+            backend=style.backend,
+            col_wrap=cols,
+            figure_kwargs={**style.figure_size((max(3.3 * cols, 6), 2.6 * rows + 0.3)), "sharey": True},
+            visuals={
+                "ecdf_lines": {"color": style.forward, "width": 1.8},
+                "suspicious_points": False,
+                "p_value_text": False,
+                "xlabel": False,
+                "ylabel": False,
+            },
+        )
+        band = kstwo.ppf(0.99, n)
+        reach = 1.15 * max(band, *(_largest(v) for v in values.values()))
+        for i, title in enumerate(values):
+            axis = collection.viz["plot"][title].item()
+            for level in (-band, band):
+                style.draw.hline(level, axis, color=style.faint, width=1.0, linestyle=style.dash("dashed"))
+            style.draw.ylim((-reach, reach), axis)
+            if i >= len(values) - cols:
+                style.draw.xlabel("probability integral transform", axis)
+                if style.backend == "matplotlib":
+                    axis.tick_params(labelbottom=True)
+            if i % cols == 0:
+                style.draw.ylabel("difference", axis)
+            if style.backend == "matplotlib":
+                collection.viz["ecdf_lines"][title].item().set_color(style.forward)
+                collection.viz["ref_line"][title].item().set_color(style.faint)
+    return collection
+
+
+# --- ranking and directions ------------------------------------------------------------------------------------------
+
+
+def _ranking(ranking: xr.Dataset, style: Style) -> Drawing:
+    draw = style.draw
+    names = [str(name) for name in ranking["family"].to_numpy()]
+    values, errors = ranking["kl_difference"].to_numpy(), ranking["se"].to_numpy()
+    rows = np.arange(len(names))[::-1]
+    with style.settings():
+        collection, (axis,) = panel_grid(["ranking"], style, 1, (8, 1.1 + 0.38 * len(names)))
+        draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
+        for row, value, error in zip(rows, values, errors, strict=True):
+            draw.line(np.array([value - 2 * error, value + 2 * error]), np.array([row, row]), axis,
+                      color=style.forward, width=1.8)  # fmt: skip
+        draw.scatter(values, rows, axis, size=style.size(6), color=style.forward, marker=style.marker("dot"))
+        draw.yticks(rows, names, axis)
+        draw.ylim((-0.6, len(names) - 0.4), axis)
+        draw.xlabel("KL above the closest family, nats", axis)
+    return Drawing(
+        collection,
+        alt=f"A row for each family, the closest, {names[0]}, on top at zero: its KL above the closest, with a line of two standard errors.",
+        caption=(
+            "KL of each family above that of the closest, with two standard errors of the paired difference. The entropy of the data "
+            "cancels, so neighbours and rounding play no part."
+        ),
+    )
+
+
+def _directions(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> Drawing:
+    facts = tree["reverse"].to_dataset()
+    family = FAMILIES[facts.attrs["family"]]
+    target = fitted_member(tree, facts.attrs["target_family"])
+    forward = member_of(tree["forward_exact/fit"].to_dataset(), family)
+    count = int(facts["minima"])
+    reverse = [member_of(tree[f"reverse_exact_{i}/fit"].to_dataset(), family) for i in range(count)]
+    many = f"{count} minima" if count != 1 else "one minimum"
+    draw = style.draw
+    with style.settings():
+        if x.shape[1] == 1:
+            collection, (axis,) = panel_grid(["directions"], style, 1, (8, 3.8))
+            ends = [(q.scales[0][0][0], q.scales[0][1][0, 0]) for q in (forward, *reverse)]
+            low, high = _window(x[:, 0])
+            grid = np.linspace(
+                min([low, *(m - 2.6 * s for m, s in ends)]), max([high, *(m + 2.6 * s for m, s in ends)]), 401
+            )
+            density = np.exp(target.logp(grid[:, None]))
+            draw.fill_between_y(grid, np.zeros_like(grid), density, axis, color=style.target, alpha=style.fill_alpha)
+            draw.line(grid, density, axis, color=style.target, width=1.4)
+            for q in reverse:
+                draw.line(grid, np.exp(q.logp(grid[:, None])), axis, color=style.reverse, width=2.2,
+                          linestyle=style.dash("dotted"))  # fmt: skip
+            draw.line(grid, np.exp(forward.logp(grid[:, None])), axis, color=style.forward, width=2.2,
+                      linestyle=style.dash("dashed"))  # fmt: skip
+            draw.remove_axis(axis, axis="y")
+            draw.xlabel(columns[0], axis)
+        else:
+            collection, (axis,) = panel_grid(["directions"], style, 1, (6.4, 5))
+            plane = _plane_grid(x)
+            _scatter(x, plane, columns, axis, style)
+            _contour(target, plane, axis, style, "target", "solid")
+            _contour(forward, plane, axis, style, "forward", "dashed")
+            for q in reverse:
+                _contour(q, plane, axis, style, "reverse", "dotted")
+    contours = "" if x.shape[1] == 1 else " Contours enclose 50% and 90% of the mass."
+    return Drawing(
+        collection,
+        alt=(
+            f"The fitted mixture in grey, the Normal of least forward KL as a dashed blue line, and {many} of reverse KL as dotted "
+            "orange lines."
+        ),
+        caption=(
+            f"The density estimate ([target]{{.target}}, {facts.attrs['target_family']}), the Normal that is closest in "
+            f"[forward]{{.forward}} KL (dashed), and {many} of [reverse]{{.reverse}} KL (dotted).{contours}"
+        ),
+    )

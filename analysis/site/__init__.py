@@ -1,0 +1,1 @@
+"""Chapters become pages: HTML, Markdown and PDF."""

@@ -1,0 +1,182 @@
+"""Chapters: prose in Markdown with Jinja's conditions, filled in with the findings of a question.
+
+Besides what Jinja has, a chapter says its answer in ``<% answer %> ... <% endanswer %>``, which is placed by the frame of the
+report, and places each figure with its words: ``<% figure NAME %> caption <% alt %> what it shows <% endfigure %>``.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+
+from analysis.site.figure import Placed, mark
+from analysis.site.numbers import CLOSE, OPEN, est, fixed, is_estimate, listed, num, pct, plural, signed, table, tex
+from models.errors import InputError
+
+__all__ = ["TEMPLATES", "ReportError", "Words", "filled", "headline", "words_of"]
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "reports" / "templates"
+"""Folder of the report's own templates, style sheet and fonts."""
+#: Folder of the questions, each with its ``chapter.md``.
+_CHAPTERS = Path(__file__).resolve().parents[1]
+
+
+class ReportError(RuntimeError):
+    """The report could not be built; the message names the template or the format, and the cause."""
+
+
+@dataclass
+class Words:
+    """What a chapter says outside of its text.
+
+    Attributes
+    ----------
+    answer : str
+        Markdown; empty if the chapter has none.
+    alt, caption : dict of str to str
+        Of each figure, by name.
+    """
+
+    answer: str = ""
+    alt: dict[str, str] = field(default_factory=dict)
+    caption: dict[str, str] = field(default_factory=dict)
+
+
+def words_of(question: str, findings: Mapping[str, Any], templates: Sequence[Path] = (TEMPLATES,)) -> Words:
+    """Return the answer, captions and alternative texts that a chapter gives to findings.
+
+    Raises
+    ------
+    ReportError
+        The chapter fails; the message says where.
+    """
+    words = Words()
+    filled(f"{question}/chapter.md", templates, f=findings, figures=_AnyFigure(), words=words)
+    return words
+
+
+def filled(name: str, templates: Sequence[Path], **values: Any) -> str:
+    """Fill in a template, looked for in folders, and then among the questions.
+
+    Raises
+    ------
+    ReportError
+        There is no such template, or it fails.
+    """
+    try:
+        return _environment(templates).get_template(name).render(**values)
+    except jinja2.TemplateNotFound as error:
+        places = ", ".join(str(path) for path in templates)
+        raise ReportError(f"no template {error.name} in {places}") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise ReportError(f"{error.name}, line {error.lineno}: {error.message}") from error
+    except (jinja2.UndefinedError, InputError, TypeError, ArithmeticError) as error:
+        raise ReportError(f"{_blame(error)}: {error}") from error
+
+
+def headline(answer: str) -> str:
+    """Return the first sentence of an answer, which is all of it that opens a report of several questions."""
+    return re.split(
+        r"(?<=[^\W\d_][.!?])\s+(?=[^a-z\d\s])|(?<=[)\d%][.!?])\s+(?=[^a-z\d\s])", answer.strip(), maxsplit=1
+    )[0]
+
+
+class _NoFigure(str):
+    ref = ""
+
+
+class _AnyFigure:
+    """Figures by any name, where only words are asked for."""
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> _NoFigure:
+        return _NoFigure()
+
+
+class _Blocks(Extension):
+    """The blocks of a chapter that Jinja does not have."""
+
+    tags = {"answer", "figure"}  # noqa: RUF012 (as Jinja declares it)
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Turn a block into calls that keep its words."""
+        tag = next(parser.stream)
+        if tag.value == "answer":
+            return [self._kept(parser, "answer", "", "name:endanswer", tag.lineno)]
+        name = parser.stream.expect("name").value
+        return [
+            self._kept(parser, "caption", name, "name:alt", tag.lineno),
+            self._kept(parser, "alt", name, "name:endfigure", tag.lineno),
+            nodes.Output([nodes.TemplateData(mark(name))]).set_lineno(tag.lineno),
+        ]
+
+    def _kept(self, parser: Parser, kind: str, name: str, end: str, line: int) -> nodes.Node:
+        body = parser.parse_statements((end,), drop_needle=True)
+        call = self.call_method("_keep", [nodes.Const(kind), nodes.Const(name), nodes.ContextReference()])
+        return nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    @staticmethod
+    def _keep(kind: str, name: str, context: jinja2.runtime.Context, caller: Callable[[], str]) -> str:
+        words = context.get("words")
+        if words is None:
+            return ""
+        text = re.sub(r"[ \t\r\n]+", " ", caller()).strip(" ")  # and keep the spaces that do not break
+        if kind == "answer":
+            words.answer = text
+        else:
+            getattr(words, kind)[name] = text
+        return ""
+
+
+def _environment(templates: Sequence[Path]) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([str(path) for path in (*templates, _CHAPTERS)]),
+        extensions=[_Blocks],
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+        variable_start_string="<<",
+        variable_end_string=">>",
+        block_start_string="<%",
+        block_end_string="%>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    environment.globals["next_table"] = f"{OPEN}table{CLOSE}"
+    filters = (num, est, pct, signed, fixed, table, tex, listed, plural, headline)
+    environment.filters |= {function.__name__: function for function in filters}
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Write what a template prints without a filter: estimates and floats by their rule, and no ``None``."""
+    if value is None:
+        raise InputError("a template prints None: the finding is missing")
+    if isinstance(value, Placed | str):
+        return value
+    if is_estimate(value):
+        return est(value)
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return num(value)
+    return value
+
+
+def _blame(error: BaseException) -> str:
+    """Name the template line that an error came from."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(".md")]
+    return f"{'/'.join(Path(frames[-1].filename).parts[-2:])}, line {frames[-1].lineno}" if frames else "the templates"

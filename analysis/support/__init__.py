@@ -1,1 +1,0 @@
-"""What the questions share: data, figures, cache, report and command line."""

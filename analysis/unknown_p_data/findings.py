@@ -1,0 +1,5 @@
+"""Numbers and truth values."""
+
+from analysis.unknown_p_data.study import findings
+
+__all__ = ["findings"]

@@ -1,0 +1,600 @@
+"""KL from draws alone: how far a fitted model is from the truth when the truth is known by a sample only."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import stats
+
+from analysis.data.columns import load_column
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.style import Style
+from analysis.parts import Options, Part, compute_parts
+from analysis.reading import dataset_of
+from analysis.unknown_p_data import QUESTION, words
+from analysis.unknown_p_data import marks as drawn
+from models.divergences import entropy
+from models.families import FAMILIES, Family, normal_mixture
+from models.targets import normal_mixture as mixture_target
+from models.unknown import (
+    Interval,
+    cross_entropy_from_draws,
+    entropy_from_draws,
+    kl_difference,
+    kl_from_draws,
+    leave_one_out,
+)
+
+Array = NDArray[np.float64]
+Sampler = Callable[[np.random.Generator, int], Array]
+#: Replications stored with the project; ``tests/reference/make_unknown_study.py`` writes them.
+FULL_FILE = Path(__file__).parents[1] / "data" / "unknown_study.csv"
+#: The difference that one wants to tell, in nats.
+WANTED = 0.1
+SIZES = (100, 1000, 10_000)
+#: Draws of the studies with one sample size.
+N = 1000
+#: Beyond these sizes kernels and ArviZ, whose work grows as n², are left out.
+LARGEST_KERNEL, ARVIZ = 1000, 1000
+
+
+class Settings(BaseModel):
+    """What the numbers depend on.
+
+    Attributes
+    ----------
+    seed : int
+        Parent of every random stream.
+    replications : int
+        Samples at each of the smaller sizes.
+    large : int
+        Samples of 10,000 draws.
+    rivals : int
+        Samples given to kernel density estimation and to ArviZ, which are slow.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0)
+    replications: int = Field(default=40, ge=10)
+    large: int = Field(default=4, ge=2)
+    rivals: int = Field(default=10, ge=2)
+
+    @classmethod
+    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
+        """Settings for ``--quick``, the default, and ``--full``."""
+        if effort == "quick":
+            return cls(seed=seed, replications=10, large=2, rivals=2)
+        if effort == "full":
+            return cls(seed=seed, replications=500, large=60, rivals=60)
+        return cls(seed=seed)
+
+
+# --- targets whose entropy is known ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    """A distribution with its entropy, mean and covariance.
+
+    Attributes
+    ----------
+    name, title : str
+    dim : int
+    new : bool
+        Not among the distributions on which the estimator was chosen.
+    draw : callable (generator, n) -> (n, d)
+    entropy : float
+        In nats.
+    mean, cov : ndarray (d,), (d, d)
+    """
+
+    name: str
+    title: str
+    dim: int
+    new: bool
+    draw: Sampler
+    entropy: float
+    mean: Array
+    cov: Array
+
+    @property
+    def kl(self) -> float:
+        """KL to the Normal of the same mean and covariance, which is the forward projection: a difference of entropies."""
+        return float(normal_entropy(self.cov) - self.entropy)
+
+    def log_normal(self, x: Array) -> Array:
+        """Log density (n,) of that Normal."""
+        return np.asarray(stats.multivariate_normal(self.mean, self.cov).logpdf(x)).reshape(len(x))
+
+
+def normal_entropy(cov: Array) -> float:
+    """Entropy of a Normal, in nats."""
+    return float(np.linalg.slogdet(2 * np.pi * math.e * cov)[1] / 2)
+
+
+def _scipy(name: str, title: str, law: Any, new: bool) -> Known:
+    mean, variance = (float(v) for v in law.stats("mv"))
+    return Known(name, title, 1, new, lambda rng, n: np.asarray(law.rvs(size=(n, 1), random_state=rng)),
+                 float(law.entropy()), np.array([mean]), np.array([[variance]]))  # fmt: skip
+
+
+def _mixed(weights: Array, means: Array, sds: Array) -> tuple[Sampler, float, float, float]:
+    """Sampler, entropy, mean and variance of a mixture of Normals on the line."""
+
+    def draw(rng: np.random.Generator, n: int) -> Array:
+        which = rng.choice(len(weights), size=n, p=weights)
+        return np.asarray(rng.normal(means[which], sds[which])[:, None])
+
+    mean = float(weights @ means)
+    variance = float(weights @ (sds**2 + means**2) - mean**2)
+    return draw, entropy(mixture_target(weights, means, sds)).value, mean, variance
+
+
+def _mixture(name: str, title: str, mixture: tuple[Any, Any, Any], new: bool) -> Known:
+    draw, h, mean, variance = _mixed(*(np.asarray(v, dtype=float) for v in mixture))
+    return Known(name, title, 1, new, draw, h, np.array([mean]), np.array([[variance]]))
+
+
+def _normal(dim: int) -> Known:
+    cov = 0.5 * np.eye(dim) + 0.5
+    factor = np.linalg.cholesky(cov)
+    title = "Normal" if dim == 1 else f"Normal, correlation ½, {dim}-D"
+    return Known(f"normal_{dim}", title, dim, False, lambda rng, n: np.asarray(rng.normal(size=(n, dim)) @ factor.T),
+                 normal_entropy(cov), np.zeros(dim), cov)  # fmt: skip
+
+
+def _product(name: str, title: str, mixtures: Any, shear: Any) -> Known:
+    """Independent mixtures mapped by a matrix: the entropies add up, and the map adds log |det|."""
+    lines = [_mixed(*(np.asarray(v, dtype=float) for v in m)) for m in mixtures]
+    a = np.asarray(shear, dtype=float)
+
+    def draw(rng: np.random.Generator, n: int) -> Array:
+        return np.asarray(np.hstack([line[0](rng, n) for line in lines]) @ a.T)
+
+    h = sum(line[1] for line in lines) + float(np.linalg.slogdet(a)[1])
+    return Known(name, title, len(lines), True, draw, h, a @ np.array([line[2] for line in lines]),
+                 a @ np.diag([line[3] for line in lines]) @ a.T)  # fmt: skip
+
+
+def _copula(rho: float, nu: float) -> Known:
+    """Student-t margins joined by a Normal copula: the entropy is that of the margins plus log(1 - rho²)/2."""
+    law, factor = stats.t(nu), np.linalg.cholesky([[1, rho], [rho, 1]])
+
+    def margin(z: Array) -> Array:
+        return np.asarray(-np.sign(z) * law.ppf(stats.norm.cdf(-np.abs(z))))
+
+    def draw(rng: np.random.Generator, n: int) -> Array:
+        return margin(rng.normal(size=(n, 2)) @ factor.T)
+
+    z = np.linspace(-9, 9, 721)
+    weight = stats.norm.pdf(z) * (z[1] - z[0])
+    # E[g(Z1) g(Z2)] given Z1: Z2 is Normal around rho Z1.
+    inner = margin(rho * z[:, None] + np.sqrt(1 - rho**2) * z) @ weight
+    covariance, variance = float((margin(z) * inner) @ weight), float(law.var())
+    h = 2 * float(law.entropy()) + np.log(1 - rho**2) / 2
+    return Known("t_copula", f"t with {nu:g} df, Normal copula, 2-D", 2, True, draw, float(h), np.zeros(2),
+                 np.array([[variance, covariance], [covariance, variance]]))  # fmt: skip
+
+
+_TWO, _THREE = ([0.5, 0.5], [-3, 3], [1, 1]), ([0.5, 0.3, 0.2], [-4, 0, 3], [1, 0.5, 0.7])
+_ONE = ([1.0], [0.0], [1.0])
+
+#: Built when asked for: a mixture's entropy takes an integral.
+_BUILDERS: dict[str, Callable[[], Known]] = {
+    "normal_1": partial(_normal, 1),
+    "uniform": lambda: _scipy("uniform", "uniform", stats.uniform(), False),
+    "exponential": lambda: _scipy("exponential", "exponential", stats.expon(), False),
+    "t5": lambda: _scipy("t5", "t with 5 df", stats.t(5), False),
+    "two_modes": lambda: _mixture("two_modes", "½ N(±3, 1)", _TWO, False),
+    "logistic": lambda: _scipy("logistic", "logistic", stats.logistic(), True),
+    "gumbel": lambda: _scipy("gumbel", "Gumbel", stats.gumbel_r(), True),
+    "weibull": lambda: _scipy("weibull", "Weibull, shape 0.8", stats.weibull_min(0.8), True),
+    "von_mises": lambda: _scipy("von_mises", "von Mises on (−π, π), κ = 1", stats.vonmises(1), True),
+    "five_modes": lambda: _mixture(
+        "five_modes", "five modes", ([0.3, 0.2, 0.2, 0.2, 0.1], [-6, -2, 0, 3, 7], [1, 0.3, 0.5, 0.8, 0.2]), True
+    ),
+    "normal_2": partial(_normal, 2),
+    "t_copula": partial(_copula, 0.6, 3.0),
+    "clusters_2": lambda: _product("clusters_2", "six clusters, sheared, 2-D", (_TWO, _THREE), [[1, 0], [0.5, 1]]),
+    "normal_3": partial(_normal, 3),
+    "clusters_3": lambda: _product(
+        "clusters_3", "six clusters, sheared, 3-D", (_TWO, _THREE, _ONE), [[1, 0, 0], [0.5, 1, 0], [0.3, 0.3, 1]]
+    ),
+    "normal_5": partial(_normal, 5),
+    "normal_8": partial(_normal, 8),
+}
+NAMES = tuple(_BUILDERS)
+
+
+@cache
+def find(name: str) -> Known:
+    """Return the distribution of that name."""
+    return _BUILDERS[name]()
+
+
+def _rng(settings: Settings, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([settings.seed, *key]))
+
+
+# --- what others offer -----------------------------------------------------------------------------------------------
+
+#: An estimate of KL from draws x of p, the log density of the Normal at them, and draws of the Normal.
+Rival = Callable[[Array, Array, Array], float]
+
+
+def by_scipy(x: Array, log_q: Array, _: Array) -> float:
+    """Cross-entropy minus ``scipy.stats.differential_entropy``."""
+    return float(-log_q.mean() - stats.differential_entropy(x[:, 0]))
+
+
+def by_kernels(x: Array, log_q: Array, _: Array) -> float:
+    """Mean log ratio with the density from ``scipy.stats.gaussian_kde`` at the draws that made it."""
+    return float((stats.gaussian_kde(x.T).logpdf(x.T) - log_q).mean())
+
+
+def by_arviz(x: Array, _: Array, y: Array) -> float:
+    """``az.kl_divergence`` of draws of both, with its own defaults but for rounding."""
+    import arviz as az
+
+    a, b = (az.from_dict({"posterior": {"x": z[None]}}) for z in (x, y))
+    return float(az.kl_divergence(a, b, round_to="none"))
+
+
+def rivals(dim: int, n: int) -> dict[str, Rival]:
+    """Estimators to compare with at a dimension and a sample size."""
+    found: dict[str, Rival] = {"scipy": by_scipy} if dim == 1 else {}
+    if n <= LARGEST_KERNEL:
+        found["kernels"] = by_kernels
+    if n == ARVIZ:
+        found["arviz"] = by_arviz
+    return found
+
+
+# --- part 1: targets, sizes, estimators ------------------------------------------------------------------------------
+
+ESTIMATORS = ("entropy", "kl", "scipy", "kernels", "arviz")
+SUMMARIES = ("count", "bias", "sd", "mean_error", "coverage", "reliable", "coverage_reliable", "length")
+
+
+def run_target(name: str, settings: Settings, more: Mapping[str, Rival] | None = None) -> xr.DataTree:
+    """Estimates of one target at every size: of its entropy, and of its KL to the Normal of the same moments."""
+    p = find(name)
+    estimators = (*ESTIMATORS, *(more or {}))
+    data = {key: np.full((len(estimators), len(SIZES)), np.nan) for key in SUMMARIES}
+    for j, n in enumerate(SIZES):
+        count = settings.large if n > N else settings.replications
+        ours: dict[str, list[Interval]] = {"entropy": [], "kl": []}
+        others: dict[str, list[float]] = {}
+        for r in range(count):
+            rng = _rng(settings, 1, NAMES.index(name), n, r)
+            x = p.draw(rng, n)
+            ours["entropy"].append(entropy_from_draws(x))
+            ours["kl"].append(kl_from_draws(x, p.log_normal))
+            log_q = p.log_normal(x)
+            for key, rival in rivals(p.dim, n).items() if r < settings.rivals else ():
+                y = rng.multivariate_normal(p.mean, p.cov, n) if key == "arviz" else x
+                others.setdefault(key, []).append(rival(x, log_q, y))
+            for key, rival in (more or {}).items():
+                others.setdefault(key, []).append(rival(x, log_q, x))
+        for key, intervals in ours.items():
+            _enter(data, estimators.index(key), j, _summary(intervals, p.entropy if key == "entropy" else p.kl))
+        for key, values in others.items():
+            error = np.array(values) - p.kl
+            _enter(data, estimators.index(key), j,
+                   {"count": len(error), "bias": error.mean(), "sd": error.std(ddof=1)})  # fmt: skip
+    dims = ("estimator", "n")
+    dataset = xr.Dataset(
+        {key: (dims, values) for key, values in data.items()}, {"estimator": list(estimators), "n": list(SIZES)}
+    )
+    return xr.DataTree(dataset.assign(entropy=p.entropy, kl=p.kl, dim=p.dim, new=p.new))
+
+
+def _enter(data: Mapping[str, Array], i: int, j: int, found: Mapping[str, float]) -> None:
+    for key, value in found.items():
+        data[key][i, j] = value
+
+
+def _summary(intervals: list[Interval], truth: float) -> dict[str, float]:
+    error = np.array([e.value for e in intervals]) - truth
+    held = np.array([e.lower <= truth <= e.upper for e in intervals])
+    trusted = np.array([e.reliable for e in intervals])
+    return {
+        "count": len(error),
+        "bias": float(error.mean()),
+        "sd": float(error.std(ddof=1)),
+        "mean_error": float(np.sqrt(np.mean([e.error**2 for e in intervals]))),
+        "coverage": float(held.mean()),
+        "reliable": float(trusted.mean()),
+        "coverage_reliable": float(held[trusted].mean()) if trusted.any() else np.nan,
+        "length": float(np.mean([e.upper - e.lower for e in intervals])),
+    }
+
+
+# --- part 2: tails ---------------------------------------------------------------------------------------------------
+
+#: Targets against the Normal of the same moments: name, law, and whether the log ratio has a variance.
+TAILS: dict[str, tuple[str, Any]] = {
+    **{f"t{nu}": (f"t with {nu} df", stats.t(nu)) for nu in (3, 4, 5, 6, 10, 30)},
+    "exponential": ("exponential", stats.expon()),
+    "laplace": ("Laplace", stats.laplace()),
+    "lognormal": ("log-normal", stats.lognorm(1)),
+}
+
+
+def _log_pdf(law: Any, x: Array) -> Array:
+    return np.asarray(law.logpdf(x[:, 0]))
+
+
+def run_tails(settings: Settings) -> xr.DataTree:
+    """Coverage of KL where the log ratio has heavy tails: of all intervals, and of those marked reliable."""
+    found = []
+    for i, (_, law) in enumerate(TAILS.values()):
+        mean, sd = float(law.mean()), float(law.std())
+        q = stats.norm(mean, sd)
+        truth = float(q.entropy() - law.entropy())
+        intervals = []
+        for r in range(2 * settings.replications):
+            x = np.asarray(law.rvs(size=(N, 1), random_state=_rng(settings, 2, i, r)))
+            intervals.append(kl_from_draws(x, partial(_log_pdf, q)))
+        found.append({**_summary(intervals, truth), "kl": truth})
+    return xr.DataTree(_stacked("tail", list(TAILS), found))
+
+
+def _stacked(dim: str, names: list[Any], rows: list[dict[str, float]]) -> xr.Dataset:
+    return xr.Dataset({key: (dim, [row[key] for row in rows]) for key in rows[0]}, {dim: names})
+
+
+# --- part 3: ties ----------------------------------------------------------------------------------------------------
+
+UNITS = (0.0, 0.001, 0.01, 0.1, 0.5, 1.0)
+
+
+def run_ties(settings: Settings) -> xr.DataTree:
+    """Entropy of Normal draws rounded to a unit, as it is and with jitter, beside SciPy and kernels."""
+    truth = float(stats.norm.entropy())
+    keys = ("plain", "jittered", "scipy", "kernels")
+    bias, flagged = np.full((len(keys), len(UNITS)), np.nan), np.full((2, len(UNITS)), np.nan)
+    covered = flagged.copy()
+    for j, unit in enumerate(UNITS):
+        errors: dict[str, list[float]] = {key: [] for key in keys}
+        found: list[list[Interval]] = [[], []]
+        for r in range(settings.replications):
+            x = _rng(settings, 3, r).normal(size=(N, 1))
+            if unit:
+                x = np.round(x / unit) * unit
+            for i, jitter in enumerate((False, True)):
+                found[i].append(entropy_from_draws(x, jitter=jitter, seed=r))
+                errors[keys[i]].append(found[i][-1].value - truth)
+            with np.errstate(divide="ignore"):  # equal values have distance zero: the estimate is minus infinity
+                errors["scipy"].append(float(stats.differential_entropy(x[:, 0])) - truth)
+            if r < settings.rivals:
+                errors["kernels"].append(float(-stats.gaussian_kde(x.T).logpdf(x.T).mean()) - truth)
+        bias[:, j] = [np.mean(errors[key]) for key in keys]
+        flagged[:, j] = [np.mean([not e.reliable for e in group]) for group in found]
+        covered[:, j] = [np.mean([e.lower <= truth <= e.upper for e in group]) for group in found]
+    coords = {"estimator": list(keys), "unit": list(UNITS)}
+    dataset = xr.Dataset({"bias": (("estimator", "unit"), bias)}, coords)
+    dataset["flagged"] = (("how", "unit"), flagged)
+    dataset["coverage"] = (("how", "unit"), covered)
+    return xr.DataTree(dataset.assign_coords(how=["plain", "jittered"]))
+
+
+# --- part 4: below zero ----------------------------------------------------------------------------------------------
+
+#: Standard deviation of a narrow Normal whose cross-entropy is negative.
+NARROW = 0.1
+
+
+def run_sign(settings: Settings) -> xr.DataTree:
+    """A model that is right: its cross-entropy, estimates of its KL, and those of ArviZ, which never go below zero."""
+    q = stats.norm(0, NARROW)
+    values, lower, upper, arviz, ce = [], [], [], [], np.nan
+    for r in range(4 * settings.replications):
+        rng = _rng(settings, 4, r)
+        x = rng.normal(0, NARROW, (N, 1))
+        found = kl_from_draws(x, partial(_log_pdf, q))
+        values.append(found.value)
+        lower.append(found.lower)
+        upper.append(found.upper)
+        if r == 0:
+            ce = cross_entropy_from_draws(x, partial(_log_pdf, q)).value
+        if r < settings.rivals:
+            arviz.append(by_arviz(x, x, rng.normal(0, NARROW, (N, 1))))
+    return xr.DataTree(
+        xr.Dataset(
+            {"value": ("draw", values), "lower": ("draw", lower), "upper": ("draw", upper), "arviz": ("repeat", arviz),
+             "cross_entropy": ce, "cross_entropy_exact": float(q.entropy())}
+        )
+    )  # fmt: skip
+
+
+# --- part 5: differences ---------------------------------------------------------------------------------------------
+
+DATA = "old_faithful_waiting"
+
+
+def candidates() -> dict[str, Family]:
+    """Families compared on real data."""
+    return {"normal": FAMILIES["normal"], "logistic": FAMILIES["logistic"], "two Normals": normal_mixture(2)}
+
+
+def compared_by_arviz(log_p: Mapping[str, Array]) -> Any:
+    """``az.compare`` of pointwise leave-one-out log densities (n,) by name."""
+    import arviz as az
+    from arviz_stats.utils import ELPDData
+
+    found = {}
+    for name, values in log_p.items():
+        n = len(values)
+        array = xr.DataArray(values, dims="observation")
+        found[name] = ELPDData(
+            elpd=float(values.sum()), se=float(np.sqrt(n * values.var())), p=0.0, n_samples=1000, n_data_points=n,
+            scale="log", warning=False, good_k=0.7, elpd_i=array, pareto_k=0.0 * array,
+        )  # fmt: skip
+    return az.compare(found, round_to="none")
+
+
+def _known(values: Array, _: Array) -> Array:
+    return values
+
+
+def run_differences(settings: Settings) -> xr.DataTree:
+    """Families on Old Faithful: KL differences from the best by `kl_difference` and by ``az.compare``."""
+    x = load_column(DATA)[:, None]
+    families = candidates()
+    log_p = {name: leave_one_out(x, family, seed=settings.seed) for name, family in families.items()}
+    table = compared_by_arviz(log_p)
+    best = str(table.index[0])
+    rows = []
+    for name in families:
+        # Log densities by leave-one-out are at hand: a fixed model of these values is the fitted family left out.
+        d = kl_difference(x, partial(_known, log_p[name]), partial(_known, log_p[best]))
+        unpaired = np.sqrt((log_p[name].var() + log_p[best].var()) / len(x))
+        rows.append({"difference": d.value, "error": d.error, "unpaired": float(unpaired),
+                     "arviz": abs(float(table["elpd_diff"][name])) / len(x), "arviz_error": float(table["dse"][name]) / len(x),
+                     "cross_entropy": float(-log_p[name].mean())})  # fmt: skip
+    dataset = _stacked("family", list(families), rows)
+    whole = kl_from_draws(x, partial(_known, log_p[best]), jitter=True, seed=settings.seed)
+    raw = entropy_from_draws(x)
+    return xr.DataTree(
+        dataset.assign(
+            n=len(x), kl=whole.value, kl_lower=whole.lower, kl_upper=whole.upper, kl_error=whole.error,
+            kl_reliable=whole.reliable, raw_reliable=raw.reliable,
+        ).assign_attrs(best=best, raw_warning=raw.warnings[0] if raw.warnings else "")
+    )  # fmt: skip
+
+
+# --- run -------------------------------------------------------------------------------------------------------------
+
+
+def stored_study() -> xr.Dataset:
+    """Return the full study that comes with the project: variables by row; attributes ``date`` and ``versions``."""
+    source, _, rest = FULL_FILE.read_text(encoding="utf-8").partition("\n")
+    head, *lines = csv.reader(rest.splitlines())
+    columns = dict(zip(head, zip(*lines, strict=True), strict=True))
+    words_of = ("target", "estimator")
+    dataset = xr.Dataset(
+        {
+            key: ("row", list(column) if key in words_of else [float(v) if v else np.nan for v in column])
+            for key, column in columns.items()
+        }
+    )
+    return dataset.assign_attrs(json.loads(source.removeprefix("# ")))
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Everything to compute."""
+    s = settings.model_dump()
+    targets = [
+        Part(name, f"draws of {name}", {"target": name, "settings": s}, partial(run_target, name, settings), weight=4)
+        for name in NAMES
+    ]
+    rest = {"tails": run_tails, "ties": run_ties, "sign": run_sign, "differences": run_differences}
+    return targets + [
+        Part(key, key, {"part": key, "settings": s}, partial(compute, settings)) for key, compute in rest.items()
+    ]
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
+    """Compute every study.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+    **options
+        As `compute_parts`.
+
+    Returns
+    -------
+    xarray.DataTree
+        One child per target of ``NAMES``, and ``tails``, ``ties``, ``sign``, ``differences``.
+    """
+    settings = settings or Settings()
+    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+
+
+def _studies(results: xr.DataTree) -> dict[str, xr.Dataset]:
+    return {name: dataset_of(results, name) for name in NAMES}
+
+
+def titles() -> dict[str, str]:
+    """Titles of the targets by name."""
+    return {name: find(name).title for name in NAMES}
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Figures of the report.
+
+    Parameters
+    ----------
+    results : xarray.DataTree
+        From `run`.
+    theme : {'light', 'dark'}
+    backend : {'matplotlib', 'plotly', 'bokeh'}
+
+    Returns
+    -------
+    dict of str to Drawing
+        ``bias``, ``interval_coverage``, ``length`` and ``ties``.
+    """
+    style = Style.of(theme, backend)
+    studies, ties = _studies(results), dataset_of(results, "ties")
+    names = titles()
+    drawings = {
+        "bias": drawn.bias(studies, names, style),
+        "interval_coverage": drawn.coverage(studies, dataset_of(results, "tails"), names, {k: v[0] for k, v in TAILS.items()}, style),
+        "length": drawn.length(studies, WANTED, style),
+        "ties": drawn.ties(ties, style),
+    }  # fmt: skip
+    texts = words.figure_texts(studies, ties, WANTED)
+    return {name: Drawing(drawing, *texts[name]) for name, drawing in drawings.items()}
+
+
+def findings(results: xr.DataTree) -> dict[str, Any]:
+    """Every number that the report states.
+
+    Parameters
+    ----------
+    results : xarray.DataTree
+        From `run`.
+
+    Returns
+    -------
+    dict
+        ``question``, ``answer``, one entry for each study, and tables.
+    """
+    studies, names = _studies(results), titles()
+    tail_names = {key: title for key, (title, _) in TAILS.items()}
+    study = words.study(studies, names, N)
+    tails = words.tails(dataset_of(results, "tails"), tail_names)
+    ties = words.ties(dataset_of(results, "ties"))
+    sign = words.sign(dataset_of(results, "sign"))
+    differences = words.differences(dataset_of(results, "differences"))
+    needed = words.needed(studies, names, WANTED)
+    return {
+        "question": QUESTION,
+        "answer": words.answer(study, needed, differences, WANTED),
+        "study": study,
+        "needed": needed,
+        "wanted": WANTED,
+        "n": N,
+        "sizes": list(SIZES),
+        "tails": tails,
+        "ties": ties,
+        "sign": sign,
+        "differences": differences,
+        "full": words.stored(stored_study(), names, tail_names, N, SIZES[-1]),
+        "settings": json.loads(results.attrs["settings"]),
+    }

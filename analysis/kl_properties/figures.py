@@ -33,19 +33,7 @@ _LINEAR = 0.01  # nats within which the scale of errors is linear
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw the figures of the question.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-    theme : {"light", "dark"}
-    backend : {"matplotlib", "plotly", "bokeh"}
-
-    Returns
-    -------
-    dict of str to Drawing
-        ``asymmetry``, ``path`` and ``estimators``.
-    """
+    """Draw ``asymmetry``, ``path`` and ``estimators``."""
     style, ways = Style.of(theme, backend), dataset_of(results, "ways/estimators")
     return {
         "asymmetry": Drawing(asymmetry(ways, dataset_of(results, "curves/densities"), style)),
@@ -58,20 +46,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
 
 
 def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotCollection:
-    """Densities of each pair, and below them the integrands of KL(p||q) and of KL(q||p).
-
-    Parameters
-    ----------
-    ways : Dataset
-        ``kl(pair, direction)``.
-    densities : Dataset
-        ``log_density(pair, which, x)`` and ``area(pair, direction, side)``.
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
+    """Densities of each pair, and below them the integrands of KL(p||q) and of KL(q||p)."""
     x, names = densities["x"].to_numpy(), [str(name) for name in densities["pair"].to_numpy()]
     titles = [PATH_TITLES[name] for name in names]
     titles += [f"{label} = {float(ways['kl'].sel(pair=name, direction=d)):.3f} nats" for d, label in DIRECTIONS.items() for name in names]  # fmt: skip
@@ -126,18 +101,7 @@ def _signed_area(x: Array, y: Array, areas: Array, role: str, axis: Any, style: 
 
 
 def path(data: xr.Dataset, style: Style) -> PlotCollection:
-    """Both divergences along a path from q to p, on logarithmic scales.
-
-    Parameters
-    ----------
-    data : Dataset
-        ``kl(path, rest, direction)`` and ``chi2(path)``.
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
+    """Both divergences along a path from q to p, on logarithmic scales."""
     titles = {str(name): PATH_TITLES[str(name)] for name in data["path"].to_numpy()}
     rest = data["rest"].to_numpy()
     x = np.log10(rest)
@@ -192,20 +156,7 @@ def _at(x: Any) -> Any:
 
 
 def estimators(ways: xr.Dataset, titles: Mapping[str, str], style: Style) -> PlotCollection:
-    """Errors of Monte Carlo and of ``az.kl_divergence``, one line for each divergence.
-
-    Parameters
-    ----------
-    ways : Dataset
-        ``kl``, ``mc``, ``mc_se``, ``sd`` by pair and direction, and ``arviz``, also by repeat.
-    titles : mapping of str to str
-        By name of the pair, from the top.
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
+    """Errors of Monte Carlo and of ``az.kl_divergence``, one line for each divergence."""
     with style.settings():
         collection, (axis,) = panel_grid(["errors"], style, 1, (8.6, 6.4))
         style.draw.vline(0, axis, color=style.faint, width=1.2)

@@ -28,16 +28,7 @@ ROUNDING = 1e-14
 
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
-    """Every number that the chapter states, and every truth value that its sentences turn on.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-
-    Returns
-    -------
-    dict
-    """
+    """Every number that the chapter states, and every truth value that its sentences turn on."""
     estimators, random = (dataset_of(results, path) for path in ("ways/estimators", "sign/random"))
     return {
         "pairs": [{"pair": p.title, "p": p.p_text, "q": p.q_text, "formula": p.formula} for p in PAIRS],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Literal, Unpack
+from typing import Literal
 
 import arviz as az
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from analysis.kl_properties import QUESTION
 from analysis.kl_properties.pairs import PAIRS, Spec, find_pair, normal, pymc
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from models.divergences import entropy, kl
 from models.expectations import Estimate, expect
 from models.targets import Target, from_distribution, from_spec, normal_mixture
@@ -457,22 +457,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every part.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        ``ways/estimators``: every pair both ways by every method. ``sign/random`` and ``sign/catalogue``: smallest values.
-        ``zero/path``: divergences on the way from q to p. ``maps/one_to_one`` and ``maps/many_to_one``: divergences under
-        maps of x. ``limits/infinite``: Monte Carlo of divergences that are infinite, or whose log ratio has no variance.
-        ``curves/densities``: what the first figure draws.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: ``ways/estimators``: every pair both ways by every method. ``sign/random`` and ``sign/catalogue``: smallest
+#: values. ``zero/path``: divergences on the way from q to p. ``maps/one_to_one`` and ``maps/many_to_one``:
+#: divergences under maps of x. ``limits/infinite``: Monte Carlo of divergences that are infinite, or whose log
+#: ratio has no variance. ``curves/densities``: what the first figure draws.
+run = runner(QUESTION, Settings, parts)

@@ -34,19 +34,7 @@ _LOOKS = {
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw the figures of the question.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-    theme : {"light", "dark"}
-    backend : {"matplotlib", "plotly", "bokeh"}
-
-    Returns
-    -------
-    dict of str to Drawing
-        ``bias``, ``interval_coverage``, ``length`` and ``ties``.
-    """
+    """Draw ``bias``, ``interval_coverage``, ``length`` and ``ties``."""
     style, studies = Style.of(theme, backend), {name: dataset_of(results, name) for name in NAMES}
     return {
         "bias": Drawing(bias(studies, style)),
@@ -73,18 +61,7 @@ def _rows(titles: list[str], axis: Any, style: Style) -> None:
 
 
 def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
-    """Mean error of every estimator of KL, one row for each target.
-
-    Parameters
-    ----------
-    studies : mapping of str to Dataset
-        ``bias``, ``sd`` and ``count`` by ``estimator`` and ``n``; attribute ``title``.
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
+    """Mean error of every estimator of KL, one row for each target."""
     with style.settings():
         collection, (axis,) = panel_grid(["bias"], style, 1, (8.6, 7.2))
         style.draw.vline(0, axis, color=style.faint, width=1.2)
@@ -116,19 +93,7 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
 
 
 def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style) -> PlotCollection:
-    """Coverage of all intervals of KL and of those marked reliable, for targets and for tails.
-
-    Parameters
-    ----------
-    studies : mapping of str to Dataset
-    tails : Dataset
-        ``coverage``, ``reliable``, ``coverage_reliable`` and ``count`` by ``tail``.
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
+    """Coverage of all intervals of KL and of those marked reliable, for targets and for tails."""
     rows = [
         (data.attrs["title"] + (" †" if bool(data["new"]) else ""), data.sel(estimator="kl", n=N))
         for data in studies.values()
@@ -169,17 +134,7 @@ def _share(value: float, count: float, y: float, axis: Any, style: Style) -> Non
 
 
 def length(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
-    """Half the mean length of intervals of KL against the number of draws, on logarithmic scales.
-
-    Parameters
-    ----------
-    studies : mapping of str to Dataset
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
+    """Half the mean length of intervals of KL against the number of draws, on logarithmic scales."""
     with style.settings():
         collection, (axis,) = panel_grid(["length"], style, 1, (8.0, 4.6))
         style.draw.hline(np.log10(WANTED), axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
@@ -213,18 +168,7 @@ def length(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
 
 
 def ties(data: xr.Dataset, style: Style) -> PlotCollection:
-    """Mean error of the entropy of rounded draws against the unit of rounding.
-
-    Parameters
-    ----------
-    data : Dataset
-        ``bias`` by ``estimator`` and ``unit``; ``flagged`` by ``how`` and ``unit``.
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
+    """Mean error of the entropy of rounded draws against the unit of rounding."""
     looks = {
         "jittered": ("forward", "solid", "this project, jitter"),
         "plain": ("forward", "dotted", "this project"),

@@ -52,16 +52,7 @@ Row = Mapping[str, Any]
 
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
-    """Every number that the chapter states, and every truth value that its sentences turn on.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-
-    Returns
-    -------
-    dict
-    """
+    """Every number that the chapter states, and every truth value that its sentences turn on."""
     studies = {name: dataset_of(results, name) for name in NAMES}
     return {
         "study": study(studies),

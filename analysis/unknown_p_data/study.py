@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import stats
 
 from analysis.data.columns import load_column
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.unknown_p_data import QUESTION
 from analysis.unknown_p_data.targets import NAMES, find
 from models.families import FAMILIES, Family, normal_mixture
@@ -335,19 +335,5 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every study.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        As `compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per target of ``NAMES``, and ``tails``, ``ties``, ``sign``, ``differences``.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: One child per target of ``NAMES``, and ``tails``, ``ties``, ``sign``, ``differences``.
+run = runner(QUESTION, Settings, parts)

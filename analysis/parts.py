@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import xarray as xr
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from analysis.running.pool import Job, Local, run_jobs
 
-__all__ = ["Options", "Part", "Progress", "Remember", "compute_parts"]
+__all__ = ["Options", "Part", "Progress", "Remember", "compute_parts", "runner"]
 
 #: ``remember(name, inputs, compute)`` returns a stored part of the same inputs, or computes and stores it.
 Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
@@ -53,6 +53,18 @@ class Options(TypedDict, total=False):
     jobs: int
     remember: Remember | None
     on_progress: Progress | None
+
+
+def runner[S: BaseModel](
+    question: str, settings: type[S], parts: Callable[[S], Sequence[Part]]
+) -> Callable[..., xr.DataTree]:
+    """Return the function ``run(settings=None, **options)`` of a question: its parts computed, with `Options`."""
+
+    def run(chosen: S | None = None, **options: Unpack[Options]) -> xr.DataTree:
+        chosen = chosen or settings()
+        return compute_parts(parts(chosen), question=question, settings=chosen, **options)
+
+    return run
 
 
 def compute_parts(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ from analysis.advi_accuracy import QUESTION, words
 from analysis.advi_accuracy import marks as draw
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.reading import case_of, dataset_of
 from models.advi import METHODS, PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
 from models.advi.runs import Gradient, Noise, Optimizer, Steps, draw_noise, noise_steps
@@ -716,22 +716,8 @@ def parts(settings: Settings) -> list[Part]:
     return found
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every part.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per target (see `run_case`), ``cost``, ``bias`` and ``fixed_<target>``.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: One child per target (see `run_case`), ``cost``, ``bias`` and ``fixed_<target>``.
+run = runner(QUESTION, Settings, parts)
 
 
 def _cases(results: xr.DataTree) -> dict[str, xr.DataTree]:

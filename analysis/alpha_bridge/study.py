@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,7 @@ from analysis.alpha_bridge import QUESTION
 from analysis.alpha_bridge import marks as alpha_fig
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.reading import case_of, estimate_of, target_of
 from analysis.site.numbers import num
 from models.divergences import entropy
@@ -394,22 +394,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every case.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per case; see `run_case` and `run_correlated`.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: One child per case; see `run_case` and `run_correlated`.
+run = runner(QUESTION, Settings, parts)
 
 
 @single_threaded

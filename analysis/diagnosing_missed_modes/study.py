@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal
 
 import arviz as az
 import numpy as np
@@ -23,7 +23,7 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.planes import PlanePanel, planes
 from analysis.drawing.style import Style
 from analysis.gaussians import gaussian, moments, nearest
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.reading import case_of, dataset_of, target_of
 from analysis.site.numbers import num, pct
 from models.advi import METHODS, Schedule, Start, combine, fit_advi, optima
@@ -230,23 +230,9 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every part.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        ``distance``, ``known``, ``unseen``: diagnoses (`judge`) of fits beside what they missed; ``repair_...``: local fits
-        and their mixture; ``overlap``: its weights; ``predict_...``: fits weighted for prediction.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: ``distance``, ``known``, ``unseen``: diagnoses (`judge`) of fits beside what they missed; ``repair_...``: local
+#: fits and their mixture; ``overlap``: its weights; ``predict_...``: fits weighted for prediction.
+run = runner(QUESTION, Settings, parts)
 
 
 # --- diagnoses -------------------------------------------------------------------------------------------------------

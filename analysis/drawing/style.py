@@ -31,9 +31,23 @@ _DASHES = {
     "bokeh": {"solid": "solid", "dashed": "dashed", "dotted": "dotted"},
 }
 _MARKERS = {
-    "matplotlib": {"dot": "o", "cross": "X", "triangle": "^"},
-    "plotly": {"dot": "circle", "cross": "x", "triangle": "triangle-up"},
-    "bokeh": {"dot": "circle", "cross": "x", "triangle": "triangle"},
+    "matplotlib": {"dot": "o", "cross": "X", "triangle": "^", "square": "s", "diamond": "D", "star": "*"},
+    "plotly": {
+        "dot": "circle",
+        "cross": "x",
+        "triangle": "triangle-up",
+        "square": "square",
+        "diamond": "diamond",
+        "star": "star",
+    },
+    "bokeh": {
+        "dot": "circle",
+        "cross": "x",
+        "triangle": "triangle",
+        "square": "square",
+        "diamond": "diamond",
+        "star": "star",
+    },
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style
 from analysis.initialisation import QUESTION
 from analysis.initialisation import marks as basins_fig
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.reading import case_of
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi, spread
 from models.families import FAMILIES
@@ -379,22 +379,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every case.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per case; see `run_case`.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: One child per case; see `run_case`.
+run = runner(QUESTION, Settings, parts)
 
 
 def run_case(case: Case, settings: Settings) -> xr.DataTree:

@@ -1,5 +1,244 @@
-"""Numbers and truth values."""
+"""Numbers and truth values of the question about the properties of KL.
 
-from analysis.kl_properties.study import findings
+Directions are named ``pq`` for KL(p||q) and ``qp`` for KL(q||p), where p and q are the two members of a pair.
+"""
 
-__all__ = ["findings"]
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from analysis.kl_properties.pairs import PAIRS
+from analysis.kl_properties.study import MAPS, MISSED, TAILS, one_to_one
+from analysis.reading import dataset_of, estimate_of
+from models.quadrature import Estimate
+
+__all__ = ["bounds", "findings", "infinite", "maps", "path", "sign", "ways"]
+
+Array = NDArray[np.float64]
+DIRECTIONS = {"pq": "p‖q", "qp": "q‖p"}
+TITLES = {pair.name: pair.title for pair in PAIRS}
+#: Results of integration smaller than this, in nats, are rounding.
+ROUNDING = 1e-14
+
+
+def findings(results: xr.DataTree) -> dict[str, Any]:
+    """Every number that the chapter states, and every truth value that its sentences turn on."""
+    estimators, random = (dataset_of(results, path) for path in ("ways/estimators", "sign/random"))
+    return {
+        "pairs": [{"pair": p.title, "p": p.p_text, "q": p.q_text, "formula": p.formula} for p in PAIRS],
+        "ways": ways(estimators),
+        "sign": sign(estimators, random, dataset_of(results, "sign/catalogue")),
+        "path": path(dataset_of(results, "zero/path")),
+        "maps": maps(dataset_of(results, "maps/one_to_one"), dataset_of(results, "maps/many_to_one")),
+        "infinite": infinite(dataset_of(results, "limits/infinite")),
+        "bounds": bounds(estimators, random),
+        "settings": json.loads(results.attrs["settings"]),
+    }
+
+
+def ways(data: xr.Dataset) -> dict[str, Any]:
+    """Every divergence by every method, and how far these agree."""
+    value, exact, error, sd, mc, se, neighbours = (
+        data[name].transpose("pair", "direction", ...).to_numpy()
+        for name in ("kl", "exact", "kl_error", "sd", "mc", "mc_se", "arviz")
+    )
+    known, has_variance = np.isfinite(exact), np.isfinite(sd)
+    gap = np.abs(value - exact)[known]
+    score = (np.abs(mc - value) / se)[has_variance]
+    within, count = int((score <= 2).sum()), len(score)
+    return {
+        "table": [_way(data.sel(pair=name, direction=d), name, d) for name in TITLES for d in DIRECTIONS],
+        "n_pairs": len(TITLES),
+        "n_values": int(value.size),
+        "n_exact": int(known.sum()),
+        "largest_gap": float(gap.max()),
+        "largest_gap_errors": float((gap / error[known]).max()),
+        "largest_error": float(error.max()),
+        "within": within,
+        "with_variance": count,
+        "expected_within": 0.9545 * count,
+        "fewer_than_chance": bool(binom.cdf(within, count, 0.9545) < 0.01),
+        "farthest": float(score.max()),
+        "no_variance": [f"KL({d}) of *{TITLES[str(data['pair'].to_numpy()[i])]}*"
+                        for i, j in np.argwhere(~has_variance) for d in [list(DIRECTIONS.values())[j]]],
+        "arviz": _arviz(neighbours, value),
+        "symmetric": [title for title, (a, b) in zip(TITLES.values(), value, strict=True) if abs(a - b) < 1e-12],
+        **{pair: {d: estimate_of(data, "kl", pair=pair, direction=d) for d in DIRECTIONS} for pair in ("one_mode", "matched")},
+    }  # fmt: skip
+
+
+def _way(row: xr.Dataset, name: str, direction: str) -> dict[str, Any]:
+    value, exact, mc, se = (float(row[name]) for name in ("kl", "exact", "mc", "mc_se"))
+    neighbours = row["arviz"].to_numpy() - value
+    error = float(row["kl_error"])
+    return {
+        "pair": TITLES[name],
+        "direction": DIRECTIONS[direction],
+        "exact": None if np.isnan(exact) else exact,
+        "kl": Estimate(value, error, "quadrature"),
+        "gap": None if np.isnan(exact) else (value - exact) / error,
+        "mc": Estimate(mc, se, "draws"),
+        "has_variance": bool(np.isfinite(row["sd"])),
+        "score": (mc - value) / se,
+        "arviz": float(neighbours.mean()),
+        "arviz_sd": float(neighbours.std(ddof=1)),
+    }
+
+
+def _arviz(neighbours: Array, value: Array) -> dict[str, Any]:
+    """Where means over calls (pair, direction, repeat) are off beyond chance, and by how much at worst."""
+    bias = neighbours.mean(axis=2) - value
+    se = neighbours.std(axis=2, ddof=1) / np.sqrt(neighbours.shape[2])
+    i, j = np.unravel_index(np.abs(bias).argmax(), bias.shape)
+    return {
+        "n": int(bias.size),
+        "biased": int((np.abs(bias) > 3 * se).sum()),
+        "low": int((bias < -3 * se).sum()),
+        "worst": Estimate(float(bias[i, j]), float(se[i, j]), "draws"),
+        "worst_of": {"pair": list(TITLES.values())[i], "direction": list(DIRECTIONS.values())[j], "kl": float(value[i, j])},
+        "calls": int(neighbours.size),
+        "zeros": int((neighbours == 0).sum()),
+    }  # fmt: skip
+
+
+def sign(data: xr.Dataset, random: xr.Dataset, catalogue: xr.Dataset) -> dict[str, Any]:
+    """Smallest values of divergences and of their integrands."""
+    kl, error = random["kl"].to_numpy(), random["kl_error"].to_numpy()
+    integrand, bregman = (
+        np.concatenate([random[name].to_numpy(), catalogue[name].to_numpy().ravel()])
+        for name in ("integrand", "bregman")
+    )
+    lowest = int(kl.argmin())
+    return {
+        "n_random": len(kl),
+        "smallest_random": Estimate(float(kl[lowest]), float(error[lowest]), "quadrature"),
+        "n_negative_kl": int((kl < 0).sum() + (data["kl"] < 0).sum()),
+        "n_pointwise": len(integrand),
+        "n_negative": int((integrand < 0).sum()),
+        "most_negative": float(integrand.min()),
+        "bregman": float(bregman.min()),
+        "bregman_holds": bool(bregman.min() >= -ROUNDING),
+    }
+
+
+def path(data: xr.Dataset) -> dict[str, Any]:
+    """Slopes with which the divergences vanish, and the ratio to half of chi-squared times the square."""
+    rest, found = data["rest"].to_numpy(), {}
+    for name in data["path"].to_numpy():
+        kl = data["kl"].sel(path=name).transpose("rest", "direction").to_numpy()
+        chi2 = estimate_of(data, "chi2", path=name)
+        slopes = np.log(kl[-1] / kl[-3]) / np.log(rest[-1] / rest[-3])
+        ratios = kl[-1] / (rest[-1] ** 2 * chi2.value / 2)
+        values = {"slope": slopes, "ratio": ratios, "start": kl[0]}
+        found[str(name)] = {
+            "chi2": chi2,
+            **{key: dict(zip(DIRECTIONS, map(float, pair), strict=True)) for key, pair in values.items()},
+        }
+    return {**found, "smallest_rest": float(rest[-1])}
+
+
+def maps(one: xr.Dataset, many: xr.Dataset) -> dict[str, Any]:
+    """Divergences and entropies under maps of x, and how far they keep what they should keep."""
+    table = [
+        {
+            "map": title,
+            "direction": DIRECTIONS[d],
+            "slope": estimate_of(one, "slope", map=name, direction=d),
+            **{f"{what}_{when}": estimate_of(one, what, map=name, direction=d, when=when)
+               for what in ("kl", "entropy") for when in ("before", "after")},
+        }
+        for name, (title, *_) in one_to_one().items() for d in DIRECTIONS
+    ]  # fmt: skip
+    change = {what: one[what].sel(when="after") - one[what].sel(when="before") for what in ("kl", "entropy")}
+    lost = many["kl"].sel(map="x") - many["kl"]
+    merged = [
+        {"pair": TITLES[str(name)], "direction": DIRECTIONS[d], **{m: _merged(many, name, d, m) for m in MAPS}}
+        for name in many["pair"].to_numpy()
+        for d in DIRECTIONS
+    ]
+    return {
+        "table": table,
+        "largest_change": float(np.abs(change["kl"]).max()),
+        "largest_entropy_change": float(np.abs(change["entropy"]).max()),
+        "entropy_gap": float(np.abs(change["entropy"] - one["slope"]).max()),
+        "merged": merged,
+        "n_merged": int(lost.size - lost.sel(map="x").size),
+        "n_raised": int((lost < -ROUNDING * np.maximum(1, many["kl"].sel(map="x"))).sum()),
+        "one_mode": estimate_of(many, "kl", pair="one_mode", direction="pq", map="x"),
+        "one_mode_folded": float(many["kl"].sel(pair="one_mode", direction="pq", map="fold")),
+        "matched_lost": float(np.abs(lost.sel(pair="matched", map="fold")).max()),
+    }
+
+
+def _merged(many: xr.Dataset, pair: Any, direction: str, name: str) -> Estimate | int:
+    found = estimate_of(many, "kl", pair=pair, direction=direction, map=name)
+    return 0 if abs(found.value) < ROUNDING else found
+
+
+def infinite(data: xr.Dataset) -> dict[str, Any]:
+    """What integration says of divergences that are infinite, and what Monte Carlo says."""
+    sizes = data["n"].to_numpy()
+    blind, (finite, *heavy) = [f"missed {mass:g}" for mass in MISSED], [f"t {nu:g}" for nu in TAILS]
+    share = (abs(data["mc"]) < np.inf).mean("repeat")
+    medians = data[["mc", "mc_se"]].median("repeat")
+
+    def typical(name: str, n: int) -> Estimate:
+        row = medians.sel(case=name, n=n)
+        return Estimate(float(row["mc"]), float(row["mc_se"]), "draws")
+
+    table = [
+        {
+            "n": int(n),
+            "share": [float(share.sel(case=name, n=n)) for name in blind],
+            "chance": [(1 - mass) ** int(n) for mass in MISSED],
+            **{f"tail_{i}": typical(name, n) for i, name in enumerate((finite, *heavy))},
+        }
+        for n in sizes
+    ]
+    seen = data["mc"].sel(case=blind[-1]).to_numpy()
+    last, truth = data.sel(case=finite).isel(n=-1), estimate_of(data, "kl", case=finite, direction="pq")
+    covers = float((np.abs(last["mc"] - truth.value) <= 2 * last["mc_se"]).mean())
+    middle = float(np.median(last["mc"]))
+    two, one = (medians["mc"].sel(case=name).to_numpy() for name in heavy)
+    kl = data["kl"].sel(direction="pq")
+    return {
+        "table": table,
+        "repeats": int(data.sizes["repeat"]),
+        "largest_n": int(sizes[-1]),
+        "n_infinite": int(np.isinf(kl.drop_sel(case=finite)).sum()),
+        "n_should": len(kl) - 1,
+        "example": typical(heavy[0], sizes[-1]),
+        "finite_value": float(np.median(seen[np.isfinite(seen)])) if np.isfinite(seen).any() else None,
+        "back": [estimate_of(data, "kl", case=name, direction="qp") for name in blind],
+        "truth": truth,
+        "covers": covers,
+        "covers_too_few": covers < 0.9,
+        "median": middle,
+        "median_below": middle < truth.value,
+        "growth": float(np.diff(two)[-2:].mean()),
+        "growth_expected": float(np.log(10) / 2),
+        "steep": float((one[-1] / one[0]) ** (1 / (len(sizes) - 1))),
+        "se_last": float(medians["mc_se"].sel(case=heavy[0]).isel(n=-1)),
+    }
+
+
+def bounds(data: xr.Dataset, random: xr.Dataset) -> dict[str, Any]:
+    """Total variation distances against the bounds of Pinsker and of Bretagnolle and Huber."""
+    kl, tv, error = (
+        np.concatenate([data[v].to_numpy().ravel(), random[v].to_numpy()]) for v in ("kl", "tv", "tv_error")
+    )
+    pinsker, huber = np.sqrt(kl / 2), np.sqrt(-np.expm1(-kl))
+    lower = np.minimum(pinsker, huber)
+    return {
+        "n": len(kl),
+        "broken": int((tv - error > lower).sum()),
+        "tightest": float((tv / lower).max()),
+        "n_huber": int((huber < pinsker).sum()),
+        "n_vacuous": int((pinsker > 1).sum()),
+    }

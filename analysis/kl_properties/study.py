@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Literal
 
 import arviz as az
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import betaln, digamma
 from scipy.stats import norm
 
-from analysis.drawing.drawn import Drawing
-from analysis.drawing.style import Style
-from analysis.kl_properties import QUESTION, words
-from analysis.kl_properties import marks as kl_fig
-from analysis.parts import Options, Part, compute_parts
-from analysis.reading import dataset_of
+from analysis.kl_properties import QUESTION
+from analysis.kl_properties.pairs import PAIRS, Spec, find_pair, normal, pymc
+from analysis.parts import Part, runner
 from models.divergences import entropy, kl
 from models.quadrature import Estimate, expect
 from models.targets import Target, from_distribution, from_spec, normal_mixture
 
 Array = NDArray[np.float64]
-Spec = dict[str, Any]
 
 DIRECTIONS = ("pq", "qp")
 
@@ -77,129 +70,10 @@ class Settings(BaseModel):
         return cls(seed=seed)
 
 
-# --- closed forms ----------------------------------------------------------------------------------------------------
+# --- streams and ratios ----------------------------------------------------------------------------------------------
 
 
-def normal_kl(m1: float, s1: float, m2: float, s2: float) -> float:
-    """KL of N(m1, s1²) from N(m2, s2²), in nats."""
-    return float(np.log(s2 / s1) + (s1**2 + (m1 - m2) ** 2) / (2 * s2**2) - 0.5)
-
-
-def exponential_kl(rate1: float, rate2: float) -> float:
-    """KL between exponential distributions with these rates, in nats."""
-    return float(np.log(rate1 / rate2) + rate2 / rate1 - 1)
-
-
-def cauchy_kl(x1: float, g1: float, x2: float, g2: float) -> float:
-    """KL between Cauchy distributions with locations x and scales g, in nats (Chyzak and Nielsen, 2019)."""
-    return float(np.log(((g1 + g2) ** 2 + (x1 - x2) ** 2) / (4 * g1 * g2)))
-
-
-def laplace_normal_kl(b: float, s: float) -> float:
-    """KL of Laplace(0, b) from N(0, s²): minus the Laplace entropy 1 + log 2b, plus E[x²] = 2b² in the Normal's log."""
-    return float(-1 - np.log(2 * b) + np.log(2 * np.pi * s**2) / 2 + b**2 / s**2)
-
-
-def normal_laplace_kl(s: float, b: float) -> float:
-    """KL of N(0, s²) from Laplace(0, b): minus the Normal entropy, plus E|x| = s sqrt(2/pi) in the Laplace's log."""
-    return float(-np.log(2 * np.pi * math.e * s**2) / 2 + np.log(2 * b) + s * np.sqrt(2 / np.pi) / b)
-
-
-def student_normal_kl(nu: float) -> float:
-    """KL of Student-t with nu degrees of freedom from N(0, 1): minus its entropy, plus half of E[x²] = nu / (nu - 2).
-
-    Infinite for nu <= 2, as E[x²] is.
-    """
-    if nu <= 2:
-        return np.inf
-    own = (nu + 1) / 2 * (digamma((nu + 1) / 2) - digamma(nu / 2)) + np.log(nu) / 2 + betaln(nu / 2, 0.5)
-    return float(-own + np.log(2 * np.pi) / 2 + nu / (nu - 2) / 2)
-
-
-def mvnormal_kl(cov1: Sequence[Sequence[float]], cov2: Sequence[Sequence[float]]) -> float:
-    """KL between multivariate Normal distributions of equal means, in nats."""
-    ratio = np.linalg.solve(np.asarray(cov2), np.asarray(cov1))
-    return float((np.trace(ratio) - len(ratio) - np.linalg.slogdet(ratio)[1]) / 2)
-
-
-# --- catalogue -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two distributions, with KL(p||q) and KL(q||p) where these have a closed form.
-
-    Attributes
-    ----------
-    name, title : str
-    p_text, q_text : str
-        Markdown.
-    p, q : dict
-        Specifications of targets.
-    exact : (float or None, float or None)
-        In nats, from p to q and back.
-    formula : str
-        Which closed form, Markdown.
-    """
-
-    name: str
-    title: str
-    p_text: str
-    q_text: str
-    p: Spec
-    q: Spec
-    exact: tuple[float | None, float | None] = (None, None)
-    formula: str = "none known"
-
-    def targets(self, direction: str = "pq") -> tuple[Target, Target]:
-        """The first and the second argument of the divergence."""
-        p, q = from_spec(self.p), from_spec(self.q)
-        return (p, q) if direction == "pq" else (q, p)
-
-
-def _normal(mean: float, sd: float) -> Spec:
-    return {"weights": [1.0], "means": [mean], "sds": [sd]}
-
-
-def _pymc(name: str, **params: float) -> Spec:
-    return {"distribution": name, "params": params}
-
-
-_BIMODAL: Spec = {"weights": [0.5, 0.5], "means": [-3.0, 3.0], "sds": [1.0, 1.0]}
-_CORRELATED, _INDEPENDENT = [[1.0, 0.8], [0.8, 1.0]], [[1.0, 0.0], [0.0, 1.0]]
-_B, _S = 1.0, float(np.sqrt(2))  # equal variances
-
-PAIRS = (
-    Pair("shifted", "shifted", "N(0, 1)", "N(1.5, 1)", _normal(0, 1), _normal(1.5, 1),
-         (normal_kl(0, 1, 1.5, 1), normal_kl(1.5, 1, 0, 1)), "Normal"),
-    Pair("wider", "shifted and wider", "N(0, 1)", "N(1, 3²)", _normal(0, 1), _normal(1, 3),
-         (normal_kl(0, 1, 1, 3), normal_kl(1, 3, 0, 1)), "Normal"),
-    Pair("exponential", "exponential", "Exp(rate 1)", "Exp(rate 3)", _pymc("Exponential", lam=1), _pymc("Exponential", lam=3),
-         (exponential_kl(1, 3), exponential_kl(3, 1)), "Exponential"),
-    Pair("cauchy", "Cauchy", "Cauchy(0, 1)", "Cauchy(2, ½)", _pymc("Cauchy", alpha=0, beta=1), _pymc("Cauchy", alpha=2, beta=0.5),
-         (cauchy_kl(0, 1, 2, 0.5), cauchy_kl(2, 0.5, 0, 1)), "Cauchy"),
-    Pair("laplace", "Laplace, Normal", "Laplace(0, 1)", "N(0, 2)", _pymc("Laplace", mu=0, b=_B), _normal(0, _S),
-         (laplace_normal_kl(_B, _S), normal_laplace_kl(_S, _B)), "Laplace and Normal"),
-    Pair("student", "Student-t, Normal", "t with 3 degrees of freedom", "N(0, 1)", _pymc("StudentT", nu=3, mu=0, sigma=1), _normal(0, 1),
-         (student_normal_kl(3), None), "Student-t to Normal (ν > 2); none known back"),
-    Pair("matched", "bimodal, moments matched", "½ N(±3, 1)", "N(0, 10)", _BIMODAL, _normal(0, float(np.sqrt(10)))),
-    Pair("one_mode", "bimodal, one mode", "½ N(±3, 1)", "N(3, 1)", _BIMODAL, _normal(3, 1)),
-    Pair("mixtures", "two mixtures", "0.3 N(−2, 0.5²) + 0.7 N(2, 1)", "0.6 N(−1, 1) + 0.4 N(2.5, 1.5²)",
-         {"weights": [0.3, 0.7], "means": [-2.0, 2.0], "sds": [0.5, 1.0]},
-         {"weights": [0.6, 0.4], "means": [-1.0, 2.5], "sds": [1.0, 1.5]}),
-    Pair("correlated", "correlation lost", "2-D Normal, correlation 0.8", "product of its marginals",
-         {"weights": [1.0], "means": [[0.0, 0.0]], "covs": [_CORRELATED]},
-         {"weights": [1.0], "means": [[0.0, 0.0]], "covs": [_INDEPENDENT]},
-         (mvnormal_kl(_CORRELATED, _INDEPENDENT), mvnormal_kl(_INDEPENDENT, _CORRELATED)), "multivariate Normal"),
-)  # fmt: skip
-
-
-def find_pair(name: str) -> Pair:
-    """The pair of the catalogue of that name."""
-    return next(pair for pair in PAIRS if pair.name == name)
-
-
-def _stream(seed: int, *key: int) -> int:
+def stream(seed: int, *key: int) -> int:
     """Seed of a random stream of its own."""
     return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
 
@@ -259,12 +133,12 @@ def run_estimators(settings: Settings) -> xr.DataTree:
             closed = pair.exact[j]
             row = (
                 np.nan if closed is None else closed, whole.value, whole.error,
-                *monte_carlo(p, q, settings.draws, _stream(settings.seed, 1, i, j)),
+                *monte_carlo(p, q, settings.draws, stream(settings.seed, 1, i, j)),
                 log_ratio_sd(p, q, whole.value), distance.value, distance.error,
             )  # fmt: skip
             for name, value in zip(names, row, strict=True):
                 data[name][i, j] = value
-            neighbours[i, j] = nearest_neighbour(p, q, settings.arviz_repeats, _stream(settings.seed, 2, i, j))
+            neighbours[i, j] = nearest_neighbour(p, q, settings.arviz_repeats, stream(settings.seed, 2, i, j))
     coords = {"pair": [pair.name for pair in PAIRS], "direction": list(DIRECTIONS)}
     dataset = xr.Dataset({name: (("pair", "direction"), values) for name, values in data.items()}, coords)
     dataset["arviz"] = (("pair", "direction", "repeat"), neighbours)
@@ -312,7 +186,7 @@ def smooth_total_variation(p: Target, q: Target) -> Estimate:
 
 def run_sign(settings: Settings) -> xr.DataTree:
     """Divergences and pointwise smallest values of random pairs, and the pointwise ones of the catalogue."""
-    rng = np.random.default_rng(_stream(settings.seed, 3))
+    rng = np.random.default_rng(stream(settings.seed, 3))
     pairs = [random_pair(rng, near=bool(i % 2)) for i in range(settings.random_pairs)]
     values = [(kl(p, q), smooth_total_variation(p, q), *pointwise(p, q)) for p, q in pairs]
     drawn = xr.Dataset(
@@ -402,9 +276,9 @@ def one_to_one() -> dict[str, tuple[str, tuple[Spec, Spec], tuple[Spec, Spec], C
     return {
         "exp": (
             "y = exp(x), Normal to log-normal",
-            (_normal(*normals[0]), _normal(*normals[1])),
-            (_pymc("LogNormal", mu=normals[0][0], sigma=normals[0][1]),
-             _pymc("LogNormal", mu=normals[1][0], sigma=normals[1][1])),
+            (normal(*normals[0]), normal(*normals[1])),
+            (pymc("LogNormal", mu=normals[0][0], sigma=normals[0][1]),
+             pymc("LogNormal", mu=normals[1][0], sigma=normals[1][1])),
             lambda x: x[:, 0],
         ),
         "affine": (
@@ -509,7 +383,7 @@ def run_infinite(settings: Settings) -> xr.DataTree:
     normal = normal_mixture([1], [0], [1])
     cases = [(whole, from_distribution("Uniform", {"lower": 0, "upper": 1 - mass})) for mass in MISSED]
     cases += [(from_distribution("StudentT", {"nu": nu, "mu": 0, "sigma": 1}), normal) for nu in TAILS]
-    grown = [_growing(p, q, settings, _stream(settings.seed, 4, i)) for i, (p, q) in enumerate(cases)]
+    grown = [_growing(p, q, settings, stream(settings.seed, 4, i)) for i, (p, q) in enumerate(cases)]
     both = [(kl(p, q), kl(q, p)) for p, q in cases]
     names = [*(f"missed {mass:g}" for mass in MISSED), *(f"t {nu:g}" for nu in TAILS)]
     dataset = xr.Dataset(
@@ -524,6 +398,38 @@ def run_infinite(settings: Settings) -> xr.DataTree:
     return xr.DataTree.from_dict({"/infinite": dataset})
 
 
+# --- what is drawn ---------------------------------------------------------------------------------------------------
+
+#: Pairs whose integrands are drawn, both of mixtures of Normals.
+DRAWN = ("one_mode", "matched")
+
+
+def integrand(log_p: Array, log_q: Array) -> Array:
+    """P log(p/q) from two log densities."""
+    return np.asarray(np.exp(log_p) * (log_p - log_q))
+
+
+def signed_areas(p: Target, q: Target) -> tuple[float, float]:
+    """Area of p log(p/q) above and below the axis; far beyond what is drawn, for the tails count."""
+    x, step = np.linspace(-40, 40, 16_001, retstep=True)
+    y = integrand(p.logp(x[:, None]), q.logp(x[:, None]))
+    return float(np.maximum(y, 0).sum() * step), float(np.minimum(y, 0).sum() * step)
+
+
+def run_curves(settings: Settings) -> xr.DataTree:  # noqa: ARG001 (every part is called alike)
+    """Log densities over x, and the signed areas of the integrands both ways."""
+    x = np.linspace(-11, 11, 881)
+    pairs = [find_pair(name) for name in DRAWN]
+    dataset = xr.Dataset(
+        {
+            "log_density": (("pair", "which", "x"), [[t.logp(x[:, None]) for t in pair.targets()] for pair in pairs]),
+            "area": (("pair", "direction", "side"), [[signed_areas(*pair.targets(d)) for d in DIRECTIONS] for pair in pairs]),
+        },
+        {"pair": list(DRAWN), "which": ["p", "q"], "x": x, "direction": list(DIRECTIONS), "side": ["above", "below"]},
+    )  # fmt: skip
+    return xr.DataTree.from_dict({"/densities": dataset})
+
+
 # --- the computation -------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, tuple[str, Callable[[Settings], xr.DataTree]]] = {
@@ -532,6 +438,7 @@ PARTS: dict[str, tuple[str, Callable[[Settings], xr.DataTree]]] = {
     "zero": ("zero only for p = q", run_path),
     "maps": ("maps of x", run_maps),
     "limits": ("infinite divergences", run_infinite),
+    "curves": ("densities that are drawn", run_curves),
 }
 
 
@@ -550,110 +457,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every part.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        ``ways/estimators``: every pair both ways by every method. ``sign/random`` and ``sign/catalogue``: smallest values.
-        ``zero/path``: divergences on the way from q to p. ``maps/one_to_one`` and ``maps/many_to_one``: divergences under
-        maps of x. ``limits/infinite``: Monte Carlo of divergences that are infinite, or whose log ratio has no variance.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
-
-
-# --- figures ---------------------------------------------------------------------------------------------------------
-
-
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw the figures of the question.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `run`.
-    theme : {"light", "dark"}
-    backend : {"matplotlib", "plotly", "bokeh"}
-
-    Returns
-    -------
-    dict of str to Drawing
-        ``asymmetry``, ``path`` and ``estimators``.
-    """
-    style = Style.of(theme, backend)
-    ways = dataset_of(results, "ways/estimators")
-    path = dataset_of(results, "zero/path")
-    columns = [
-        kl_fig.Column(title, *find_pair(name).targets(), *(float(ways["kl"].sel(pair=name, direction=d)) for d in DIRECTIONS))
-        for name, title in (("one_mode", "q on one mode"), ("matched", "q with the moments of p"))
-    ]  # fmt: skip
-    rows = [
-        kl_fig.Row(
-            pair.title,
-            *(
-                kl_fig.Errors.of(*(ways[v].sel(pair=pair.name, direction=d).to_numpy() for v in ("kl", "mc", "mc_se", "arviz")),
-                                 has_variance=bool(np.isfinite(ways["sd"].sel(pair=pair.name, direction=d))))
-                for d in DIRECTIONS
-            ),
-        )
-        for pair in PAIRS
-    ]  # fmt: skip
-    drawings = {
-        "asymmetry": kl_fig.asymmetry(columns, style),
-        "path": kl_fig.path(path, {name: kl_fig.PATH_TITLES[name] for name in PATHS}, style),
-        "estimators": kl_fig.estimators(rows, style),
-    }
-    texts = words.figure_texts(ways, path)
-    return {name: Drawing(drawing, *texts[name]) for name, drawing in drawings.items()}
-
-
-# --- findings --------------------------------------------------------------------------------------------------------
-
-
-def findings(results: xr.DataTree) -> dict[str, Any]:
-    """Every number that the report states.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `run`.
-
-    Returns
-    -------
-    dict
-        ``question``, ``answer``, one entry for each property, and tables.
-    """
-    settings = json.loads(results.attrs["settings"])
-    titles = {pair.name: pair.title for pair in PAIRS}
-    ways = words.ways(dataset_of(results, "ways/estimators"), titles)
-    sign = words.sign(
-        dataset_of(results, "ways/estimators"),
-        dataset_of(results, "sign/random"),
-        dataset_of(results, "sign/catalogue"),
-    )
-    path = words.path(dataset_of(results, "zero/path"))
-    maps = words.maps(
-        dataset_of(results, "maps/one_to_one"), dataset_of(results, "maps/many_to_one"),
-        {name: entry[0] for name, entry in one_to_one().items()}, titles, MAPS,
-    )  # fmt: skip
-    infinite = words.infinite(dataset_of(results, "limits/infinite"), MISSED, TAILS)
-    return {
-        "question": QUESTION,
-        "answer": words.answer(ways, sign, infinite),
-        "pairs": [{"pair": p.title, "p": p.p_text, "q": p.q_text, "formula": p.formula} for p in PAIRS],
-        "ways": ways,
-        "sign": sign,
-        "path": path,
-        "maps": maps,
-        "infinite": infinite,
-        "bounds": words.bounds(dataset_of(results, "ways/estimators"), dataset_of(results, "sign/random")),
-        "settings": settings,
-    }
+#: ``ways/estimators``: every pair both ways by every method. ``sign/random`` and ``sign/catalogue``: smallest
+#: values. ``zero/path``: divergences on the way from q to p. ``maps/one_to_one`` and ``maps/many_to_one``:
+#: divergences under maps of x. ``limits/infinite``: Monte Carlo of divergences that are infinite, or whose log
+#: ratio has no variance. ``curves/densities``: what the first figure draws.
+run = runner(QUESTION, Settings, parts)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -18,7 +18,7 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style
 from analysis.mean_field_vs_full_rank import QUESTION
 from analysis.mean_field_vs_full_rank import marks as rank_fig
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.reading import case_of, dataset_of
 from analysis.site.numbers import num
 from models.advi import METHODS, Schedule, Start, dispersed_starts, fit_advi
@@ -366,23 +366,9 @@ def parts(settings: Settings) -> list[Part]:
     return found
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every part.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        ``pair`` and ``chain`` (`run_normal`), ``curves`` (`run_curves`), ``pitchfork`` (`run_pitchfork`), and one child for each
-        shape and method (`run_shape`).
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: ``pair`` and ``chain`` (`run_normal`), ``curves`` (`run_curves`), ``pitchfork`` (`run_pitchfork`), and one child
+#: for each shape and method (`run_shape`).
+run = runner(QUESTION, Settings, parts)
 
 
 def run_normal(case: Normal, settings: Settings) -> xr.DataTree:

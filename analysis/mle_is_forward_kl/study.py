@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ from analysis.drawing.style import Style
 from analysis.draws import draw
 from analysis.mle_is_forward_kl import QUESTION
 from analysis.mle_is_forward_kl import marks as mle_fig
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from models.divergences import cross_entropy, entropy
 from models.families import FAMILIES, Family, normal_mixture
 from models.graphs import Deferred, single_threaded
@@ -483,22 +483,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every case, and the lines that need no case.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per case (see `run_case`), and ``lines`` (see `run_lines`).
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: One child per case (see `run_case`), and ``lines`` (see `run_lines`).
+run = runner(QUESTION, Settings, parts)
 
 
 @single_threaded

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -22,7 +22,7 @@ from analysis.drawing.style import Style
 from analysis.gaussians import gaussian, moments, nearest
 from analysis.mode_covering_vs_seeking import QUESTION
 from analysis.mode_covering_vs_seeking.marks import landscape, loss_traces, pit
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.reading import case_of, estimate_of, target_of
 from analysis.site.numbers import num
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, dispersed_starts, fit_advi
@@ -117,22 +117,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every case.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per case; see `run_case`.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: One child per case; see `run_case`.
+run = runner(QUESTION, Settings, parts)
 
 
 def run_case(case: Case, settings: Settings) -> xr.DataTree:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal
 
 import arviz as az
 import numpy as np
@@ -22,7 +22,7 @@ from analysis.data.columns import load_column
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style
 from analysis.gaussians import gaussian, moments
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.posterior_modes import QUESTION
 from analysis.posterior_modes import marks as posterior_fig
 from analysis.reading import case_of
@@ -214,22 +214,8 @@ def parts(settings: Settings) -> list[Part]:
     ]  # fmt: skip
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every case.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per case; see `run_case`.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: One child per case; see `run_case`.
+run = runner(QUESTION, Settings, parts)
 
 
 # --- the exact posterior ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class ReportError(RuntimeError):
 
 @dataclass
 class Words:
-    """What a chapter says outside of its text.
+    """What a chapter says.
 
     Attributes
     ----------
@@ -45,15 +46,18 @@ class Words:
         Markdown; empty if the chapter has none.
     alt, caption : dict of str to str
         Of each figure, by name.
+    text : str
+        The rest.
     """
 
     answer: str = ""
+    text: str = ""
     alt: dict[str, str] = field(default_factory=dict)
     caption: dict[str, str] = field(default_factory=dict)
 
 
 def words_of(question: str, findings: Mapping[str, Any], templates: Sequence[Path] = (TEMPLATES,)) -> Words:
-    """Return the answer, captions and alternative texts that a chapter gives to findings.
+    """Return what a chapter says of findings.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def words_of(question: str, findings: Mapping[str, Any], templates: Sequence[Pat
         The chapter fails; the message says where.
     """
     words = Words()
-    filled(f"{question}/chapter.md", templates, f=findings, figures=_AnyFigure(), words=words)
+    words.text = filled(f"{question}/chapter.md", templates, f=findings, figures=_AnyFigure(), words=words)
     return words
 
 
@@ -105,10 +109,26 @@ class _AnyFigure:
         return _NoFigure()
 
 
+_ENDIF = "<% endif %>"
+
+
 class _Blocks(Extension):
     """The blocks of a chapter that Jinja does not have."""
 
     tags = {"answer", "figure"}  # noqa: RUF012 (as Jinja declares it)
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
+        """Keep the space between words where a line of text ends with a block: Jinja takes the end of such a line away.
+
+        A line that is a sentence under a condition leaves nothing behind if it is not said, unless it ends a paragraph.
+        """
+        lines = source.split("\n")
+        for i, (line, after) in enumerate(pairwise([*lines, ""])):
+            text = re.sub(r"<%.*?%>", "", line).strip()
+            if text and line.endswith("%>") and not after.startswith("<%-"):  # which asks for no space
+                conditional = line.startswith("<%") and line.endswith(_ENDIF) and after.strip()
+                lines[i] = f"{line.removesuffix(_ENDIF)} {_ENDIF}" if conditional else f"{line} "
+        return "\n".join(lines)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Turn a block into calls that keep its words."""
@@ -173,6 +193,8 @@ def _finalize(value: Any) -> Any:
         return est(value)
     if isinstance(value, Real) and not isinstance(value, Integral):
         return num(value)
+    if callable(value):
+        raise InputError(f"a template prints {value!r}: a finding cannot be called as a method of dictionaries is")
     return value
 
 

@@ -291,15 +291,23 @@ def _cell_text(text: str) -> str:
     )
 
 
-_CELLS: Mapping[str, Callable[[Any], str]] = {"num": num, "est": est, "pct": pct, "signed": signed, "text": str}
+_CELLS: Mapping[str, Callable[..., str]] = {"num": num, "est": est, "pct": pct, "signed": signed, "text": str}
 
 
-def _cell(value: Any, style: str | None) -> str:
+def _is_macro(style: Sequence[Any]) -> bool:
+    return bool(style) and callable(style[0])
+
+
+def _cell(row: Mapping[str, Any], key: str, style: Any = None, digits: int | Mapping[str, Any] | None = None) -> str:
     """Write one table cell."""
+    if callable(style):
+        return _cell_text(style(row))
+    value = row[key]
     if value is None:
         return "–"
     if style is not None:
-        return _cell_text(_CELLS[style](value))
+        options = digits if isinstance(digits, Mapping) else {} if digits is None else {"digits": digits}
+        return _cell_text(_CELLS[style](value, **options))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if is_estimate(value):
@@ -311,7 +319,7 @@ def _cell(value: Any, style: str | None) -> str:
 
 def table(
     rows: Iterable[Mapping[str, Any]],
-    columns: Mapping[str, str | Sequence[str]] | Sequence[str],
+    columns: Mapping[str, str | Sequence[Any]] | Sequence[str],
     caption: str | None = None,
 ) -> str:
     """Write a Markdown pipe table; columns of numbers are aligned right.
@@ -322,8 +330,9 @@ def table(
         One mapping a row. ``None`` is shown as a dash.
     columns : mapping or sequence of str
         Keys to show, in order, each with its header, or with ``(header, style)``, where style is one of ``num``,
-        ``est``, ``pct``, ``signed``, ``text``. A bare sequence uses the keys as headers. Without a style, estimates are
-        written by `est`, numbers by `num`, booleans as yes and no. A header needs a word: not a symbol alone.
+        ``est``, ``pct``, ``signed``, ``text``, or a macro that writes the cell from its row; or with ``(header, style,
+        digits)``, or with options of that style in place of digits. A bare sequence uses the keys as headers. Without a style, estimates are written by `est`, numbers by
+        `num`, booleans as yes and no. A header needs a word: not a symbol alone.
     caption : str, optional
         Markdown; the number of the table is put before it.
 
@@ -345,24 +354,25 @@ def table(
     | forward |     0.5000 |
     """
     heads: dict[str, str] = {}
-    styles: dict[str, str | None] = {}
+    styles: dict[str, Sequence[Any]] = {}
     for key, spec in (columns if isinstance(columns, Mapping) else {c: c for c in columns}).items():
-        header, style = (spec, None) if isinstance(spec, str) else (spec[0], spec[1])
-        if style is not None and style not in _CELLS:
-            raise lookup_error("column style", style, _CELLS)
+        header, *style = [spec] if isinstance(spec, str) else list(spec)
+        if style and isinstance(style[0], str) and style[0] not in _CELLS:
+            raise lookup_error("column style", style[0], _CELLS)
         if not re.search(r"[^\W\d_]{2}", re.sub(r"\$[^$]*\$", "", header)):
             raise InputError(f"table header {header!r} needs a word, for example 'mean {header}'")
         heads[key], styles[key] = _cell_text(header), style
     body, numeric = [], dict.fromkeys(heads, True)
     for index, row in enumerate(rows):
-        missing = [key for key in heads if key not in row]
+        missing = [key for key in heads if key not in row and not _is_macro(styles[key])]
         if missing:
             raise InputError(f"table row {index} has no {missing[0]!r}; it has {', '.join(map(str, row))}")
         for key in heads:
-            value = row[key]
+            value = row.get(key)
             number = is_estimate(value) or (isinstance(value, Real) and not isinstance(value, bool))
-            numeric[key] &= value is None or (number and styles[key] != "text")
-        body.append([_cell(row[key], styles[key]) for key in heads])
+            words = _is_macro(styles[key]) or styles[key][:1] == ["text"]
+            numeric[key] &= not words and (value is None or number)
+        body.append([_cell(row, key, *styles[key]) for key in heads])
     if not body:
         raise InputError(f"table with columns {', '.join(heads)} has no rows")
     widths = [max(3, *map(len, column)) for column in zip(heads.values(), *body, strict=True)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import arviz as az
 import numpy as np
@@ -25,7 +25,7 @@ from analysis.data.columns import load_column
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style
 from analysis.draws import draw
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.two_families import QUESTION
 from analysis.two_families import marks as families_fig
 from models.errors import ConvergenceError
@@ -191,22 +191,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every part.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        ``geometry``: see `run_geometry`; one child per known target: see `run_choice`; one per data set: see `run_data`.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
+#: ``geometry``: see `run_geometry`; one child per known target: see `run_choice`; one per data set: see `run_data`.
+run = runner(QUESTION, Settings, parts)
 
 
 # --- the plane of distributions --------------------------------------------------------------------------------------

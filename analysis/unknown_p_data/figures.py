@@ -1,5 +1,215 @@
-"""Figures, drawn from the results alone."""
+"""Drawings of how estimates from draws behave where the truth is known: bias, coverage, length, and rounding."""
 
-from analysis.unknown_p_data.study import plot
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from numpy.typing import NDArray
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points, short, squeeze
+from analysis.drawing.style import Style
+from analysis.reading import dataset_of
+from analysis.unknown_p_data.findings import FEW, MOST, WANTED, share
+from analysis.unknown_p_data.study import TAILS, N
+from analysis.unknown_p_data.targets import NAMES
 
 __all__ = ["plot"]
+
+Array = NDArray[np.float64]
+
+_LINEAR = 0.02  # nats within which the scale of bias is linear
+#: Marker, role of its colour, and name of each estimator.
+_LOOKS = {
+    "kl": ("dot", "forward", "this project"),
+    "scipy": ("square", "target", "SciPy"),
+    "kernels": ("diamond", "reverse", "kernels"),
+    "arviz": ("triangle", "ink", "ArviZ"),
+}
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw ``bias``, ``interval_coverage``, ``length`` and ``ties``."""
+    style, studies = Style.of(theme, backend), {name: dataset_of(results, name) for name in NAMES}
+    return {
+        "bias": Drawing(bias(studies, style)),
+        "interval_coverage": Drawing(coverage(studies, dataset_of(results, "tails"), style)),
+        "length": Drawing(length(studies, style)),
+        "ties": Drawing(ties(dataset_of(results, "ties"), style)),
+    }
+
+
+def _at(x: Any) -> Any:
+    return squeeze(x, _LINEAR)
+
+
+def _point(x: Any, y: float, marker: str, color: str, axis: Any, style: Style, *, hollow: bool = False) -> None:
+    points(x, y, axis, style, color=color, marker=marker, area=style.size(5.5), hollow=hollow)
+
+
+def _rows(titles: list[str], axis: Any, style: Style) -> None:
+    style.draw.yticks(-np.arange(len(titles)), titles, axis)
+    style.draw.ylim((-len(titles) + 0.4, 1.6), axis)
+
+
+# --- bias ------------------------------------------------------------------------------------------------------------
+
+
+def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
+    """Mean error of every estimator of KL, one row for each target."""
+    with style.settings():
+        collection, (axis,) = panel_grid(["bias"], style, 1, (8.6, 7.2))
+        style.draw.vline(0, axis, color=style.faint, width=1.2)
+        for i, data in enumerate(studies.values()):
+            for offset, (key, (marker, role, _)) in zip((0.24, 0.08, -0.08, -0.24), _LOOKS.items(), strict=True):
+                row = data.sel(estimator=key, n=N)
+                mean, count = float(row["bias"]), float(row["count"])
+                if not np.isfinite(mean):
+                    continue
+                bar = 2 * float(row["sd"]) / np.sqrt(count)
+                ends = _at(np.array([mean - bar, mean + bar]))
+                style.draw.line(ends, np.full(2, -i + offset), axis, color=style.color(role), width=1.3)
+                _point(_at(mean), -i + offset, marker, style.color(role), axis, style, hollow=key == "arviz")
+            if i:
+                style.draw.hline(-i + 0.5, axis, color=style.faint, width=0.4, alpha=0.5)
+        ticks = np.array([-1, -0.1, -0.02, 0, 0.02, 0.1, 1])
+        style.draw.xticks(_at(ticks), [short(t) for t in ticks], axis)
+        _rows([data.attrs["title"] for data in studies.values()], axis, style)
+        low, high = float(_at(-1.6)), float(_at(1.6))
+        style.draw.xlim((low, high), axis)
+        style.draw.xlabel("mean of estimate minus truth, nats", axis)
+        for x, (marker, role, name) in zip(np.linspace(low, high, 9)[[1, 3, 5, 7]], _LOOKS.values(), strict=True):
+            _point(x - 0.12, 1.1, marker, style.color(role), axis, style, hollow=marker == "triangle")
+            style.draw.text(x - 0.05, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
+    return collection
+
+
+# --- coverage --------------------------------------------------------------------------------------------------------
+
+
+def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style) -> PlotCollection:
+    """Coverage of all intervals of KL and of those marked reliable, for targets and for tails."""
+    rows = [
+        (data.attrs["title"] + (" †" if bool(data["new"]) else ""), data.sel(estimator="kl", n=N))
+        for data in studies.values()
+    ]
+    rows += [(title, tails.sel(tail=name)) for name, (title, _) in TAILS.items()]
+    with style.settings():
+        collection, (axis,) = panel_grid(["coverage"], style, 1, (8.6, 8.6))
+        band = np.array([0.6, -len(rows) + 0.4])
+        for x in (92, 98):
+            style.draw.line(np.full(2, x), band, axis, color=style.faint, width=1.0, linestyle=style.dash("dashed"))
+        style.draw.line(np.full(2, 95), band, axis, color=style.faint, width=0.8)
+        style.draw.hline(-len(studies) + 0.5, axis, color=style.ink, width=0.8)
+        for i, (_, row) in enumerate(rows):
+            marked, count = float(row["reliable"]), float(row["count"])
+            _point(100 * float(row["coverage"]), -i - 0.12, "dot", style.ink, axis, style, hollow=True)
+            if marked >= FEW:
+                _share(float(row["coverage_reliable"]), marked * count, -i + 0.12, axis, style)
+            style.draw.text(101.2, -i, f"{100 * marked:.0f}%", axis, color=style.ink, size=9.5, horizontal_align="left")
+        style.draw.text(101.2, 1.1, "marked", axis, color=style.ink, size=9.5, horizontal_align="left")
+        for left, name, hollow in ((72.0, "all", True), (79.0, "marked reliable", False)):
+            _point(left, 1.1, "dot", style.ink if hollow else style.forward, axis, style, hollow=hollow)
+            style.draw.text(left + 0.7, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
+        _rows([title for title, _ in rows], axis, style)
+        style.draw.xlim((70, 106), axis)
+        style.draw.xticks(np.array([70, 75, 80, 85, 90, 95, 100]), ["70", "75", "80", "85", "90", "95", "100"], axis)
+        style.draw.xlabel("intervals that hold the truth, %", axis)
+    return collection
+
+
+def _share(value: float, count: float, y: float, axis: Any, style: Style) -> None:
+    reach = 200 * share(value, count).error
+    ends = np.array([max(100 * value - reach, 70), min(100 * value + reach, 100)])
+    style.draw.line(ends, np.full(2, y), axis, color=style.forward, width=1.4)
+    _point(100 * value, y, "dot", style.forward, axis, style)
+
+
+# --- length ----------------------------------------------------------------------------------------------------------
+
+
+def length(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
+    """Half the mean length of intervals of KL against the number of draws, on logarithmic scales."""
+    with style.settings():
+        collection, (axis,) = panel_grid(["length"], style, 1, (8.0, 4.6))
+        style.draw.hline(np.log10(WANTED), axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
+        for name, data in studies.items():
+            dim = int(data["dim"])
+            role, dash = (
+                ("forward", "solid") if dim == 1 else ("target", "dashed") if dim == 2 else ("reverse", "dotted")
+            )
+            trusted = data["reliable"].sel(estimator="kl").to_numpy() >= MOST
+            if trusted.sum() < 2:
+                continue
+            x, y = (
+                np.log10(v)[trusted] for v in (data["n"].to_numpy(), data["length"].sel(estimator="kl").to_numpy() / 2)
+            )
+            style.draw.line(x, y, axis, color=style.color(role), width=1.5, linestyle=style.dash(dash), alpha=0.85)
+            if name.startswith("normal_"):
+                style.draw.text(x[-1] + 0.03, y[-1], f"Normal, {dim}-D", axis, color=style.color(role), size=10,
+                                horizontal_align="left")  # fmt: skip
+        sizes = next(iter(studies.values()))["n"].to_numpy()
+        style.draw.xticks(np.log10(sizes), [f"{n:,}" for n in sizes], axis)
+        ticks = np.array([0.02, 0.05, 0.1, 0.2, 0.5, 1, 2])
+        style.draw.yticks(np.log10(ticks), [f"{t:g}" for t in ticks], axis)
+        style.draw.ylim((np.log10(0.008), np.log10(4)), axis)
+        style.draw.xlim((np.log10(sizes[0]) - 0.1, np.log10(sizes[-1]) + 0.5), axis)
+        style.draw.xlabel("draws n", axis)
+        style.draw.ylabel("half length, nats", axis)
+    return collection
+
+
+# --- ties ------------------------------------------------------------------------------------------------------------
+
+
+def ties(data: xr.Dataset, style: Style) -> PlotCollection:
+    """Mean error of the entropy of rounded draws against the unit of rounding."""
+    looks = {
+        "jittered": ("forward", "solid", "this project, jitter"),
+        "plain": ("forward", "dotted", "this project"),
+        "scipy": ("target", "dashed", "SciPy"),
+        "kernels": ("reverse", "dashed", "kernels"),
+    }
+    x = np.arange(data.sizes["unit"], dtype=float)
+    with style.settings():
+        collection, (axis,) = panel_grid(["ties"], style, 1, (8.0, 4.2))
+        style.draw.hline(0, axis, color=style.faint, width=1.0)
+        low, high = -0.9, 1.9
+        ends = {}
+        for key, (role, dash, name) in looks.items():
+            y = data["bias"].sel(estimator=key).to_numpy()
+            outside = np.flatnonzero((y < low) | (y > high))
+            last = len(y) if not len(outside) else int(outside[0]) + 1
+            y = np.clip(y, low, high)
+            style.draw.line(x[:last], y[:last], axis, color=style.color(role), width=2.0, linestyle=style.dash(dash))
+            ends[key] = (x[last - 1], y[last - 1], name, role)
+        heights: list[tuple[float, float]] = []
+        for at, y_end, name, role in sorted(ends.values(), key=lambda end: -end[1]):
+            # Words that would lie on each other are moved down.
+            height = float(y_end)
+            while any(abs(height - other) < 0.16 and abs(at - place) < 1.5 for place, other in heights):
+                height -= 0.02
+            heights.append((at, height))
+            style.draw.text(
+                at + 0.08,
+                float(np.clip(height, low + 0.1, high - 0.4)),
+                name,
+                axis,
+                color=style.color(role),
+                size=10,
+                horizontal_align="left",
+            )
+        for i, share in enumerate(data["flagged"].sel(how="plain").to_numpy()):
+            style.draw.text(x[i], high - 0.12, f"{100 * share:.0f}%", axis, color=style.forward, size=9.5)
+        units = data["unit"].to_numpy()
+        style.draw.xticks(x, ["none" if u == 0 else f"{u:g}" for u in units], axis)
+        style.draw.xlim((-0.3, len(x) + 0.4), axis)
+        style.draw.ylim((low, high), axis)
+        style.draw.xlabel("values rounded to, in standard deviations", axis)
+        style.draw.ylabel("mean error of the entropy, nats", axis)
+    return collection

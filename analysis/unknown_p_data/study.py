@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
-from typing import Any, Literal, Unpack
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -18,15 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import stats
 
 from analysis.data.columns import load_column
-from analysis.drawing.drawn import Drawing
-from analysis.drawing.style import Style
-from analysis.parts import Options, Part, compute_parts
-from analysis.reading import dataset_of
-from analysis.unknown_p_data import QUESTION, words
-from analysis.unknown_p_data import marks as drawn
-from models.divergences import entropy
+from analysis.parts import Part, runner
+from analysis.unknown_p_data import QUESTION
+from analysis.unknown_p_data.targets import NAMES, find
 from models.families import FAMILIES, Family, normal_mixture
-from models.targets import normal_mixture as mixture_target
 from models.unknown import (
     Interval,
     cross_entropy_from_draws,
@@ -37,11 +27,6 @@ from models.unknown import (
 )
 
 Array = NDArray[np.float64]
-Sampler = Callable[[np.random.Generator, int], Array]
-#: Replications stored with the project; ``tests/reference/make_unknown_study.py`` writes them.
-FULL_FILE = Path(__file__).parents[1] / "data" / "unknown_study.csv"
-#: The difference that one wants to tell, in nats.
-WANTED = 0.1
 SIZES = (100, 1000, 10_000)
 #: Draws of the studies with one sample size.
 N = 1000
@@ -79,149 +64,6 @@ class Settings(BaseModel):
         if effort == "full":
             return cls(seed=seed, replications=500, large=60, rivals=60)
         return cls(seed=seed)
-
-
-# --- targets whose entropy is known ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Known:
-    """A distribution with its entropy, mean and covariance.
-
-    Attributes
-    ----------
-    name, title : str
-    dim : int
-    new : bool
-        Not among the distributions on which the estimator was chosen.
-    draw : callable (generator, n) -> (n, d)
-    entropy : float
-        In nats.
-    mean, cov : ndarray (d,), (d, d)
-    """
-
-    name: str
-    title: str
-    dim: int
-    new: bool
-    draw: Sampler
-    entropy: float
-    mean: Array
-    cov: Array
-
-    @property
-    def kl(self) -> float:
-        """KL to the Normal of the same mean and covariance, which is the forward projection: a difference of entropies."""
-        return float(normal_entropy(self.cov) - self.entropy)
-
-    def log_normal(self, x: Array) -> Array:
-        """Log density (n,) of that Normal."""
-        return np.asarray(stats.multivariate_normal(self.mean, self.cov).logpdf(x)).reshape(len(x))
-
-
-def normal_entropy(cov: Array) -> float:
-    """Entropy of a Normal, in nats."""
-    return float(np.linalg.slogdet(2 * np.pi * math.e * cov)[1] / 2)
-
-
-def _scipy(name: str, title: str, law: Any, new: bool) -> Known:
-    mean, variance = (float(v) for v in law.stats("mv"))
-    return Known(name, title, 1, new, lambda rng, n: np.asarray(law.rvs(size=(n, 1), random_state=rng)),
-                 float(law.entropy()), np.array([mean]), np.array([[variance]]))  # fmt: skip
-
-
-def _mixed(weights: Array, means: Array, sds: Array) -> tuple[Sampler, float, float, float]:
-    """Sampler, entropy, mean and variance of a mixture of Normals on the line."""
-
-    def draw(rng: np.random.Generator, n: int) -> Array:
-        which = rng.choice(len(weights), size=n, p=weights)
-        return np.asarray(rng.normal(means[which], sds[which])[:, None])
-
-    mean = float(weights @ means)
-    variance = float(weights @ (sds**2 + means**2) - mean**2)
-    return draw, entropy(mixture_target(weights, means, sds)).value, mean, variance
-
-
-def _mixture(name: str, title: str, mixture: tuple[Any, Any, Any], new: bool) -> Known:
-    draw, h, mean, variance = _mixed(*(np.asarray(v, dtype=float) for v in mixture))
-    return Known(name, title, 1, new, draw, h, np.array([mean]), np.array([[variance]]))
-
-
-def _normal(dim: int) -> Known:
-    cov = 0.5 * np.eye(dim) + 0.5
-    factor = np.linalg.cholesky(cov)
-    title = "Normal" if dim == 1 else f"Normal, correlation ½, {dim}-D"
-    return Known(f"normal_{dim}", title, dim, False, lambda rng, n: np.asarray(rng.normal(size=(n, dim)) @ factor.T),
-                 normal_entropy(cov), np.zeros(dim), cov)  # fmt: skip
-
-
-def _product(name: str, title: str, mixtures: Any, shear: Any) -> Known:
-    """Independent mixtures mapped by a matrix: the entropies add up, and the map adds log |det|."""
-    lines = [_mixed(*(np.asarray(v, dtype=float) for v in m)) for m in mixtures]
-    a = np.asarray(shear, dtype=float)
-
-    def draw(rng: np.random.Generator, n: int) -> Array:
-        return np.asarray(np.hstack([line[0](rng, n) for line in lines]) @ a.T)
-
-    h = sum(line[1] for line in lines) + float(np.linalg.slogdet(a)[1])
-    return Known(name, title, len(lines), True, draw, h, a @ np.array([line[2] for line in lines]),
-                 a @ np.diag([line[3] for line in lines]) @ a.T)  # fmt: skip
-
-
-def _copula(rho: float, nu: float) -> Known:
-    """Student-t margins joined by a Normal copula: the entropy is that of the margins plus log(1 - rho²)/2."""
-    law, factor = stats.t(nu), np.linalg.cholesky([[1, rho], [rho, 1]])
-
-    def margin(z: Array) -> Array:
-        return np.asarray(-np.sign(z) * law.ppf(stats.norm.cdf(-np.abs(z))))
-
-    def draw(rng: np.random.Generator, n: int) -> Array:
-        return margin(rng.normal(size=(n, 2)) @ factor.T)
-
-    z = np.linspace(-9, 9, 721)
-    weight = stats.norm.pdf(z) * (z[1] - z[0])
-    # E[g(Z1) g(Z2)] given Z1: Z2 is Normal around rho Z1.
-    inner = margin(rho * z[:, None] + np.sqrt(1 - rho**2) * z) @ weight
-    covariance, variance = float((margin(z) * inner) @ weight), float(law.var())
-    h = 2 * float(law.entropy()) + np.log(1 - rho**2) / 2
-    return Known("t_copula", f"t with {nu:g} df, Normal copula, 2-D", 2, True, draw, float(h), np.zeros(2),
-                 np.array([[variance, covariance], [covariance, variance]]))  # fmt: skip
-
-
-_TWO, _THREE = ([0.5, 0.5], [-3, 3], [1, 1]), ([0.5, 0.3, 0.2], [-4, 0, 3], [1, 0.5, 0.7])
-_ONE = ([1.0], [0.0], [1.0])
-
-#: Built when asked for: a mixture's entropy takes an integral.
-_BUILDERS: dict[str, Callable[[], Known]] = {
-    "normal_1": partial(_normal, 1),
-    "uniform": lambda: _scipy("uniform", "uniform", stats.uniform(), False),
-    "exponential": lambda: _scipy("exponential", "exponential", stats.expon(), False),
-    "t5": lambda: _scipy("t5", "t with 5 df", stats.t(5), False),
-    "two_modes": lambda: _mixture("two_modes", "½ N(±3, 1)", _TWO, False),
-    "logistic": lambda: _scipy("logistic", "logistic", stats.logistic(), True),
-    "gumbel": lambda: _scipy("gumbel", "Gumbel", stats.gumbel_r(), True),
-    "weibull": lambda: _scipy("weibull", "Weibull, shape 0.8", stats.weibull_min(0.8), True),
-    "von_mises": lambda: _scipy("von_mises", "von Mises on (−π, π), κ = 1", stats.vonmises(1), True),
-    "five_modes": lambda: _mixture(
-        "five_modes", "five modes", ([0.3, 0.2, 0.2, 0.2, 0.1], [-6, -2, 0, 3, 7], [1, 0.3, 0.5, 0.8, 0.2]), True
-    ),
-    "normal_2": partial(_normal, 2),
-    "t_copula": partial(_copula, 0.6, 3.0),
-    "clusters_2": lambda: _product("clusters_2", "six clusters, sheared, 2-D", (_TWO, _THREE), [[1, 0], [0.5, 1]]),
-    "normal_3": partial(_normal, 3),
-    "clusters_3": lambda: _product(
-        "clusters_3", "six clusters, sheared, 3-D", (_TWO, _THREE, _ONE), [[1, 0, 0], [0.5, 1, 0], [0.3, 0.3, 1]]
-    ),
-    "normal_5": partial(_normal, 5),
-    "normal_8": partial(_normal, 8),
-}
-NAMES = tuple(_BUILDERS)
-
-
-@cache
-def find(name: str) -> Known:
-    """Return the distribution of that name."""
-    return _BUILDERS[name]()
 
 
 def _rng(settings: Settings, *key: int) -> np.random.Generator:
@@ -289,7 +131,7 @@ def run_target(name: str, settings: Settings, more: Mapping[str, Rival] | None =
             for key, rival in (more or {}).items():
                 others.setdefault(key, []).append(rival(x, log_q, x))
         for key, intervals in ours.items():
-            _enter(data, estimators.index(key), j, _summary(intervals, p.entropy if key == "entropy" else p.kl))
+            _enter(data, estimators.index(key), j, summary(intervals, p.entropy if key == "entropy" else p.kl))
         for key, values in others.items():
             error = np.array(values) - p.kl
             _enter(data, estimators.index(key), j,
@@ -298,7 +140,7 @@ def run_target(name: str, settings: Settings, more: Mapping[str, Rival] | None =
     dataset = xr.Dataset(
         {key: (dims, values) for key, values in data.items()}, {"estimator": list(estimators), "n": list(SIZES)}
     )
-    return xr.DataTree(dataset.assign(entropy=p.entropy, kl=p.kl, dim=p.dim, new=p.new))
+    return xr.DataTree(dataset.assign(entropy=p.entropy, kl=p.kl, dim=p.dim, new=p.new).assign_attrs(title=p.title))
 
 
 def _enter(data: Mapping[str, Array], i: int, j: int, found: Mapping[str, float]) -> None:
@@ -306,7 +148,8 @@ def _enter(data: Mapping[str, Array], i: int, j: int, found: Mapping[str, float]
         data[key][i, j] = value
 
 
-def _summary(intervals: list[Interval], truth: float) -> dict[str, float]:
+def summary(intervals: list[Interval], truth: float) -> dict[str, float]:
+    """Errors and coverage of intervals for one truth."""
     error = np.array([e.value for e in intervals]) - truth
     held = np.array([e.lower <= truth <= e.upper for e in intervals])
     trusted = np.array([e.reliable for e in intervals])
@@ -348,7 +191,7 @@ def run_tails(settings: Settings) -> xr.DataTree:
         for r in range(2 * settings.replications):
             x = np.asarray(law.rvs(size=(N, 1), random_state=_rng(settings, 2, i, r)))
             intervals.append(kl_from_draws(x, partial(_log_pdf, q)))
-        found.append({**_summary(intervals, truth), "kl": truth})
+        found.append({**summary(intervals, truth), "kl": truth})
     return xr.DataTree(_stacked("tail", list(TAILS), found))
 
 
@@ -479,21 +322,6 @@ def run_differences(settings: Settings) -> xr.DataTree:
 # --- run -------------------------------------------------------------------------------------------------------------
 
 
-def stored_study() -> xr.Dataset:
-    """Return the full study that comes with the project: variables by row; attributes ``date`` and ``versions``."""
-    source, _, rest = FULL_FILE.read_text(encoding="utf-8").partition("\n")
-    head, *lines = csv.reader(rest.splitlines())
-    columns = dict(zip(head, zip(*lines, strict=True), strict=True))
-    words_of = ("target", "estimator")
-    dataset = xr.Dataset(
-        {
-            key: ("row", list(column) if key in words_of else [float(v) if v else np.nan for v in column])
-            for key, column in columns.items()
-        }
-    )
-    return dataset.assign_attrs(json.loads(source.removeprefix("# ")))
-
-
 def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     s = settings.model_dump()
@@ -507,94 +335,5 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute every study.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        As `compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        One child per target of ``NAMES``, and ``tails``, ``ties``, ``sign``, ``differences``.
-    """
-    settings = settings or Settings()
-    return compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
-
-
-def _studies(results: xr.DataTree) -> dict[str, xr.Dataset]:
-    return {name: dataset_of(results, name) for name in NAMES}
-
-
-def titles() -> dict[str, str]:
-    """Titles of the targets by name."""
-    return {name: find(name).title for name in NAMES}
-
-
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Figures of the report.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `run`.
-    theme : {'light', 'dark'}
-    backend : {'matplotlib', 'plotly', 'bokeh'}
-
-    Returns
-    -------
-    dict of str to Drawing
-        ``bias``, ``interval_coverage``, ``length`` and ``ties``.
-    """
-    style = Style.of(theme, backend)
-    studies, ties = _studies(results), dataset_of(results, "ties")
-    names = titles()
-    drawings = {
-        "bias": drawn.bias(studies, names, style),
-        "interval_coverage": drawn.coverage(studies, dataset_of(results, "tails"), names, {k: v[0] for k, v in TAILS.items()}, style),
-        "length": drawn.length(studies, WANTED, style),
-        "ties": drawn.ties(ties, style),
-    }  # fmt: skip
-    texts = words.figure_texts(studies, ties, WANTED)
-    return {name: Drawing(drawing, *texts[name]) for name, drawing in drawings.items()}
-
-
-def findings(results: xr.DataTree) -> dict[str, Any]:
-    """Every number that the report states.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `run`.
-
-    Returns
-    -------
-    dict
-        ``question``, ``answer``, one entry for each study, and tables.
-    """
-    studies, names = _studies(results), titles()
-    tail_names = {key: title for key, (title, _) in TAILS.items()}
-    study = words.study(studies, names, N)
-    tails = words.tails(dataset_of(results, "tails"), tail_names)
-    ties = words.ties(dataset_of(results, "ties"))
-    sign = words.sign(dataset_of(results, "sign"))
-    differences = words.differences(dataset_of(results, "differences"))
-    needed = words.needed(studies, names, WANTED)
-    return {
-        "question": QUESTION,
-        "answer": words.answer(study, needed, differences, WANTED),
-        "study": study,
-        "needed": needed,
-        "wanted": WANTED,
-        "n": N,
-        "sizes": list(SIZES),
-        "tails": tails,
-        "ties": ties,
-        "sign": sign,
-        "differences": differences,
-        "full": words.stored(stored_study(), names, tail_names, N, SIZES[-1]),
-        "settings": json.loads(results.attrs["settings"]),
-    }
+#: One child per target of ``NAMES``, and ``tails``, ``ties``, ``sign``, ``differences``.
+run = runner(QUESTION, Settings, parts)

@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style, to_dark
+from analysis.site.chapter import Words
 
 
-def check_drawings(plot: Callable[[str], Mapping[str, Drawing]], *, alt: int = 80, caption: int = 80) -> None:
+def check_drawings(
+    plot: Callable[[str], Mapping[str, Drawing]], words: Words | None = None, *, alt: int = 80, caption: int = 80
+) -> None:
     """Ask that there are words, and that the dark figures are the light ones in other colours, byte for byte."""
     light, dark = (plot(theme) for theme in ("light", "dark"))
     assert list(light) == list(dark)
     for name, drawing in light.items():
-        assert len(drawing.alt) > alt, name
-        assert len(drawing.caption) > caption, name
+        assert len(words.alt[name] if words else drawing.alt) > alt, name
+        assert len(words.caption[name] if words else drawing.caption) > caption, name
         other = dark[name]
         assert (drawing.alt, drawing.caption) == (other.alt, other.caption), name
         style = Style.of("light", "matplotlib")

@@ -16,6 +16,7 @@ from scipy import stats
 
 from analysis.drawing.densities import Curve, Panel, densities
 from analysis.drawing.drawn import Drawing
+from analysis.drawing.marks import squeeze
 from analysis.drawing.planes import PlanePanel, levels, planes
 from analysis.drawing.style import Style
 from analysis.mode_covering_vs_seeking import study as question
@@ -244,6 +245,13 @@ def test_levels_of_a_plane_enclose_their_mass() -> None:
     member = FAMILIES["mvnormal"].member({"mu": [0.0, 0.0], "cov": [[2.0, 0.5], [0.5, 1.0]]})
     peak = 1 / (2 * np.pi * np.sqrt(1.75))
     np.testing.assert_allclose(levels(member, (0.9, 0.5)), [0.1 * peak, 0.5 * peak], rtol=0.03)
+
+
+def test_squeeze_is_odd_increasing_and_linear_near_zero() -> None:
+    x = np.array([-10, -0.1, 0, 1e-4, 0.1, 10])
+    assert np.all(np.diff(squeeze(x, 0.01)) > 0)
+    np.testing.assert_allclose(squeeze(-x, 0.01), -squeeze(x, 0.01))
+    assert squeeze(2e-5, 0.01) == pytest.approx(2 * squeeze(1e-5, 0.01), rel=1e-2)
 
 
 # --- style -----------------------------------------------------------------------------------------------------------

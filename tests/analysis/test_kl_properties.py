@@ -15,10 +15,12 @@ import xarray as xr
 from pydantic import ValidationError
 from scipy import integrate, stats
 
-from analysis.kl_properties import marks as drawn
+from analysis.kl_properties import figures as drawn
 from analysis.kl_properties import study as question
-from analysis.kl_properties import words
-from analysis.kl_properties.study import DIRECTIONS, MAPS, PAIRS, PARTS, Settings, find_pair
+from analysis.kl_properties.findings import bounds, findings, infinite, sign, ways
+from analysis.kl_properties.pairs import CORRELATED, INDEPENDENT, PAIRS, Pair, find_pair, normal_kl, student_normal_kl
+from analysis.kl_properties.study import DIRECTIONS, MAPS, PARTS, Settings
+from analysis.site.chapter import words_of
 from models.divergences import kl
 from models.results import load, save
 from models.targets import normal_mixture
@@ -76,7 +78,7 @@ def results() -> xr.DataTree:
 
 @pytest.fixture(scope="module")
 def found(results: xr.DataTree) -> dict[str, Any]:
-    return question.findings(results)
+    return findings(results)
 
 
 # --- four ways -------------------------------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ def test_divergences_are_those_of_another_integrator(results: xr.DataTree, name:
 
 
 @pytest.mark.parametrize("pair", [p for p in PAIRS if p.exact != (None, None)], ids=lambda p: p.name)
-def test_closed_forms_fail_when_swapped(results: xr.DataTree, pair: question.Pair) -> None:
+def test_closed_forms_fail_when_swapped(results: xr.DataTree, pair: Pair) -> None:
     both = results["ways/estimators/kl"].sel(pair=pair.name)
     for closed, direction in zip(pair.exact, DIRECTIONS, strict=True):
         if closed is not None:
@@ -107,13 +109,13 @@ def test_student_to_normal_needs_a_variance() -> None:
         value = kl(
             question.from_distribution("StudentT", {"nu": nu, "mu": 0, "sigma": 1}), normal_mixture([1], [0], [1])
         ).value
-        assert question.student_normal_kl(nu) == pytest.approx(value, abs=1e-6)
-    assert question.student_normal_kl(2) == question.student_normal_kl(1) == np.inf
+        assert student_normal_kl(nu) == pytest.approx(value, abs=1e-6)
+    assert student_normal_kl(2) == student_normal_kl(1) == np.inf
 
 
 def test_correlated_normals_by_simulation(results: xr.DataTree) -> None:
     rng = np.random.default_rng(0)
-    laws = [stats.multivariate_normal([0, 0], cov) for cov in (question._CORRELATED, question._INDEPENDENT)]
+    laws = [stats.multivariate_normal([0, 0], cov) for cov in (CORRELATED, INDEPENDENT)]
     for (p, q), direction in zip((laws, laws[::-1]), DIRECTIONS, strict=True):
         x = p.rvs(40_000, random_state=rng)
         ratio = p.logpdf(x) - q.logpdf(x)
@@ -214,9 +216,7 @@ def test_one_to_one_maps_keep_kl_and_move_entropy(results: xr.DataTree) -> None:
     )  # fmt: skip
     np.testing.assert_allclose(one["slope"].sel(map="exp"), [0.5, 1.0], atol=1e-12)
     np.testing.assert_allclose(one["slope"].sel(map="affine"), np.log(2), atol=1e-12)
-    assert (
-        abs(float(one["kl"].sel(map="exp", direction="pq", when="after")) - question.normal_kl(0.5, 1, 1, 1.5)) < 1e-12
-    )
+    assert abs(float(one["kl"].sel(map="exp", direction="pq", when="after")) - normal_kl(0.5, 1, 1, 1.5)) < 1e-12
 
 
 def test_merging_by_histograms(results: xr.DataTree) -> None:
@@ -277,38 +277,60 @@ def test_infinite_divergences(results: xr.DataTree, found: dict[str, Any]) -> No
 
 
 def test_findings_are_complete(found: dict[str, Any]) -> None:
-    assert found["question"] == question.QUESTION
-    assert len(found["answer"]) > 200
-    assert not any("rows" in part for part in found.values() if isinstance(part, dict))
+    assert len(words_of("kl_properties", found).answer) > 200
     assert len(found["ways"]["table"]) == 2 * len(PAIRS)
     assert found["ways"]["n_exact"] == 13
     assert found["ways"]["with_variance"] == 19
-    assert found["ways"]["symmetric"] == "*shifted* and *Cauchy*"
+    assert found["ways"]["symmetric"] == ["shifted", "Cauchy"]
     assert found["sign"]["n_negative_kl"] == 0
     assert found["maps"]["n_raised"] == 0
     assert found["bounds"]["broken"] == 0
     assert found["bounds"]["tightest"] < 1
 
 
-def test_a_broken_bound_and_a_negative_divergence_are_said(results: xr.DataTree) -> None:
+def test_a_broken_bound_and_a_negative_divergence_are_said(results: xr.DataTree, found: dict[str, Any]) -> None:
     data, random = (results[path].to_dataset().copy(deep=True) for path in ("ways/estimators", "sign/random"))
     random["tv"][0] = 1.0
     random["kl"][0] = 1e-3
-    assert "1 pairs break" in words.bounds(data, random)["sentence"]
+    assert "1 pair breaks one" in words_of("kl_properties", found | {"bounds": bounds(data, random)}).text
     random["kl"][1] = -1e-3
-    low = words.sign(data, random, results["sign/catalogue"].to_dataset())
+    low = sign(data, random, results["sign/catalogue"].to_dataset())
     assert low["n_negative_kl"] == 1
+    said = words_of("kl_properties", found | {"sign": low})
+    assert "It came out negative in 1 of 28 cases" in said.answer
+    assert "positive but for 1." in said.text
 
 
-def test_sentences_follow_the_numbers() -> None:
-    assert "fewer than chance" in words._chance(10, 19)
-    assert "fewer than chance" not in words._chance(18, 19)
-    assert "misses the rest" in words._infinite_sentence({"a": np.inf, "b": 1.0, "t": 1.0}, "t")
-    assert "all 2" in words._infinite_sentence({"a": np.inf, "b": np.inf, "t": 1.0}, "t")
-    assert "not in 95%" in words._coverage(0.7, 0.5, 0.6, 100)
-    assert "not in 95%" not in words._coverage(0.96, 0.5, 0.6, 100)
-    assert "nowhere" in words._bregman(-1e-17, 3)
-    assert "nowhere" not in words._bregman(-1e-3, 3)
+def test_truth_values_follow_the_numbers(results: xr.DataTree) -> None:
+    data = results["ways/estimators"].to_dataset()
+    assert not ways(data)["fewer_than_chance"]
+    off = ways(data.assign(mc=data["mc"] + 3 * data["mc_se"]))
+    assert off["fewer_than_chance"]
+    assert off["within"] < 10
+    limits = results["limits/infinite"].to_dataset().copy(deep=True)
+    assert infinite(limits)["n_infinite"] == infinite(limits)["n_should"] == 4
+    limits["kl"][1, 0] = 1.0
+    assert infinite(limits)["n_infinite"] == 3
+    assert infinite(limits.assign(mc_se=1e-9 * limits["mc_se"]))["covers_too_few"]
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "words"),
+    [
+        ("ways", {"fewer_than_chance": True}, "fewer than chance would leave there"),
+        ("ways", {"fewer_than_chance": False}, "chance alone would put"),
+        ("infinite", {"n_infinite": 3}, "returns ∞ for 3 of 4, and misses the rest"),
+        ("infinite", {"n_infinite": 4}, "returns ∞ for all 4"),
+        ("infinite", {"covers": 0.7, "covers_too_few": True}, "70% of the repeats at n = 1000, not in 95%"),
+        ("sign", {"bregman_holds": True}, "nowhere below zero"),
+        ("sign", {"bregman_holds": False, "bregman": -1e-3}, "lowest value on a fine grid of x was −0.0010"),
+    ],
+)
+def test_sentences_follow_the_truth_values(
+    found: dict[str, Any], part: str, changed: dict[str, Any], words: str
+) -> None:
+    said = words_of("kl_properties", found | {part: found[part] | changed})
+    assert words in " ".join(said.text.split())
 
 
 def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Any) -> None:
@@ -328,8 +350,8 @@ def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path:
 
 
 def test_streams_are_seeded_and_apart() -> None:
-    assert question._stream(0, 1, 2) == question._stream(0, 1, 2)
-    assert len({question._stream(s, i, j) for s in range(3) for i in range(3) for j in range(3)}) == 27
+    assert question.stream(0, 1, 2) == question.stream(0, 1, 2)
+    assert len({question.stream(s, i, j) for s in range(3) for i in range(3) for j in range(3)}) == 27
     settings = Settings(repeats=10, largest_power=2)
     first, second = (question.run_infinite(settings) for _ in range(2))
     assert first.equals(second)
@@ -342,14 +364,7 @@ def test_signed_areas_add_up_to_the_divergence() -> None:
     for name in ("one_mode", "matched"):
         for direction in DIRECTIONS:
             p, q = find_pair(name).targets(direction)
-            assert sum(drawn.signed_areas(p, q)) == pytest.approx(kl(p, q).value, abs=1e-6)
-
-
-def test_squeeze_is_odd_increasing_and_linear_near_zero() -> None:
-    x = np.array([-10, -0.1, 0, 1e-4, 0.1, 10])
-    assert np.all(np.diff(drawn.squeeze(x)) > 0)
-    np.testing.assert_allclose(drawn.squeeze(-x), -drawn.squeeze(x))
-    assert drawn.squeeze(2e-5) == pytest.approx(2 * drawn.squeeze(1e-5), rel=1e-2)
+            assert sum(question.signed_areas(p, q)) == pytest.approx(kl(p, q).value, abs=1e-6)
 
 
 @pytest.fixture
@@ -359,13 +374,13 @@ def closed() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("closed")
-def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree, found: dict[str, Any]) -> None:
+    check_drawings(lambda theme: drawn.plot(results, theme=theme), words_of("kl_properties", found))
 
 
 @pytest.mark.usefixtures("closed")
 def test_figures(results: xr.DataTree) -> None:
-    drawings = question.plot(results)
+    drawings = drawn.plot(results)
     assert set(drawings) == {"asymmetry", "path", "estimators"}
     axes = drawings["asymmetry"].figure.viz["figure"].item().axes
     assert [a.get_title() for a in axes[2:]] == [
@@ -377,7 +392,7 @@ def test_figures(results: xr.DataTree) -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert len(question.plot(results, backend="plotly")) == 3
+    assert len(drawn.plot(results, backend="plotly")) == 3
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from analysis.site import numbers, report
-from analysis.site.chapter import TEMPLATES, ReportError, headline
+from analysis.site.chapter import TEMPLATES, ReportError, headline, words_of
 from analysis.site.figure import Figure
 from analysis.site.numbers import est, num, pct, signed, table
 from analysis.site.provenance import rows
@@ -417,6 +417,45 @@ def test_same_inputs_give_the_same_bytes(built: Built, templates: list[Path], tm
 # What goes wrong
 
 
+CHAPTER = """<% answer %>
+It is << f.kl >>
+<% if f.far %>and far.<% else %>and near.<% endif %>
+<% endanswer %>
+Known to << f.kl | num(digits=2) >><% if f.far %>, far<% endif %>.
+<% if f.far %>So say all.<% endif %>
+The rest.<% if f.far %> Nothing else.<% endif %>
+
+<% macro cell(row) %><< row.a >>†<% endmacro %>
+<< [{"a": 1, "b": 0.123456}] | table({"cell": ("one cell", cell), "b": ("other", "num", 2)}) >>
+
+<% figure curves %>
+Two hills for $x$
+in << f.kl >>.
+<% alt %>
+Hills.
+<% endfigure %>
+"""
+
+
+def test_a_chapter_says_its_answer_and_places_figures_with_their_words(templates: list[Path]) -> None:
+    write_chapter(templates[0], CHAPTER)
+    far, near = (words_of("demo", {"kl": 0.5, "far": far}, templates) for far in (True, False))
+    assert (far.answer, near.answer) == ("It is 0.5000 and far.", "It is 0.5000 and near.")
+    assert far.caption == near.caption == {"curves": "Two hills for $x$ in 0.5000."}
+    assert far.alt == {"curves": "Hills."}
+    said = [" ".join(words.text[: words.text.index("|")].split()) for words in (far, near)]
+    assert said == ["Known to 0.50, far. So say all. The rest. Nothing else.", "Known to 0.50. The rest."]
+    assert "\n\n" not in near.text[near.text.index("Known") : near.text.index("The rest")]
+    assert re.search(r"\| 1† +\| +0\.12 \|", far.text)
+    assert far.text.count("\ue000figure:curves\ue001") == 1
+
+
+def test_a_figure_that_is_not_drawn_is_an_error(templates: list[Path], tmp_path: Path) -> None:
+    write_chapter(templates[0], f"{PROSE}<% figure other %>Caption.<% alt %>Alt.<% endfigure %>")
+    with pytest.raises(ReportError, match="'other' is placed by a chapter, and not drawn"):
+        write_report([make_section()], provenance={}, output=tmp_path / "out", templates=templates)
+
+
 def test_unknown_name_in_a_template_is_an_error_that_names_it(templates: list[Path], tmp_path: Path) -> None:
     write_chapter(templates[0], "Fine.\n\n<< f.divergense | num >>\n")
     with pytest.raises(ReportError, match=r"demo/chapter\.md, line 3: .*divergense"):
@@ -430,6 +469,7 @@ def test_unknown_name_in_a_template_is_an_error_that_names_it(templates: list[Pa
         ("<< f.none >>", r"demo/chapter\.md, line 1: .*None"),
         ("<< f.gap | num(-1) >>", r"demo/chapter\.md, line 1: .*negative"),
         ("<< f.gap", r"demo/chapter\.md, line 1"),
+        ("<< f.items >>", r"demo/chapter\.md, line 1: .*method"),
         ("No figure.", "figure 'curves' is not placed"),
         ("<< figures.curves >><< figures.curves >><< figures.trace >>", "placed 2 times"),
         ("<< figures.curves >><< figures.trace >> [@nobody2000]", "nobody2000"),

@@ -14,9 +14,12 @@ import xarray as xr
 from pydantic import ValidationError
 from scipy import integrate, stats
 
+from analysis.site.chapter import words_of
+from analysis.unknown_p_data import findings as said
 from analysis.unknown_p_data import study as question
-from analysis.unknown_p_data import words
-from analysis.unknown_p_data.study import ESTIMATORS, NAMES, SIZES, Settings, find
+from analysis.unknown_p_data.figures import plot
+from analysis.unknown_p_data.study import ESTIMATORS, SIZES, Settings
+from analysis.unknown_p_data.targets import NAMES, find
 from models.quadrature import Estimate
 from models.unknown import Interval
 from tests.analysis.drawn import check_drawings
@@ -37,7 +40,7 @@ def results() -> xr.DataTree:
 
 @pytest.fixture(scope="module")
 def found(results: xr.DataTree) -> dict[str, Any]:
-    return question.findings(results)
+    return said.findings(results)
 
 
 # --- truths ----------------------------------------------------------------------------------------------------------
@@ -122,14 +125,14 @@ def test_a_summary_counts_what_it_says() -> None:
     def interval(value: float, reliable: bool) -> Interval:
         return Interval(value, 0.5, "draws", value - 1, value + 1, 0.95, 50, reliable)
 
-    found = question._summary([interval(0.5, True), interval(3, True), interval(-0.5, False)], 0.0)
+    found = question.summary([interval(0.5, True), interval(3, True), interval(-0.5, False)], 0.0)
     assert found["count"] == 3
     assert found["bias"] == pytest.approx(1)
     assert found["coverage"] == pytest.approx(2 / 3)
     assert found["reliable"] == pytest.approx(2 / 3)
     assert found["coverage_reliable"] == 0.5
     assert (found["length"], found["mean_error"]) == (2, 0.5)
-    assert np.isnan(question._summary([interval(0, False)] * 2, 0.0)["coverage_reliable"])
+    assert np.isnan(question.summary([interval(0, False)] * 2, 0.0)["coverage_reliable"])
 
 
 def test_rivals_estimate_the_same_kl() -> None:
@@ -197,15 +200,13 @@ def test_seed_is_what_the_numbers_depend_on() -> None:
 
 
 def test_findings_are_complete(found: dict[str, Any]) -> None:
-    assert found["question"] == question.QUESTION
-    assert len(found["answer"]) > 200
-    assert not any("rows" in part for part in found.values() if isinstance(part, dict))
+    assert len(words_of("unknown_p_data", found).answer) > 200
     assert len(found["study"]["table"]) == len(found["needed"]["table"]) == len(NAMES)
-    assert sum("†" in row["target"] for row in found["study"]["table"]) == found["study"]["n_new"] >= 7
+    assert found["study"]["n_new"] >= 7
 
 
 def test_the_stored_study_has_its_provenance_and_every_target() -> None:
-    data = question.stored_study()
+    data = said.stored_study()
     assert {"date", "versions", "settings"} <= set(data.attrs)
     assert "infomeasure" in data.attrs["versions"]
     assert data.attrs["settings"] == Settings.preset("full").model_dump()
@@ -215,7 +216,7 @@ def test_the_stored_study_has_its_provenance_and_every_target() -> None:
 
 
 def test_the_stored_study_holds_where_it_says_that_it_is_reliable() -> None:
-    data = question.stored_study()
+    data = said.stored_study()
     small = ((data["estimator"] == "kl") & (data["n"] == 1000)).to_numpy()
     for _, row in data.isel(row=small).to_dataframe().iterrows():
         if row["reliable"] > 0.05:
@@ -228,10 +229,10 @@ def test_draws_needed_follow_the_square_root() -> None:
     sizes = np.array([100, 1000, 10_000])
     half = 2 / np.sqrt(sizes)
     for wanted in (0.5, 0.2, 0.1, 0.05, 0.01):
-        assert words.draws_needed(sizes, half, wanted) == pytest.approx((2 / wanted) ** 2)
+        assert said.draws_needed(sizes, half, wanted) == pytest.approx((2 / wanted) ** 2)
 
 
-def test_sentences_follow_the_numbers() -> None:
+def test_sentences_follow_the_numbers(found: dict[str, Any]) -> None:
     def row(title: str, bias: float, coverage: float, reliable: float = 1.0) -> dict[str, Any]:
         return {
             "title": title,
@@ -242,44 +243,48 @@ def test_sentences_follow_the_numbers() -> None:
             "coverage_reliable": coverage,
         }
 
+    def text(rows: list[dict[str, Any]]) -> str:
+        study = found["study"] | {"biased": said.biased(rows), "covered": said.covered(rows)}
+        whole = " ".join(words_of("unknown_p_data", found | {"study": study}).text.split())
+        return whole[whole.index("A bias of one fifth") : whole.index("### Beside what else")]
+
     good, biased, short, silent = row("a", 0.05, 0.95), row("b", 0.6, 0.95), row("c", 0, 0.7), row("d", 0, 0.2, 0.0)
-    assert "for 0 of 2 targets." in words._bias_sentence([good, short])
-    assert "1 of 2 targets: *b*; at worst it is 0.60" in words._bias_sentence([good, biased])
-    assert "goes unseen" in words._bias_sentence([biased])
-    assert "Most intervals of *b* are marked" in words._bias_sentence([biased | {"reliable": 0.1}])
-    text = words._coverage_sentence([good, short, silent])
-    assert "for 1 of 3 targets" in text
-    assert "for *d* hardly any" in text
-    assert "outside for *c* (70%)" in text
-    assert "outside" not in words._coverage_sentence([good])
-    assert words._among(silent) is None
+    assert "for 0 of 2 targets. Among" in text([good, short])
+    assert "1 of 2 targets: *b*; at worst it is 0.60 standard deviations. Those" in text([good, biased])
+    assert "goes unseen" in text([biased])
+    assert "Most intervals of *b* are marked unreliable. Among" in text([biased | {"reliable": 0.1}])
+    judged = text([good, short, silent])
+    assert "for 1 of 3 targets" in judged
+    assert "for *d* hardly any" in judged
+    assert "outside for *c* (70%)." in judged
+    assert "outside" not in text([good])
 
 
 def test_the_nearer_estimate_counts_bias_and_spread() -> None:
     near = {
-        "kl": Estimate(0.0, 0.01, "draws"),
+        "bias": Estimate(0.0, 0.01, "draws"),
         "sd": 0.2,
         "infomeasure": Estimate(0.1, 0.01, "draws"),
         "sd_infomeasure": 0.1,
     }
     far = near | {"infomeasure": Estimate(0.3, 0.01, "draws")}
-    text = words._rmse_sentence([near, far, near | {"infomeasure": None}])
-    assert "for 1 of 2 targets" in text
-    assert "for 2 of them" in text
+    assert said.nearer([near, far, near | {"infomeasure": None}]) == {"of": 2, "nearer": 1, "biased": 2}
 
 
 def test_a_share_of_all_has_an_error() -> None:
-    assert 0 < words.share(1.0, 100).error < 0.02
-    assert words.share(0.8, 100).error == pytest.approx(0.04, rel=0.05)
+    assert 0 < said.share(1.0, 100).error < 0.02
+    assert said.share(0.8, 100).error == pytest.approx(0.04, rel=0.05)
 
 
-def test_a_negative_excess_is_told_by_its_interval(results: xr.DataTree) -> None:
-    data = results["differences"].to_dataset()
-    assert "includes zero" in words.differences(data.assign(kl_lower=-0.1))["sentence"]
-    assert "excludes zero" in words.differences(data.assign(kl_lower=0.1, kl_upper=0.2))["sentence"]
-    sign = results["sign"].to_dataset()
-    assert "none was negative" in words.sign(sign.assign(arviz=sign["arviz"] + 1))["arviz_sentence"]
-    assert isinstance(words.sign(sign)["mean"], Estimate)
+def test_a_negative_excess_is_told_by_its_interval(results: xr.DataTree, found: dict[str, Any]) -> None:
+    data, sign = (results[name].to_dataset() for name in ("differences", "sign"))
+    others = {
+        "includes zero": {"differences": said.differences(data.assign(kl_lower=-0.1))},
+        "excludes zero": {"differences": said.differences(data.assign(kl_lower=0.1, kl_upper=0.2))},
+        "none was negative": {"sign": said.sign(sign.assign(arviz=sign["arviz"] + 1))},
+    }
+    for words, changed in others.items():
+        assert words in words_of("unknown_p_data", found | changed).text
 
 
 # --- figures and settings --------------------------------------------------------------------------------------------
@@ -292,13 +297,13 @@ def closed() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("closed")
-def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree, found: dict[str, Any]) -> None:
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("unknown_p_data", found))
 
 
 @pytest.mark.usefixtures("closed")
 def test_figures_show_the_numbers(results: xr.DataTree) -> None:
-    drawings = question.plot(results)
+    drawings = plot(results)
     assert set(drawings) == {"bias", "interval_coverage", "length", "ties"}
     axis = drawings["interval_coverage"].figure.viz["figure"].item().axes[0]
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
@@ -308,7 +313,7 @@ def test_figures_show_the_numbers(results: xr.DataTree) -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    question.plot(results, backend="plotly")
+    plot(results, backend="plotly")
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"replications": 1}, {"large": 0}, {"rivalz": 4}], ids=str)

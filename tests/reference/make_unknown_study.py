@@ -15,7 +15,9 @@ import infomeasure  # type: ignore[import-not-found]
 import numpy as np
 
 from analysis.reading import dataset_of
-from analysis.unknown_p_data.study import FULL_FILE, NAMES, SUMMARIES, TAILS, Array, N, Settings, run_tails, run_target
+from analysis.unknown_p_data.findings import FULL_FILE
+from analysis.unknown_p_data.study import SUMMARIES, TAILS, Array, N, Settings, run_tails, run_target
+from analysis.unknown_p_data.targets import NAMES
 
 PACKAGES = ("infomeasure", "scipy", "numpy", "arviz")
 

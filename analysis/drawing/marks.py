@@ -1,0 +1,40 @@
+"""Marks, scales and the words of ticks, the same for every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.drawing.style import Style
+
+__all__ = ["clear", "points", "power", "short", "squeeze"]
+
+
+def clear(style: Style) -> str:
+    """Colour of a face through which one sees."""
+    return "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
+
+
+def points(
+    x: Any, y: Any, axis: Any, style: Style, *, color: str, marker: str = "dot", area: float, hollow: bool = False,
+    width: float = 1.4, **options: Any
+) -> None:  # fmt: skip
+    """Draw marks at places (n,) or a single one, filled or `hollow` with a line of a `width`."""
+    look = {"facecolor": clear(style), "edgecolor": color, "width": width} if hollow else {"color": color}
+    style.draw.scatter(np.atleast_1d(x), np.atleast_1d(y), axis, size=area, marker=style.marker(marker), **look, **options)  # fmt: skip
+
+
+def squeeze(x: Any, linear: float) -> Any:
+    """Linear near zero, logarithmic beyond: sign(x) log10(1 + |x| / linear)."""
+    return np.sign(x) * np.log10(1 + np.abs(x) / linear)
+
+
+def short(value: Any) -> str:
+    """Write a number as short as can be, with a minus sign."""
+    return f"{value:g}".replace("-", "−")
+
+
+def power(exponent: int) -> str:
+    """Write a power of ten."""
+    return "1" if exponent == 0 else "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

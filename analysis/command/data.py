@@ -61,18 +61,18 @@ def data(
             on_progress=lambda label, fraction: progress(label, 0.1 + 0.8 * fraction),
         )
         progress("report", 0.9)
-        from analysis.own_data import findings as report_own_data
+        from analysis.own_data import page
         from analysis.site import provenance
 
         document = own_data.summary(tree)
         save(tree, folder / "data.nc")
         (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
-        facts = report_own_data.provenance(tree, time.perf_counter() - started)
-        written = report_own_data.write(tree, folder, facts | {"commit": provenance.commit()})
+        facts = page.provenance(tree, time.perf_counter() - started)
+        written = page.write(tree, folder, facts | {"commit": provenance.commit()})
     if as_json:
         print_json(document)
         return
-    for line in report_own_data.printed(tree):
+    for line in page.printed(tree):
         typer.echo(line)
     typer.echo(f"{time.perf_counter() - started:.0f} s; {written[0]}")
 

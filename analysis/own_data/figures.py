@@ -18,16 +18,14 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.planes import levels
 from analysis.drawing.style import Style
-from analysis.own_data.study import fitted_member, ranked_names
+from analysis.own_data.study import DRAWN, MARGINS, fitted_member, ranked_names
 from models.families import FAMILIES
 from models.results import member_of
 from models.targets import Target
 
-__all__ = ["plot"]
+__all__ = ["cdf", "plot"]
 
 Array = NDArray[np.float64]
-_DRAWN = 2000  # rows that a drawing shows one by one
-_MARGINS = 4  # columns drawn where there are many
 _BINS = 60
 
 
@@ -70,47 +68,16 @@ def _families(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style)
         panels = [
             (name, _marginal(member, 0), x[:, 0], columns[0]) for name, member in zip(names, members, strict=True)
         ]
-        return Drawing(
-            _margins(panels, style),
-            alt=(
-                f"One panel for each of {len(names)} families: a histogram of {columns[0]} in grey and the fitted density as a dashed "
-                f"blue line. The closest is {names[0]}."
-            ),
-            caption=(
-                "Data (histogram, grey) and each family at its maximum likelihood ([forward]{.forward}, dashed), the closest first."
-            ),
-        )
+        return Drawing(_margins(panels, style))
     if x.shape[1] == 2:
-        return Drawing(
-            _planes(dict(zip(names, members, strict=True)), x, columns, style),
-            alt=(
-                f"One panel for each of {len(names)} families: the data as grey dots, and dashed blue contours of the fitted density. The "
-                f"closest is {names[0]}."
-            ),
-            caption=(
-                "Data (grey) and each family at its maximum likelihood ([forward]{.forward}, dashed): contours that enclose 50% and "
-                f"90% of its mass, the closest family first.{_shown(x)}"
-            ),
-        )
-    shown = list(columns[:_MARGINS])
+        return Drawing(_planes(dict(zip(names, members, strict=True)), x, columns, style))
+    shown = list(columns[:MARGINS])
     panels = [(name, _marginal(members[0], i), x[:, i], name) for i, name in enumerate(shown)]
-    return Drawing(
-        _margins(panels, style),
-        alt=f"One panel for each column: a histogram in grey and the margin of {names[0]}, the closest family, as a dashed blue line.",
-        caption=(
-            f"Data (histogram, grey) and the margins of the closest family, {names[0]} ([forward]{{.forward}}, dashed)"
-            f"{f', for the first {_MARGINS} of {len(columns)} columns' if len(columns) > _MARGINS else ''}. Margins do not show "
-            "how columns depend on each other."
-        ),
-    )
-
-
-def _shown(x: Array) -> str:
-    return f" {_DRAWN} of {len(x)} rows are shown." if len(x) > _DRAWN else ""
+    return Drawing(_margins(panels, style))
 
 
 def _some(x: Array) -> Array:
-    return x if len(x) <= _DRAWN else x[np.random.default_rng(0).choice(len(x), _DRAWN, replace=False)]
+    return x if len(x) <= DRAWN else x[np.random.default_rng(0).choice(len(x), DRAWN, replace=False)]
 
 
 def _marginal(member: Target, column: int) -> Callable[[Array], Array]:
@@ -210,7 +177,7 @@ def _planes(members: dict[str, Target], x: Array, columns: Sequence[str], style:
 # --- probability integral transforms ---------------------------------------------------------------------------------
 
 
-def _cdf(member: Target, x: Array, column: int) -> Array:
+def cdf(member: Target, x: Array, column: int) -> Array:
     """Distribution function of one coordinate of a member at x (n,)."""
     if member.dim > 1:
         return np.asarray(sum(w * norm.cdf(x, m, s) for w, m, s in _normals(member, column)))
@@ -228,28 +195,14 @@ def _pit(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> D
     names, dim = ranked_names(tree), x.shape[1]
     some = _some(x)
     if dim == 1:
-        values = {name: _cdf(fitted_member(tree, name), some[:, 0], 0) for name in names}
+        values = {name: cdf(fitted_member(tree, name), some[:, 0], 0) for name in names}
     else:
         values = {
-            f"{name}, {column}": _cdf(fitted_member(tree, name), some[:, i], i)
+            f"{name}, {column}": cdf(fitted_member(tree, name), some[:, i], i)
             for name in names
-            for i, column in enumerate(columns[:_MARGINS])
+            for i, column in enumerate(columns[:MARGINS])
         }
-    kind = "family" if dim == 1 else "family and column"
-    margins = (
-        "" if dim == 1 else " A multivariate Normal can fit every margin and miss how the columns depend on each other."
-    )
-    return Drawing(
-        _pit_panels(values, len(some), style, cols=3 if dim == 1 else min(dim, _MARGINS)),
-        alt=(
-            f"One panel for each {kind}: the difference between the distribution of the probability integral transforms of the data and the "
-            "uniform, as a blue line, between dashed lines that a right family would keep within."
-        ),
-        caption=(
-            "Where the data fall in each fitted distribution (probability integral transform), minus the uniform. A distribution fixed "
-            f"beforehand and right stays between the dashed lines with probability 0.99; a fitted one stays closer.{margins}{_shown(x)}"
-        ),
-    )
+    return Drawing(_pit_panels(values, len(some), style, cols=3 if dim == 1 else min(dim, MARGINS)))
 
 
 def _largest(values: Array) -> float:
@@ -315,14 +268,7 @@ def _ranking(ranking: xr.Dataset, style: Style) -> Drawing:
         draw.yticks(rows, names, axis)
         draw.ylim((-0.6, len(names) - 0.4), axis)
         draw.xlabel("KL above the closest family, nats", axis)
-    return Drawing(
-        collection,
-        alt=f"A row for each family, the closest, {names[0]}, on top at zero: its KL above the closest, with a line of two standard errors.",
-        caption=(
-            "KL of each family above that of the closest, with two standard errors of the paired difference. The entropy of the data "
-            "cancels, so neighbours and rounding play no part."
-        ),
-    )
+    return Drawing(collection)
 
 
 def _directions(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> Drawing:
@@ -332,7 +278,6 @@ def _directions(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Styl
     forward = member_of(tree["forward_exact/fit"].to_dataset(), family)
     count = int(facts["minima"])
     reverse = [member_of(tree[f"reverse_exact_{i}/fit"].to_dataset(), family) for i in range(count)]
-    many = f"{count} minima" if count != 1 else "one minimum"
     draw = style.draw
     with style.settings():
         if x.shape[1] == 1:
@@ -360,15 +305,4 @@ def _directions(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Styl
             _contour(forward, plane, axis, style, "forward", "dashed")
             for q in reverse:
                 _contour(q, plane, axis, style, "reverse", "dotted")
-    contours = "" if x.shape[1] == 1 else " Contours enclose 50% and 90% of the mass."
-    return Drawing(
-        collection,
-        alt=(
-            f"The fitted mixture in grey, the Normal of least forward KL as a dashed blue line, and {many} of reverse KL as dotted "
-            "orange lines."
-        ),
-        caption=(
-            f"The density estimate ([target]{{.target}}, {facts.attrs['target_family']}), the Normal that is closest in "
-            f"[forward]{{.forward}} KL (dashed), and {many} of [reverse]{{.reverse}} KL (dotted).{contours}"
-        ),
-    )
+    return Drawing(collection)

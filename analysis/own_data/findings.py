@@ -1,68 +1,22 @@
-"""The report on your own data: its numbers and sentences, chosen by what was found."""
+"""Numbers and truth values of the report on your own data."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import os
-import platform
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from analysis.drawing.style import Style, to_dark
-from analysis.own_data.figures import plot
-from analysis.own_data.study import CLOSE, QUESTION, ranked_names, summary
-from analysis.site.chapter import TEMPLATES
-from analysis.site.figure import Figure
+from analysis.own_data.study import CLOSE, DRAWN, MARGINS, summary
 from analysis.site.numbers import est, num, pct
-from analysis.site.report import Section, write_report
 
-__all__ = ["findings", "printed", "provenance", "write"]
+__all__ = ["findings", "literal", "rows"]
 
 _TO = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
 #: A difference of KL of so many standard errors is called one.
 _CLEAR = 2.0
-
-
-def write(tree: xr.DataTree, output: Path, provenance: Mapping[str, Any]) -> list[Path]:
-    """Write the report of an analysis as one self-contained page.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        From `analysis.own_data.study.analyse`.
-    output : Path
-        Folder; gets ``index.html``.
-    provenance : mapping
-        Shown at the end.
-
-    Returns
-    -------
-    list of Path
-    """
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    style = Style.of("light", "matplotlib")
-    figures = []
-    for name, drawing in plot(tree).items():
-        svg = drawing.svg(style)
-        figures.append(Figure(name, svg, to_dark(svg), "svg", alt=drawing.alt, caption=drawing.caption))
-    found = findings(tree)
-    section = Section("data", "Your data", found, figures)
-    return write_report(
-        [section],
-        provenance=provenance,
-        output=output,
-        formats=("html",),
-        title=f"{tree.attrs['name']}: which family, and how far",
-        templates=(Path(__file__).parent, TEMPLATES),
-    )
 
 
 def literal(text: str) -> str:
@@ -75,7 +29,7 @@ def _warning(text: str) -> str:
 
 
 def findings(tree: xr.DataTree) -> dict[str, Any]:
-    """Every number and sentence of the report.
+    """Every number that the report states, and every truth value that its sentences turn on.
 
     Parameters
     ----------
@@ -86,25 +40,50 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     dict
     """
     s = summary(tree)
-    columns = [literal(name) for name in s["columns"]]
-    together = f"the columns {', '.join(columns)}, jointly" if len(columns) > 1 else f"the column {columns[0]}"
-    lost = s["rows"] - s["n"]
+    best, *others = s["ranking"]
+    family = s["families"][best["family"]]
+    behind = [entry["family"] for entry in others if _clear(entry, s)]
+    low, high = (_value(end) for end in family["kl_interval"] or (None, None))
     return {
-        "question": QUESTION,
-        "answer": _answer(s),
-        "data_sentence": (
-            f"{literal(tree.attrs['name'])} has {num(s['rows'])} rows. This report is about {together}, in {num(s['n'])} rows"
-            + (f": {pct(lost / s['rows'])} lack a value and were dropped." if lost else ".")
-            + " The rows are taken for independent draws of one distribution. If they are a series in time, or hold copies, the errors "
-            "below are too small."
-        ),
+        "name": literal(tree.attrs["name"]),
+        "total": s["rows"],
+        "n": s["n"],
+        "lost": (s["rows"] - s["n"]) / s["rows"],
+        "columns": [literal(name) for name in s["columns"]],
         "warnings": [_warning(warning) for warning in s["warnings"]],
-        "rows": _rows(s),
-        "interval_header": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')}% interval",
-        "ranking_sentence": _ranking_sentence(s),
-        "distance_sentence": _distance_sentence(s),
+        "level": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')}% interval",
+        "best": best["family"],
+        "count": len(s["ranking"]),
+        "next": None if not others else {"family": others[0]["family"], "difference": _pair(others[0]["kl_difference"], others[0]["se"])},
+        "has_errors": all(entry["se"] is not None for entry in others),
+        "behind": behind,
+        "beside": [entry["family"] for entry in others if entry["family"] not in behind],
+        "errors_apart": _CLEAR,
+        "known": family["kl"] is not None,
+        "reliable": bool(family["reliable"]),
+        "excludes_zero": bool(low > 0),
+        "bound": num(high, _value(family["kl_error"])),
+        "interval": _interval(family) if family["kl"] is not None else "",
+        "entropy": None if s["entropy"] is None else _entropy(s),
+        "rows": rows(s),
         "parameters": _parameters(s),
+        "drawn": min(DRAWN, s["n"]),
+        "margins": MARGINS,
         **({"reverse": _reverse(s["reverse"])} if s["reverse"] else {}),
+    }  # fmt: skip
+
+
+def _entropy(s: Mapping[str, Any]) -> dict[str, Any]:
+    excluded = [
+        name for name, family in s["families"].items() if family["reliable"] and _value(family["kl_interval"][0]) > 0
+    ]
+    return {
+        "shown": _pair(s["entropy"]["value"], s["entropy"]["error"]),
+        "reliable": s["entropy"]["reliable"],
+        "reasons": _warning("; ".join(s["entropy"]["warnings"])),
+        "excluded": excluded,
+        "excludes_all": len(excluded) == len(s["families"]),
+        "negative": any(_value(family["kl"]) < 0 for family in s["families"].values()),
     }
 
 
@@ -126,15 +105,16 @@ def _pair(value: Any, error: Any) -> str:
     return est({"value": _value(value), "error": _value(error)})
 
 
-def _rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = []
+def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Families, the closest first, as a table shows them."""
+    found = []
     for i, entry in enumerate(s["ranking"]):
         family = s["families"][entry["family"]]
         known = family["kl"] is not None
         notes = [] if family["status"] == "converged" else [family["status"]]
         if known and not family["reliable"]:
             notes.append("KL not reliable")
-        rows.append(
+        found.append(
             {
                 "family": entry["family"],
                 "difference": "0" if i == 0 else _pair(entry["kl_difference"], entry["se"]),
@@ -143,7 +123,7 @@ def _rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "note": literal("; ".join(notes)) or None,
             }
         )
-    return rows
+    return found
 
 
 def _clear(entry: Mapping[str, Any], s: Mapping[str, Any]) -> bool:
@@ -153,76 +133,6 @@ def _clear(entry: Mapping[str, Any], s: Mapping[str, Any]) -> bool:
     value, error = _value(entry["kl_difference"]), _value(entry["se"])
     rows = min(s["families"][name]["n"] for name in (entry["family"], s["ranking"][0]["family"]))
     return bool(np.isinf(value) or (value > _CLEAR * error and value * rows >= CLOSE))
-
-
-def _ranking_sentence(s: Mapping[str, Any]) -> str:
-    best, *others = s["ranking"]
-    if not others:
-        return f"Only {best['family']} was fitted, so there is nothing to rank."
-    if any(entry["se"] is None for entry in others):
-        return f"With {s['n']} rows the differences have no standard errors, and the order may be chance."
-    behind = [entry["family"] for entry in others if _clear(entry, s)]
-    level = [entry["family"] for entry in others if entry["family"] not in behind]
-    if not level:
-        return f"Every other family is farther than {best['family']} by more than {_CLEAR:g} standard errors."
-    told = f"These data do not tell {' and '.join([best['family'], *level])} apart"
-    return (
-        f"{told}; {', '.join(behind)} {'are' if len(behind) > 1 else 'is'} clearly farther." if behind else f"{told}."
-    )
-
-
-def _answer(s: Mapping[str, Any]) -> str:
-    best, *others = s["ranking"]
-    family = s["families"][best["family"]]
-    level = [entry["family"] for entry in others if not _clear(entry, s)]
-    first = f"**{best['family']}** is the closest of {len(s['ranking'])} families"
-    if level:
-        first += f", but these data do not tell it from {' or '.join(level)}"
-    elif others:
-        second = others[0]
-        first += f"; the next, {second['family']}, is {_pair(second['kl_difference'], second['se'])} nats farther"
-    if family["kl"] is None:
-        return (
-            f"{first}. There are too few rows ({s['n']}) to say how far it is from the distribution the data come from."
-        )
-    if not family["reliable"]:
-        return f"{first}. How far it is from the distribution the data come from cannot be told reliably, for the reasons below."
-    low, high = (_value(end) for end in family["kl_interval"])
-    if low <= 0:
-        bound = num(high, _value(family["kl_error"]))
-        return f"{first}. Its KL is at most about {bound} nats, and zero is not excluded: nothing in these data speaks against it."
-    return f"{first}. It is not right: its KL is {_interval(family)} nats, and zero is excluded."
-
-
-def _distance_sentence(s: Mapping[str, Any]) -> str:
-    if s["entropy"] is None:
-        return (
-            f"The KL itself needs the entropy of $p_\\text{{data}}$, which nearest neighbours tell only from 20 rows on; these are {s['n']}. "
-            "The probability integral transforms show where a family is wrong."
-        )
-    entropy = s["entropy"]
-    shown = _pair(entropy["value"], entropy["error"])
-    start = (
-        "A KL is a cross-entropy minus the entropy of $p_\\text{data}$, which nobody knows for data. Distances between nearest neighbours "
-        f"estimate it: {shown} nats for each row."
-    )
-    if not entropy["reliable"]:
-        reasons = _warning("; ".join(entropy["warnings"]))
-        return f"{start} Here that is **not reliable** ({reasons}), and neither is any KL in the table. The differences are not touched."
-    excluded = [
-        name for name, family in s["families"].items() if family["reliable"] and _value(family["kl_interval"][0]) > 0
-    ]
-    negative = [name for name, family in s["families"].items() if _value(family["kl"]) < 0]
-    if len(excluded) == len(s["families"]):
-        verdict = "Zero lies outside the interval of every family: all are wrong, in ways that this many rows can show."
-    elif excluded:
-        verdict = (
-            f"Zero lies outside the interval of {', '.join(excluded)}: with these rows they can be told to be wrong."
-        )
-    else:
-        verdict = "No interval excludes zero: so many rows cannot show that any of the families is wrong."
-    why = " A KL is never negative; the estimate of a small one can be, by chance." if negative else ""
-    return f"{start} {verdict}{why} The figure shows where each family is wrong."
 
 
 def _parameters(s: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -259,31 +169,14 @@ def _reverse(found: Mapping[str, Any]) -> dict[str, Any]:
     rows += [_optimum("[reverse]{.reverse}", point, point["status"]) for point in minima]
     spread = _size(found["forward"])
     broad = [i for i, point in enumerate(minima) if _size(point) > 0.7 * spread]
-    if len(minima) == 1:
-        where = "covers what the forward fit covers" if broad else "is much narrower than the forward fit"
-        sentence = f"Reverse KL has one minimum here, and it {where}: no other end of an ADVI run is known."
-    else:
-        lowest = "broad, like the forward fit" if 0 in broad else "on a part of the data only"
-        narrow = len(minima) - len(broad)
-        many = (
-            "none"
-            if not narrow
-            else "both"
-            if narrow == len(minima) == 2
-            else "all"
-            if narrow == len(minima)
-            else narrow
-        )
-        sentence = (
-            f"Reverse KL has {len(minima)} minima here, {many} of them much narrower than the forward fit, and the "
-            f"lowest is {lowest}. Which of them an ADVI run reaches depends on its start and its noise."
-        )
-    counted = (
-        "The signs of the Hessians of all stationary points add up: nothing says that one is missing, though it is no proof."
-        if found["certificate"] == "complete"
-        else "The signs of the Hessians of the stationary points found do not add up, so one may be missing."
-    )
-    return {"target": found["target"], "rows": rows, "sentence": f"{sentence} {counted}"}
+    return {
+        "target": found["target"],
+        "rows": rows,
+        "minima": len(minima),
+        "narrow": len(minima) - len(broad),
+        "lowest_is_broad": 0 in broad,
+        "consistent": found["certificate"] == "complete",
+    }
 
 
 def _spreads(point: Mapping[str, Any]) -> np.ndarray[Any, Any]:
@@ -310,39 +203,3 @@ def _optimum(direction: str, point: Mapping[str, Any], status: str) -> dict[str,
         "kl": num(_value(point["kl"]), _value(point["error"]), digits=4),
         "status": status,
     }
-
-
-def provenance(tree: xr.DataTree, seconds: float) -> dict[str, Any]:
-    """Where the numbers come from."""
-    settings = json.loads(tree.attrs["settings"])
-    return {
-        "file": tree.attrs["name"],
-        "columns": json.loads(tree.attrs["columns"]),
-        "versions": json.loads(tree.attrs["versions"]),
-        "settings": settings,
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "run time": f"{seconds:.0f} s",
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-    }
-
-
-def printed(tree: xr.DataTree) -> list[str]:
-    """Lines for a terminal: the order of the families, and what to know."""
-    s = summary(tree)
-    width = max(map(len, ranked_names(tree)))
-    lines = [f"{tree.attrs['name']}: {s['n']} rows, {', '.join(s['columns'])}; nats per row"]
-    for row in _rows(s):
-        unreliable = s["families"][row["family"]]["reliable"] is False
-        interval = f" ({row['interval']}{', not reliable' if unreliable else ''})" if row["interval"] != "–" else ""
-        lines.append(
-            _plain(f"  {row['family']:{width}}  above the closest {row['difference']}; KL {row['kl']}{interval}")
-        )
-    return [*lines, *(f"note: {warning}" for warning in s["warnings"])]
-
-
-def _plain(text: str) -> str:
-    """Powers of ten without Markdown."""
-    return re.sub(r"\^([^^]*)\^", lambda m: m.group(1).translate(_RAISED), text)
-
-
-_RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")

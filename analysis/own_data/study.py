@@ -50,6 +50,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+DRAWN = 2000  # rows that a drawing shows one by one
+MARGINS = 4  # columns drawn where there are many
 QUESTION = "Which family is closest to these data, and how far is it from the distribution they come from?"
 #: Families for one column, and for several columns jointly.
 ONE = ("normal", "laplace", "logistic", "student_t", "skew_normal", "normal_mixture(2)", "normal_mixture(3)")

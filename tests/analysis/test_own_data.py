@@ -13,9 +13,11 @@ import pytest
 import xarray as xr
 
 from analysis.command import main as cli
-from analysis.own_data import findings as report_own_data
-from analysis.own_data.figures import _cdf, plot
+from analysis.own_data import page
+from analysis.own_data.figures import cdf, plot
+from analysis.own_data.findings import findings
 from analysis.own_data.study import Settings, analyse, child_of, fitted_member, summary
+from analysis.site.chapter import words_of
 from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES
 from models.results import load, save
@@ -148,15 +150,17 @@ def test_rounded_data_are_said_to_be(geyser: xr.DataTree) -> None:
     assert document["entropy"]["reliable"] is False
     assert not any(family["reliable"] for family in document["families"].values())
     assert any("repeated" in w and "--jitter" in w for w in document["warnings"])
-    assert "not reliable" in report_own_data.findings(geyser)["distance_sentence"]
+    found = findings(geyser)
+    assert found["entropy"]["reliable"] is False
+    assert "not reliable" in words_of("own_data", found).text
 
 
 def test_terminal_lines_have_no_markup(student: xr.DataTree) -> None:
-    lines = report_own_data.printed(student)
+    lines = page.printed(student)
     assert lines[0].startswith("returns.csv: 1500 rows, return")
     assert lines[1].split()[0] == "student_t"
     assert not any("^" in line for line in lines)
-    assert report_own_data._plain("(3.9 ± 1.0) × 10^−5^") == "(3.9 ± 1.0) × 10⁻⁵"
+    assert page.plain("(3.9 ± 1.0) × 10^−5^") == "(3.9 ± 1.0) × 10⁻⁵"
 
 
 # --- what cannot be told ---------------------------------------------------------------------------------------------
@@ -208,9 +212,11 @@ def test_mixtures_of_many_rows_are_fitted_to_some_and_judged_on_all() -> None:
 def test_what_is_close_is_not_called_farther() -> None:
     x = np.random.default_rng(0).normal(size=400)
     tree = analyse(x, ["x"], ["normal", "student_t", "laplace"])
-    found = report_own_data.findings(tree)
-    assert "do not tell it from" in found["answer"]
-    assert "laplace is clearly farther" in found["ranking_sentence"]
+    found = findings(tree)
+    assert found["behind"] == ["laplace"]
+    words = words_of("own_data", found)
+    assert "do not tell it from" in words.answer
+    assert "laplace is clearly farther" in words.text
     assert any("below 4 their order is open" in w for w in summary(tree)["warnings"])
 
 
@@ -239,14 +245,14 @@ def test_distribution_function_by_summation() -> None:
         member = FAMILIES[name].member(params)
         draws = np.sort(member.rvs(100_000, seed=1)[:, 0])
         counted = np.searchsorted(draws, x) / len(draws)
-        assert np.abs(_cdf(member, x, 0) - counted).max() < 1.95 / np.sqrt(len(draws))  # Kolmogorov, 0.1 %
+        assert np.abs(cdf(member, x, 0) - counted).max() < 1.95 / np.sqrt(len(draws))  # Kolmogorov, 0.1 %
 
 
 @pytest.mark.parametrize("which", ["student", "geyser"])
 def test_report_is_one_page_with_every_figure(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     tree = load(save(request.getfixturevalue(which), tmp_path / "data.nc"))
-    (page,) = report_own_data.write(tree, tmp_path, report_own_data.provenance(tree, 1.0))
-    html = page.read_text(encoding="utf-8")
+    (written,) = page.write(tree, tmp_path, page.provenance(tree, 1.0))
+    html = written.read_text(encoding="utf-8")
     for figure in ("families", "pit", "ranking", "directions"):
         assert f'id="fig-{figure}"' in html
     assert "http-equiv" in html
@@ -259,8 +265,8 @@ def test_names_that_are_markup_are_shown_as_they_are(tmp_path: Path) -> None:
     columns = ["price ($)", "a|b *c*", "cost_$_<i>"]
     tree = analyse(x, columns, ["mvnormal_diag"], name="my_[data].csv")
     assert "directions" not in plot(tree)
-    (page,) = report_own_data.write(tree, tmp_path, report_own_data.provenance(tree, 1.0))
-    html = page.read_text(encoding="utf-8")
+    (written,) = page.write(tree, tmp_path, page.provenance(tree, 1.0))
+    html = written.read_text(encoding="utf-8")
     assert "price ($), a|b *c*, cost_$_&lt;i&gt;" in html
     assert html.count("my_[data].csv") > 1
     assert "\\_" not in re.sub(r"<(style|script).*?</\1>", "", html, flags=re.DOTALL)

@@ -1,0 +1,7 @@
+"""``python -m analysis.own_data FILE``: the same as ``duality data FILE``."""
+
+import sys
+
+from analysis.command.main import main
+
+main(["data", *sys.argv[1:]])

@@ -1,0 +1,98 @@
+"""What `duality data` says: one page, and lines for a terminal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from analysis.drawing.style import Style, to_dark
+from analysis.own_data.figures import plot
+from analysis.own_data.findings import findings, rows
+from analysis.own_data.study import QUESTION, ranked_names, summary
+from analysis.site.chapter import TEMPLATES, words_of
+from analysis.site.figure import Figure
+from analysis.site.report import Section, write_report
+
+__all__ = ["plain", "printed", "provenance", "write"]
+
+
+def write(tree: xr.DataTree, output: Path, provenance: Mapping[str, Any]) -> list[Path]:
+    """Write the report of an analysis as one self-contained page.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `analysis.own_data.study.analyse`.
+    output : Path
+        Folder; gets ``index.html``.
+    provenance : mapping
+        Shown at the end.
+
+    Returns
+    -------
+    list of Path
+    """
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    style = Style.of("light", "matplotlib")
+    figures = []
+    templates = (Path(__file__).parent, TEMPLATES)
+    found = findings(tree)
+    words = words_of("own_data", found, templates)
+    for name, drawing in plot(tree).items():
+        svg = drawing.svg(style)
+        figures.append(Figure(name, svg, to_dark(svg), "svg", alt=words.alt[name], caption=words.caption[name]))
+    section = Section("data", "Your data", {"question": QUESTION, "answer": words.answer, **found}, figures)
+    return write_report(
+        [section],
+        provenance=provenance,
+        output=output,
+        formats=("html",),
+        title=f"{tree.attrs['name']}: which family, and how far",
+        templates=templates,
+    )
+
+
+def provenance(tree: xr.DataTree, seconds: float) -> dict[str, Any]:
+    """Where the numbers come from."""
+    settings = json.loads(tree.attrs["settings"])
+    return {
+        "file": tree.attrs["name"],
+        "columns": json.loads(tree.attrs["columns"]),
+        "versions": json.loads(tree.attrs["versions"]),
+        "settings": settings,
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "run time": f"{seconds:.0f} s",
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+    }
+
+
+def printed(tree: xr.DataTree) -> list[str]:
+    """Lines for a terminal: the order of the families, and what to know."""
+    s = summary(tree)
+    width = max(map(len, ranked_names(tree)))
+    lines = [f"{tree.attrs['name']}: {s['n']} rows, {', '.join(s['columns'])}; nats per row"]
+    for row in rows(s):
+        unreliable = s["families"][row["family"]]["reliable"] is False
+        interval = f" ({row['interval']}{', not reliable' if unreliable else ''})" if row["interval"] != "–" else ""
+        lines.append(
+            plain(f"  {row['family']:{width}}  above the closest {row['difference']}; KL {row['kl']}{interval}")
+        )
+    return [*lines, *(f"note: {warning}" for warning in s["warnings"])]
+
+
+def plain(text: str) -> str:
+    """Powers of ten without Markdown."""
+    return re.sub(r"\^([^^]*)\^", lambda m: m.group(1).translate(_RAISED), text)
+
+
+_RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from models.errors import InputError, lookup_error
 from models.graphs import Deferred
 from models.graphs.distributions import Distribution, batched_logp, build
-from models.targets import Target
+from models.targets import Density
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
@@ -357,7 +357,7 @@ class Family:
                 return f"{p.name} -> {'infinity' if theta[part][0] > 0 else '-infinity'}"
         return None
 
-    def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Target:
+    def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Density:
         """Return the member with these parameters as a target: its log density, draws and divergences.
 
         Parameters
@@ -371,7 +371,7 @@ class Family:
         dim = location.shape[-1] if self.multivariate and location is not None else 1
         self.unconstrain(values, dim)
         density = Distribution(self.density.removesuffix("_chol"), values, dim)
-        return Target(
+        return Density(
             name=name or self.name,
             dim=dim,
             distribution=density,

@@ -43,7 +43,7 @@ from models.projections.quasi_monte_carlo import sampled_stationary_points
 from models.projections.starts import SHAPES, component_starts, member_theta, shaped, structure
 from models.projections.stationary import Smooth, search
 from models.quadrature import Estimate, nodes
-from models.targets import Target
+from models.targets import Draws, Posterior, Target
 
 __all__ = [
     "Projection",
@@ -123,12 +123,13 @@ def forward_projections(target: Target, family: Family, *, starts: int = 8, seed
         As `forward_projection`.
     """
     family.check_dim(target.dim, f"target {target.name!r}")
-    if target.source is not None:
+    if isinstance(target, Posterior):
         raise InputError(f"target {target.name!r} is a posterior: forward KL needs draws of it (pm.sample, from_draws)")
     finite_forward(target, family)
-    if target.dim == 1 and target.draws is None and family.components == 1 and not family.multivariate:
+    drawn = isinstance(target, Draws)
+    if target.dim == 1 and not drawn and family.components == 1 and not family.multivariate:
         return stationary_points(target, family, 1.0, seed=seed)
-    if target.draws is not None and not family.smooth:
+    if drawn and not family.smooth:
         return [kinked_projection(target, family)]
     return [lowest_forward(target, family, starts, seed)]
 

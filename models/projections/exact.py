@@ -30,7 +30,7 @@ from models.targets import Target
 
 pytensor = Deferred("pytensor")
 
-__all__ = ["Exact", "check_density", "exact_objective"]
+__all__ = ["Exact", "check_density", "divergence_graph", "exact_objective"]
 
 Array = NDArray[np.float64]
 Form = Literal["reverse", "alpha", "forward"]
@@ -231,7 +231,7 @@ def check_density(target: Target, family: Family, alpha: float) -> None:
             f"family {family.name!r} has no location to lay nodes around, so it is offered in the forward direction only; "
             "ask for the forward direction, or project onto a location-scale family"
         )
-    if alpha == 0 and target.distribution is not None and target.distribution.support_map is not None:
+    if alpha == 0 and target.support is not None:
         raise InputError(
             f"target {target.name!r} has a bounded support, and every member of {family.name} puts mass outside it, so "
             "every reverse KL is infinite; ask for the forward direction, or transform the variable to the whole line"
@@ -258,7 +258,7 @@ def _logq(family: Family) -> Any:
 @cache
 def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any]:
     def build() -> Scalar:
-        return _scalar(family, dim, form, moving)
+        return divergence_graph(family, dim, form, moving)
 
     each = 6 if moving else 3  # all but alpha
     return differentiate(
@@ -266,7 +266,8 @@ def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any
     )
 
 
-def _scalar(family: Family, dim: int, form: Form, moving: bool) -> Scalar:
+def divergence_graph(family: Family, dim: int, form: Form, moving: bool) -> Scalar:
+    """Symbolic theta (P,), the divergence at it over given nodes, and what else it takes."""
     pt = pytensor.tensor
     theta = pt.vector("theta", shape=(family.size(dim),))
     alpha = pt.scalar("alpha")

@@ -65,7 +65,7 @@ def structure(target: Target) -> tuple[Array, Array, Array]:
         locations = np.array([[m] for m, _ in marks])
         covs = np.array([[[s**2]] for _, s in marks])
     else:
-        places = target.scales if target.source is None else target.peaks
+        places = target.peaks
         locations = np.array([m for m, _ in places])
         covs = np.array([s @ s.T for _, s in places])
     spread = np.cov(locations.T, bias=True).reshape(target.dim, target.dim) + covs.mean(axis=0)

@@ -9,7 +9,7 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from models.quadrature.expectations import line_edges
-from models.targets import Target
+from models.targets import Density, Target
 
 __all__ = ["CORE", "gauss_legendre", "kinked", "landmarks", "panels"]
 
@@ -48,8 +48,7 @@ def panels(target: Target) -> Array:
 
 def kinked(target: Target) -> bool:
     """Whether a 1-D density has kinks, jumps or an end."""
-    bounded = target.distribution is not None and target.distribution.support_map is not None
-    return target.dim == 1 and (bounded or _panels(target)[1])
+    return target.dim == 1 and (target.support is not None or _panels(target)[1])
 
 
 def _broken(target: Target, edges: Array) -> bool:
@@ -100,7 +99,7 @@ def _panels(target: Target) -> tuple[Array, bool]:
 
 
 def _edges(target: Target) -> Array:
-    if target.source is None:
+    if isinstance(target, Density):
         return line_edges(target)
     offsets = np.concatenate([-CORE[:0:-1], CORE])
     return np.unique(np.concatenate([m + s * offsets for m, s in landmarks(target)]))

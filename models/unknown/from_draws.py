@@ -296,8 +296,7 @@ def _log_density(data: Array, model: Model, params: Mapping[str, ArrayLike] | No
     if isinstance(model, Target):
         if not model.has_density:
             raise InputError(f"target {model.name!r} is known by draws only; the model needs a density")
-        if not model.normalised:
-            raise InputError(f"target {model.name!r} is an unnormalised posterior; its KL is known only up to log Z")
+        model.check_normalised()
         if model.dim != dim:
             raise InputError(f"target {model.name!r} has dimension {model.dim} but the draws have dimension {dim}")
         values = model.logp(data)

@@ -122,13 +122,14 @@ def excess_kl(target: Target, family: Family, n: int) -> ExcessKL:
     family.check_dim(target.dim, f"target {target.name!r}")
     finite_forward(target, family)
     cov = _normal_covariance(target)
-    if family.name in ("normal", "mvnormal") and cov is not None:
-        return _exact(_normal_risk(n, target.dim))
-    if family.name == "mvnormal_diag" and cov is not None and np.count_nonzero(cov - np.diag(np.diag(cov))) == 0:
-        return _exact(target.dim * _normal_risk(n, 1))
-    if family.density == "normal" and "sigma" in dict(family.fixed) and target.dim == 1:
-        return _mean_risk(target, dict(family.fixed)["sigma"], n)
-    if family.name == "exponential" and (shape := _gamma_shape(target)) is not None:
+    if family.degree == 2 and family.fixed:
+        return _mean_risk(target, dict(family.fixed)[str(family.scale)], n)
+    if family.degree == 2 and cov is not None:
+        if family.correlated or target.dim == 1:
+            return _exact(_normal_risk(n, target.dim))
+        if np.count_nonzero(cov - np.diag(np.diag(cov))) == 0:
+            return _exact(target.dim * _normal_risk(n, 1))
+    if family.rate and family.degree == 1 and (shape := _gamma_shape(target)) is not None:
         total = n * shape
         return _exact(float(digamma(total) - np.log(total) + 1 / (total - 1)) if total > 1 else np.inf)
     value = sandwich(target, forward_projection(target, family)).excess_kl(n)

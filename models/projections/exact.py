@@ -41,8 +41,6 @@ _TAILS: dict[str, NDArray[np.floating]] = {
     "exponential": np.array([13.0, 17.0, 22.0, 30.0, 42.0]),
     "power": 13.0 * 2.5 ** np.arange(72),  # E x^2 of a Student-t with nu = 2.5 fades only at 1e28
 }
-_TAIL_OF = {"student_t": "power", "normal": "gaussian", "skew_normal": "gaussian", "normal_mixture": "gaussian",
-            "laplace": "exponential", "logistic": "exponential"}  # fmt: skip
 _REACH = 8.8  # standard deviations, beyond which a Normal has 1e-17 of its mass
 #: Steps of tensor rules by level, in standard deviations of the narrowest structure; and the most nodes along an axis.
 _STEPS = {2: (0.5, 0.35, 0.25, 0.18, 0.125, 0.09), 3: (0.8, 0.6, 0.45)}
@@ -145,7 +143,7 @@ class Exact:
         half = np.diff(edges, axis=1)[:, :, None] / 2
         x = (edges[:, 1:] + edges[:, :-1])[:, :, None] / 2 + half * z
         x, h = x.reshape(len(thetas), -1), (half * w).reshape(len(thetas), -1)
-        if self.family.density in _TAIL_OF:
+        if self.family.tail is not None:
             return x, h
         # Of other families the tails are not known: nodes where their density overflows or vanishes are not counted.
         logq = np.array([_logq(self.family)(t, row) for t, row in zip(thetas, x, strict=True)])
@@ -316,7 +314,7 @@ def _narrowest(target: Target) -> float:
 
 @lru_cache(maxsize=64)
 def _offsets(family: Family, alpha: float, fine: bool) -> Array:
-    tail = _TAIL_OF.get(family.density, "power")
+    tail = family.tail or "power"
     offsets = np.concatenate([CORE, _TAILS[tail] if fine else _TAILS[tail][::3]])
     if 0 < alpha < 1:  # q^(1-alpha) reaches further than q
         wider = {"gaussian": (1 - alpha) ** -0.5, "exponential": 1 / (1 - alpha), "power": 1.0}[tail]

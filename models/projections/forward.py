@@ -15,7 +15,6 @@ from models.quadrature import Nodes, expect, nodes
 from models.targets import Draws, Target
 
 __all__ = [
-    "GAUSSIAN",
     "finite_forward",
     "kinked_mle",
     "kinked_projection",
@@ -25,8 +24,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-#: Families on which the forward projection matches first and second moments.
-GAUSSIAN = ("normal", "mvnormal", "mvnormal_diag")
 
 
 def second_moment(target: Target) -> bool:
@@ -46,12 +43,12 @@ def finite_forward(target: Target, family: Family) -> None:
     """Refuse a family of which no member is at finite forward KL."""
     if family.rate:
         _on_the_half_line(target, family)
-    if family.density in ("normal", "normal_mixture", "skew_normal", *GAUSSIAN) and not second_moment(target):
+    if family.tail == "gaussian" and not second_moment(target):
         raise InputError(
             f"target {target.name!r} has infinite variance, so its forward KL to every member of {family.name} is "
             "infinite and there is no projection; use a heavy-tailed family such as student_t"
         )
-    linear = (family.rate or family.density in ("laplace", "logistic")) and target.dim == 1
+    linear = family.tail == "exponential" and target.dim == 1
     if linear and not np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value):
         raise InputError(
             f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite "
@@ -87,7 +84,7 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     ConvergenceError
         If none is reached in the interior.
     """
-    rule = nodes(target, [squares] if family.name in GAUSSIAN else [])
+    rule = nodes(target, [squares] if family.degree == 2 else [])
     objective = forward_objective(family, rule)
     candidates = forward_starts(family, rule, starts, seed)
     best = best_minimum(objective, candidates)
@@ -101,7 +98,7 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     params, gradient_norm, eigenvalues = natural_point(family, best, gradient[0], hessian[0])
     params = sort_components(family, params)
     ce, divergence = forward_divergence(target, family.member(params))
-    convex: Certificate = "complete" if family.name in GAUSSIAN else "incomplete"
+    convex: Certificate = "complete" if family.degree == 2 else "incomplete"
     return Projection(
         params, divergence, "global minimum", gradient_norm, eigenvalues, family, best, "forward", convex, ce
     )

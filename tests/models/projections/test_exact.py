@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import laplace, logistic, norm, skewnorm, t
 
 from models.errors import InputError
-from models.families import FAMILIES, normal_mixture
+from models.families import FAMILIES, location_scale, normal_mixture
 from models.projections import reverse_projections
 from models.projections.exact import Exact, exact_objective
 from models.projections.objectives import reverse_objective
@@ -167,15 +167,8 @@ def test_landmarks_of_a_density_without_components_are_its_modes() -> None:
     assert mark[0] == pytest.approx(1.5, abs=0.02)
 
 
-def test_a_family_of_ones_own_needs_its_density_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pymc as pm
-
-    from models.families import Family, Parameter
-    from models.graphs import distributions
-
-    monkeypatch.setitem(distributions.BUILDERS, "gumbel", lambda mu, beta, **size: pm.Gumbel.dist(mu, beta, **size))
-    parameters = (Parameter("mu", "real"), Parameter("beta", "positive"))
-    gumbel = Family("gumbel", parameters, "gumbel", location="mu", scale="beta")
+def test_a_family_of_ones_own_needs_its_entry_only() -> None:
+    gumbel = location_scale("gumbel", "beta", density="Gumbel")
     (found,) = reverse_projections(from_distribution("Gumbel", {"mu": 1.5, "beta": 2}), gumbel)
     assert found.certificate == "complete"
     assert {k: float(v) for k, v in found.params.items()} == pytest.approx({"mu": 1.5, "beta": 2}, abs=1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from models.advi.rounds import Run
 from models.advi.runs import Loss, Method
 from models.advi.starts import Schedule, Start
 from models.families import FAMILIES, Family
-from models.quadrature import sobol_nodes
-from models.results import draws_of
+from models.quadrature import Estimate, sobol_nodes
+from models.results import draws_of, estimate_of, estimate_variables, parameter_variables
 from models.targets import Target
 
 __all__ = ["METHODS", "optima", "results_tree"]
@@ -45,13 +45,13 @@ def optima(fit: xr.DataTree) -> xr.Dataset:
     restarts = fit["restarts"].to_dataset()
     chosen = [int(child["fit"].attrs["lead"]) for name, child in fit.children.items() if name.startswith("optimum_")]
     index = restarts["optimum"].to_numpy()
-    elbo = np.array([-float(fit[f"optimum_{k}/fit"]["loss"]) for k in range(len(chosen))])
+    losses = [estimate_of(fit[f"optimum_{k}/fit"].to_dataset(), "loss") for k in range(len(chosen))]
+    elbo = [replace(loss, value=-loss.value) for loss in losses]
     lead = restarts.isel(restart=chosen)
     return xr.Dataset(
         {
-            "elbo": ("optimum", elbo),
-            "elbo_se": ("optimum", [float(fit[f"optimum_{k}/fit"]["loss_se"]) for k in range(len(chosen))]),
-            "weight": ("optimum", softmax(elbo)),
+            **estimate_variables("elbo", elbo, "optimum", error="se"),
+            "weight": ("optimum", softmax([e.value for e in elbo])),
             "runs": ("optimum", np.bincount(index, minlength=len(chosen))),
             "converged": (
                 "optimum",
@@ -91,12 +91,15 @@ def _group(runs: Sequence[Run]) -> list[list[int]]:
     return groups
 
 
-def _losses(loss: Loss, runs: Sequence[Run], power: int, seed: int) -> tuple[Array, Array]:
-    """Losses (R,) with standard errors, on randomised Sobol nodes common to all runs."""
+def _losses(loss: Loss, runs: Sequence[Run], power: int, seed: int) -> list[Estimate]:
+    """Loss of each run, on randomised Sobol nodes common to all runs."""
     mean, factor = np.array([r.mean for r in runs]), np.array([r.factor for r in runs])
     rule = sobol_nodes(mean.shape[1], power=power, replicates=_REPLICATES, seed=seed)
     values = [loss(mean, factor, z)[0] for z in np.split(rule.points, _REPLICATES)]
-    return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(_REPLICATES)
+    errors = np.std(values, axis=0, ddof=1) / np.sqrt(_REPLICATES)
+    return [
+        Estimate(float(v), float(e), "quasi-Monte Carlo") for v, e in zip(np.mean(values, axis=0), errors, strict=True)
+    ]
 
 
 _REPLICATES = 8
@@ -113,14 +116,14 @@ def results_tree(
 ) -> xr.DataTree:
     """Put runs together as `models.advi.fit_advi` returns them."""
     family, loss = _family_of(target, method), Loss(target.log_density)
-    value, error = _losses(loss, runs, 11, seed)
-    groups = [(_lead(group, runs, value), group) for group in _group(runs)]
-    fine = {lead: _losses(loss, [runs[lead]], 15, seed + 1) for lead, _ in groups}
-    groups.sort(key=lambda pair: float(fine[pair[0]][0][0]))
+    rough = _losses(loss, runs, 11, seed)
+    groups = [(_lead(group, runs, rough), group) for group in _group(runs)]
+    fine = {lead: _losses(loss, [runs[lead]], 15, seed + 1)[0] for lead, _ in groups}
+    groups.sort(key=lambda pair: fine[pair[0]].value)
     optimum = np.empty(len(runs), dtype=int)
     for k, (_, group) in enumerate(groups):
         optimum[group] = k
-    tree: dict[str, Any] = {"restarts": _restarts(target, method, starts, runs, value, error, optimum, seed)}
+    tree: dict[str, Any] = {"restarts": _restarts(target, method, starts, runs, rough, optimum, seed)}
     for k, (lead, group) in enumerate(groups):
         run, member = runs[lead], _member(family, runs[lead].mean, runs[lead].cov)
         for name, dataset in draws_of(member, draws, seed + 2 + k, log_p=target, log_q=member).items():
@@ -129,14 +132,10 @@ def results_tree(
         if natural is not None:
             tree[f"optimum_{k}/unconstrained_posterior"] = tree[f"optimum_{k}/posterior"]
             tree[f"optimum_{k}/posterior"] = natural
-        data = {
-            name: (tuple(f"{name}_dim_{i}" for i in range(np.ndim(number))), np.asarray(number))
-            for name, number in member.spec["params"].items()
-        }
-        scalars = {"loss": float(fine[lead][0][0]), "loss_se": float(fine[lead][1][0]), "converged": run.converged,
-                   "verdict": run.verdict}  # fmt: skip
+        data = parameter_variables(member.spec["params"]) | estimate_variables("loss", fine[lead], error="se")
+        data |= {"converged": run.converged, "verdict": run.verdict}
         labels = ", ".join(starts[i].label for i in sorted(group))
-        tree[f"optimum_{k}/fit"] = xr.Dataset(data | scalars, attrs={"starts": labels, "lead": lead})
+        tree[f"optimum_{k}/fit"] = xr.Dataset(data, attrs={"starts": labels, "lead": lead})
         tree[f"optimum_{k}/vi_trace"] = xr.Dataset({"loss": ("iteration", np.concatenate(run.history))})
     result = xr.DataTree.from_dict(tree)
     result.attrs = {"target": target.name, "method": method, "seed": seed, **asdict(schedule),
@@ -144,9 +143,9 @@ def results_tree(
     return result
 
 
-def _lead(group: Sequence[int], runs: Sequence[Run], loss: Array) -> int:
+def _lead(group: Sequence[int], runs: Sequence[Run], loss: Sequence[Estimate]) -> int:
     """The run that stands for a group: the lowest loss of the converged ones, if there are any."""
-    return min(group, key=lambda i: (not runs[i].converged, loss[i]))
+    return min(group, key=lambda i: (not runs[i].converged, loss[i].value))
 
 
 def _restarts(
@@ -154,8 +153,7 @@ def _restarts(
     method: Method,
     starts: Sequence[Start],
     runs: Sequence[Run],
-    loss: Array,
-    error: Array,
+    loss: Sequence[Estimate],
     optimum: NDArray[np.int_],
     seed: int,
 ) -> xr.Dataset:
@@ -174,8 +172,7 @@ def _restarts(
             "sd": (dims, np.array([run.sd for run in runs])),
             "cov": (("restart", "dim", "dim_2"), np.array([run.cov for run in runs])),
             "seed": ("restart", [int(s.seed or 0) for s in starts]),
-            "loss": ("restart", loss),
-            "loss_se": ("restart", error),
+            **estimate_variables("loss", loss, "restart", error="se"),
             **{name: ("restart", evidence[:, i]) for i, name in enumerate(("gap", "gap_noise", "shift", "curvature"))},
             "loss_decrease": ("restart", decrease[:, 0]),
             "loss_decrease_se": ("restart", decrease[:, 1]),
@@ -198,8 +195,5 @@ def _natural(target: Target, posterior: xr.Dataset) -> xr.Dataset | None:
     values = target.natural(x)
     if values is None:
         return None
-    variables = {
-        name: (("chain", "draw", *(f"{name}_dim_{i}" for i in range(v.ndim - 1))), v[None])
-        for name, v in values.items()
-    }
+    variables = parameter_variables({name: v[None] for name, v in values.items()}, "chain", "draw")
     return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(len(x))})

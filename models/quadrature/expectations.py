@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from models.targets import Density, Draws, Target
 
-__all__ = ["Estimate", "Nodes", "expect", "gaussian_nodes", "line_edges", "moment_nodes", "nodes", "sobol_nodes"]
+__all__ = [
+    "Estimate",
+    "Nodes",
+    "expect",
+    "gauss_legendre",
+    "gaussian_nodes",
+    "line_edges",
+    "moment_nodes",
+    "nodes",
+    "sobol_nodes",
+]
 
 Array = NDArray[np.float64]
 Kind = Literal["quadrature", "quasi-Monte Carlo", "draws", "exact"]
@@ -148,13 +158,14 @@ def _rounding(terms: Array) -> float:
 
 
 @cache
-def _gauss_legendre(order: int) -> tuple[Array, Array]:
+def gauss_legendre(order: int) -> tuple[Array, Array]:
+    """Nodes and weights (order,) on [-1, 1]."""
     x, w = np.polynomial.legendre.leggauss(order)
     return x, w
 
 
 def _panel_nodes(left: Array, right: Array) -> tuple[Array, Array]:
-    x, w = _gauss_legendre(_ORDER)
+    x, w = gauss_legendre(_ORDER)
     half = (right - left)[:, None] / 2
     return (left + right)[:, None] / 2 + half * x, half * w
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from models.quadrature.expectations import line_edges
+from models.quadrature.expectations import gauss_legendre, line_edges
 from models.targets import Density, Target
 
-__all__ = ["CORE", "gauss_legendre", "kinked", "landmarks", "panels"]
+__all__ = ["CORE", "kinked", "landmarks", "panels"]
 
 Array = NDArray[np.float64]
 
@@ -19,13 +19,6 @@ Array = NDArray[np.float64]
 CORE = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0])
 _RESOLVED = 1e-13
 _FAINT = -1e3  # log densities below this are zero in double precision, and what happens there is no kink
-
-
-@cache
-def gauss_legendre(order: int) -> tuple[Array, Array]:
-    """Nodes and weights (order,) on [-1, 1]."""
-    x, w = legendre.leggauss(order)
-    return x, w
 
 
 def panels(target: Target) -> Array:

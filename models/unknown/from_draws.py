@@ -15,15 +15,12 @@ from models.errors import InputError
 from models.families import Family
 from models.mle import leave_one_out
 from models.targets import Target, check_draws
-from models.unknown.coverage import Study, coverage_study
 from models.unknown.intervals import Interval, enclose, mean_interval
 from models.unknown.neighbours import Terms, default_neighbours, entropy_terms, shared
 from models.unknown.rounding import rounding_unit
 
 __all__ = [
     "Interval",
-    "Study",
-    "coverage_study",
     "cross_entropy_from_draws",
     "default_neighbours",
     "entropy_from_draws",

@@ -62,11 +62,7 @@ class Run:
 
 
 def run_all(
-    target: Target,
-    method: Method,
-    starts: Sequence[Start],
-    schedule: Schedule,
-    on_step: Callable[[int], None],
+    target: Target, method: Method, starts: Sequence[Start], schedule: Schedule, on_step: Callable[[int], None]
 ) -> list[Run]:
     """Take a run from every start, in rounds, until each has converged, diverges or has used up the schedule.
 

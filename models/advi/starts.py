@@ -12,16 +12,7 @@ from models.advi.runs import Gradient, Noise, Optimizer
 from models.errors import InputError
 from models.targets import Posterior, Target
 
-__all__ = [
-    "PYMC_ADAM",
-    "PYMC_DEFAULT",
-    "Schedule",
-    "Start",
-    "default_starts",
-    "dispersed_starts",
-    "seeded",
-    "spread",
-]
+__all__ = ["PYMC_ADAM", "PYMC_DEFAULT", "Schedule", "Start", "default_starts", "dispersed_starts", "seeded", "spread"]
 
 Array = NDArray[np.float64]
 

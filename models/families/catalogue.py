@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 from models.errors import InputError, lookup_error
 from models.families.family import Family, Parameter, Shape
 
-__all__ = [
-    "FAMILIES",
-    "find_family",
-    "location_scale",
-    "mvnormal_mixture",
-    "normal",
-    "normal_mixture",
-    "student_t",
-]
+__all__ = ["FAMILIES", "find_family", "location_scale", "mvnormal_mixture", "normal", "normal_mixture", "student_t"]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]

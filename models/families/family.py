@@ -332,10 +332,7 @@ class Family:
         return np.concatenate(parts)
 
     def model(
-        self,
-        observed: ArrayLike,
-        weights: ArrayLike | None = None,
-        priors: Mapping[str, Any] | None = None,
+        self, observed: ArrayLike, weights: ArrayLike | None = None, priors: Mapping[str, Any] | None = None
     ) -> Any:
         """PyMC model of data given theta.
 

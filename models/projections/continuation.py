@@ -18,16 +18,7 @@ from models.graphs import single_threaded
 from models.projections.optimise import polish
 from models.projections.stationary import Smooth
 
-__all__ = [
-    "Branch",
-    "Critical",
-    "branches",
-    "curve",
-    "follow",
-    "locate_cusp",
-    "locate_exchange",
-    "locate_fold",
-]
+__all__ = ["Branch", "Critical", "branches", "curve", "follow", "locate_cusp", "locate_exchange", "locate_fold"]
 
 Array = NDArray[np.float64]
 #: A function of theta for every value of the parameters, e.g. the reverse KL to a mixture of given separation.

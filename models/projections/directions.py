@@ -16,13 +16,7 @@ from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES, Family
 from models.graphs import single_threaded
 from models.projections.exact import Exact, check_density, exact_objective
-from models.projections.forward import (
-    finite_forward,
-    kinked_projection,
-    lowest_forward,
-    second_moment,
-    squares,
-)
+from models.projections.forward import finite_forward, kinked_projection, lowest_forward, second_moment, squares
 from models.projections.nested_normal import limits, singular
 from models.projections.objectives import forward_objective
 from models.projections.optima import (

@@ -14,14 +14,7 @@ from models.projections.starts import forward_starts
 from models.quadrature import Nodes, expect, nodes
 from models.targets import Draws, Target
 
-__all__ = [
-    "finite_forward",
-    "kinked_mle",
-    "kinked_projection",
-    "lowest_forward",
-    "second_moment",
-    "squares",
-]
+__all__ = ["finite_forward", "kinked_mle", "kinked_projection", "lowest_forward", "second_moment", "squares"]
 
 Array = NDArray[np.float64]
 

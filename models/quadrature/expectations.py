@@ -269,10 +269,7 @@ def _adapt(integrand: Callable[[Array], Array], edges: Array, tolerance: float) 
         done.append((left[keep], right[keep], change[keep]))
         if not rough.any():
             break
-        left, right = (
-            np.concatenate([left[rough], middle[rough]]),
-            np.concatenate([middle[rough], right[rough]]),
-        )
+        left, right = (np.concatenate([left[rough], middle[rough]]), np.concatenate([middle[rough], right[rough]]))
         whole = np.concatenate([lower[rough], upper[rough]])
     lefts, rights, changes = (np.concatenate(part) for part in zip(*done, strict=True))
     order = np.argsort(lefts)

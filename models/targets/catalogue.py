@@ -38,10 +38,7 @@ TARGETS: Mapping[str, Target] = _Catalogue(
         "trimodal": lambda: normal_mixture([1 / 3, 1 / 3, 1 / 3], [-6, 0, 6], [1, 1, 1], name="trimodal"),
         "heavy_tailed": lambda: student_t_mixture([0.5, 0.5], [-4, 4], [1, 1], [4, 4], name="heavy_tailed"),
         "crossed": lambda: mvnormal_mixture(
-            [0.5, 0.5],
-            [[-1.5, -1.5], [1.5, 1.5]],
-            [[[1, 0.7], [0.7, 1]], [[1, -0.7], [-0.7, 1]]],
-            name="crossed",
+            [0.5, 0.5], [[-1.5, -1.5], [1.5, 1.5]], [[[1, 0.7], [0.7, 1]], [[1, -0.7], [-0.7, 1]]], name="crossed"
         ),
         "claw": lambda: normal_mixture([0.5, *[0.1] * 5], [0, -1, -0.5, 0, 0.5, 1], [1, *[0.1] * 5], name="claw"),
         "student_t": lambda: from_distribution("StudentT", {"nu": 4, "mu": 0, "sigma": 1}, label="student_t"),

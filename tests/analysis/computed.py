@@ -7,8 +7,8 @@ from types import ModuleType
 import xarray as xr
 from pydantic import BaseModel
 
-from analysis.support.cache import Store
-from models import graph_store
+from analysis.store import Store
+from models.graphs import store
 
 
 def computed(question: ModuleType, settings: BaseModel) -> xr.DataTree:
@@ -17,6 +17,6 @@ def computed(question: ModuleType, settings: BaseModel) -> xr.DataTree:
     The key is made of settings, sources and versions; that it is complete is what `tests/analysis/test_sources.py` looks at.
     """
     results: xr.DataTree = question.run(
-        settings, remember=Store(graph_store.folder() / "tests", question.__name__.split(".")[-1])
+        settings, remember=Store(store.folder() / "tests", question.__name__.split(".")[1])
     )
     return results

@@ -42,7 +42,7 @@ def entropy(p: Target) -> Estimate:
     >>> round(entropy(normal_mixture([1], [0], [1])).value, 6)
     1.418939
     """
-    _density(p)
+    p.check_normalised()
     return expect(p, lambda x: -p.logp(x))
 
 
@@ -66,7 +66,7 @@ def cross_entropy(p: Target, q: Target) -> Estimate:
     InputError
         If `q` has no normalised density, or the dimensions differ.
     """
-    _density(q)
+    q.check_normalised()
     _same_dim(p, q)
     return expect(p, lambda x: -q.logp(x), others=[q])
 
@@ -96,8 +96,8 @@ def kl(p: Target, q: Target) -> Estimate:
     >>> round(kl(wide, narrow).value, 6), round(kl(narrow, wide).value, 6)
     (1.306853, 0.443147)
     """
-    _density(p)
-    _density(q)
+    p.check_normalised()
+    q.check_normalised()
     _same_dim(p, q)
     return expect(p, lambda x: _difference(p.logp(x), q.logp(x)), others=[q])
 
@@ -126,8 +126,8 @@ def alpha_divergence(p: Target, q: Target, alpha: float) -> Estimate:
     """
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha}; it must be strictly between 0 and 1 (1 is forward KL, 0 is reverse KL)")
-    _density(p)
-    _density(q)
+    p.check_normalised()
+    q.check_normalised()
     _same_dim(p, q)
     # Averaged under the distribution that makes the ratio to the smaller power.
     if alpha >= 0.5:
@@ -148,14 +148,6 @@ def _difference(a: Array, b: Array) -> Array:
     # Both minus infinity only where the density that weights this is zero.
     with np.errstate(invalid="ignore"):
         return np.where(np.isneginf(a) & np.isneginf(b), 0.0, a - b)
-
-
-def _density(p: Target) -> None:
-    p._density("log densities") if p.source is None else _refuse_unnormalised(p)
-
-
-def _refuse_unnormalised(p: Target) -> None:
-    raise InputError(f"target {p.name!r} is an unnormalised posterior; its entropy and KL are known only up to log Z")
 
 
 def _same_dim(p: Target, q: Target) -> None:

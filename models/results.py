@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,25 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.families import Family
+from models.projections import Projection
+from models.quadrature import Estimate
 from models.targets import Target
 
-__all__ = ["SCHEMA_VERSION", "draws_of", "fit_dataset", "flatten", "load", "member_of", "save", "versions"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "draws_of",
+    "estimate_of",
+    "estimate_variables",
+    "fit_dataset",
+    "flatten",
+    "load",
+    "member_of",
+    "parameter_variables",
+    "projections_dataset",
+    "projections_of",
+    "save",
+    "versions",
+]
 
 Array = NDArray[np.float64]
 SCHEMA_VERSION = "1"
@@ -94,13 +110,119 @@ def fit_dataset(
     xarray.Dataset
     """
     labels, _ = flatten(params)
-    data: dict[str, Any] = {}
-    for name, value in params.items():
-        array = np.asarray(value, dtype=float)
-        data[name] = (tuple(f"{name}_dim_{i}" for i in range(array.ndim)), array)
+    data = parameter_variables(params)
     data |= {name: ((), np.asarray(value)) for name, value in scalars.items()}
     data |= {name: (("parameter",), values) for name, values in per_parameter.items()}
     return xr.Dataset(data, coords={"parameter": labels} if per_parameter else {})
+
+
+def parameter_variables(params: Mapping[str, Any], *dims: str) -> dict[str, Any]:
+    """Return variables of a Dataset, one a parameter: over `dims`, if there are many members, then ``<name>_dim_0``, ..."""
+    arrays = {name: np.asarray(value, dtype=float) for name, value in params.items()}
+    return {
+        name: ((*dims, *(f"{name}_dim_{i}" for i in range(array.ndim - len(dims)))), array)
+        for name, array in arrays.items()
+    }
+
+
+def estimate_variables(
+    name: str, found: Estimate | Sequence[Estimate], *dims: str, error: str = "error"
+) -> dict[str, Any]:
+    """Return variables of a Dataset that hold an estimate, or many over one dimension: ``<name>`` and ``<name>_<error>``.
+
+    Parameters
+    ----------
+    name : str
+    found : Estimate or sequence of Estimate
+    *dims : str
+        The dimension of many.
+    error : str
+        What the error is called; ``se`` for a standard error.
+
+    Returns
+    -------
+    dict
+        The kind of the estimates is an attribute of the first variable. `estimate_of` reads them back.
+
+    Examples
+    --------
+    >>> kept = xr.Dataset(estimate_variables("kl", Estimate(0.5, 1e-9, "quadrature")))
+    >>> estimate_of(kept, "kl")
+    Estimate(value=0.5, error=1e-09, kind='quadrature')
+    """
+    many = [found] if isinstance(found, Estimate) else list(found)
+    kinds = sorted({e.kind for e in many})
+    shape = () if isinstance(found, Estimate) else (len(many),)
+    values, errors = (np.reshape(part, shape) for part in ([e.value for e in many], [e.error for e in many]))
+    return {name: (dims, values, {"kind": ", ".join(kinds), "error": error}), f"{name}_{error}": (dims, errors)}
+
+
+def estimate_of(dataset: xr.Dataset, name: str, **where: Any) -> Estimate:
+    """Read an estimate that `estimate_variables` describes; of many, the one at the labels or positions `where`."""
+    variable = dataset[name]
+    value, error = (
+        float(v.sel(where) if set(where) <= set(v.coords) else v.isel(where))
+        for v in (variable, dataset[f"{name}_{variable.attrs.get('error', 'error')}"])
+    )
+    return Estimate(value, error, variable.attrs.get("kind", "quadrature"))
+
+
+def projections_dataset(points: Sequence[Projection]) -> xr.Dataset:
+    """Return a Dataset of stationary points of one divergence over one family; `projections_of` reads it back.
+
+    Parameters
+    ----------
+    points : sequence of Projection
+        At least one.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``point``: the parameters, ``divergence`` with ``divergence_error`` (nats), ``cross_entropy`` likewise in the forward
+        direction, ``status``, ``certificate``, ``limit`` (empty in the interior), ``gradient_norm``; over (point, coordinate)
+        ``theta`` and ``hessian_eigenvalues``, which end in nan where the point is a limit.
+    """
+    size = max(len(p.theta) for p in points)
+
+    def rows(name: str) -> Array:
+        return np.array([np.append(v := getattr(p, name), np.full(size - len(v), np.nan)) for p in points])
+
+    first = points[0]
+    data = parameter_variables({name: np.array([p.params[name] for p in points]) for name in first.params}, "point")
+    data |= estimate_variables("divergence", [p.divergence for p in points], "point")
+    if first.cross_entropy is not None:
+        data |= estimate_variables("cross_entropy", [p.cross_entropy for p in points if p.cross_entropy], "point")
+    data |= {name: ("point", [getattr(p, name) for p in points]) for name in ("status", "certificate", "gradient_norm")}
+    data |= {name: (("point", "coordinate"), rows(name)) for name in ("theta", "hessian_eigenvalues")}
+    data["limit"] = ("point", [p.limit or "" for p in points])
+    alpha = {} if first.alpha is None else {"alpha": first.alpha}
+    return xr.Dataset(data, attrs={"family": first.family.name, "direction": first.direction} | alpha)
+
+
+def projections_of(dataset: xr.Dataset, family: Family) -> list[Projection]:
+    """Read the stationary points over `family` that `projections_dataset` put there."""
+
+    def row(name: str, i: int) -> Array:
+        values = dataset[name].to_numpy()[i]
+        return values[~np.isnan(values)]
+
+    return [
+        Projection(
+            {p.name: dataset[p.name].to_numpy()[i] for p in family.parameters},
+            estimate_of(dataset, "divergence", point=i),
+            str(dataset["status"].to_numpy()[i]),  # type: ignore[arg-type]
+            float(dataset["gradient_norm"][i]),
+            row("hessian_eigenvalues", i),
+            family,
+            row("theta", i),
+            dataset.attrs["direction"],
+            str(dataset["certificate"].to_numpy()[i]),  # type: ignore[arg-type]
+            estimate_of(dataset, "cross_entropy", point=i) if "cross_entropy" in dataset else None,
+            dataset.attrs.get("alpha"),
+            str(dataset["limit"].to_numpy()[i]) or None,
+        )
+        for i in range(dataset.sizes["point"])
+    ]
 
 
 def member_of(fit: xr.Dataset, family: Family) -> Target:

@@ -599,8 +599,7 @@ def _confirmed(target: Target, optima: Mapping[str, Array], settings: Settings) 
     """Independent copies of x in one model are independent runs: mean field and a per-coordinate optimiser keep them apart."""
     n = settings.confirm_copies
     start = np.repeat(list(optima.values()), n, axis=0)
-    (mean, sd) = (target.distribution.params[name] for name in ("mu", "sigma"))  # type: ignore[union-attr]
-    weights = target.distribution.params["w"]  # type: ignore[union-attr]
+    weights, mean, sd = (np.array(target.spec[name]) for name in ("weights", "means", "sds"))
     parts = []
     for window, rate in ((PYMC_WINDOW, 0.001), (WIDE_WINDOW, WIDE_RATE)):
         with pm.Model():

@@ -6,19 +6,9 @@
 from __future__ import annotations
 
 from models.advi.combination import Combination, combine
-from models.advi.fit import (
-    METHODS,
-    PYMC_ADAM,
-    PYMC_DEFAULT,
-    Schedule,
-    Start,
-    default_starts,
-    dispersed_starts,
-    fit_advi,
-    negative_elbo,
-    optima,
-    spread,
-)
+from models.advi.fit import fit_advi
+from models.advi.starts import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, dispersed_starts, spread
+from models.advi.tree import METHODS, optima
 
 __all__ = [
     "METHODS",
@@ -31,7 +21,6 @@ __all__ = [
     "default_starts",
     "dispersed_starts",
     "fit_advi",
-    "negative_elbo",
     "optima",
     "spread",
 ]

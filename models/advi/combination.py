@@ -129,7 +129,7 @@ def _mixture(members: Sequence[Target], weights: Array) -> Target:
     share = np.array([w for w, _, _ in kept])
     means = np.array([m for _, m, _ in kept])
     factors = np.array([f for _, _, f in kept])
-    if members[0].distribution is not None and not members[0].distribution.multivariate:
+    if not members[0].multivariate:
         return normal_mixture(share / share.sum(), means[:, 0], factors[:, 0, 0], name="combination")
     return mvnormal_mixture(share / share.sum(), means, factors @ factors.transpose(0, 2, 1), name="combination")
 

@@ -78,7 +78,7 @@ class Steps:
 
         self.mean, self.raw = np.array(mean, dtype=float), np.array(raw, dtype=float)
         self._density, self._kind = density, (gradient == "path", optimizer == "adam")
-        self._state = np.zeros((len(self.mean), self.mean.shape[1] + self.raw.shape[1], WINDOW))
+        self.state = np.zeros((len(self.mean), self.mean.shape[1] + self.raw.shape[1], WINDOW))
         self._clock, self._steps = 0, steps
         self._high, self._low = np.array(high, dtype=float), np.array(low, dtype=float)
 
@@ -87,7 +87,7 @@ class Steps:
         from models.advi.steps import advance
 
         history = np.empty((len(noise), len(self.mean)))
-        advance(self._density.function, self._density.numbers, self.mean, self.raw, self._state,
+        advance(self._density.function, self._density.numbers, self.mean, self.raw, self.state,
                 np.ascontiguousarray(noise), *self._kind, self._clock, self._steps, self._high, self._low, history)  # fmt: skip
         self._clock += len(noise)
         return history

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from models.families.family import (
+from models.families.catalogue import (
     FAMILIES,
-    Family,
-    Parameter,
     find_family,
+    location_scale,
     mvnormal_mixture,
     normal,
     normal_mixture,
     student_t,
 )
+from models.families.family import Family, Parameter, Shape
 
 __all__ = [
     "FAMILIES",
     "Family",
     "Parameter",
+    "Shape",
     "find_family",
+    "location_scale",
     "mvnormal_mixture",
     "normal",
     "normal_mixture",

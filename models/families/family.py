@@ -1,9 +1,9 @@
-"""Families {p_theta}: a PyMC likelihood with flat priors, and the map from unconstrained theta to its parameters."""
+"""What a family is: a PyMC likelihood with flat priors, the map from unconstrained theta to its parameters, and its facts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,25 +13,20 @@ from scipy.special import softmax
 from models.errors import InputError, lookup_error
 from models.graphs import Deferred
 from models.graphs.distributions import Distribution, batched_logp, build
-from models.targets import Target
+from models.targets import Density
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
-__all__ = [
-    "FAMILIES",
-    "Family",
-    "Parameter",
-    "find_family",
-    "mvnormal_mixture",
-    "normal",
-    "normal_mixture",
-    "student_t",
-]
+__all__ = ["Ends", "Family", "Parameter", "Shape"]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]
 Support = Literal["real", "positive", "simplex", "covariance"]
+#: Of draws z (n,) and weights: parameters by a number, and the bounds of this number.
+Ends = Callable[[Array, Array], tuple[Callable[[float], Params], tuple[float, float]]]
+#: How log densities fall: as -x^2, as -|x|, as -log |x|.
+Tail = Literal["gaussian", "exponential", "power"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +160,32 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What is known of a parameter of shape: where searches begin, and where the family is, or ends in, another.
+
+    Attributes
+    ----------
+    name : str
+        Of the parameter.
+    starts, from_draws : tuple of float
+        First values of searches by quadrature, and over draws.
+    normal_at : float, optional
+        Value at which the member is Normal: infinity, or one where the Hessian is then singular.
+    moments : callable, optional
+        Mean and standard deviation of the member with location 0 and scale 1, by value; 0 and 1 are good enough if not given.
+    ends : Ends, optional
+        The way to another limit.
+    """
+
+    name: str
+    starts: tuple[float, ...]
+    from_draws: tuple[float, ...]
+    normal_at: float | None = None
+    moments: Callable[[float], tuple[float, float]] | None = None
+    ends: Ends | None = None
+
+
+@dataclass(frozen=True)
 class Family:
     """The set of distributions p_theta.
 
@@ -173,7 +194,7 @@ class Family:
     name : str
     parameters : sequence of Parameter
     density : str
-        Name of the PyMC distribution in ``models.graphs.distributions``.
+        PyMC's name of the distribution, or one of ``BUILDERS`` in ``models.graphs.distributions``.
     dim : int, optional
         Dimension of a point; ``None`` fits any.
     location, scale : str, optional
@@ -186,6 +207,10 @@ class Family:
         Where the log density is a polynomial in x, its degree: the moments of the data up to it are sufficient.
     rate : str, optional
         The parameter whose inverse stretches a density on x >= 0; the density has no location then.
+    tail : {"gaussian", "exponential", "power"}, optional
+        How the tails fall; if not given they are taken for power laws, which costs time.
+    shape : Shape, optional
+        What is known of the parameter that is neither location nor scale.
     """
 
     name: str
@@ -198,6 +223,8 @@ class Family:
     smooth: bool = True
     degree: int | None = None
     rate: str | None = None
+    tail: Tail | None = None
+    shape: Shape | None = field(default=None, repr=False, compare=False)  # no graph depends on it
 
     def check_dim(self, dim: int, what: str) -> None:
         """Refuse data or a target of another dimension.
@@ -229,6 +256,11 @@ class Family:
     def multivariate(self) -> bool:
         """Whether a point is a vector (also when it has one entry)."""
         return self.dim is None
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the scale is a covariance."""
+        return any(p.support == "covariance" for p in self.parameters)
 
     @property
     def components(self) -> int:
@@ -300,10 +332,7 @@ class Family:
         return np.concatenate(parts)
 
     def model(
-        self,
-        observed: ArrayLike,
-        weights: ArrayLike | None = None,
-        priors: Mapping[str, Any] | None = None,
+        self, observed: ArrayLike, weights: ArrayLike | None = None, priors: Mapping[str, Any] | None = None
     ) -> Any:
         """PyMC model of data given theta.
 
@@ -350,14 +379,19 @@ class Family:
         Student-t on a target with tails no heavier than Normal sends nu to infinity: the Normal is the limit. Skew normal on
         draws that end as abruptly as a half-normal sends alpha to infinity or minus infinity: the half-normal is the limit.
         """
-        for p, part in self.slices(dim):
-            if p.support == "positive" and p.name not in (self.scale, self.rate) and np.any(np.abs(theta[part]) > 10):
-                return f"{p.name} -> {'infinity' if theta[part][0] > 0 else '0'}"
-            if p.name == "alpha" and np.abs(theta[part][0]) > 1e3:
-                return f"{p.name} -> {'infinity' if theta[part][0] > 0 else '-infinity'}"
+        for p, part, far in self.shapes(dim):
+            if np.any(np.abs(theta[part]) > far):
+                low = "0" if p.support == "positive" else "-infinity"
+                return f"{p.name} -> {'infinity' if theta[part][0] > 0 else low}"
         return None
 
-    def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Target:
+    def shapes(self, dim: int) -> Iterator[tuple[Parameter, slice, float]]:
+        """Yield each parameter of shape with its slice of theta, and the size there beyond which it has run off."""
+        for p, part in self.slices(dim):
+            if p.name not in (self.location, self.scale, self.rate) and p.support in ("real", "positive"):
+                yield p, part, 10.0 if p.support == "positive" else 1e3
+
+    def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Density:
         """Return the member with these parameters as a target: its log density, draws and divergences.
 
         Parameters
@@ -371,7 +405,7 @@ class Family:
         dim = location.shape[-1] if self.multivariate and location is not None else 1
         self.unconstrain(values, dim)
         density = Distribution(self.density.removesuffix("_chol"), values, dim)
-        return Target(
+        return Density(
             name=name or self.name,
             dim=dim,
             distribution=density,
@@ -398,6 +432,7 @@ class Family:
 
         Examples
         --------
+        >>> from models.families import FAMILIES
         >>> FAMILIES["normal"].logp([[0.0]], {"mu": 0.0, "sigma": 1.0}).round(6)
         array([-0.918939])
         """
@@ -418,136 +453,3 @@ _MEANING = {
     "simplex": "positive and sum to 1",
     "covariance": "symmetric and positive definite",
 }
-_MU = Parameter("mu", "real")
-
-
-def _location_scale(name: str, scale: str, *extra: Parameter, first: bool = False, **facts: Any) -> Family:
-    pair = (_MU, Parameter(scale, "positive"))
-    return Family(name, (*extra, *pair) if first else (*pair, *extra), name, location="mu", scale=scale, **facts)
-
-
-def normal(sigma: float | None = None) -> Family:
-    """Normal family with free or fixed standard deviation.
-
-    Parameters
-    ----------
-    sigma : float, optional
-        Hold the standard deviation at this positive value.
-
-    Raises
-    ------
-    InputError
-        If `sigma` is not positive and finite.
-    """
-    if sigma is None:
-        return _location_scale("normal", "sigma", degree=2)
-    if not (np.isfinite(sigma) and sigma > 0):
-        raise InputError(f"sigma is {sigma}; the standard deviation must be positive and finite")
-    held = (("sigma", float(sigma)),)
-    return Family(f"normal(sigma={sigma:g})", (_MU,), "normal", location="mu", scale="sigma", fixed=held, degree=2)
-
-
-def student_t(nu: float | None = None) -> Family:
-    """Student-t family with free or fixed degrees of freedom.
-
-    Parameters
-    ----------
-    nu : float, optional
-        Hold the degrees of freedom at this positive value.
-
-    Raises
-    ------
-    InputError
-        If `nu` is not positive and finite.
-    """
-    if nu is None:
-        return _location_scale("student_t", "sigma", Parameter("nu", "positive"), first=True)
-    if not (np.isfinite(nu) and nu > 0):
-        raise InputError(f"nu is {nu}; the degrees of freedom must be positive and finite")
-    pair = (_MU, Parameter("sigma", "positive"))
-    return Family(f"student_t({nu:g})", pair, "student_t", location="mu", scale="sigma", fixed=(("nu", float(nu)),))
-
-
-def normal_mixture(k: int) -> Family:
-    """Mixtures of `k` Normals in one dimension; components are reported in the order of their means.
-
-    Raises
-    ------
-    InputError
-        If `k` is not a positive integer.
-    """
-    _positive_count(k)
-    if k == 1:
-        return FAMILIES["normal"]
-    parameters = (Parameter("w", "simplex", (k,)), Parameter("mu", "real", (k,)), Parameter("sigma", "positive", (k,)))
-    return Family(f"normal_mixture({k})", parameters, "normal_mixture", location="mu", scale="sigma")
-
-
-def mvnormal_mixture(k: int) -> Family:
-    """Mixtures of `k` multivariate Normals with full covariances, reported in the order of their first mean coordinate.
-
-    Raises
-    ------
-    InputError
-        If `k` is not a positive integer.
-    """
-    _positive_count(k)
-    if k == 1:
-        return FAMILIES["mvnormal"]
-    parameters = (
-        Parameter("w", "simplex", (k,)), Parameter("mu", "real", (k, "d")), Parameter("cov", "covariance", (k, "d", "d")),
-    )  # fmt: skip
-    return Family(f"mvnormal_mixture({k})", parameters, "mvnormal_mixture_chol", dim=None, location="mu", scale="cov")
-
-
-def _positive_count(k: int) -> None:
-    if not isinstance(k, int | np.integer) or k < 1:
-        raise InputError(f"the number of components is {k!r}; it must be a positive integer")
-
-
-#: The families of the study. A new family is one more entry.
-FAMILIES: Mapping[str, Family] = {
-    "normal": normal(),
-    "laplace": _location_scale("laplace", "b", smooth=False),
-    "logistic": _location_scale("logistic", "s"),
-    "student_t": student_t(),
-    "skew_normal": _location_scale("skew_normal", "sigma", Parameter("alpha", "real")),
-    "exponential": Family("exponential", (Parameter("lam", "positive"),), "Exponential", rate="lam"),
-    "mvnormal": Family(
-        "mvnormal",
-        (Parameter("mu", "real", ("d",)), Parameter("cov", "covariance", ("d", "d"))),
-        "mvnormal_chol",
-        dim=None,
-        location="mu",
-        scale="cov",
-    ),
-    "mvnormal_diag": Family(
-        "mvnormal_diag",
-        (Parameter("mu", "real", ("d",)), Parameter("sigma", "positive", ("d",))),
-        "mvnormal_diag",
-        dim=None,
-        location="mu",
-        scale="sigma",
-    ),
-}
-
-_PARAMETRIC: Mapping[str, Callable[[int], Family]] = {
-    "normal_mixture": normal_mixture,
-    "mvnormal_mixture": mvnormal_mixture,
-}
-
-
-def find_family(name: str) -> Family:
-    """Look a family up by name, ``normal_mixture(3)`` included.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name; the nearest names are given.
-    """
-    if name in FAMILIES:
-        return FAMILIES[name]
-    stem, _, argument = name.partition("(")
-    if stem in _PARAMETRIC and argument.endswith(")") and argument[:-1].strip().isdigit():
-        return _PARAMETRIC[stem](int(argument[:-1]))
-    raise lookup_error("family", name, [*FAMILIES, "normal_mixture(2)", "mvnormal_mixture(2)"])

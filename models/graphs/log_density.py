@@ -72,7 +72,7 @@ def of_distribution(density: Distribution) -> LogDensity:
     p = {name: np.asarray(value, dtype=float) for name, value in density.params.items()}
     if density.name in ("normal", "normal_mixture"):
         rows = [p.get("w", np.ones(1)), np.atleast_1d(p["mu"]), np.atleast_1d(p["sigma"])]
-        return LogDensity(_compiled("normal_mixture", lambda: _inner(_normal_mixture)), np.concatenate(rows))
+        return LogDensity(_compiled("normal_mixture", lambda: _inner(normal_mixture_graph)), np.concatenate(rows))
     if density.name in ("mvnormal", "mvnormal_diag", "mvnormal_mixture"):
         w, mu = p.get("w", np.ones(1)), np.reshape(p["mu"], (-1, density.dim))
         cov = p["cov"] if "cov" in p else np.diag(p["sigma"] ** 2)
@@ -85,8 +85,8 @@ def of_distribution(density: Distribution) -> LogDensity:
     return LogDensity(_compiled(density.key, lambda: _inner(lambda: _any(density))), numbers)
 
 
-def _normal_mixture() -> tuple[Any, Any, Any]:
-    """Numbers are weights, means and sds of any number of components."""
+def normal_mixture_graph() -> tuple[Any, Any, Any]:
+    """Symbolic points, numbers (weights, means and sds of any number of components) and log densities."""
     pt = pytensor.tensor
     points, numbers = pt.matrix("points", shape=(None, 1)), pt.vector("numbers")
     w, mu, sigma = (numbers.reshape((3, -1))[i] for i in range(3))
@@ -244,13 +244,14 @@ def log_density(points, numbers):
 
 
 @cache
-def _functions() -> dict[object, Any]:
+def compiled_densities() -> dict[object, Any]:
+    """Densities that this process has compiled or read, by kind."""
     return {}
 
 
 def _compiled(kind: object, inner: Callable[[], Any], source: str = _SOURCE) -> Any:
     """Compile a kind of density once a process, or read it from the store; `source` is put around what `inner` returns."""
-    known = _functions()
+    known = compiled_densities()
     if kind in known:
         return known[kind]
     store = place()

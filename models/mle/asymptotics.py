@@ -24,7 +24,7 @@ from models.projections.forward import finite_forward
 from models.projections.objectives import forward_objective, natural_values
 from models.quadrature import expect, nodes
 from models.results import flatten
-from models.targets import Target
+from models.targets import Density, Draws, Target
 
 __all__ = ["ExcessKL", "Sandwich", "excess_kl", "free_parameters", "sandwich"]
 
@@ -122,13 +122,14 @@ def excess_kl(target: Target, family: Family, n: int) -> ExcessKL:
     family.check_dim(target.dim, f"target {target.name!r}")
     finite_forward(target, family)
     cov = _normal_covariance(target)
-    if family.name in ("normal", "mvnormal") and cov is not None:
-        return _exact(_normal_risk(n, target.dim))
-    if family.name == "mvnormal_diag" and cov is not None and np.count_nonzero(cov - np.diag(np.diag(cov))) == 0:
-        return _exact(target.dim * _normal_risk(n, 1))
-    if family.density == "normal" and "sigma" in dict(family.fixed) and target.dim == 1:
-        return _mean_risk(target, dict(family.fixed)["sigma"], n)
-    if family.name == "exponential" and (shape := _gamma_shape(target)) is not None:
+    if family.degree == 2 and family.fixed:
+        return _mean_risk(target, dict(family.fixed)[str(family.scale)], n)
+    if family.degree == 2 and cov is not None:
+        if family.correlated or target.dim == 1:
+            return _exact(_normal_risk(n, target.dim))
+        if np.count_nonzero(cov - np.diag(np.diag(cov))) == 0:
+            return _exact(target.dim * _normal_risk(n, 1))
+    if family.rate and family.degree == 1 and (shape := _gamma_shape(target)) is not None:
         total = n * shape
         return _exact(float(digamma(total) - np.log(total) + 1 / (total - 1)) if total > 1 else np.inf)
     value = sandwich(target, forward_projection(target, family)).excess_kl(n)
@@ -160,21 +161,22 @@ def _mean_risk(target: Target, sigma: float, n: int) -> ExcessKL:
 
 def _normal_covariance(target: Target) -> Array | None:
     """Covariance (d, d) of a target that is a single Normal; ``None`` for others."""
-    density = target.distribution
-    if density is None or density.name not in ("normal", "Normal", "mvnormal", "mvnormal_diag"):
+    if not isinstance(target, Density) or target.distribution.name not in (
+        "normal",
+        "Normal",
+        "mvnormal",
+        "mvnormal_diag",
+    ):
         return None
-    if "cov" in density.params:
-        return np.atleast_2d(density.params["cov"])
-    return np.eye(target.dim)
+    return np.atleast_2d(target.distribution.params.get("cov", np.eye(target.dim)))
 
 
 def _gamma_shape(target: Target) -> float | None:
     """Shape of a Gamma target; ``None`` for others."""
-    density = target.distribution
-    if density is None or density.name not in ("Gamma", "Exponential"):
+    if not isinstance(target, Density) or target.distribution.name not in ("Gamma", "Exponential"):
         return None
-    p = {k: float(v) for k, v in density.params.items() if np.ndim(v) == 0}
-    if density.name == "Exponential":
+    p = {k: float(v) for k, v in target.distribution.params.items() if np.ndim(v) == 0}
+    if target.distribution.name == "Exponential":
         return 1.0
     return p["alpha"] if "alpha" in p else (p["mu"] / p["sigma"]) ** 2 if {"mu", "sigma"} <= p.keys() else None
 
@@ -208,7 +210,7 @@ def sandwich(target: Target, projection: Projection) -> Sandwich:
     """
     family, theta = projection.family, projection.theta
     rule = nodes(target, [lambda x: _square(scores(x, family, theta)).sum(axis=1)], others=[projection.member])
-    if target.draws is None and target.dim == 1:
+    if not isinstance(target, Draws) and target.dim == 1:
 
         def squared(i: int) -> Callable[[Array], Array]:
             return lambda x: _square(scores(x, family, theta)[:, i])
@@ -219,7 +221,7 @@ def sandwich(target: Target, projection: Projection) -> Sandwich:
                 f"scores of {family.name} have infinite variance under target {target.name!r}: the estimate has no "
                 "asymptotic covariance; use a family with heavier tails"
             )
-    if family.smooth or target.draws is not None:
+    if family.smooth or isinstance(target, Draws):
         hessian = forward_objective(family, rule).hessian(theta[None])[2][0]
     else:
         hessian = exact_objective(family, target, 1.0).at(2).hessian(theta[None])[2][0]

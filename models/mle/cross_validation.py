@@ -136,9 +136,9 @@ def _interior(family: Family, theta: Array, dim: int) -> NDArray[np.bool_]:
     """Which coordinates of theta are not at their boundary."""
     free = np.ones(len(theta), dtype=bool)
     if family.at_boundary(theta, dim) is not None:
-        for p, part in family.slices(dim):
-            if p.support == "positive" and p.name != family.scale:
-                free[part] = np.abs(theta[part]) <= 10
+        for p, part, far in family.shapes(dim):
+            if p.support == "positive":
+                free[part] = np.abs(theta[part]) <= far
     return free
 
 

@@ -53,13 +53,7 @@ Array = NDArray[np.float64]
 
 
 def fit_mle(
-    x: ArrayLike,
-    family: Family,
-    *,
-    starts: int = 8,
-    seed: int = 0,
-    draws: int = 2000,
-    weights: ArrayLike | None = None,
+    x: ArrayLike, family: Family, *, starts: int = 8, seed: int = 0, draws: int = 2000, weights: ArrayLike | None = None
 ) -> xr.DataTree:
     """Maximum likelihood estimate of a family: forward KL with draws of p_data as nodes.
 

@@ -97,7 +97,7 @@ class Sample:
 
 def is_condensed(family: Family, n: int, weights: ArrayLike | None) -> bool:
     """Whether the score is a polynomial of degree 2 in x, so that the sandwich needs four moments of the data only."""
-    return family.degree == 2 and n > FIND_MAP and weights is None
+    return family.degree == 2 and not family.multivariate and n > FIND_MAP and weights is None
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

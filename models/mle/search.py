@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from models.families import Family
+from models.families.family import Ends
 from models.mle.likelihood import LARGE, Sample
 from models.projections.objectives import Objective, natural_values
 from models.projections.optimise import polish_all
@@ -42,7 +43,8 @@ def collapsed(family: Family, theta: Array) -> bool:
     if family.components == 1:
         return False
     values, _ = natural_values(family, theta)
-    smallest = np.sqrt(np.linalg.eigvalsh(values["cov"]).min()) if "cov" in values else values["sigma"].min()
+    scale = values[str(family.scale)]
+    smallest = np.sqrt(np.linalg.eigvalsh(scale).min()) if family.correlated else scale.min()
     return bool(smallest < 1e-5)
 
 
@@ -112,48 +114,47 @@ def at_limit(sample: Sample, objective: Objective, theta: Array) -> tuple[Array,
     """Where a shape parameter has run off: a member close to the limit, and the name of the limit."""
     family = sample.units.family
     limit = family.at_boundary(theta, sample.dim)
-    if family.name == "skew_normal" and "alpha" not in sample.priors:
-        return _half_normal(sample, objective, theta, limit)
-    if limit == "nu -> infinity":  # beyond, the gamma functions of nu cancel to noise
-        part = next(part for p, part in family.slices(sample.dim) if p.name == "nu")
-        theta = theta.copy()
-        theta[part] = 14.0
+    shape = family.shape
+    if shape is not None and shape.ends is not None and shape.name not in sample.priors:
+        return _at_end(sample, objective, theta, limit, shape.ends)
+    for p, part, _ in family.shapes(sample.dim):
+        if (
+            p.support == "positive" and limit == f"{p.name} -> infinity"
+        ):  # beyond, the gamma functions of nu cancel to noise
+            theta = theta.copy()
+            theta[part] = 14.0
     return theta, limit
 
 
-def _half_normal(sample: Sample, objective: Objective, theta: Array, limit: str | None) -> tuple[Array, str | None]:
-    """The half-normal limit of a skew normal, if the likelihood is higher there than at theta.
-
-    With alpha -> infinity the density vanishes below mu: mu is the smallest observation, sigma the root mean square distance
-    from it (Azzalini and Capitanio, 2014, section 3.1.3). For draws that end abruptly no finite alpha is as good.
-    """
+def _at_end(
+    sample: Sample, objective: Objective, theta: Array, limit: str | None, ends: Ends
+) -> tuple[Array, str | None]:
+    """The best member on the way to the other limit of a shape, if the likelihood is higher there than at theta."""
     z, weights = sample.rule.points[:, 0], sample.rule.weights
-    side = 1.0 if weights @ (z - weights @ z) ** 3 >= 0 else -1.0
-    if len(z) > LARGE and limit is None and abs(theta[2]) < 10:
+    family = sample.units.family
+    ((p, part, _),) = family.shapes(1)
+    if len(z) > LARGE and limit is None and np.abs(theta[part]) < 10:
         return theta, None
-    alpha, end = 1e8, (side * z).min()  # within 1e-7 nats per observation of the limit
+    way, bounds = ends(z, weights)
 
-    def member(log_gap: float) -> Array:
-        mu = end - np.exp(log_gap)
-        return np.array([side * mu, 0.5 * np.log(weights @ (side * z - mu) ** 2), side * alpha])
+    def value(place: float) -> float:
+        return objective.value_and_gradient(family.unconstrain(way(place), 1))[0]
 
-    def value(log_gap: float) -> float:
-        return objective.value_and_gradient(member(log_gap))[0]
-
-    found = member(float(minimize_scalar(value, bounds=(-np.log(alpha) - 3, 0.0), method="bounded").x))
+    found = family.unconstrain(way(float(minimize_scalar(value, bounds=bounds, method="bounded").x)), 1)
     here = objective.value_and_gradient(theta)[0]
     if limit is None and not objective.value_and_gradient(found)[0] < here - 1e-9:
         return theta, None
-    return found, f"alpha -> {'infinity' if side > 0 else '-infinity'}"
+    return found, f"{p.name} -> {'infinity' if found[part] > 0 else '-infinity'}"
 
 
 def held_at(family: Family, dim: int, limit: str | None) -> Mask:
     """Coordinates (P,) that are held because a shape has run to its limit."""
     held = np.zeros(family.size(dim), dtype=bool)
     if limit is not None:
+        ends = family.shape is not None and family.shape.ends is not None
         for p, part in family.slices(dim):
             # At a half-normal the location is an end of the data: its likelihood is no quadratic either.
-            held[part] = p.name == limit.split()[0] or (family.name == "skew_normal" and p.name == family.location)
+            held[part] = p.name == limit.split()[0] or (ends and p.name == family.location)
     return held
 
 

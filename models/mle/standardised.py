@@ -61,43 +61,32 @@ class Units:
 
     def symbolic(self, name: str, value: Any) -> Any:
         """Symbolic parameter of the data from that of the standardised data, where `factor` is diagonal."""
-        p = next(p for p in self.family.parameters if p.name == name)
-        stretch = np.diag(self.factor) if "d" in p.shape else self.factor[0, 0]
-        if p.name == self.family.location:
-            return value * stretch + (self.centre if "d" in p.shape else self.centre[0])
-        return (
-            value * stretch if p.name == self.family.scale else value / stretch if p.name == self.family.rate else value
-        )
+        shift, stretch = self._affine(name)
+        return value * stretch + shift
 
     def unconstrained(self, name: str, value: float) -> float | Array:
         """Coordinate of theta at which a parameter of the data has this value; one for each column if there are several."""
-        p = next(p for p in self.family.parameters if p.name == name)
-        stretch = np.diag(self.factor) if "d" in p.shape else self.factor[0, 0]
-        shift = self.centre if "d" in p.shape else self.centre[0]
-        if p.name == self.family.location:
-            inner = (value - shift) / stretch
-        else:
-            inner = (
-                value / stretch
-                if p.name == self.family.scale
-                else value * stretch
-                if p.name == self.family.rate
-                else value
-            )
-        if p.support != "positive":
-            return np.asarray(inner, dtype=float)
+        shift, stretch = self._affine(name)
+        inner = np.asarray((value - shift) / stretch, dtype=float)
+        if next(p for p in self.family.parameters if p.name == name).support != "positive":
+            return inner
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(np.asarray(inner) > 0, np.log(np.maximum(inner, 0.0)), -np.inf)
+            return np.where(inner > 0, np.log(np.maximum(inner, 0.0)), -np.inf)
+
+    def _affine(self, name: str) -> tuple[Any, Any]:
+        """Shift and stretch of a parameter by the map, where `factor` is diagonal."""
+        wide = any(p.name == name and "d" in p.shape for p in self.family.parameters)
+        stretch = np.diag(self.factor) if wide else self.factor[0, 0]
+        if name == self.family.location:
+            return self.centre if wide else self.centre[0], stretch
+        return 0.0, stretch if name == self.family.scale else 1 / stretch if name == self.family.rate else 1.0
 
     def _map(self, p: Parameter, value: Array, centre: Array) -> Any:
-        wide = "d" in p.shape
+        if p.support == "covariance":
+            return self.factor @ value @ self.factor.T
         if p.name == self.family.location:
-            return centre + value @ self.factor.T if wide else centre[0] + self.factor[0, 0] * value
-        if p.name == self.family.scale:
-            if p.support == "covariance":
-                return self.factor @ value @ self.factor.T
-            return np.diag(self.factor) * value if wide else self.factor[0, 0] * value
-        return value / self.factor[0, 0] if p.name == self.family.rate else value
+            return centre + value @ self.factor.T if "d" in p.shape else centre[0] + self.factor[0, 0] * value
+        return self._affine(p.name)[1] * value
 
 
 def standardise(data: Array, share: Array, family: Family, *, whiten: bool) -> tuple[Units, Array]:
@@ -137,14 +126,14 @@ def standardise(data: Array, share: Array, family: Family, *, whiten: bool) -> t
     sd = _root_mean_square(moved, share)
     if family.multivariate:
         _check_columns(data, sd)
-    elif family.components == 1 and family.degree is None and family.name != "skew_normal":  # heavy tails: by quantiles
+    elif family.tail != "gaussian":  # heavy tails: by quantiles
         order = np.argsort(data[:, 0])
         low, middle, high = np.interp([0.16, 0.5, 0.84], np.cumsum(share[order]), data[order, 0])
         if high > low:
             centre, sd = np.array([middle]), np.array([(high - low) / 2])
             moved = data - centre
     z = moved / sd
-    if family.scale == "cov":
+    if family.correlated:
         white, upper = _whitened(z, share, family)
         if whiten:
             return Units(family, centre, sd[:, None] * upper.T), white

@@ -1,7 +1,7 @@
 """Optima as functions of a parameter: branches, and the points where their number or their order changes.
 
-A branch is followed by pseudo-arclength continuation (Keller, 1977), so it passes through folds. Folds, exchange points,
-pitchforks and cusps are then solved for as zeros of augmented systems (Seydel, 2010, chapter 5), not read off a grid.
+A branch is followed by pseudo-arclength continuation (Keller, 1977), so it passes through folds. Folds, exchange points
+and cusps are then solved for as zeros of augmented systems (Seydel, 2010, chapter 5), not read off a grid.
 """
 
 from __future__ import annotations
@@ -18,17 +18,7 @@ from models.graphs import single_threaded
 from models.projections.optimise import polish
 from models.projections.stationary import Smooth
 
-__all__ = [
-    "Branch",
-    "Critical",
-    "branches",
-    "curve",
-    "follow",
-    "locate_cusp",
-    "locate_exchange",
-    "locate_fold",
-    "locate_pitchfork",
-]
+__all__ = ["Branch", "Critical", "branches", "curve", "follow", "locate_cusp", "locate_exchange", "locate_fold"]
 
 Array = NDArray[np.float64]
 #: A function of theta for every value of the parameters, e.g. the reverse KL to a mixture of given separation.
@@ -43,7 +33,7 @@ class Critical:
     Attributes
     ----------
     kind : str
-        ``fold``, ``exchange``, ``pitchfork`` or ``cusp``.
+        ``fold``, ``exchange`` or ``cusp``.
     parameters : ndarray (1,) or (2,)
         Values of the parameters there.
     theta : ndarray (P,)
@@ -356,44 +346,6 @@ def locate_exchange(problem: Problem, first: Array, second: Array, value: float)
     y, residual = _solve(system, np.concatenate([first, second, [value]]), "exchange point")
     divergence = float(problem(y[-1]).gradient(y[None, :size])[0][0])
     return Critical("exchange", y[-1:], y[:size], divergence, residual, partner=y[size : 2 * size])
-
-
-@single_threaded
-def locate_pitchfork(problem: Problem, theta: Array, value: float) -> Critical:
-    """Solve for the value at which a symmetric stationary point loses stability.
-
-    At a pitchfork the system of a fold is singular. A force along v, which must come out as zero, and the demand that
-    theta does not move along v make it regular.
-
-    Parameters
-    ----------
-    problem : callable (float) -> Smooth
-    theta : ndarray (P,)
-        The symmetric stationary point near that value.
-    value : float
-
-    Returns
-    -------
-    Critical
-
-    Raises
-    ------
-    ConvergenceError
-        If there is no pitchfork near.
-    """
-    size = len(theta)
-    direction = _null_vector(problem(value), theta)
-
-    def system(y: Array) -> Array:
-        t, v, force, parameter = y[:size], y[size : 2 * size], y[-2], y[-1]
-        _, gradient, hessian = problem(parameter).hessian(t[None])
-        return np.concatenate([gradient[0] + force * v, hessian[0] @ v, [v @ v - 1, direction @ (t - theta)]])
-
-    y, residual = _solve(system, np.concatenate([theta, direction, [0.0, value]]), "pitchfork")
-    if abs(y[-2]) > 1e-8:
-        raise ConvergenceError(f"the point near {value:g} is no pitchfork: nothing keeps it symmetric")
-    divergence = float(problem(y[-1]).gradient(y[None, :size])[0][0])
-    return Critical("pitchfork", y[-1:], y[:size], divergence, residual)
 
 
 @single_threaded

@@ -16,15 +16,8 @@ from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES, Family
 from models.graphs import single_threaded
 from models.projections.exact import Exact, check_density, exact_objective
-from models.projections.forward import (
-    GAUSSIAN,
-    finite_forward,
-    kinked_projection,
-    lowest_forward,
-    second_moment,
-    squares,
-)
-from models.projections.nested_normal import NESTED, limits, singular
+from models.projections.forward import finite_forward, kinked_projection, lowest_forward, second_moment, squares
+from models.projections.nested_normal import limits, singular
 from models.projections.objectives import forward_objective
 from models.projections.optima import (
     Certificate,
@@ -40,10 +33,10 @@ from models.projections.optima import (
 )
 from models.projections.optimise import chord, polish_all
 from models.projections.quasi_monte_carlo import sampled_stationary_points
-from models.projections.starts import SHAPES, component_starts, member_theta, shaped, structure
+from models.projections.starts import component_starts, member_theta, shaped, structure
 from models.projections.stationary import Smooth, search
 from models.quadrature import Estimate, nodes
-from models.targets import Target
+from models.targets import Draws, Posterior, Target
 
 __all__ = [
     "Projection",
@@ -123,12 +116,13 @@ def forward_projections(target: Target, family: Family, *, starts: int = 8, seed
         As `forward_projection`.
     """
     family.check_dim(target.dim, f"target {target.name!r}")
-    if target.source is not None:
+    if isinstance(target, Posterior):
         raise InputError(f"target {target.name!r} is a posterior: forward KL needs draws of it (pm.sample, from_draws)")
     finite_forward(target, family)
-    if target.dim == 1 and target.draws is None and family.components == 1 and not family.multivariate:
+    drawn = isinstance(target, Draws)
+    if target.dim == 1 and not drawn and family.components == 1 and not family.multivariate:
         return stationary_points(target, family, 1.0, seed=seed)
-    if target.draws is not None and not family.smooth:
+    if drawn and not family.smooth:
         return [kinked_projection(target, family)]
     return [lowest_forward(target, family, starts, seed)]
 
@@ -221,23 +215,30 @@ def stationary_points(target: Target, family: Family, alpha: float, *, seed: int
         return [_as_vector(p, family) for p in stationary_points(target, FAMILIES["normal"], alpha, seed=seed)]
     starts, unit = component_starts(target, family, alpha, seed)
     nested: list[Projection] = []
-    if family.name in NESTED and (alpha < 1 or second_moment(target)):
+    shape = family.shape
+    normal_at = None if shape is None else shape.normal_at
+    if shape is not None and normal_at is not None and (alpha < 1 or second_moment(target)):
         nested = stationary_points(target, FAMILIES["normal"], alpha, seed=seed)
         starts = np.array(
             [
-                shaped(family, float(p.params["mu"]), float(p.params["sigma"]), shape)
+                shaped(family, shape, float(p.params["mu"]), float(p.params["sigma"]), value)
                 for p in nested
-                for shape in SHAPES[family.name]
+                for value in shape.starts
             ]
         )
     smooth: Smooth = objective
     if alpha == 1 and family.smooth:  # nodes of p_data that do not move: one rule for all
-        smooth = forward_objective(family, nodes(target, [squares] if family.name in GAUSSIAN else []))
+        smooth = forward_objective(family, nodes(target, [squares] if family.degree == 2 else []))
     # Where p and q hardly overlap, the alpha-divergence is flat at its supremum: no gradient, and no optimum.
     highest = (1 - 1e-6) / (alpha * (1 - alpha)) if 0 < alpha < 1 else np.inf
     refine = _Refinement(smooth, family, highest)
-    ends = limits(target, family, alpha, nested) if family.name == "student_t" else []
-    within, index_within = singular(family, refine.at(1), nested) if family.name == "skew_normal" else ([], 0)
+    ends: list[Projection] = []
+    within: list[Projection] = []
+    index_within = 0
+    if normal_at is not None and np.isfinite(normal_at):
+        within, index_within = singular(family, normal_at, refine.at(1), nested)
+    else:
+        ends = limits(target, family, alpha, nested)
     near = np.array([s.theta for s in within]).reshape(-1, len(unit))
 
     _, covs, spread = structure(target)
@@ -253,7 +254,7 @@ def stationary_points(target: Target, family: Family, alpha: float, *, seed: int
     points, _, index = search(
         smooth, refine, starts, unit, inside=inside, known=list(near), other_index=other, seed=seed
     )
-    coercive = family.components == 1 and family.name != "skew_normal"
+    coercive = family.components == 1 and (normal_at is None or normal_at == np.inf)
     certificate: Certificate = "complete" if coercive and index == 1 else "incomplete"
     found = [*describe(target, family, alpha, refine.final(points)), *ends, *within]
     return ranked([replace(p, certificate=certificate) for p in found])
@@ -261,7 +262,7 @@ def stationary_points(target: Target, family: Family, alpha: float, *, seed: int
 
 def _as_vector(point: Projection, family: Family) -> Projection:
     sigma = np.reshape(point.params["sigma"], 1)
-    scale = {"sigma": sigma} if family.scale == "sigma" else {"cov": sigma[:, None] ** 2}
+    scale = {"cov": sigma[:, None] ** 2} if family.correlated else {"sigma": sigma}
     return replace(point, params={"mu": np.reshape(point.params["mu"], 1), **scale}, family=family)
 
 
@@ -325,10 +326,8 @@ def _escaped(family: Family, thetas: Array, dim: int, widths: Array) -> Mask:
             escaped |= ((logs < widths[0] - 12) | (logs > widths[1] + 12)).any(axis=1)
         if p.support == "simplex":  # a component that has vanished may lie anywhere
             escaped |= (np.abs(thetas[:, part]) > 8).any(axis=1)
-        if p.name == "nu":
-            escaped |= (np.abs(thetas[:, part]) > 9).any(axis=1)
-        elif p.name == "alpha":
-            escaped |= (np.abs(thetas[:, part]) > 1e3).any(axis=1)
+    for _, part, far in family.shapes(dim):
+        escaped |= (np.abs(thetas[:, part]) > 0.9 * far).any(axis=1)
     return escaped
 
 
@@ -336,7 +335,7 @@ def _escaped(family: Family, thetas: Array, dim: int, widths: Array) -> Mask:
 
 
 def _from_samples(target: Target, family: Family, seed: int) -> list[Projection]:
-    if family.name not in GAUSSIAN:
+    if family.degree != 2:
         raise InputError(
             f"in {target.dim} dimensions reverse projections are available onto mvnormal and mvnormal_diag"
         )

@@ -30,7 +30,7 @@ from models.targets import Target
 
 pytensor = Deferred("pytensor")
 
-__all__ = ["Exact", "check_density", "exact_objective"]
+__all__ = ["Exact", "check_density", "divergence_graph", "exact_objective"]
 
 Array = NDArray[np.float64]
 Form = Literal["reverse", "alpha", "forward"]
@@ -41,8 +41,6 @@ _TAILS: dict[str, NDArray[np.floating]] = {
     "exponential": np.array([13.0, 17.0, 22.0, 30.0, 42.0]),
     "power": 13.0 * 2.5 ** np.arange(72),  # E x^2 of a Student-t with nu = 2.5 fades only at 1e28
 }
-_TAIL_OF = {"student_t": "power", "normal": "gaussian", "skew_normal": "gaussian", "normal_mixture": "gaussian",
-            "laplace": "exponential", "logistic": "exponential"}  # fmt: skip
 _REACH = 8.8  # standard deviations, beyond which a Normal has 1e-17 of its mass
 #: Steps of tensor rules by level, in standard deviations of the narrowest structure; and the most nodes along an axis.
 _STEPS = {2: (0.5, 0.35, 0.25, 0.18, 0.125, 0.09), 3: (0.8, 0.6, 0.45)}
@@ -145,7 +143,7 @@ class Exact:
         half = np.diff(edges, axis=1)[:, :, None] / 2
         x = (edges[:, 1:] + edges[:, :-1])[:, :, None] / 2 + half * z
         x, h = x.reshape(len(thetas), -1), (half * w).reshape(len(thetas), -1)
-        if self.family.density in _TAIL_OF:
+        if self.family.tail is not None:
             return x, h
         # Of other families the tails are not known: nodes where their density overflows or vanishes are not counted.
         logq = np.array([_logq(self.family)(t, row) for t, row in zip(thetas, x, strict=True)])
@@ -231,7 +229,7 @@ def check_density(target: Target, family: Family, alpha: float) -> None:
             f"family {family.name!r} has no location to lay nodes around, so it is offered in the forward direction only; "
             "ask for the forward direction, or project onto a location-scale family"
         )
-    if alpha == 0 and target.distribution is not None and target.distribution.support_map is not None:
+    if alpha == 0 and target.support is not None:
         raise InputError(
             f"target {target.name!r} has a bounded support, and every member of {family.name} puts mass outside it, so "
             "every reverse KL is infinite; ask for the forward direction, or transform the variable to the whole line"
@@ -258,7 +256,7 @@ def _logq(family: Family) -> Any:
 @cache
 def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any]:
     def build() -> Scalar:
-        return _scalar(family, dim, form, moving)
+        return divergence_graph(family, dim, form, moving)
 
     each = 6 if moving else 3  # all but alpha
     return differentiate(
@@ -266,7 +264,8 @@ def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any
     )
 
 
-def _scalar(family: Family, dim: int, form: Form, moving: bool) -> Scalar:
+def divergence_graph(family: Family, dim: int, form: Form, moving: bool) -> Scalar:
+    """Symbolic theta (P,), the divergence at it over given nodes, and what else it takes."""
     pt = pytensor.tensor
     theta = pt.vector("theta", shape=(family.size(dim),))
     alpha = pt.scalar("alpha")
@@ -315,7 +314,7 @@ def _narrowest(target: Target) -> float:
 
 @lru_cache(maxsize=64)
 def _offsets(family: Family, alpha: float, fine: bool) -> Array:
-    tail = _TAIL_OF.get(family.density, "power")
+    tail = family.tail or "power"
     offsets = np.concatenate([CORE, _TAILS[tail] if fine else _TAILS[tail][::3]])
     if 0 < alpha < 1:  # q^(1-alpha) reaches further than q
         wider = {"gaussian": (1 - alpha) ** -0.5, "exponential": 1 / (1 - alpha), "power": 1.0}[tail]

@@ -12,26 +12,16 @@ from models.projections.optima import Certificate, Projection, forward_divergenc
 from models.projections.optimise import best_minimum
 from models.projections.starts import forward_starts
 from models.quadrature import Nodes, expect, nodes
-from models.targets import Target
+from models.targets import Draws, Target
 
-__all__ = [
-    "GAUSSIAN",
-    "finite_forward",
-    "kinked_mle",
-    "kinked_projection",
-    "lowest_forward",
-    "second_moment",
-    "squares",
-]
+__all__ = ["finite_forward", "kinked_mle", "kinked_projection", "lowest_forward", "second_moment", "squares"]
 
 Array = NDArray[np.float64]
-#: Families on which the forward projection matches first and second moments.
-GAUSSIAN = ("normal", "mvnormal", "mvnormal_diag")
 
 
 def second_moment(target: Target) -> bool:
     """Whether E x^2 is finite, as far as quadrature can tell."""
-    if target.cov is not None or target.draws is not None or target.dim > 1:
+    if target.cov is not None or target.dim > 1:
         return True
     return bool(np.isfinite(expect(target, squares).value))
 
@@ -46,12 +36,12 @@ def finite_forward(target: Target, family: Family) -> None:
     """Refuse a family of which no member is at finite forward KL."""
     if family.rate:
         _on_the_half_line(target, family)
-    if family.density in ("normal", "normal_mixture", "skew_normal", *GAUSSIAN) and not second_moment(target):
+    if family.tail == "gaussian" and not second_moment(target):
         raise InputError(
             f"target {target.name!r} has infinite variance, so its forward KL to every member of {family.name} is "
             "infinite and there is no projection; use a heavy-tailed family such as student_t"
         )
-    linear = (family.rate or family.density in ("laplace", "logistic")) and target.draws is None and target.dim == 1
+    linear = family.tail == "exponential" and target.dim == 1
     if linear and not np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value):
         raise InputError(
             f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite "
@@ -61,10 +51,9 @@ def finite_forward(target: Target, family: Family) -> None:
 
 def _on_the_half_line(target: Target, family: Family) -> None:
     """Refuse a target with mass below 0, where a density on x >= 0 is zero."""
-    if target.draws is not None:
+    if isinstance(target, Draws):
         return family.check_support(target.draws, f"target {target.name!r}: observation")
-    support = target.distribution.support_map if target.distribution is not None else None
-    if support is None or support(np.array([-1e3]))[0][0] < 0:
+    if target.support is None or target.support(np.array([-1e3]))[0][0] < 0:
         raise InputError(
             f"target {target.name!r} has mass below 0, where every member of {family.name} has density 0, so every forward KL "
             "is infinite and there is no projection; use a family on the whole line"
@@ -88,7 +77,7 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     ConvergenceError
         If none is reached in the interior.
     """
-    rule = nodes(target, [squares] if family.name in GAUSSIAN else [])
+    rule = nodes(target, [squares] if family.degree == 2 else [])
     objective = forward_objective(family, rule)
     candidates = forward_starts(family, rule, starts, seed)
     best = best_minimum(objective, candidates)
@@ -102,7 +91,7 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     params, gradient_norm, eigenvalues = natural_point(family, best, gradient[0], hessian[0])
     params = sort_components(family, params)
     ce, divergence = forward_divergence(target, family.member(params))
-    convex: Certificate = "complete" if family.name in GAUSSIAN else "incomplete"
+    convex: Certificate = "complete" if family.degree == 2 else "incomplete"
     return Projection(
         params, divergence, "global minimum", gradient_norm, eigenvalues, family, best, "forward", convex, ce
     )

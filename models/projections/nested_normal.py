@@ -1,4 +1,4 @@
-"""Families that hold the Normal: Student-t in the limit nu -> infinity, the skew normal at alpha = 0.
+"""Families that hold the Normal: at the end of their shape (Student-t, nu -> infinity), or within (skew normal, alpha = 0).
 
 There the Normal's stationary points are stationary too, at the end of a parameter or with a singular Hessian. Neither
 Newton's method nor a determinant can deal with them, so they are found and counted here.
@@ -18,11 +18,9 @@ from models.projections.optima import Projection, Status, natural_point, sign
 from models.projections.stationary import Smooth
 from models.targets import Target
 
-__all__ = ["NESTED", "limits", "singular"]
+__all__ = ["limits", "singular"]
 
 Array = NDArray[np.float64]
-#: Families that hold the Normal, at the end or in the middle of a shape parameter.
-NESTED = ("student_t", "skew_normal")
 
 
 def limits(target: Target, family: Family, alpha: float, normals: Sequence[Projection]) -> list[Projection]:
@@ -33,24 +31,27 @@ def limits(target: Target, family: Family, alpha: float, normals: Sequence[Proje
     """
     found = []
     for point in normals:
-        if _slope_in_inverse_nu(target, family, alpha, point) > 0:
-            params = {"nu": np.asarray(np.inf), **point.params}
+        ((shape, _, _),) = family.shapes(1)
+        if _slope_in_inverse(shape.name, target, family, alpha, point) > 0:
+            params = {shape.name: np.asarray(np.inf), **point.params}
             status: Status = "local minimum" if "minimum" in point.status else point.status
-            found.append(replace(point, params=params, family=family, limit="nu -> infinity", status=status))
+            found.append(replace(point, params=params, family=family, limit=f"{shape.name} -> infinity", status=status))
     return found
 
 
-def _slope_in_inverse_nu(target: Target, family: Family, alpha: float, point: Projection) -> float:
+def _slope_in_inverse(name: str, target: Target, family: Family, alpha: float, point: Projection) -> float:
     objective = exact_objective(family, target, alpha).at(1)
     limiting = exact_objective(FAMILIES["normal"], target, alpha).at(1)
     base = float(limiting.gradient(point.theta[None])[0][0])
     eta = 2e-3 * np.array([1.0, 0.5])
-    thetas = np.array([family.unconstrain({"nu": 1 / e, **point.params}, 1) for e in eta])
+    thetas = np.array([family.unconstrain({name: 1 / e, **point.params}, 1) for e in eta])
     coarse, fine = (objective.gradient(thetas)[0] - base) / eta
     return float(2 * fine - coarse)
 
 
-def singular(family: Family, objective: Smooth, normals: Sequence[Projection]) -> tuple[list[Projection], int]:
+def singular(
+    family: Family, normal_at: float, objective: Smooth, normals: Sequence[Projection]
+) -> tuple[list[Projection], int]:
     """Points where a skew normal is Normal, and their index: stationary for every target, with a singular Hessian.
 
     The scores of alpha and mu are collinear at alpha = 0 (Azzalini and Capitanio, 2014, section 3.1), so the Normal's
@@ -59,13 +60,12 @@ def singular(family: Family, objective: Smooth, normals: Sequence[Projection]) -
     """
     found, index = [], 0
     for point in normals:
-        mu, sigma = float(point.params["mu"]), float(point.params["sigma"])
-        theta = family.unconstrain({"mu": mu, "sigma": sigma, "alpha": 0.0}, 1)
+        ((shape, part, _),) = family.shapes(1)
+        theta = family.unconstrain({**point.params, shape.name: normal_at}, 1)
         value, gradient, hessian = objective.hessian(theta[None])
-        rise = _profile(objective, theta, sigma) - value[0]
-        both = (
-            int(np.nan_to_num(np.sign(rise)).sum()) // 2
-        )  # a fourth power counts as its sign, a third power not at all
+        rise = _profile(objective, theta, part.start, hessian[0], float(point.params["sigma"])) - value[0]
+        # A fourth power counts as its sign, a third power not at all.
+        both = int(np.nan_to_num(np.sign(rise)).sum()) // 2
         index += both * sign(point)
         params, norm, eigenvalues = natural_point(family, theta, gradient[0], hessian[0])
         status: Status = "local minimum" if "minimum" in point.status and both > 0 else "saddle"
@@ -74,12 +74,14 @@ def singular(family: Family, objective: Smooth, normals: Sequence[Projection]) -
     return found, index
 
 
-def _profile(objective: Smooth, theta: Array, sigma: float) -> Array:
-    """Values (2,) at a small skewness to either side, stationary in location and scale."""
-    tilt = np.array([-np.sqrt(2 / np.pi) * sigma, 0.0, 1.0])
-    sides = np.array([theta + a * tilt for a in (-0.3, 0.3)])
+def _profile(objective: Smooth, theta: Array, shape: int, hessian: Array, sigma: float) -> Array:
+    """Values (2,) at a little more and less of the coordinate `shape`, stationary in location and scale."""
+    rest = np.delete(np.arange(len(theta)), shape)
+    tilt = np.eye(len(theta))[shape]
+    tilt[rest] = -np.linalg.solve(hessian[np.ix_(rest, rest)], hessian[rest, shape])  # the direction without curvature
+    sides = theta + np.multiply.outer([-0.3, 0.3], tilt)
     for _ in range(12):
-        _, gradient, hessian = objective.hessian(sides)
-        step = np.linalg.solve(hessian[:, :2, :2], gradient[:, :2, None])[..., 0]
-        sides[:, :2] -= np.clip(step, -0.1 * sigma, 0.1 * sigma)
+        _, gradient, hessians = objective.hessian(sides)
+        step = np.linalg.solve(hessians[:, rest][:, :, rest], gradient[:, rest, None])[..., 0]
+        sides[:, rest] -= np.clip(step, -0.1 * sigma, 0.1 * sigma)
     return objective.gradient(sides)[0]

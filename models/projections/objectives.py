@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.families import Family
 from models.graphs import Deferred, compile_graph, compiled
-from models.graphs.distributions import batched_logp, symbols
+from models.graphs.distributions import batched_logp
 from models.quadrature import Nodes
 from models.targets import Target
 
@@ -28,6 +28,7 @@ pytensor = Deferred("pytensor")
 
 __all__ = [
     "Objective",
+    "batch_graph",
     "bind",
     "differentiate",
     "forward_graph",
@@ -35,6 +36,7 @@ __all__ = [
     "natural_values",
     "portions",
     "reverse_objective",
+    "single_graph",
     "summed",
 ]
 
@@ -121,15 +123,7 @@ def reverse_objective(family: Family, target: Target, base: Nodes) -> Objective:
         Exact up to the error of the rule; with fixed draws as nodes, deterministic ADVI.
     """
     family.check_dim(target.dim, f"target {target.name!r}")
-    if target.source is not None:
-        compiled = _reverse_graph_of_model(family, target)
-        values: list[Array] = []
-    else:
-        density = target.distribution
-        assert density is not None, "callers check that the target has a density"
-        compiled = _reverse_graph(family, target.dim, density.key)
-        values = [np.asarray(v, dtype=float) for v in density.params.values()]
-    return bind(compiled, base.points, base.weights, *values)
+    return bind(_reverse_functions(family, target), base.points, base.weights, *target.graph_values)
 
 
 def natural_values(family: Family, theta: Array) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -186,26 +180,25 @@ def _forward_functions(family: Family, dim: int) -> tuple[Any, Any]:
     return differentiate("cross-entropy", (family, dim), build, batched=batched)
 
 
-@cache
-def _reverse_graph(family: Family, dim: int, key: Any) -> tuple[Any, Any]:
-    def build() -> Scalar:
-        theta, z, weights, x, share, logq = _reparametrise(family, dim)
-        params = symbols(key)
-        multivariate = dim > 1 or key[0].startswith("mvnormal")
-        _, logp = batched_logp(key[0], params, multivariate=multivariate, points=x if multivariate else x[:, 0])
-        return theta, pytensor.tensor.sum(share * (logq - logp)), [z, weights, *params.values()], ()
-
-    return differentiate("reverse KL", (family, dim, key), build, batched=dim == 1 and family.components == 1)
+_reverse: dict[object, tuple[Any, Any]] = {}
 
 
-def _reverse_graph_of_model(family: Family, target: Target) -> tuple[Any, Any]:
+def _reverse_functions(family: Family, target: Target) -> tuple[Any, Any]:
+    """Value with gradient, and Hessian; one of a kind for all densities with the same graph."""
+    key = None if target.graph_key is None else (family, target.dim, target.graph_key)
+    if key in _reverse:
+        return _reverse[key]
+
     def build() -> Scalar:
         theta, z, weights, x, share, logq = _reparametrise(family, target.dim)
-        point, joint = target.joint_graph()
-        logp = pytensor.graph.replace.vectorize_graph(joint, {point: x})
-        return theta, pytensor.tensor.sum(share * (logq - logp)), [z, weights], ()
+        inputs, logp = target.graph(x)
+        return theta, pytensor.tensor.sum(share * (logq - logp)), [z, weights, *inputs], ()
 
-    return differentiate("reverse KL of a model", None, build, batched=False)
+    batched = key is not None and target.dim == 1 and family.components == 1
+    functions = differentiate("reverse KL", key, build, batched=batched)
+    if key is not None:
+        _reverse[key] = functions
+    return functions
 
 
 def _reparametrise(family: Family, dim: int) -> tuple[Any, ...]:
@@ -265,7 +258,7 @@ def differentiate(
 
     def graph(order: str) -> Callable[..., Any]:
         def made() -> tuple[list[Any], Any]:
-            return (_batch_graph if batched else _single_graph)(*build(), order=order)
+            return (batch_graph if batched else single_graph)(*build(), order=order)
 
         return compile_graph(*made()) if key is None else compiled(f"{kind}, {order}", key, made)
 
@@ -313,7 +306,8 @@ def _along(theta: Any, value: Any) -> tuple[Any, Any, Any]:
     return gradient, direction, product
 
 
-def _batch_graph(theta: Any, value: Any, inputs: Sequence[Any], each: Sequence[Any], *, order: str) -> Any:
+def batch_graph(theta: Any, value: Any, inputs: Sequence[Any], each: Sequence[Any], *, order: str) -> Any:
+    """Inputs and outputs over a batch of thetas (B, P): values and gradients, and Hessians if `order` says so."""
     pt, vectorize = pytensor.tensor, pytensor.graph.replace.vectorize_graph
     size = theta.type.shape[0]
     gradient, direction, product = _along(theta, value)
@@ -325,7 +319,8 @@ def _batch_graph(theta: Any, value: Any, inputs: Sequence[Any], each: Sequence[A
     return [thetas, *(rows.get(v, v) for v in inputs)], vectorize(wanted, {theta: thetas, **rows})
 
 
-def _single_graph(theta: Any, value: Any, inputs: Sequence[Any], _each: Sequence[Any], *, order: str) -> Any:
+def single_graph(theta: Any, value: Any, inputs: Sequence[Any], _each: Sequence[Any], *, order: str) -> Any:
+    """Inputs and outputs at one theta (P,): value and gradient, or the Hessian along a direction."""
     gradient, direction, product = _along(theta, value)
     return ([theta, direction, *inputs], product) if order == "Hessian" else ([theta, *inputs], [value, gradient])
 

@@ -13,7 +13,7 @@ from models.divergences import cross_entropy, entropy
 from models.families import FAMILIES, Family
 from models.projections.objectives import natural_values
 from models.quadrature import Estimate
-from models.targets import Target
+from models.targets import Draws, Target
 
 __all__ = [
     "Certificate",
@@ -117,7 +117,7 @@ def describe(
 def forward_divergence(target: Target, member: Target) -> tuple[Estimate, Estimate]:
     """Cross-entropy and forward KL of a member; the latter is ``nan`` for draws."""
     ce = cross_entropy(target, member)
-    if target.draws is not None:
+    if isinstance(target, Draws):
         return ce, Estimate(float("nan"), float("nan"), "draws")
     h = entropy(target)
     return ce, Estimate(ce.value - h.value, ce.error + h.error, "quadrature")

@@ -8,20 +8,14 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.families import Family
+from models.families import Family, Shape
 from models.projections.em import plus_plus, short_runs
 from models.quadrature import Nodes, landmarks
 from models.targets import Target
 
-__all__ = ["SHAPES", "component_starts", "forward_starts", "member_theta", "shaped", "structure"]
+__all__ = ["component_starts", "forward_starts", "member_theta", "shaped", "structure"]
 
 Array = NDArray[np.float64]
-
-#: First values of shape parameters.
-SHAPES: dict[str, tuple[dict[str, float], ...]] = {
-    "student_t": ({"nu": 3.0}, {"nu": 15.0}),
-    "skew_normal": ({"alpha": 2.0}, {"alpha": -2.0}, {"alpha": 6.0}, {"alpha": -6.0}),
-}
 
 
 def component_starts(target: Target, family: Family, alpha: float, seed: int) -> tuple[Array, Array]:
@@ -44,18 +38,17 @@ def component_starts(target: Target, family: Family, alpha: float, seed: int) ->
         options = [nearest, spread] if target.dim > 1 else [narrow, nearest, (nearest + spread) / 2, spread]
         if alpha == 1:
             options = [(nearest + spread) / 2, spread]
-        shape = SHAPES.get(family.name, ({},))[0]
+        shape = {family.shape.name: family.shape.starts[0]} if family.shape is not None else {}
         starts += [member_theta(family, place, c, shape) for c in options]
     return np.unique(np.round(starts, 12), axis=0), unit
 
 
-def shaped(family: Family, mu: float, sigma: float, shape: dict[str, float]) -> Array:
-    """A member with a shape whose mean and spread are about those of a Normal."""
-    if "alpha" in shape:
-        delta = shape["alpha"] / np.sqrt(1 + shape["alpha"] ** 2)
-        sigma = sigma / np.sqrt(1 - 2 * delta**2 / np.pi)
-        mu = mu - sigma * delta * np.sqrt(2 / np.pi)
-    return family.unconstrain({"mu": mu, "sigma": sigma, **shape}, 1)
+def shaped(family: Family, shape: Shape, mu: float, sigma: float, value: float) -> Array:
+    """A member with this value of its shape whose mean and spread are about those of a Normal."""
+    mean, sd = shape.moments(value) if shape.moments is not None else (0.0, 1.0)
+    return family.unconstrain(
+        {str(family.location): mu - sigma / sd * mean, str(family.scale): sigma / sd, shape.name: value}, 1
+    )
 
 
 def structure(target: Target) -> tuple[Array, Array, Array]:
@@ -65,7 +58,7 @@ def structure(target: Target) -> tuple[Array, Array, Array]:
         locations = np.array([[m] for m, _ in marks])
         covs = np.array([[[s**2]] for _, s in marks])
     else:
-        places = target.scales if target.source is None else target.peaks
+        places = target.peaks
         locations = np.array([m for m, _ in places])
         covs = np.array([s @ s.T for _, s in places])
     spread = np.cov(locations.T, bias=True).reshape(target.dim, target.dim) + covs.mean(axis=0)
@@ -110,23 +103,16 @@ def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     if family.components > 1:
         return _clustered(family, rule, count, rng) if dim == 1 else _clouds(family, rule, count, rng)
-    if (
-        family.name == "skew_normal"
-    ):  # from the moments: the scores of mu and alpha are all but collinear around alpha = 0
-        mean, factor = _moments(rule)
-        return np.array(
-            [shaped(family, float(mean[0]), float(factor[0, 0]), {"alpha": s * a}) for a in (2, 6, 20) for s in (1, -1)]
-        )
-    if dim == 1 and family.degree != 2:  # where moments are sufficient they are the answer
+    if dim == 1 and family.tail != "gaussian":  # moments may tell little of heavy tails, or not exist
         location, spread = _robust_location(rule)
     else:
-        location, spread = _moments(rule, correlated=family.scale == "cov")
-    shapes: tuple[dict[str, float], ...] = ({},)
-    if any(p.name == "nu" for p in family.parameters):
-        shapes = ({"nu": 5.0}, {"nu": 2.0}, {"nu": 30.0})
+        location, spread = _moments(rule, correlated=family.correlated)
     if family.rate:
         location = np.average(rule.points, axis=0, weights=rule.weights)
-    return np.array([member_theta(family, location, spread @ spread.T, shape) for shape in shapes])
+    if family.shape is not None:
+        mu, sigma = float(location[0]), float(spread[0, 0])
+        return np.array([shaped(family, family.shape, mu, sigma, value) for value in family.shape.from_draws])
+    return member_theta(family, location, spread @ spread.T, {})[None]
 
 
 def _robust_location(rule: Nodes) -> tuple[Array, Array]:

@@ -6,13 +6,14 @@ from models.quadrature.expectations import (
     Estimate,
     Nodes,
     expect,
+    gauss_legendre,
     gaussian_nodes,
     line_edges,
     moment_nodes,
     nodes,
     sobol_nodes,
 )
-from models.quadrature.piecewise import CORE, gauss_legendre, kinked, landmarks, panels
+from models.quadrature.piecewise import CORE, kinked, landmarks, panels
 
 __all__ = [
     "CORE",

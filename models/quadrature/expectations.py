@@ -15,9 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.targets import Target
+from models.targets import Density, Draws, Target
 
-__all__ = ["Estimate", "Nodes", "expect", "gaussian_nodes", "line_edges", "moment_nodes", "nodes", "sobol_nodes"]
+__all__ = [
+    "Estimate",
+    "Nodes",
+    "expect",
+    "gauss_legendre",
+    "gaussian_nodes",
+    "line_edges",
+    "moment_nodes",
+    "nodes",
+    "sobol_nodes",
+]
 
 Array = NDArray[np.float64]
 Kind = Literal["quadrature", "quasi-Monte Carlo", "draws", "exact"]
@@ -148,13 +158,14 @@ def _rounding(terms: Array) -> float:
 
 
 @cache
-def _gauss_legendre(order: int) -> tuple[Array, Array]:
+def gauss_legendre(order: int) -> tuple[Array, Array]:
+    """Nodes and weights (order,) on [-1, 1]."""
     x, w = np.polynomial.legendre.leggauss(order)
     return x, w
 
 
 def _panel_nodes(left: Array, right: Array) -> tuple[Array, Array]:
-    x, w = _gauss_legendre(_ORDER)
+    x, w = gauss_legendre(_ORDER)
     half = (right - left)[:, None] / 2
     return (left + right)[:, None] / 2 + half * x, half * w
 
@@ -195,7 +206,7 @@ class _Line:
 
 def _line(target: Target, others: Sequence[Target]) -> tuple[_Line, Array]:
     """Return the line of a 1-D target and the first panel edges in t: where any of the densities has structure."""
-    support = target.distribution.support_map if target.distribution else None
+    support = target.support
     if support is not None:
         draws = target.rvs(4096, seed=0)[:, 0]
         u = _inverse(support, draws)
@@ -208,7 +219,7 @@ def _line(target: Target, others: Sequence[Target]) -> tuple[_Line, Array]:
         widths = np.array([s for _, s in places])
         line = _Line(float(locations.mean()), float(np.sqrt(locations.var() + (widths**2).mean())), None)
         for other in others:
-            if other.dim == 1 and other.distribution is not None and other.distribution.support_map is None:
+            if other.dim == 1 and isinstance(other, Density) and other.support is None:
                 places += [(float(m[0]), float(s[0, 0])) for m, s in other.scales]
         edges = [line.t(m + s * np.concatenate([-_OFFSETS, _OFFSETS])) for m, s in places]
     return line, np.unique(np.round(np.concatenate([*edges, -_FAR, _FAR]), 12))
@@ -258,10 +269,7 @@ def _adapt(integrand: Callable[[Array], Array], edges: Array, tolerance: float) 
         done.append((left[keep], right[keep], change[keep]))
         if not rough.any():
             break
-        left, right = (
-            np.concatenate([left[rough], middle[rough]]),
-            np.concatenate([middle[rough], right[rough]]),
-        )
+        left, right = (np.concatenate([left[rough], middle[rough]]), np.concatenate([middle[rough], right[rough]]))
         whole = np.concatenate([lower[rough], upper[rough]])
     lefts, rights, changes = (np.concatenate(part) for part in zip(*done, strict=True))
     order = np.argsort(lefts)
@@ -353,11 +361,9 @@ def sobol_nodes(dim: int, *, power: int, replicates: int = _QMC_REPLICATES, seed
     return Nodes(points, np.full(len(points), 1 / len(points)), "quasi-Monte Carlo", replicates=replicates)
 
 
-def _mixture_nodes(target: Target, size: int, seed: int) -> Nodes:
+def _mixture_nodes(target: Density, size: int, seed: int) -> Nodes:
     """Nodes of a (mixture of) multivariate Normal: each component's own whitened rule, joined."""
-    density = target.distribution
-    assert density is not None
-    w = np.atleast_1d(density.params.get("w", np.ones(1)))
+    w = np.atleast_1d(target.distribution.params.get("w", np.ones(1)))
 
     def join(base: Nodes) -> Nodes:
         # Components one inside the other within each replicate, so that replicates stay whole.
@@ -415,12 +421,12 @@ def nodes(
     InputError
         If the target has neither draws nor a density that can be integrated.
     """
-    if target.draws is not None:
+    if isinstance(target, Draws):
         n = len(target.draws)
         return Nodes(target.draws, np.full(n, 1 / n), "draws")
-    if target.distribution is None:
+    if not isinstance(target, Density):
         raise InputError(f"target {target.name!r} is a posterior: expectations under it need draws (pm.sample)")
-    if target.dim > 1 or target.distribution.multivariate:
+    if target.multivariate:
         return _converged_mixture(target, integrands, tolerance, seed)
     line, edges = _line(target, others)
     integrand = _integrand(target, line, integrands)
@@ -447,10 +453,8 @@ def _rule(target: Target, line: _Line, left: Array, right: Array) -> Nodes:
     return Nodes(points[keep], weights[keep], "quadrature")
 
 
-def _converged_mixture(target: Target, integrands: Sequence[Integrand], tolerance: float, seed: int) -> Nodes:
-    if not target.scales or target.distribution is None or target.distribution.name not in {
-        "mvnormal", "mvnormal_mixture", "mvnormal_diag",
-    }:  # fmt: skip
+def _converged_mixture(target: Density, integrands: Sequence[Integrand], tolerance: float, seed: int) -> Nodes:
+    if not target.scales or target.distribution.name not in {"mvnormal", "mvnormal_mixture", "mvnormal_diag"}:
         raise InputError(
             f"no quadrature rule for target {target.name!r} in {target.dim} dimensions; give draws instead"
         )
@@ -481,14 +485,12 @@ def expect(target: Target, f: Integrand, *, others: Sequence[Target] = (), toler
         ``value`` is ``inf`` (or ``-inf``) if f is infinite on a set of positive probability, or if the contributions
         of the outer panels do not fade.
     """
-    if target.draws is not None or target.dim > 1 or (target.distribution and target.distribution.multivariate):
+    if not isinstance(target, Density) or target.multivariate:
         rule = nodes(target, [f], others=others, tolerance=tolerance)
         terms = _weighted(f(rule.points), rule.weights)
         if np.any(np.isinf(terms)):
             return Estimate(float(np.sum(terms[np.isinf(terms)])), 0.0, rule.kind)
         return rule.mean(f)
-    if target.distribution is None:
-        raise InputError(f"target {target.name!r} is a posterior: expectations under it need draws (pm.sample)")
     line, edges = _line(target, others)
 
     def weighted(t: Array) -> Array:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from models.quadrature.expectations import line_edges
-from models.targets import Target
+from models.quadrature.expectations import gauss_legendre, line_edges
+from models.targets import Density, Target
 
-__all__ = ["CORE", "gauss_legendre", "kinked", "landmarks", "panels"]
+__all__ = ["CORE", "kinked", "landmarks", "panels"]
 
 Array = NDArray[np.float64]
 
@@ -19,13 +19,6 @@ Array = NDArray[np.float64]
 CORE = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0])
 _RESOLVED = 1e-13
 _FAINT = -1e3  # log densities below this are zero in double precision, and what happens there is no kink
-
-
-@cache
-def gauss_legendre(order: int) -> tuple[Array, Array]:
-    """Nodes and weights (order,) on [-1, 1]."""
-    x, w = legendre.leggauss(order)
-    return x, w
 
 
 def panels(target: Target) -> Array:
@@ -48,8 +41,7 @@ def panels(target: Target) -> Array:
 
 def kinked(target: Target) -> bool:
     """Whether a 1-D density has kinks, jumps or an end."""
-    bounded = target.distribution is not None and target.distribution.support_map is not None
-    return target.dim == 1 and (bounded or _panels(target)[1])
+    return target.dim == 1 and (target.support is not None or _panels(target)[1])
 
 
 def _broken(target: Target, edges: Array) -> bool:
@@ -100,7 +92,7 @@ def _panels(target: Target) -> tuple[Array, bool]:
 
 
 def _edges(target: Target) -> Array:
-    if target.source is None:
+    if isinstance(target, Density):
         return line_edges(target)
     offsets = np.concatenate([-CORE[:0:-1], CORE])
     return np.unique(np.concatenate([m + s * offsets for m, s in landmarks(target)]))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from models.targets.target import (
-    TARGETS,
-    Target,
-    check_draws,
-    find_target,
+from models.targets.catalogue import TARGETS, find_target
+from models.targets.checks import check_draws
+from models.targets.constructors import (
     from_distribution,
     from_draws,
     from_model,
@@ -15,9 +13,13 @@ from models.targets.target import (
     normal_mixture,
     student_t_mixture,
 )
+from models.targets.target import Density, Draws, Posterior, Target
 
 __all__ = [
     "TARGETS",
+    "Density",
+    "Draws",
+    "Posterior",
     "Target",
     "check_draws",
     "find_target",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from models.mle import leave_one_out
-from models.unknown.coverage import Study, coverage_study
 from models.unknown.from_draws import cross_entropy_from_draws, entropy_from_draws, kl_difference, kl_from_draws
 from models.unknown.intervals import Interval
 from models.unknown.neighbours import default_neighbours
@@ -11,8 +10,6 @@ from models.unknown.rounding import rounding_unit
 
 __all__ = [
     "Interval",
-    "Study",
-    "coverage_study",
     "cross_entropy_from_draws",
     "default_neighbours",
     "entropy_from_draws",

@@ -15,15 +15,12 @@ from models.errors import InputError
 from models.families import Family
 from models.mle import leave_one_out
 from models.targets import Target, check_draws
-from models.unknown.coverage import Study, coverage_study
 from models.unknown.intervals import Interval, enclose, mean_interval
 from models.unknown.neighbours import Terms, default_neighbours, entropy_terms, shared
 from models.unknown.rounding import rounding_unit
 
 __all__ = [
     "Interval",
-    "Study",
-    "coverage_study",
     "cross_entropy_from_draws",
     "default_neighbours",
     "entropy_from_draws",
@@ -296,8 +293,7 @@ def _log_density(data: Array, model: Model, params: Mapping[str, ArrayLike] | No
     if isinstance(model, Target):
         if not model.has_density:
             raise InputError(f"target {model.name!r} is known by draws only; the model needs a density")
-        if not model.normalised:
-            raise InputError(f"target {model.name!r} is an unnormalised posterior; its KL is known only up to log Z")
+        model.check_normalised()
         if model.dim != dim:
             raise InputError(f"target {model.name!r} has dimension {model.dim} but the draws have dimension {dim}")
         values = model.logp(data)

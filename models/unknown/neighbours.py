@@ -40,7 +40,7 @@ _SHARED = {1: 1.72, 2: 1.60, 3: 1.65}
 def default_neighbours(n: int, dim: int) -> int:
     """Return K = sqrt(n)/2, at least 5 (8 in several dimensions) and at most 32.
 
-    Smaller gives longer intervals, larger leaves more bias where the density has fine structure; `coverage_study` tells.
+    Smaller gives longer intervals, larger leaves more bias where the density has fine structure.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,19 @@ import pytest
 import xarray as xr
 
 from models.families import FAMILIES
-from models.results import SCHEMA_VERSION, draws_of, fit_dataset, flatten, load, member_of, save, versions
+from models.projections import forward_projections, reverse_projections
+from models.results import (
+    SCHEMA_VERSION,
+    draws_of,
+    fit_dataset,
+    flatten,
+    load,
+    member_of,
+    projections_dataset,
+    projections_of,
+    save,
+    versions,
+)
 from models.targets import TARGETS
 
 
@@ -97,6 +110,19 @@ def test_a_fit_dataset_gives_its_member_back() -> None:
     assert member.spec["params"] == {"mu": [1.0, 2.0], "cov": [[2.0, 0.5], [0.5, 1.0]]}
     x = np.array([[0.3, -1.0]])
     np.testing.assert_allclose(member.logp(x), FAMILIES["mvnormal"].logp(x, member.spec["params"]))
+
+
+@pytest.mark.parametrize("name", ["normal", "student_t"])
+def test_projections_are_read_back_from_a_file(name: str, tmp_path: Path) -> None:
+    family = FAMILIES[name]
+    for project in (forward_projections, reverse_projections):
+        points = project(TARGETS["bimodal"], family)
+        results = xr.DataTree.from_dict({"points": projections_dataset(points)})
+        found = projections_of(load(save(results, tmp_path / "q.nc"))["points"].to_dataset(), family)
+        assert len(found) == len(points)
+        for ours, theirs in zip(points, found, strict=True):
+            for field in dataclasses.fields(ours):
+                np.testing.assert_equal(getattr(theirs, field.name), getattr(ours, field.name), field.name)
 
 
 def test_versions_name_what_numbers_depend_on() -> None:

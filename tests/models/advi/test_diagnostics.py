@@ -9,7 +9,7 @@ from scipy import stats
 from models.advi.diagnostics import covered_mass, diagnose, pareto_k
 from models.divergences import kl
 from models.errors import InputError
-from models.targets import TARGETS, from_model, mvnormal_mixture, normal_mixture
+from models.targets import from_draws, from_model, mvnormal_mixture, normal_mixture
 
 STANDARD = normal_mixture([1], [0], [1])
 MISSED = normal_mixture([0.7, 0.3], [-4, 4], [1, 1])
@@ -85,4 +85,4 @@ def test_wrong_input() -> None:
     with pytest.raises(InputError, match="dimension 2"):
         covered_mass(STANDARD, np.zeros((5, 2)))
     with pytest.raises(InputError, match="draws only"):
-        diagnose(TARGETS["bimodal"].__class__("d", 1, draws=np.zeros((3, 1))), STANDARD)
+        diagnose(from_draws([0.0, 1.0]), STANDARD)

@@ -126,10 +126,10 @@ def test_a_run_gives_the_same_numbers_in_any_company() -> None:
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DUALITY_CACHE", str(tmp_path))
     graph_store.place.cache_clear()
-    log_density._functions().clear()
+    log_density.compiled_densities().clear()
     yield tmp_path
     graph_store.place.cache_clear()
-    log_density._functions().clear()
+    log_density.compiled_densities().clear()
 
 
 @pytest.mark.parametrize("damage", ["none", "compiled code", "checksum"])
@@ -138,8 +138,8 @@ def test_a_compiled_density_is_read_again_unless_it_is_damaged(
 ) -> None:
     target = normal_mixture([1], [0], [1])
     made: list[int] = []
-    build = log_density._normal_mixture
-    monkeypatch.setattr(log_density, "_normal_mixture", lambda: made.append(1) or build())
+    build = log_density.normal_mixture_graph
+    monkeypatch.setattr(log_density, "normal_mixture_graph", lambda: made.append(1) or build())
     x = np.array([[0.5]])
     expected = of_distribution(target.distribution)(x)[0]
     (code,) = fresh.glob("*/__pycache__/*.nbc")
@@ -148,7 +148,7 @@ def test_a_compiled_density_is_read_again_unless_it_is_damaged(
         code.write_bytes(code.read_bytes()[:-100])
     if damage == "checksum":
         checksum.unlink()
-    log_density._functions().clear()
+    log_density.compiled_densities().clear()
     np.testing.assert_array_equal(of_distribution(target.distribution)(x)[0], expected)
     assert len(made) == (1 if damage == "none" else 2)
     assert graph_store.clear() >= 1

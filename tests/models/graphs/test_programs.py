@@ -20,8 +20,8 @@ from models.graphs import compile_graph, numpy_mode
 from models.graphs.compiling import Linked
 from models.graphs.distributions import batched_logp, jet_graph, symbols
 from models.graphs.programs import Program
-from models.projections.exact import _scalar
-from models.projections.objectives import _batch_graph, _single_graph
+from models.projections.exact import divergence_graph
+from models.projections.objectives import batch_graph, single_graph
 from models.targets import TARGETS
 
 
@@ -68,8 +68,8 @@ def test_log_densities_are_those_of_pytensor(name: str) -> None:
 )
 def test_divergences_are_those_of_pytensor(family: Family, theta: list[float], order: str) -> None:
     batched = family.components == 1
-    graph: Callable[..., Any] = _batch_graph if batched else _single_graph
-    inputs, outputs = graph(*_scalar(family, 1, "reverse", False), order=order)
+    graph: Callable[..., Any] = batch_graph if batched else single_graph
+    inputs, outputs = graph(*divergence_graph(family, 1, "reverse", False), order=order)
     ours, theirs = both(list(inputs), outputs)
     assert isinstance(ours, Program)
     x, rng = np.linspace(-3, 3, 31), np.random.default_rng(2)

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from models.errors import ConvergenceError
-from models.families import FAMILIES, normal
+from models.families import FAMILIES
 from models.projections import alpha_projections, reverse_projections
 from models.projections.continuation import (
     Branch,
@@ -20,11 +20,9 @@ from models.projections.continuation import (
     locate_cusp,
     locate_exchange,
     locate_fold,
-    locate_pitchfork,
 )
 from models.projections.exact import Exact, exact_objective
-from models.projections.optimise import polish
-from models.targets import TARGETS, Target, mvnormal_mixture, normal_mixture
+from models.targets import TARGETS, Target, normal_mixture
 from tests.reference import cases
 
 NORMAL = FAMILIES["normal"]
@@ -70,32 +68,6 @@ def test_fold_in_alpha_is_the_reference_answer() -> None:
     assert found.parameters[0] == pytest.approx(expected["alpha"], rel=0, abs=tolerance)
     np.testing.assert_allclose(found.theta, theta(expected["m"], expected["s"]), rtol=0, atol=tolerance)
     assert found.divergence == pytest.approx(expected["D_alpha"], rel=0, abs=tolerance)
-
-
-def test_pitchforks_are_the_reference_answers() -> None:
-    case = cases.case("bif_pitchfork_fixed_s1.0")
-    fixed = normal(1.0)
-    found = locate_pitchfork(lambda a: exact_objective(fixed, target(a), 0.0).at(1), np.array([0.0]), 1.3)
-    assert found.parameters[0] == pytest.approx(case["answer"]["a"], rel=0, abs=case["abs_tolerance"])
-
-    case = cases.case("bif_meanfield_pitchfork_d2")
-
-    def mean_field(c: float) -> Exact:
-        p = mvnormal_mixture([0.5, 0.5], [[-c, -c], [c, c]], [np.eye(2)] * 2)
-        return exact_objective(FAMILIES["mvnormal_diag"], p, 0.0).at(2)
-
-    start = polish(mean_field(1.25), np.array([0.0, 0.0, 0.3, 0.3]))
-    assert start is not None
-    found = locate_pitchfork(mean_field, start, 1.25)
-    assert found.parameters[0] == pytest.approx(case["answer"]["c"], rel=0, abs=case["abs_tolerance"])
-    np.testing.assert_allclose(np.exp(2 * found.theta[2:]), case["answer"]["q_variance"], atol=1e-8)
-
-
-def test_a_point_that_only_passes_by_is_no_pitchfork() -> None:
-    # With unequal weights the symmetry is broken: nothing holds the centre.
-    fixed = normal(1.0)
-    with pytest.raises(ConvergenceError, match=r"no pitchfork"):
-        locate_pitchfork(lambda a: exact_objective(fixed, target(a, 0.4), 0.0).at(1), np.array([0.0]), 1.4)
 
 
 def test_cusp_is_where_field_notes_say() -> None:

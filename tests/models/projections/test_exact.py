@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import laplace, logistic, norm, skewnorm, t
+from scipy.stats import gumbel_r, laplace, logistic, norm, skewnorm, t
 
 from models.errors import InputError
-from models.families import FAMILIES, normal_mixture
-from models.projections import reverse_projections
+from models.families import FAMILIES, location_scale, normal_mixture
+from models.mle import fit_mle
+from models.projections import forward_projection, reverse_projections
 from models.projections.exact import Exact, exact_objective
 from models.projections.objectives import reverse_objective
 from models.quadrature import gaussian_nodes, kinked, landmarks, panels
@@ -167,15 +168,12 @@ def test_landmarks_of_a_density_without_components_are_its_modes() -> None:
     assert mark[0] == pytest.approx(1.5, abs=0.02)
 
 
-def test_a_family_of_ones_own_needs_its_density_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pymc as pm
-
-    from models.families import Family, Parameter
-    from models.graphs import distributions
-
-    monkeypatch.setitem(distributions.BUILDERS, "gumbel", lambda mu, beta, **size: pm.Gumbel.dist(mu, beta, **size))
-    parameters = (Parameter("mu", "real"), Parameter("beta", "positive"))
-    gumbel = Family("gumbel", parameters, "gumbel", location="mu", scale="beta")
-    (found,) = reverse_projections(from_distribution("Gumbel", {"mu": 1.5, "beta": 2}), gumbel)
-    assert found.certificate == "complete"
-    assert {k: float(v) for k, v in found.params.items()} == pytest.approx({"mu": 1.5, "beta": 2}, abs=1e-6)
+def test_a_family_of_ones_own_needs_its_entry_only() -> None:
+    gumbel = location_scale("gumbel", "beta", density="Gumbel", tail="exponential")
+    target = from_distribution("Gumbel", {"mu": 1.5, "beta": 2})
+    for found in (forward_projection(target, gumbel), *reverse_projections(target, gumbel)):
+        assert found.certificate == "complete"
+        assert {k: float(v) for k, v in found.params.items()} == pytest.approx({"mu": 1.5, "beta": 2}, abs=1e-6)
+    x = target.rvs(400, seed=1)[:, 0]
+    fit = fit_mle(x, gumbel, draws=2)["fit"]
+    assert (float(fit["mu"]), float(fit["beta"])) == pytest.approx(gumbel_r.fit(x), rel=1e-4)

@@ -23,7 +23,6 @@ from models.targets import mvnormal_mixture as mixture_target
 from models.targets import normal_mixture as line_target
 from models.unknown import (
     Interval,
-    coverage_study,
     cross_entropy_from_draws,
     default_neighbours,
     entropy_from_draws,
@@ -34,6 +33,7 @@ from models.unknown import (
 )
 from models.unknown.intervals import mean_interval, tail_indices
 from models.unknown.neighbours import Distances, shared, weights
+from tests.models.unknown.coverage import coverage_study
 
 RNG = np.random.default_rng
 

@@ -12,8 +12,6 @@ from models.errors import InputError
 from models.quadrature import Estimate
 from models.unknown.intervals import Interval
 
-__all__ = ["Study", "coverage_study"]
-
 Array = NDArray[np.float64]
 
 
@@ -59,37 +57,7 @@ def coverage_study(
     replications: int = 500,
     seed: int = 0,
 ) -> Study:
-    """Bias, standard deviation and coverage of an estimator from draws, over independent samples.
-
-    Parameters
-    ----------
-    draw : callable, seed -> (n, d)
-        For instance ``lambda seed: target.rvs(1000, seed)``.
-    estimate : callable (n, d) -> Estimate
-        With `Interval`, coverage is counted.
-    truth : float or callable (n, d) -> float
-        A callable where the truth depends on the sample: the KL of the member fitted to it.
-    replications : int
-    seed : int
-
-    Returns
-    -------
-    Study
-
-    Raises
-    ------
-    InputError
-        For fewer than 2 replications.
-
-    Examples
-    --------
-    >>> from models.targets import normal_mixture
-    >>> from models.unknown import entropy_from_draws
-    >>> p = normal_mixture([1], [0], [1])
-    >>> study = coverage_study(lambda seed: p.rvs(100, seed), entropy_from_draws, 1.418939, replications=40)
-    >>> study.coverage > 0.8, study.reliable > 0.8
-    (True, True)
-    """
+    """Estimate from `replications` samples, and compare with the truth, a number or a function of the sample."""
     if replications < 2:
         raise InputError(f"replications is {replications}; a standard deviation needs at least 2")
     found, errors = [], []

@@ -8,11 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.exhaustive
 BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -25,13 +27,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "reports/references.bib"):
         shutil.copy(ROOT / name, root / name)
     blocks = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    assert len(blocks) >= 6
+    assert len(blocks) >= 8
     for name, text in blocks:
         path = root / name
         if path.exists():
             before = path.read_text(encoding="utf-8")
-            (opening,) = re.findall(r"^(?:TARGETS|FAMILIES)\b.*\{$", before, re.MULTILINE)
-            text = before.replace(opening, f"{opening}\n{text}")
+            (opening,) = re.findall(r"^(?:TARGETS|FAMILIES)\b[^{]*\{$", before, re.MULTILINE)
+            (indent,) = re.findall(rf"{re.escape(opening)}\n( +)", before)
+            text = before.replace(opening, f"{opening}\n{textwrap.indent(text.rstrip(), indent)}")
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return root

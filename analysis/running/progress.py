@@ -160,12 +160,22 @@ def display() -> Iterator[Display]:
 
 @contextmanager
 def labelled_bar() -> Iterator[Callable[[str, float], None]]:
-    """Progress of one computation, told as a label and the fraction done; nothing where there is no terminal."""
+    """Progress of one computation, told as a label and the fraction done; a line for each label where there is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())  # fmt: skip
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    if not console.is_terminal:
+        began, said = time.monotonic(), [""]
+
+        def line(label: str, fraction: float) -> None:
+            if label != said[0]:
+                said[0] = label
+                print(f"[{fraction:4.0%}] {label} {duration(time.monotonic() - began)}", file=sys.stderr, flush=True)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=1.0)
         yield lambda label, fraction: progress.update(task, description=label, completed=fraction)

@@ -158,6 +158,9 @@ def display() -> Iterator[Display]:
         yield Bar(progress)
 
 
+_AT_ONCE = 2.0  # seconds, within which wrong input is found: it is then the only line
+
+
 @contextmanager
 def labelled_bar() -> Iterator[Callable[[str, float], None]]:
     """Progress of one computation, told as a label and the fraction done; a line for each label where there is no terminal."""
@@ -169,9 +172,10 @@ def labelled_bar() -> Iterator[Callable[[str, float], None]]:
         began, said = time.monotonic(), [""]
 
         def line(label: str, fraction: float) -> None:
-            if label != said[0]:
+            seconds = time.monotonic() - began
+            if label != said[0] and seconds > _AT_ONCE:
                 said[0] = label
-                print(f"[{fraction:4.0%}] {label} {duration(time.monotonic() - began)}", file=sys.stderr, flush=True)
+                print(f"[{fraction:4.0%}] {label} {duration(seconds)}", file=sys.stderr, flush=True)
 
         yield line
         return

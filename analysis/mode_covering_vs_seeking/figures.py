@@ -1,5 +1,166 @@
-"""Figures, drawn from the results alone."""
+"""Densities with their exact fits, the landscape of reverse KL with runs of ADVI on it, their losses, and PIT."""
 
-from analysis.mode_covering_vs_seeking.study import plot
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from scipy.stats import kstwo, norm
+
+from analysis.drawing.densities import Curve, Panel, densities
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points
+from analysis.drawing.planes import PlanePanel, planes
+from analysis.drawing.style import Style
+from analysis.reading import case_of, target_of
+from models.families import find_family
+from models.results import member_of
+from models.targets import Target
 
 __all__ = ["plot"]
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw ``hero``, ``landscape``, ``gallery``, ``crossed``, ``loss`` and ``pit``."""
+    style, bimodal = Style.of(theme, backend), case_of(results, "bimodal")
+    gallery = [curves(case_of(results, name)) for name in ("unequal", "trimodal", "heavy_tailed", "old_faithful")]
+    crossed = [
+        plane(case_of(results, f"crossed_{name}"), name.replace("_", " ")) for name in ("mean_field", "full_rank")
+    ]
+    return {
+        "hero": Drawing(densities([curves(bimodal)], style, legend=True, figsize=(8, 4))),
+        "landscape": Drawing(landscape(bimodal, style)),
+        "gallery": Drawing(densities(gallery, style, cols=2, figsize=(9, 6.4))),
+        "crossed": Drawing(planes(crossed, style)),
+        "loss": Drawing(loss(bimodal, style)),
+        "pit": Drawing(pit(bimodal, style)),
+    }
+
+
+def _fit(case: xr.DataTree, role: str) -> Target:
+    return member_of(case[f"{role}/fit"].to_dataset(), find_family(case.attrs["family"]))
+
+
+def _exact(case: xr.DataTree) -> list[str]:
+    return [name for name in case.children if name.startswith("reverse_exact_")]
+
+
+def curves(case: xr.DataTree) -> Panel:
+    """Return a one-dimensional target with its exact optima."""
+    lines = [Curve("forward", "forward", _fit(case, "forward_exact"))]
+    for name in _exact(case):
+        status = str(case[f"{name}/fit"]["status"].item())
+        lines.append(Curve("reverse", f"reverse, {status.split()[0]}", _fit(case, name), local="local" in status))
+    return Panel(case.attrs["title"], target_of(case), lines)
+
+
+def plane(case: xr.DataTree, title: str) -> PlanePanel:
+    """Return a two-dimensional target with its exact optima and the ends of runs."""
+    reverse = [_fit(case, name) for name in _exact(case)]
+    return PlanePanel(title, target_of(case), _fit(case, "forward_exact"), reverse, case["restarts"]["mean"].to_numpy())
+
+
+def landscape(case: xr.DataTree, style: Style) -> PlotCollection:
+    """Reverse KL over (mean, sd) of a Normal, with its stationary points and the starts and ends of ADVI runs."""
+    stationary, restarts, default = (case[name].to_dataset() for name in ("stationary", "restarts", "pymc_default"))
+    m, s, value = (case["landscape"][name].to_numpy() for name in ("mean", "sd", "kl"))
+    draw = style.draw
+    with style.settings():
+        collection, (axis,) = panel_grid(["landscape"], style, 1, (8, 4.6))
+        levels = np.array([0.72, 0.78, 0.84, 0.9, 0.97, 1.1, 1.35, 1.8, 2.6, 4.0])
+        if style.backend == "matplotlib":
+            draw.contour(m, s, value, axis, levels=levels, color=style.faint, alpha=0.8, linewidths=0.8)
+        else:
+            draw.contour(m, s, np.minimum(value, levels[-1]), axis, levels=levels, color=style.faint)
+        for i in range(restarts.sizes["restart"]):
+            run = restarts.isel(restart=i)
+            draw.line(
+                np.array([run["start_mean"].item(), run["mean"].item()]),
+                np.array([run["start_sd"].item(), run["sd"].item()]),
+                axis, color=style.reverse, width=1.1, alpha=0.75,
+            )  # fmt: skip
+        minima = stationary["status"].str.endswith("minimum").to_numpy()
+        mean, sd = stationary["mean"].to_numpy()[:, 0], stationary["sd"].to_numpy()[:, 0]
+        starts, ends = ([runs[f"{at}{name}"].to_numpy().ravel() for name in ("mean", "sd")]
+                        for runs, at in ((restarts, "start_"), (default, "")))  # fmt: skip
+        for (x, y), size, color, marker in (
+            (starts, 4, style.ink, "dot"),
+            ((mean[~minima], sd[~minima]), 9, style.ink, "cross"),
+            ((mean[minima], sd[minima]), 10, style.reverse, "dot"),
+            (ends, 8, style.forward, "triangle"),
+        ):
+            points(x, y, axis, style, color=color, marker=marker, area=style.size(size))
+        draw.xlabel("mean of the fit", axis)
+        draw.ylabel("standard deviation of the fit", axis)
+        draw.text(0.12, 0.56, "start of pm.fit", axis, color=style.ink, horizontal_align="left")
+        draw.ylim((0.4, 4.7), axis)
+        for x, y, kl in zip(mean[minima], sd[minima], stationary["kl"].to_numpy()[minima], strict=True):
+            draw.text(x, y + 0.3, f"KL {kl:.3f}", axis, color=style.reverse)
+        draw.text(0.35, float(default["sd"].mean()) - 0.12, "PyMC defaults", axis, color=style.forward,
+                  horizontal_align="left")  # fmt: skip
+    return collection
+
+
+def loss(case: xr.DataTree, style: Style, *, window: int = 50) -> PlotCollection:
+    """Loss of every run (means over `window` steps) with the exact minima as horizontal lines."""
+    exact = [float(case[f"{name}/fit"]["kl_reverse"]) for name in _exact(case)]
+    draw = style.draw
+    history = case["restarts/history"].coarsen(iteration=window, boundary="trim").mean()
+    steps = (np.arange(history.sizes["iteration"]) + 0.5) * window
+    with style.settings():
+        collection, (axis,) = panel_grid(["loss"], style, 1, (8, 3.4))
+        for i in range(history.sizes["restart"]):
+            draw.line(steps, history.isel(restart=i).to_numpy(), axis, color=style.reverse, width=1.1, alpha=0.8)
+        span = max(exact) - min(exact)
+        for value in sorted({round(v, 6) for v in exact}):
+            draw.hline(value, axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
+            draw.text(steps[-1], value + 0.06 * span, f"exact minimum {value:.3f}", axis, color=style.ink,
+                      horizontal_align="right", vertical_align="bottom")  # fmt: skip
+        draw.ylim((min(exact) - 0.25 * span, max(exact) + 2.2 * span), axis)
+        draw.xlabel("iteration", axis)
+        draw.ylabel("loss, nats", axis)
+    return collection
+
+
+def pit(case: xr.DataTree, style: Style) -> PlotCollection:
+    """ArviZ's ECDF of the probability integral transforms of draws under two Normals, minus the uniform.
+
+    Dashed lines at the 99% quantile of the Kolmogorov-Smirnov statistic: a perfect fit stays between them throughout.
+    """
+    x = case["p_data/posterior"]["x"].to_numpy().ravel()
+    leftmost = min(_exact(case), key=lambda name: float(case[f"{name}/fit"]["mu"]))
+    titles = {"forward": "forward, exact", "reverse": "reverse, global minimum on the left mode"}
+    values = {}
+    for title, name in zip(titles.values(), ("forward_exact", leftmost), strict=True):
+        fit = case[f"{name}/fit"]
+        values[title] = ("sample", norm.cdf(x, float(fit["mu"]), float(fit["sigma"])))
+    tree = xr.DataTree.from_dict({"pit": xr.Dataset(values)})
+    with style.settings():
+        collection = az.plot_ecdf_pit(
+            tree,
+            group="pit",
+            sample_dims=["sample"],
+            backend=style.backend,
+            figure_kwargs={**style.figure_size((9, 3.8)), "sharey": True},
+            visuals={
+                "ecdf_lines": {"color": style.reverse, "width": 1.8},
+                "suspicious_points": False,
+                "p_value_text": False,
+                "xlabel": False,
+                "ylabel": False,
+            },
+        )
+        band = kstwo.ppf(0.99, len(x))
+        for role, title in titles.items():
+            axis = collection.viz["plot"][title].item()
+            for level in (-band, band):
+                style.draw.hline(level, axis, color=style.faint, width=1.0, linestyle=style.dash("dashed"))
+            style.draw.xlabel("probability integral transform", axis)
+            if role == "forward":
+                style.draw.ylabel("difference from uniform", axis)
+            if style.backend == "matplotlib":
+                collection.viz["ecdf_lines"][title].item().set_color(style.color(role))
+                collection.viz["ref_line"][title].item().set_color(style.faint)
+    return collection

@@ -20,16 +20,15 @@ from analysis.drawing.marks import squeeze
 from analysis.drawing.planes import PlanePanel, levels, planes
 from analysis.drawing.style import Style
 from analysis.mode_covering_vs_seeking import study as question
-from analysis.mode_covering_vs_seeking.marks import pit
+from analysis.mode_covering_vs_seeking.figures import curves, landscape, loss, pit
 from analysis.mode_covering_vs_seeking.study import CASES, Settings
+from analysis.reading import case_of
 from models.errors import InputError
 from models.families import FAMILIES
 from models.targets import TARGETS, Target, normal_mixture
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
-
-X = np.linspace(-3, 3, 7)
 
 
 def normal(mu: float, sigma: float) -> Target:
@@ -163,7 +162,7 @@ def test_saved_as_svg(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_hero_shows_the_target_and_all_exact_optima(results: xr.DataTree, theme: str) -> None:
-    panel = question._curves(results["bimodal"])
+    panel = curves(case_of(results, "bimodal"))
     (axis,) = axes(densities([panel], style(theme), legend=True))
     drawn = lines(axis)
     x = drawn[0][0]
@@ -174,10 +173,7 @@ def test_hero_shows_the_target_and_all_exact_optima(results: xr.DataTree, theme:
 
 
 def test_landscape_shows_every_run_and_every_stationary_point(results: xr.DataTree) -> None:
-    drawing = question._landscape(results, style("dark"))
-    assert len(drawing.alt) > 80
-    assert len(drawing.caption) > 40
-    (axis,) = axes(drawing.figure)
+    (axis,) = axes(landscape(case_of(results, "bimodal"), style("dark")))
     restarts = results["bimodal/restarts"].to_dataset()
     drawn = [np.stack([x, y]) for x, y, _ in lines(axis) if len(x) == 2]
     for i in range(restarts.sizes["restart"]):
@@ -194,8 +190,7 @@ def test_landscape_shows_every_run_and_every_stationary_point(results: xr.DataTr
 
 
 def test_loss_traces_have_the_exact_minima_as_lines(results: xr.DataTree) -> None:
-    drawing = question._loss(results, style())
-    (axis,) = axes(drawing.figure)
+    (axis,) = axes(loss(case_of(results, "bimodal"), style()))
     levels = [y[0] for x, y, _ in lines(axis) if len(y) == 2 and y[0] == y[1]]
     assert sorted(levels) == pytest.approx([0.688769, 0.840621], abs=1e-6)
     history = results["bimodal/restarts"]["history"].to_numpy()
@@ -203,13 +198,7 @@ def test_loss_traces_have_the_exact_minima_as_lines(results: xr.DataTree) -> Non
 
 
 def test_pit_has_one_panel_for_each_fit(results: xr.DataTree) -> None:
-    drawing = question._pit(results, style())
-    assert len([axis for axis in axes(drawing.figure) if axis.lines]) == 2
-
-
-def test_pit_of_a_plane_is_refused() -> None:
-    with pytest.raises(InputError, match="'flat' has dimension 2"):
-        pit(X, {"forward": ("flat", TARGETS["crossed"])}, style())
+    assert len([axis for axis in axes(pit(case_of(results, "bimodal"), style())) if axis.lines]) == 2
 
 
 def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree) -> None:
@@ -219,16 +208,18 @@ def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree)
 
     def plot(theme: str) -> dict[str, Drawing]:
         s = style(theme)
-        others = {"gallery": densities([PANEL, PANEL], s, cols=2), "planes": planes([plane, plane], s),
-                  "hero": densities([question._curves(results["bimodal"])], s, legend=True)}  # fmt: skip
-        return {
-            **{name: getattr(question, f"_{name}")(results, s) for name in ("landscape", "loss", "pit")},
-            **{name: Drawing(drawing, "Words. " * 20, "Words. " * 20) for name, drawing in others.items()},
+        case = case_of(results, "bimodal")
+        figures = {
+            "gallery": densities([PANEL, PANEL], s, cols=2),
+            "planes": planes([plane, plane], s),
+            "hero": densities([curves(case)], s, legend=True),
+            **{draw.__name__: draw(case, s) for draw in (landscape, loss, pit)},
         }
+        return {name: Drawing(figure, "Words. " * 20, "Words. " * 20) for name, figure in figures.items()}
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_drawings(plot, caption=40)
+        check_drawings(plot)
 
 
 def test_planes_show_targets_and_ends() -> None:

@@ -40,10 +40,10 @@ def roles(case: xr.DataTree, prefix: str) -> list[str]:
 
 
 def test_every_role_is_there(case: xr.DataTree) -> None:
-    assert {"p_data", "forward_exact", "forward_mle", "stationary", "restarts", "pymc_default"} <= set(case.children)
+    known = {"p_data", "forward_exact", "forward_mle", "stationary", "restarts", "pymc_default", "landscape"}
+    assert known <= set(case.children)
     assert roles(case, "reverse_exact_") == ["reverse_exact_0", "reverse_exact_1", "reverse_exact_2"]
     assert roles(case, "reverse_advi_")
-    known = {"p_data", "forward_exact", "forward_mle", "stationary", "restarts", "pymc_default"}
     assert all(name in known or name.startswith(("reverse_exact_", "reverse_advi_")) for name in case.children)
     assert case.attrs["target_name"] == "bimodal"
     assert json.loads(case.attrs["target"]) == {"weights": [0.5, 0.5], "means": [-3.0, 3.0], "sds": [1.0, 1.0]}

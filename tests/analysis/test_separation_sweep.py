@@ -20,9 +20,24 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
 from analysis.drawing.style import Style
-from analysis.separation_sweep import marks as figures_sweep
+from analysis.separation_sweep import figures
 from analysis.separation_sweep import study as question
-from analysis.separation_sweep.study import BOTH, BOUNDS, CASES, LEFT, NORMAL, RIGHT, TOLERANCE, Settings
+from analysis.separation_sweep.branches import (
+    BOTH,
+    BOUNDS,
+    CASES,
+    LEFT,
+    NORMAL,
+    RIGHT,
+    bimodal_from,
+    objective,
+    pieces_of,
+    target,
+)  # fmt: skip
+from analysis.separation_sweep.figures import plot
+from analysis.separation_sweep.findings import TOLERANCE, along, check_table, findings, own_start
+from analysis.separation_sweep.study import Settings
+from analysis.site.chapter import words_of
 from models.divergences import kl
 from models.projections import minima, reverse_projections
 from models.results import load, save
@@ -133,7 +148,7 @@ def test_cusp_is_the_reference(results: xr.DataTree) -> None:
     for key, value in CUSP.items():
         assert float(cusp[key]) == pytest.approx(value, abs=6e-9)
     for name in ("heavy", "broad", "exchange"):
-        w, a = question.along(results["boundaries/curves"].to_dataset(), name)
+        w, a = along(results["boundaries/curves"].to_dataset(), name)
         assert (w[0], a[0]) == pytest.approx((CUSP["w"], CUSP["a"]), abs=1e-8)
         assert np.all(np.diff(a) > 0)
 
@@ -148,9 +163,7 @@ def test_number_of_minima_on_both_sides_of_a_boundary(
 ) -> None:
     assert (counted(a - 0.03, w), counted(a + 0.03, w)) == (below, above)
     curves = results["boundaries/curves"].to_dataset()
-    heights = [
-        np.interp(w, *question.along(curves, name), left=np.inf, right=np.inf) for name in ("heavy", "light", "broad")
-    ]
+    heights = [np.interp(w, *along(curves, name), left=np.inf, right=np.inf) for name in ("heavy", "light", "broad")]
     assert min(abs(h - a) for h in heights) < 1e-6
 
 
@@ -159,7 +172,7 @@ def test_exchange_curve_has_two_optima_of_equal_divergence(results: xr.DataTree)
     chosen = np.flatnonzero(curves["curve"].to_numpy() == "exchange")[::4]
     for i in chosen[:-1]:
         a, w = float(curves["a"][i]), float(curves["w"][i])
-        low = sorted(p.divergence.value for p in minima(reverse_projections(question.target(a, w), NORMAL)))[:2]
+        low = sorted(p.divergence.value for p in minima(reverse_projections(target(a, w), NORMAL)))[:2]
         assert low == pytest.approx([float(curves["kl"][i])] * 2, abs=1e-9)
         m, s = float(curves["mean"][i]), float(curves["sd"][i])
         assert reverse_kl(m, s, a, w) == pytest.approx(low[0], abs=1e-9)
@@ -170,34 +183,32 @@ def test_exchange_curve_has_two_optima_of_equal_divergence(results: xr.DataTree)
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_points_of_branches_are_stationary_and_what_they_are_said_to_be(results: xr.DataTree, case: Any) -> None:
-    for line in question._lines(results[f"{case.name}/branches"].to_dataset()):
-        v = line.values
+    for _, status, v in pieces_of(results[f"{case.name}/branches"].to_dataset()):
         for i in {len(v["a"]) // 3, len(v["a"]) // 2, len(v["a"]) - 2}:
             m, s, a = v["mean"][i], v["sd"][i], v["a"][i]
             gradient, hessian = derivatives(m, s, a, case.weight)
             assert np.abs(gradient).max() < 1e-8
             assert reverse_kl(m, s, a, case.weight) == pytest.approx(v["kl"][i], abs=1e-9)
-            assert (np.linalg.det(hessian) > 0) == (line.status != "saddle")
+            assert (np.linalg.det(hessian) > 0) == (status != "saddle")
             assert hessian[0, 0] == pytest.approx(s**-2, abs=1e-8)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 @pytest.mark.parametrize("a", [1.7, 2.25, 2.5, 2.9, 4.4])
 def test_branches_hold_all_optima_and_rank_them(results: xr.DataTree, case: Any, a: float) -> None:
-    lines = question._lines(results[f"{case.name}/branches"].to_dataset())
+    pieces = pieces_of(results[f"{case.name}/branches"].to_dataset())
     expected = sorted(
-        (p.status, round(float(p.params["mu"]), 6))
-        for p in reverse_projections(question.target(a, case.weight), NORMAL)
+        (p.status, round(float(p.params["mu"]), 6)) for p in reverse_projections(target(a, case.weight), NORMAL)
     )
-    here = [line for line in lines if line.values["a"].min() < a <= line.values["a"].max()]
-    assert sorted(line.status for line in here) == [status for status, _ in expected]
-    for line in here:
-        order = np.argsort(line.values["a"])
-        mean = np.interp(a, line.values["a"][order], line.values["mean"][order])
-        assert min(abs(mean - m) for status, m in expected if status == line.status) < 0.05
-        for p in minima(reverse_projections(question.target(a, case.weight), NORMAL)):
+    here = [piece for piece in pieces if piece[2]["a"].min() < a <= piece[2]["a"].max()]
+    assert sorted(status for _, status, _ in here) == [status for status, _ in expected]
+    for label, status, values in here:
+        order = np.argsort(values["a"])
+        mean = np.interp(a, values["a"][order], values["mean"][order])
+        assert min(abs(mean - m) for other, m in expected if other == status) < 0.05
+        for p in minima(reverse_projections(target(a, case.weight), NORMAL)):
             if abs(float(p.params["mu"]) - mean) < 0.05:
-                assert question.covered(p, a) == line.label
+                assert question.covered(p, a) == label
 
 
 @pytest.mark.parametrize("a", [1.1, 2.6, 4.3])
@@ -208,19 +219,17 @@ def test_covering_minimum_solves_the_equation_of_the_report(a: float) -> None:
         return 1 - s**-2 - a**2 * expectation(lambda z: 1 / np.cosh(min(a * s * abs(z), 300)) ** 2)
 
     s = brentq(excess, 0.5, 1.5 * a + 1, xtol=1e-12)
-    centred = min(
-        minima(reverse_projections(question.target(a, 0.5), NORMAL)), key=lambda p: abs(float(p.params["mu"]))
-    )
+    centred = min(minima(reverse_projections(target(a, 0.5), NORMAL)), key=lambda p: abs(float(p.params["mu"])))
     assert float(centred.params["sigma"]) == pytest.approx(s, abs=1e-8)
 
 
 @pytest.mark.parametrize("weight", [0.5, 0.3, 0.04])
 def test_second_mode_of_the_target(weight: float) -> None:
     x = np.linspace(-8, 8, 160_001)
-    for a, modes in ((question.bimodal_from(weight) - 1e-3, 1), (question.bimodal_from(weight) + 1e-3, 2)):
+    for a, modes in ((bimodal_from(weight) - 1e-3, 1), (bimodal_from(weight) + 1e-3, 2)):
         rises = np.diff(log_target(x, max(a, 0.0), weight)) > 0
         assert int((rises[:-1] & ~rises[1:]).sum()) == modes
-    assert question.bimodal_from(0.5) == 1
+    assert bimodal_from(0.5) == 1
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -228,21 +237,21 @@ def test_second_mode_of_the_target(weight: float) -> None:
 
 def test_table_agrees_with_the_curves_and_would_say_if_not(results: xr.DataTree) -> None:
     table, curves = results["optima"].to_dataset(), results["boundaries/curves"].to_dataset()
-    assert question.check_table(table, curves) == {"cells": 15, "near": 0, "differ": 0}
+    assert check_table(table, curves) == {"cells": 15, "near": 0, "differ": 0}
     wrong = table.copy(deep=True)
     wrong["minima"].loc[{"weight": 0.5, "a": 5.0}] = 2
     wrong["is_global"].loc[{"weight": 0.2, "a": 5.0}] = [0, 1, np.nan]
-    assert question.check_table(wrong, curves)["differ"] == 2
+    assert check_table(wrong, curves)["differ"] == 2
     assert bool(table["complete"].all())
     np.testing.assert_array_equal(table["minima"] - table["saddles"], 1)
 
 
 def test_explorer_is_symmetric_and_exact(results: xr.DataTree) -> None:
-    table = question.explorer(results).table
+    table = figures.explorer(results)
     assert table["weights"] == pytest.approx(np.arange(1, 10) / 10)
     assert table["separations"][-1] == BOUNDS[1]
     cell = table["cells"][-1][6]
-    direct = minima(reverse_projections(question.target(5.0, 0.7), NORMAL))
+    direct = minima(reverse_projections(target(5.0, 0.7), NORMAL))
     np.testing.assert_allclose(
         cell["reverse"],
         [
@@ -267,13 +276,13 @@ def test_explorer_begins_at_a_position_of_its_table(effort: Any) -> None:
 
 def test_ends_are_judged_by_their_own_divergence(results: xr.DataTree) -> None:
     advi = results["equal/advi"].to_dataset().sel(a=2.6)
-    exact = {question.covered(p, 2.6): p for p in minima(reverse_projections(question.target(2.6, 0.5), NORMAL))}
+    exact = {question.covered(p, 2.6): p for p in minima(reverse_projections(target(2.6, 0.5), NORMAL))}
     for i in (1, 2, 8):
         run = advi.isel(start=i)
         member = NORMAL.member({"mu": float(run["mean"]), "sigma": float(run["sd"])})
         lowest = exact[str(run["label"].item())]
         assert float(run["gap"]) == pytest.approx(
-            kl(member, question.target(2.6, 0.5)).value - lowest.divergence.value, abs=1e-9
+            kl(member, target(2.6, 0.5)).value - lowest.divergence.value, abs=1e-9
         )
         assert bool(run["is_global"]) == (lowest.status == "global minimum")
     assert int(advi["n_minima"]) == 3
@@ -281,12 +290,12 @@ def test_ends_are_judged_by_their_own_divergence(results: xr.DataTree) -> None:
 
 
 def test_ends_at_a_minimum_belong_to_it_and_others_to_none() -> None:
-    exact = minima(reverse_projections(question.target(3.2, 0.5), NORMAL))
+    exact = minima(reverse_projections(target(3.2, 0.5), NORMAL))
     theta = np.add([p.theta for p in exact], [0.05, -0.05])
-    judged = question._judged(theta, 3.2, 0.5)
+    judged = question.judged(theta, 3.2, 0.5)
     assert [str(label) for label in judged["label"].to_numpy()] == [question.covered(p, 3.2) for p in exact]
     assert np.all(judged["gap"] > 0)
-    assert question._downhill(question.objective(3.2, 0.5), exact[0].theta, exact[1:]) is None
+    assert question.downhill(objective(3.2, 0.5), exact[0].theta, exact[1:]) is None
 
 
 def test_runs_are_the_same_each_time(results: xr.DataTree) -> None:
@@ -329,14 +338,14 @@ def test_parts_depend_on_what_they_are_made_from() -> None:
 
 
 def test_findings_are_complete(results: xr.DataTree) -> None:
-    f = question.findings(results)
-    assert f["question"] == question.QUESTION
-    assert not any("rows" in entry for entry in f.values() if isinstance(entry, dict))
+    f = findings(results)
+    words = words_of("separation_sweep", f)
     for text in ("2.412", "2.800", "2.356", "0.2571", "stays a local minimum"):
-        assert text in f["answer"]
-    assert [row["event"] for row in f["table"][:3]] == [
-        "the target gets its second mode", "single modes become minima", "single modes become global"
-    ]  # fmt: skip
+        assert text in words.answer
+    assert [row["event"] for row in f["table"][:3]] == ["bimodal", "birth", "exchange"]
+    assert [row["event"] for row in f["table"][3:]] == ["bimodal", "birth", "exchange", "end", "light"]
+    for event in ("the target gets its second mode", "single modes become minima", "the heavier mode becomes global"):
+        assert f"| {event} " in words.text
     assert len(f["table"]) == 8
     assert (
         sum(f["equal"]["advi"]["table"][0][key] for key in ("both", "left", "right"))
@@ -360,27 +369,40 @@ def test_findings_count_what_happened(results: xr.DataTree) -> None:
         )
     )
     tree["unequal/advi/gap"] = tree["unequal/advi/gap"] * 0
-    f = question.findings(tree)
-    assert f["runs"] == {"runs": 18, "not_arrived": 2, "lost": 0, "far": 2}
-    assert f["cover"] == {"separations": 1, "both": 4, "single": 5}
+    f = findings(tree)
+    assert f["runs"] == {"runs": 18, "not_arrived": 2}
+    assert f["start"]["cover"] == {"separations": 1, "both": 4, "single": 5}
     assert f["equal"]["advi"]["choice_local"] == 5
-    assert "5 of 9 runs" in f["equal_sentence"]
-    assert "16 ended within" in f["arrived_sentence"]
+    words = words_of("separation_sweep", f)
+    assert "5 of 9 runs at equal weights ended on a single mode." in words.text
+    assert "Of 18 runs of ADVI, 16 ended within 0.02 nats" in words.answer
 
 
-def test_sentences_follow_the_numbers() -> None:
-    none = {"separations": 0, "both": 0, "single": 0}
-    some = {"separations": 1, "both": 3, "single": 7}
-    assert question._equal_sentence(none, none) == ""
-    assert "start decides" in question._equal_sentence(some, some)
-    assert "start decides" not in question._equal_sentence({**some, "single": 0, "both": 10}, some)
-    assert question._arrived_sentence({"runs": 5, "not_arrived": 0}).startswith("All 5 runs")
-    table = [{"a": 2.0, "own": f"{BOTH} 2"}, {"a": 3.0, "own": f"{BOTH} 2"}]
-    assert "every run covered" in question._own_sentence({"advi": {"table": table, "own": 2}})
-    moved = [table[0], {"a": 3.0, "own": f"{BOTH} 1, {LEFT} 1"}]
-    assert "3.0" in question._own_sentence({"advi": {"table": moved, "own": 2}})
-    back = [table[0], {"a": 3.0, "own": f"{LEFT} 2"}, {"a": 4.0, "own": f"{BOTH} 2"}]
-    assert "at 1 of 3 separations" in question._own_sentence({"advi": {"table": back, "own": 2}})
+def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
+    f = findings(results)
+    none, some = {"separations": 0, "both": 0, "single": 0}, {"separations": 1, "both": 3, "single": 7}
+
+    def words(**changes: Any) -> str:
+        return words_of("separation_sweep", f | changes).text
+
+    def by_start(cover: Any, beyond: Any, decides: bool) -> str:
+        return words(start={"cover": cover, "beyond": beyond, "decides": decides})
+
+    assert "single mode is better, 3 of 10 still covered both. So the start decides" in by_start(some, some, True)
+    assert "ended on a single mode; beyond the second, where" in by_start(some, some, True)
+    assert "start decides" not in by_start(some, some, False)
+    assert "Beyond the second, where" in by_start(none, some, False)
+    assert "is better, " not in by_start(none, none, False)
+    assert "All 5 runs of ADVI ended" in words(runs={"runs": 5, "not_arrived": 0})
+    row = {"a": 2.0, "own": {BOTH: 2, LEFT: 0}}
+    stays = own_start({"table": [row, row | {"a": 3.0}], "own": 2})
+    assert "every run covered both modes, at every separation" in words(own=stays)
+    moved = own_start({"table": [row, {"a": 3.0, "own": {BOTH: 1, LEFT: 1}}], "own": 2})
+    assert "both modes at the separations tried below $a$ = 3.0; from" in words(own=moved)
+    back = own_start({"table": [row, {"a": 3.0, "own": {BOTH: 0, LEFT: 2}}, row | {"a": 4.0}], "own": 2})
+    assert "both modes, but at 1 of 3 separations." in words(own=back)
+    assert "all 9 runs found their way to a mode." in words(late={"runs": 9, "not_arrived": 0})
+    assert "4 of 9 runs had not arrived when they stopped. Where" in words(late={"runs": 9, "not_arrived": 4})
 
 
 @pytest.fixture
@@ -391,12 +413,12 @@ def closed() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("separation_sweep", findings(results)))
 
 
 @pytest.mark.usefixtures("closed")
 def test_figures(results: xr.DataTree) -> None:
-    drawings = question.plot(results)
+    drawings = plot(results)
     assert set(drawings) == {"branches", "branches_unequal", "phase"}
     mean, sd, divergence = drawings["branches"].figure.viz["figure"].item().axes
     words = " ".join(text.get_text() for text in mean.texts)
@@ -414,8 +436,8 @@ def test_figures(results: xr.DataTree) -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_global_minima_are_the_strongest_lines_and_late_runs_are_crosses(results: xr.DataTree) -> None:
-    sweep = question._sweep(results, "equal", BOUNDS, {"exchange": "exchange"})
-    figure = partial(figures_sweep.branches, quantities=("kl",), style=Style.of("light", "matplotlib"))
+    sweep = figures.sweep_of(results, "equal", BOUNDS, {"exchange": "exchange"})
+    figure = partial(figures.branches, quantities=("kl",), style=Style.of("light", "matplotlib"))
     axis = figure(sweep).viz["figure"].item().axes[0]
     lowest = [line for line in axis.lines if line.get_linewidth() > 3 and len(line.get_xdata()) > 2]
     for line in lowest:
@@ -433,14 +455,14 @@ def test_global_minima_are_the_strongest_lines_and_late_runs_are_crosses(results
 
 
 def test_labels_are_moved_apart() -> None:
-    assert figures_sweep._spread([1.0, 1.0, 5.0], 1.0) == pytest.approx([0.5, 1.5, 5.0])
-    assert figures_sweep._spread([3.0], 1.0) == [3.0]
+    assert figures.spread([1.0, 1.0, 5.0], 1.0) == pytest.approx([0.5, 1.5, 5.0])
+    assert figures.spread([3.0], 1.0) == [3.0]
 
 
 @pytest.mark.usefixtures("closed")
 @pytest.mark.parametrize("backend", ["plotly"])
 def test_other_backends_draw_without_a_warning(results: xr.DataTree, backend: str) -> None:
-    assert set(question.plot(results, backend=backend)) == {"branches", "branches_unequal", "phase"}
+    assert set(plot(results, backend=backend)) == {"branches", "branches_unequal", "phase"}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,204 @@
-"""Figures, drawn from the results alone."""
+"""Drawings of mean field and full rank: variances, what is matched along alpha, two modes moved apart, and shapes."""
 
-from analysis.mean_field_vs_full_rank.study import plot
+from __future__ import annotations
 
-__all__ = ["plot"]
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from numpy.typing import NDArray
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points
+from analysis.drawing.style import Style, rim
+from analysis.mean_field_vs_full_rank.findings import MATCHED, MOST_COPIES, is_minimum
+from analysis.mean_field_vs_full_rank.normals import NORMALS
+from analysis.mean_field_vs_full_rank.shapes import METHOD_NAMES, SHAPES
+from analysis.reading import case_of, dataset_of
+
+__all__ = ["outline", "plot"]
+
+Array = NDArray[np.float64]
+_SMALL = 10
+_DASH = {"marginal": "dashed", "size": "solid", "precision": "dotted"}
+_DIRECTIONS = {"forward": "dashed", "reverse": "dotted"}
+_MASS = 0.9
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw ``normals``, ``alphas``, ``pitchfork`` and ``shapes``."""
+    style, curves = Style.of(theme, backend), case_of(results, "curves")
+    return {
+        "normals": Drawing(normals(curves, [dataset_of(results, f"{c.name}/fits") for c in NORMALS], style)),
+        "alphas": Drawing(alphas(dataset_of(curves, "alpha"), dataset_of(curves, "entropy"), style)),
+        "pitchfork": Drawing(branches(case_of(results, "pitchfork"), style)),
+        "shapes": Drawing(shapes(results, style)),
+    }
+
+
+def _words(x: float, y: float, words: str, axis: Any, style: Style, **kwargs: Any) -> None:
+    kwargs = {"color": style.ink, "size": _SMALL, "horizontal_align": "left", **kwargs}
+    style.draw.text(x, y, words, axis, **kwargs, **rim(style))
+
+
+def _line(x: Any, y: Any, axis: Any, style: Style, color: str, width: float, dash: str) -> None:
+    style.draw.line(x, y, axis, color=color, width=width, linestyle=style.dash(dash))
+
+
+# --- correlated Normals ----------------------------------------------------------------------------------------------
+
+
+def normals(curves: xr.DataTree, fits: list[xr.Dataset], style: Style) -> PlotCollection:
+    """Variance of factorised fits against correlation, and their least KL against dimension."""
+    with style.settings():
+        collection, (left, right) = panel_grid(["two dimensions", "against dimension"], style, 2, (9.4, 4.2))
+        pair, chain = (data.sel(source="fitted") for data in fits)
+        _variances(curves, float(pair["variance"].sel(direction="reverse")[0]), left, style)
+        data = dataset_of(curves, "dimension")
+        dims = data["dim"].to_numpy()
+        for structure, width in (("chain", 2.4), ("exchangeable", 1.3)):
+            for direction, dash in _DIRECTIONS.items():
+                y, color = data["kl"].sel(structure=structure, direction=direction).to_numpy(), style.color(direction)
+                _line(dims, y, right, style, color, width, dash)
+                below = direction == "forward" and structure == "exchangeable"
+                _words(dims[-1], y[-1], f"{structure}, {direction}", right, style, color=color,
+                       horizontal_align="right", vertical_align="top" if below else "bottom")  # fmt: skip
+        for direction in ("reverse", "forward"):
+            points(NORMALS[1].dim, float(chain["kl"].sel(direction=direction)), right, style,
+                   color=style.color(direction), marker="triangle", area=style.size(8))  # fmt: skip
+        style.draw.xlabel("dimension", right)
+        style.draw.ylabel("least KL, nats", right)
+    return collection
+
+
+def _variances(curves: xr.DataTree, fitted: float, axis: Any, style: Style) -> None:
+    """Variance against correlation: closed forms, exact projections, and one ADVI fit."""
+    theory, exact, rho = dataset_of(curves, "rho"), dataset_of(curves, "rho_exact"), NORMALS[0].rho
+    x = theory["rho"].to_numpy()
+    _line(x, np.ones_like(x), axis, style, style.forward, 2.2, "dashed")
+    _line(x, theory["variance"].to_numpy(), axis, style, style.reverse, 2.4, "dotted")
+    points(exact["rho"].to_numpy(), exact["variance"].to_numpy(), axis, style, color=style.ink, area=style.size(6))
+    points(rho, fitted, axis, style, color=style.reverse, marker="triangle", area=style.size(9))
+    _words(0.03, 1.03, "forward: marginal variance", axis, style, color=style.forward, vertical_align="bottom")
+    _words(0.03, 0.86, "reverse: 1 − ρ²", axis, style, color=style.reverse, vertical_align="top")
+    _words(rho - 0.03, fitted - 0.01, "ADVI", axis, style, horizontal_align="right", vertical_align="top")
+    style.draw.ylim((0.0, 1.16), axis)
+    style.draw.xlabel("correlation ρ", axis)
+    style.draw.ylabel("variance of the fit", axis)
+
+
+# --- what is matched -------------------------------------------------------------------------------------------------
+
+
+def alphas(data: xr.Dataset, entropy: xr.Dataset, style: Style) -> PlotCollection:
+    """What the best factorised Normal matches along alpha: each curve is at zero where a quantity is matched."""
+    with style.settings():
+        collection, axes = panel_grid([c.title for c in NORMALS], style, len(NORMALS), (9.4, 4.2))
+        x = data["alpha"].to_numpy()
+        for case, axis in zip(NORMALS, axes, strict=True):
+            style.draw.hline(0.0, axis, color=style.faint, width=1.0)
+            heights = {name: np.log(data[name].sel(case=case.name).to_numpy()) for name in _DASH}
+            for name, y in heights.items():
+                _line(x, y, axis, style, style.ink, 1.9, _DASH[name])
+            spread = float(np.ptp(np.concatenate(list(heights.values()))))
+            middle = float(entropy["alpha"].sel(case=case.name))
+            for at, color in ((0.0, style.ramp(0)), (middle, style.middle), (1.0, style.ramp(1))):
+                points(at, 0.0, axis, style, color=color, area=style.size(9))
+            if axis is axes[0]:
+                i = 3 * len(x) // 4
+                places = {
+                    "precision": (x[i] - 0.06, heights["precision"][i], "top"),
+                    "size": (x[i] - 0.06, heights["size"][i], "bottom"),
+                    "marginal": (x[-1], heights["marginal"][i] - 0.12 * spread, "top"),
+                }
+                for name, (left, y, side) in places.items():
+                    _words(left, y, MATCHED[name], axis, style, vertical_align=side, horizontal_align="right")
+                style.draw.ylabel("log ratio, fit to target", axis)
+            _words(middle + 0.01, -0.05 * spread, f"α = {middle:.3f}", axis, style, vertical_align="top")
+            style.draw.xlabel("α    (0 reverse KL, 1 forward KL)", axis)
+    return collection
+
+
+# --- two modes moved apart -------------------------------------------------------------------------------------------
+
+
+def branches(case: xr.DataTree, style: Style) -> PlotCollection:
+    """Mean of every stationary point along the diagonal while two modes move apart."""
+    with style.settings():
+        names = {name.replace(" ", "_"): name for name in METHOD_NAMES.values()}
+        collection, axes = panel_grid(list(names.values()), style, len(names), (9.4, 4.0))
+        for name, axis in zip(names, axes, strict=True):
+            data = dataset_of(case, name)
+            x, y = data["separation"].to_numpy(), data["along"].to_numpy()
+            for sign in (-1, 1):
+                style.draw.line(x, sign * x, axis, color=style.target, width=0.8, alpha=0.6)
+            minimum = is_minimum(data).to_numpy()
+            lowest = data["status"].astype(str).str.startswith("global").to_numpy()
+            for which, size, color, marker in (
+                (~minimum, 7, style.ink, "cross"),
+                (minimum & ~lowest, 4.5, style.reverse, "dot"),
+                (lowest, 9, style.reverse, "dot"),
+            ):
+                points(x[which], y[which], axis, style, color=color, marker=marker, area=style.size(size))
+            if name == "mean_field":
+                at = float(case["theory/separation"].sel(dim=2))
+                style.draw.vline(at, axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
+                _words(at - 0.04, 3.0, f"pitchfork\n{at:.4f}", axis, style, horizontal_align="right")
+            style.draw.ylim((-4.3, 4.3), axis)
+            style.draw.xlabel("distance of either mode from the centre", axis)
+            style.draw.ylabel("mean of the fit along the diagonal", axis)
+    return collection
+
+
+# --- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
+    """Targets, filled, with ellipses of the forward optimum and of the reverse minima, and where runs ended."""
+    panels = {f"{shape.title},\n{METHOD_NAMES[method]}": case_of(results, f"{shape.name}_{method}")
+              for method in METHOD_NAMES for shape in SHAPES}  # fmt: skip
+    cols, rows = len(SHAPES), len(METHOD_NAMES)
+    with style.settings():
+        collection, axes = panel_grid(list(panels), style, cols, (3.1 * cols, 3.3 * rows))
+        for case, axis in zip(panels.values(), axes, strict=True):
+            _mass(dataset_of(case, "density")["density"], axis, style)
+            optima, forward, runs = (dataset_of(case, name) for name in ("optima", "forward", "runs"))
+            _ellipse(forward, axis, style, style.forward, 1.6, "dashed")
+            orbit = optima["orbit"].to_numpy()
+            for i in np.flatnonzero(is_minimum(optima)):
+                if (orbit == orbit[i]).sum() <= MOST_COPIES or i == np.argmax(orbit == orbit[i]):
+                    one = optima.isel(point=i)
+                    lowest = str(one["status"].item()).startswith("global")
+                    _ellipse(one, axis, style, style.reverse, 2.0 if lowest else 0.9, "dotted")
+            ends = runs["mean"].to_numpy()[runs["converged"].to_numpy()]
+            points(ends[:, 0], ends[:, 1], axis, style, color=style.ink, area=style.size(4))
+    return collection
+
+
+def _mass(density: xr.DataArray, axis: Any, style: Style) -> None:
+    """Fill the smallest regions that hold 90% and 50% of the mass on a grid that holds nearly all of it."""
+    x, y, z = density["x"].to_numpy(), density["y"].to_numpy(), density.to_numpy()
+    ordered = np.sort(z.ravel())[::-1]
+    mass = np.cumsum(ordered) / ordered.sum()
+    levels = [float(ordered[np.searchsorted(mass, m)]) for m in (_MASS, 0.5)]
+    if style.backend == "matplotlib":
+        for level in levels:  # one over the other: the inner half is darker
+            axis.contourf(x, y, z.T, levels=[level, z.max() * 1.01], colors=[style.target], alpha=style.fill_alpha)
+        axis.set_aspect("equal")
+    else:
+        style.draw.contour(x, y, z, axis, levels=levels, color=style.target)
+
+
+def _ellipse(normal: xr.Dataset, axis: Any, style: Style, color: str, width: float, dash: str) -> None:
+    x, y = outline(normal["mean"].to_numpy(), normal["cov"].to_numpy()).T
+    _line(x, y, axis, style, color, width, dash)
+
+
+def outline(mean: Array, cov: Array) -> Array:
+    """The ellipse (61, 2) that holds 90% of a Normal."""
+    angles = np.linspace(0, 2 * np.pi, 61)
+    radius = np.sqrt(-2 * np.log(1 - _MASS))
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return np.asarray(mean + radius * circle @ np.linalg.cholesky(cov).T)

@@ -16,8 +16,15 @@ from scipy import stats
 from scipy.integrate import quad
 from scipy.optimize import minimize
 
+from analysis.mean_field_vs_full_rank import findings as said
+from analysis.mean_field_vs_full_rank import normals, shapes
 from analysis.mean_field_vs_full_rank import study as question
-from analysis.mean_field_vs_full_rank.study import NORMALS, SHAPES, TOLERANCE, Settings
+from analysis.mean_field_vs_full_rank.figures import outline, plot
+from analysis.mean_field_vs_full_rank.findings import TOLERANCE
+from analysis.mean_field_vs_full_rank.normals import NORMALS, Normal
+from analysis.mean_field_vs_full_rank.shapes import SHAPES, Shape
+from analysis.mean_field_vs_full_rank.study import Settings
+from analysis.site.chapter import words_of
 from models.advi import METHODS
 from models.divergences import alpha_divergence, kl
 from models.families import FAMILIES
@@ -52,7 +59,7 @@ def results() -> xr.DataTree:
 
 @pytest.fixture(scope="module")
 def found(results: xr.DataTree) -> dict[str, Any]:
-    return question.findings(results)
+    return said.findings(results)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +74,10 @@ def uneven(dim: int, seed: int = 0) -> Array:
     return factor @ factor.T
 
 
+def text_of(found: dict[str, Any], **changed: Any) -> str:
+    return words_of("mean_field_vs_full_rank", found | changed).text
+
+
 def optima(results: xr.DataTree, name: str) -> xr.Dataset:
     data = results[f"{name}/optima"].to_dataset()
     return data.isel(point=np.flatnonzero(data["status"].astype(str).str.endswith("minimum")))
@@ -79,7 +90,7 @@ def test_kl_of_normals_is_that_by_quadrature_and_has_a_direction() -> None:
     cov, other, shift = uneven(2), np.diag([0.2, 5.0]), np.array([0.3, -0.5])
     p = mvnormal_mixture([1], [[0, 0]], [cov])
     q = FAMILIES["mvnormal_diag"].member({"mu": shift, "sigma": np.sqrt(np.diag(other))})
-    forward, reverse = (question.kl_normals(*a, *b) for a, b in
+    forward, reverse = (normals.kl_normals(*a, *b) for a, b in
                         (((np.zeros(2), cov), (shift, other)), ((shift, other), (np.zeros(2), cov))))  # fmt: skip
     assert forward == pytest.approx(kl(p, q).value, abs=1e-10)
     assert reverse == pytest.approx(kl(q, p).value, abs=1e-10)
@@ -93,27 +104,27 @@ def test_factorised_optimum_is_where_descent_ends(direction: Literal["reverse", 
     def divergence(logs: Array) -> float:
         pair = ((zero, np.diag(np.exp(logs))), (zero, cov))
         first, second = pair if direction == "reverse" else pair[::-1]
-        return question.kl_normals(*first, *second)
+        return normals.kl_normals(*first, *second)
 
     best = minimize(divergence, np.zeros(4), method="BFGS", options={"gtol": 1e-9})
-    np.testing.assert_allclose(np.exp(best.x), question.factorised(cov, float(direction == "forward")), rtol=1e-5)
-    assert best.fun == pytest.approx(question.factorised_kl(cov, direction), abs=1e-9)
+    np.testing.assert_allclose(np.exp(best.x), normals.factorised(cov, float(direction == "forward")), rtol=1e-5)
+    assert best.fun == pytest.approx(normals.factorised_kl(cov, direction), abs=1e-9)
 
 
 def test_kl_is_the_entropy_that_is_missing_or_too_much() -> None:
     cov = uneven(5, seed=1)
     entropy = stats.multivariate_normal(cov=cov).entropy()
     for direction, alpha, sign in (("reverse", 0.0, 1), ("forward", 1.0, -1)):
-        fit = stats.multivariate_normal(cov=np.diag(question.factorised(cov, alpha))).entropy()
-        assert question.factorised_kl(cov, direction) == pytest.approx(sign * (entropy - fit), abs=1e-10)
+        fit = stats.multivariate_normal(cov=np.diag(normals.factorised(cov, alpha))).entropy()
+        assert normals.factorised_kl(cov, direction) == pytest.approx(sign * (entropy - fit), abs=1e-10)
 
 
 def test_in_two_dimensions_both_directions_cost_the_same() -> None:
-    cov = question.chain(2, 0.9)
+    cov = normals.chain(2, 0.9)
     for direction in DIRECTIONS:
-        assert question.factorised_kl(cov, direction) == pytest.approx(-0.5 * np.log(1 - 0.81), abs=1e-12)
-    three = question.exchangeable(3, 0.9)
-    assert question.factorised_kl(three, "forward") > question.factorised_kl(three, "reverse") + 0.1
+        assert normals.factorised_kl(cov, direction) == pytest.approx(-0.5 * np.log(1 - 0.81), abs=1e-12)
+    three = normals.exchangeable(3, 0.9)
+    assert normals.factorised_kl(three, "forward") > normals.factorised_kl(three, "reverse") + 0.1
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.25, 0.5, 0.8])
@@ -122,14 +133,14 @@ def test_alpha_of_the_pair_solves_a_quadratic(alpha: float) -> None:
     r = 0.9
     discriminant = (1 - 2 * alpha) ** 2 + 4 * alpha * (1 - alpha) * (1 - r**2)
     expected = (2 * alpha - 1 + np.sqrt(discriminant)) / (2 * alpha)
-    np.testing.assert_allclose(question.factorised(question.chain(2, r), alpha), expected, rtol=1e-9)
+    np.testing.assert_allclose(normals.factorised(normals.chain(2, r), alpha), expected, rtol=1e-9)
     if alpha == 0.5:
         assert expected == pytest.approx(np.sqrt(1 - r**2))
 
 
 def test_alpha_optimum_is_lowest_by_quadrature() -> None:
     cov = np.array([[2.0, 1.1], [1.1, 1.0]])
-    p, best = mvnormal_mixture([1], [[0, 0]], [cov]), question.factorised(cov, 0.3)
+    p, best = mvnormal_mixture([1], [[0, 0]], [cov]), normals.factorised(cov, 0.3)
 
     def at(variances: Array) -> float:
         q = FAMILIES["mvnormal_diag"].member({"mu": np.zeros(2), "sigma": np.sqrt(variances)})
@@ -143,22 +154,22 @@ def test_alpha_optimum_is_lowest_by_quadrature() -> None:
 
 def test_ends_of_alpha_are_the_two_directions() -> None:
     cov = uneven(3, seed=2)
-    np.testing.assert_allclose(question.factorised(cov, 1e-4), 1 / np.diag(np.linalg.inv(cov)), rtol=0.01)
-    np.testing.assert_allclose(question.factorised(cov, 1 - 1e-4), np.diag(cov), rtol=0.01)
+    np.testing.assert_allclose(normals.factorised(cov, 1e-4), 1 / np.diag(np.linalg.inv(cov)), rtol=0.01)
+    np.testing.assert_allclose(normals.factorised(cov, 1 - 1e-4), np.diag(cov), rtol=0.01)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_at_most_one_quantity_is_matched(seed: int) -> None:
     cov = uneven(4, seed)
-    for alpha in (0.0, question.entropy_alpha(cov), 1.0):
-        ratios = np.array(question.matched(cov, question.factorised(cov, alpha)))
+    for alpha in (0.0, normals.entropy_alpha(cov), 1.0):
+        ratios = np.array(normals.matched(cov, normals.factorised(cov, alpha)))
         assert (np.abs(ratios - 1) < 1e-6).sum() == 1
 
 
 @pytest.mark.parametrize("dim", [2, 3, 10])
 def test_the_middle_is_flat_at_the_pitchfork(dim: int) -> None:
     """Reverse KL along the diagonal by adaptive quadrature and differences, without Stein's identity."""
-    distance, sd = question.pitchfork(dim)
+    distance, sd = normals.pitchfork(dim)
 
     def objective(shift: float, s: float, a: float) -> float:
         # Only the coordinate along the diagonal meets log cosh; the others add to the quadratic part.
@@ -181,14 +192,14 @@ def test_the_middle_is_flat_at_the_pitchfork(dim: int) -> None:
 
 
 def test_one_dimension_has_no_pitchfork() -> None:
-    assert question.pitchfork(1) == (np.inf, np.inf)
+    assert normals.pitchfork(1) == (np.inf, np.inf)
 
 
 # --- correlated Normals ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", NORMALS, ids=lambda c: c.name)
-def test_theory_exact_and_advi_agree(results: xr.DataTree, case: question.Normal) -> None:
+def test_theory_exact_and_advi_agree(results: xr.DataTree, case: Normal) -> None:
     fits = results[f"{case.name}/fits"].to_dataset()
     theory = fits["variance"].sel(source="theory")
     np.testing.assert_allclose(theory.sel(direction="reverse"), 1 / np.diag(np.linalg.inv(case.cov)), rtol=1e-12)
@@ -205,7 +216,7 @@ def test_theory_exact_and_advi_agree(results: xr.DataTree, case: question.Normal
 
 @pytest.mark.parametrize("case", NORMALS, ids=lambda c: c.name)
 @pytest.mark.parametrize("method", ["mean_field", "full_rank"])
-def test_converged_runs_are_near_the_optimum(results: xr.DataTree, case: question.Normal, method: str) -> None:
+def test_converged_runs_are_near_the_optimum(results: xr.DataTree, case: Normal, method: str) -> None:
     runs = results[f"{case.name}/{method}"].to_dataset()
     there = runs.where(runs["converged"], drop=True)
     assert there.sizes["restart"] > 0
@@ -218,8 +229,8 @@ def test_converged_runs_are_near_the_optimum(results: xr.DataTree, case: questio
 
 def test_moments_of_the_banana_are_those_of_its_draws() -> None:
     n = 40_000
-    draws = pm.draw([question.banana()[v] for v in ("x", "y")], n, random_seed=1)
-    mean, cov = question.moments_of_shape("banana")
+    draws = pm.draw([shapes.banana()[v] for v in ("x", "y")], n, random_seed=1)
+    mean, cov = shapes.moments_of_shape("banana")
     x = np.stack(draws, axis=1)
     assert np.all(np.abs(x.mean(axis=0) - mean) < 4 * x.std(axis=0) / np.sqrt(n))
     products = (x - mean)[:, :, None] * (x - mean)[:, None, :]
@@ -229,13 +240,13 @@ def test_moments_of_the_banana_are_those_of_its_draws() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_banana_in_closed_form(results: xr.DataTree, method: str) -> None:
     """E q of the polynomial: s1² / 4 + 4 b² s1⁴ = 1 at m1 = 0, s2 = 1, and m2 = b (s1² - 4)."""
-    (best,) = np.roots([4 * question.BEND**2, 0.25, -1])[np.roots([4 * question.BEND**2, 0.25, -1]) > 0]
+    (best,) = np.roots([4 * shapes.BEND**2, 0.25, -1])[np.roots([4 * shapes.BEND**2, 0.25, -1]) > 0]
     data = optima(results, f"banana_{method}")
     assert data.sizes["point"] == 1
-    np.testing.assert_allclose(data["mean"][0], [0, question.BEND * (best - 4)], atol=1e-7)
+    np.testing.assert_allclose(data["mean"][0], [0, shapes.BEND * (best - 4)], atol=1e-7)
     np.testing.assert_allclose(data["cov"][0], np.diag([best, 1]), atol=1e-7)
     # E_q of (y - b (x² - 4))² at the optimum is 1 + 2 b² s1⁴; log 2 is that of the sd of x.
-    value = best / 8 + question.BEND**2 * best**2 - np.log(best) / 2 + np.log(2) + 0.5 - 1
+    value = best / 8 + shapes.BEND**2 * best**2 - np.log(best) / 2 + np.log(2) + 0.5 - 1
     assert float(data["kl"][0]) == pytest.approx(value, abs=1e-9)
 
 
@@ -254,7 +265,7 @@ def test_products_of_one_coordinate_are_optima_of_full_rank_too(results: xr.Data
 
 
 def test_full_rank_sees_two_modes_as_one_coordinate(results: xr.DataTree) -> None:
-    a = question._DIAGONAL * np.sqrt(2)
+    a = shapes.DIAGONAL * np.sqrt(2)
     line = minima(reverse_projections(normal_mixture([0.5, 0.5], [-a, a], [1, 1]), FAMILIES["normal"]))
     data = optima(results, "two_modes_fullrank_advi")
     np.testing.assert_allclose(np.sort(data["kl"]), sorted(p.divergence.value for p in line), atol=1e-6)
@@ -273,7 +284,7 @@ def test_minima_of_the_ring_are_images_of_one_another(results: xr.DataTree) -> N
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.name)
-def test_no_run_is_below_its_optimum(results: xr.DataTree, shape: question.Shape) -> None:
+def test_no_run_is_below_its_optimum(results: xr.DataTree, shape: Shape) -> None:
     for method in METHODS:
         runs = results[f"{shape.name}_{method}/runs"].to_dataset()
         gaps, converged = runs["gap"].to_numpy(), runs["converged"].to_numpy().astype(bool)
@@ -284,7 +295,7 @@ def test_no_run_is_below_its_optimum(results: xr.DataTree, shape: question.Shape
 
 def test_full_rank_is_never_worse(found: dict[str, Any]) -> None:
     for shape in SHAPES:
-        assert found[f"shape_{shape.name}"]["gain"] > -1e-7  # of the two searches, where both end at the same member
+        assert found["shapes"][shape.name]["gain"] > -1e-7  # of the two searches, where both end at the same member
 
 
 # --- findings and figures --------------------------------------------------------------------------------------------
@@ -294,48 +305,52 @@ def test_middle_is_lost_where_theory_says(results: xr.DataTree, found: dict[str,
     p = found["pitchfork"]
     assert p["mean_field"]["stable_to"] < p["critical"] < p["mean_field"]["unstable_from"]
     assert p["full_rank"]["unstable_from"] is None
-    assert "on either side of the predicted value" in p["sentence"]
+    assert p["agrees"]
+    assert "on either side of the predicted value" in text_of(found)
     moved = results["pitchfork"].copy(deep=True)
     moved["theory/separation"] = moved["theory/separation"] + 5
-    assert "does not explain" in question._pitchfork_findings(moved)["sentence"]
+    assert "does not explain" in text_of(found, pitchfork=said.pitchfork(moved))
 
 
-def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
+def test_gains_follow_the_numbers(results: xr.DataTree, found: dict[str, Any]) -> None:
     tree = results.copy(deep=True)
     tree["banana_fullrank_advi/optima/kl"] = tree["banana_fullrank_advi/optima/kl"] - 0.3
     shape = next(s for s in SHAPES if s.name == "banana")
-    assert "gains nothing" in question._shape_findings(results, shape)["sentence"]
-    assert "gains 0.300 nats" in question._shape_findings(tree, shape)["sentence"]
-    missed = {"name": "pair", "advi": {"full_rank": {"runs": 3, "converged": 0, "gap": float("nan")}}}
-    assert "none of 3 runs converged" in question._full_rank_sentence([missed])
+    assert found["shapes"]["banana"]["nothing"]
+    assert "full rank gains nothing" in text_of(found, shapes={"banana": found["shapes"]["banana"]})
+    assert "full rank gains 0.300 nats" in text_of(found, shapes={"banana": said.shape_findings(tree, shape)})
+
+
+def test_no_run_that_converged_is_said(found: dict[str, Any]) -> None:
+    runs = xr.Dataset({"gap": ("restart", np.full(3, np.nan)), "converged": ("restart", [False] * 3)})
+    missed = said.full_rank({"pair": runs})
+    assert not missed["exact"]
+    assert "On the pair none of 3 runs converged." in text_of(found, full_rank=missed)
 
 
 def test_findings_are_complete(found: dict[str, Any]) -> None:
-    assert found["question"] == question.QUESTION
-    assert len(found["answer"]) > 100
+    assert len(words_of("mean_field_vs_full_rank", found).answer) > 100
     assert len(found["normals"]) == 4
-    assert len(found["shapes"]) == 2 * len(SHAPES)
+    assert len(found["searches"]) == 2 * len(SHAPES)
     assert found["runs"] == 2 * len(SHAPES) * SETTINGS.starts
     assert [row["dim"] for row in found["pitchforks"]] == [2, 3, 5]
-    for row in found["matched"]:
-        assert row["matches"] != "none" or row["alpha"] == "0.5"
-    for shape in SHAPES:
-        for method in METHODS:
-            data = found[f"shape_{shape.name}"][method]
-            assert sum(int(row["copies"]) for row in data["entries"]) == data["minima"]
-            assert sum(int(row["runs"]) for row in data["entries"]) == data["converged"]
+    for row in found["matched"]["table"]:
+        assert row["kept"] or row["alpha"] == 0.5
+    for data in found["searches"]:
+        assert sum(row["images"] for row in data["entries"]) == data["minima"]
+        assert sum(row["runs"] for row in data["entries"]) == data["converged"]
 
 
 def test_results_survive_a_file(results: xr.DataTree, tmp_path: Any) -> None:
     assert load(save(results, tmp_path / "results.nc")).equals(results)
 
 
-def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree, found: dict[str, Any]) -> None:
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("mean_field_vs_full_rank", found))
 
 
 def test_figures(results: xr.DataTree) -> None:
-    drawings = question.plot(results)
+    drawings = plot(results)
     assert set(drawings) == {"normals", "alphas", "pitchfork", "shapes"}
     axes = drawings["shapes"].figure.viz["figure"].item().axes
     assert len(axes) == 2 * len(SHAPES)
@@ -344,11 +359,9 @@ def test_figures(results: xr.DataTree) -> None:
 
 
 def test_ellipses_hold_what_they_say() -> None:
-    from analysis.mean_field_vs_full_rank.marks import Ellipse, _outline
-
     cov, mean = uneven(2), np.array([1.0, -2.0])
-    outline = _outline(Ellipse(mean, cov)) - mean
-    squared = np.einsum("ni,ij,nj->n", outline, np.linalg.inv(cov), outline)
+    away = outline(mean, cov) - mean
+    squared = np.einsum("ni,ij,nj->n", away, np.linalg.inv(cov), away)
     np.testing.assert_allclose(stats.chi2(2).cdf(squared), 0.9, rtol=1e-12)
 
 
@@ -369,8 +382,18 @@ def test_effort_orders_the_work() -> None:
     assert default == Settings(seed=7)
 
 
-def test_runs_in_a_flat_valley_are_told_as_they_are() -> None:
-    runs = {"runs": 16, "converged": 1, "flagged_gap": 0.00059, "flagged_sd": 0.2}
-    assert "15 of 16 full-rank runs are not called converged" in question._in_a_valley(runs)
-    assert "up to 20% off" in question._in_a_valley(runs)
-    assert "not called" not in question._in_a_valley(runs | {"converged": 16})
+def test_runs_in_a_flat_valley_are_told_as_they_are(found: dict[str, Any]) -> None:
+    ring = found["shapes"]["ring"] | {"axes_matter": True, "valley": True}
+    runs = ring["fullrank_advi"] | {
+        "barrier": 6e-4,
+        "runs": 16,
+        "flagged": 15,
+        "flagged_gap": 0.00059,
+        "flagged_sd": 0.2,
+    }
+    text = text_of(found, shapes={"ring": ring | {"fullrank_advi": runs}})
+    assert "15 of 16 full-rank runs are not called converged" in text
+    assert "up to 20% off." in text
+    text = text_of(found, shapes={"ring": ring | {"fullrank_advi": runs | {"flagged": 0}}})
+    assert "not called" not in text
+    assert "nats, which is about as much as" in text

@@ -1,5 +1,226 @@
-"""Figures, drawn from the results alone."""
+"""Drawings of two families and a target: a plane of distributions, the choice between families, and forests.
 
-from analysis.two_families.study import plot
+Both families are approximations in forward KL, so both are blue; a line style and a marker tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from numpy.typing import NDArray
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points
+from analysis.drawing.style import Style
+from analysis.reading import case_of, dataset_of
+from analysis.two_families.findings import QUANTILE, SHOWN, scores, share
+from analysis.two_families.targets import DATA, KNOWN, PAIR
 
 __all__ = ["plot"]
+
+Array = NDArray[np.float64]
+_DASH = {"normal": "dashed", "laplace": "solid"}
+_MARKER = {"normal": "dot", "laplace": "square"}
+#: Of each criterion: its words, its line and its marker.
+_CRITERIA = {
+    "in_sample": ("log likelihood (= AIC)", "solid", "dot"),
+    "tic": ("TIC", "dotted", "diamond"),
+    "loo": ("leave-one-out", "dashed", "square"),
+}
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw ``geometry``, ``choice`` and ``real_data``."""
+    style = Style.of(theme, backend)
+    forests = {data.title: scores(case_of(results, data.name)) for data in DATA}
+    return {
+        "geometry": Drawing(geometry(case_of(results, "geometry"), style)),
+        "choice": Drawing(choice(results, style)),
+        "real_data": Drawing(real_data(forests, style)),
+    }
+
+
+def geometry(part: xr.DataTree, style: Style) -> PlotCollection:
+    """Each target's plane of distributions and, beside it, exact forward KL along both curves."""
+    titles = [title for case in KNOWN for title in (f"target: {case.title}", f"KL from {case.title}")]
+    curves, found = part["curves"].to_dataset(), part["projections"].to_dataset()
+    with style.settings():
+        collection, axes = panel_grid(titles, style, 2, (9.8, 3.9 * len(KNOWN)))
+        for i, case in enumerate(KNOWN):
+            best = found.sel(target=case.name)
+            _plane(part["points"].to_dataset(), i, best["kl"], axes[2 * i], style)
+            _along(curves.sel(target=case.name), best, axes[2 * i + 1], style)
+    return collection
+
+
+def _plane(data: xr.Dataset, index: int, kl: xr.DataArray, axis: Any, style: Style) -> None:
+    """Both curves, and the target of an `index` with its projections."""
+    draw = style.draw
+    places = np.stack([data["x"].to_numpy(), data["y"].to_numpy()], axis=1)
+    role, families, sds = (data[key].to_numpy() for key in ("role", "family", "sd"))
+    target = places[role == "target"][index]
+    for family in PAIR:
+        here = (role == "member") & (families == family)
+        curve, (low, *_, high) = places[here], sds[here]
+        draw.line(curve[:, 0], curve[:, 1], axis, color=style.forward, width=2, linestyle=style.dash(_DASH[family]))
+        _mark(curve[[0, -1], 0], curve[[0, -1], 1], _MARKER[family], axis, style, size=3)
+        _text(curve[0] - [0.02, 0], f"sd {low:g}", axis, style.ink, style, "right", "center")
+        name = f"{family.capitalize()}, sd {high:g}"
+        _text(curve[-1] + [0, 0.025], name, axis, style.forward, style, "center", "bottom")
+    for family in PAIR:
+        place = places[(role == "projection") & (families == family)][index]
+        draw.line(*np.stack([target, place]).T, axis, color=style.ink, width=1.3, linestyle=style.dash("dotted"))
+        _mark(place[0], place[1], _MARKER[family], axis, style, size=8)
+        below = family == "normal"
+        _text(place - [0, 0.035 if below else -0.035], f"KL {float(kl.sel(family=family)):.4f}", axis, style.ink, style,
+              "center", "top" if below else "bottom")  # fmt: skip
+    _mark(target[0], target[1], "star", axis, style, size=15, color=style.target)
+    _text(target - [0.035, 0], "p_data", axis, style.target, style, "right", "center")
+    drawn = np.concatenate([places[role == "member"], target[None]])
+    draw.xlim((drawn[:, 0].min() - 0.2, drawn[:, 0].max() + 0.2), axis)
+    if style.backend == "matplotlib":  # one unit is as long on both axes
+        axis.set_aspect("equal", adjustable="datalim")
+    else:
+        draw.ylim((drawn[:, 1].min() - 0.2, drawn[:, 1].max() + 0.2), axis)
+    draw.xlabel("first axis, mostly the spread", axis)
+    draw.ylabel("second axis", axis)
+
+
+def _along(curves: xr.Dataset, found: xr.Dataset, axis: Any, style: Style) -> None:
+    """Forward KL along both curves, with the projection and the member nearest in the metric of the plane."""
+    draw = style.draw
+    top = 2.2 * float(found["kl"].max()) + 0.02
+    x = np.log(curves["sd"].to_numpy())
+    for i, family in enumerate(PAIR):
+        dash, marker = style.dash(_DASH[family]), _MARKER[family]
+        kl, best = curves["kl"].sel(family=family).to_numpy(), found.sel(family=family)
+        inside = kl <= top
+        draw.line(x[inside], kl[inside], axis, color=style.forward, width=2, linestyle=dash)
+        _mark(np.log(best["js_sd"]), best["js_kl"], marker, axis, style, size=8, color=style.ink, hollow=True)
+        _mark(np.log(best["sd"]), best["kl"], marker, axis, style, size=7)
+        y = (1.26 - 0.12 * i) * top
+        draw.line(x[0] + np.array([0, 0.12]), np.array([y, y]), axis, color=style.forward, width=2, linestyle=dash)
+        _mark(x[0] + 0.06, y, marker, axis, style, size=7)
+        words = f"{family.capitalize()}: least KL {float(best['kl']):.4f}, at sd {float(best['sd']):.3f}"
+        _text((x[0] + 0.15, y), words, axis, style.ink, style, "left", "center")
+    ticks = [0.6, 0.8, 1.0, 1.3, 1.7]
+    draw.xticks(np.log(ticks), [f"{t:g}" for t in ticks], axis)
+    draw.ylim((0.0, 1.34 * top), axis)
+    draw.xlabel("standard deviation of the member", axis)
+    draw.ylabel("forward KL, nats", axis)
+
+
+def _mark(
+    x: Any, y: Any, marker: str, axis: Any, style: Style, *, size: float, color: str | None = None, hollow: bool = False
+) -> None:
+    above = {"zorder": 5} if style.backend == "matplotlib" else {}  # above lines, whatever the order of drawing
+    points(
+        x, y, axis, style, color=color or style.forward, marker=marker, area=size**2, hollow=hollow, width=1.0, **above
+    )
+
+
+def _text(
+    place: Sequence[float] | Array, words: str, axis: Any, color: str, style: Style, across: str, up: str
+) -> None:
+    if style.backend != "matplotlib" and up == "center":
+        up = "middle"
+    style.draw.text(*place, words, axis, color=color, size=10, horizontal_align=across, vertical_align=up)
+
+
+def choice(results: xr.DataTree, style: Style) -> PlotCollection:
+    """Each target's leave-one-out differences with intervals and, below, wrong choices by sample size."""
+    titles = [case.title for case in KNOWN] + [f"{case.title}: wrong choices" for case in KNOWN]
+    with style.settings():
+        collection, axes = panel_grid(titles, style, len(KNOWN), (4.9 * len(KNOWN), 7.4))
+        for case, above, below in zip(KNOWN, axes, axes[len(KNOWN) :], strict=False):
+            part = case_of(results, case.name)
+            sets = part["replications"].to_dataset().isel(replication=slice(SHOWN))
+            _intervals(sets, float(part.attrs["n"] * part["exact/mean"]), above, style)
+            _rates(part["wrong"].to_dataset(), below, style)
+        style.draw.ylabel("difference, Normal − Laplace, nats", axes[0])
+        style.draw.ylabel("share of wrong choices", axes[len(KNOWN)])
+        _key(np.log(dataset_of(results, f"{KNOWN[0].name}/wrong")["n"].to_numpy())[0], axes[len(KNOWN)], style)
+    return collection
+
+
+def _intervals(sets: xr.Dataset, exact: float, axis: Any, style: Style) -> None:
+    """Sorted differences with intervals, beside the exact difference."""
+    draw = style.draw
+    order = np.argsort(sets["loo"].to_numpy())
+    centres, halves = sets["loo"].to_numpy()[order], QUANTILE * sets["dse"].to_numpy()[order]
+    for i, (centre, half) in enumerate(zip(centres, halves, strict=True)):
+        misses = abs(centre - exact) > half
+        draw.line(np.array([i, i]), np.array([centre - half, centre + half]), axis,
+                  color=style.ink if misses else style.forward, width=2.4 if misses else 1.0, alpha=1.0 if misses else 0.6)  # fmt: skip
+    _mark(np.arange(len(order)), centres, "dot", axis, style, size=2.6)
+    draw.hline(exact, axis, color=style.target, width=1.8)
+    draw.hline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
+    words = f"exact\n{exact:.1f}".replace("-", "−")
+    _text((1.03 * len(order), exact), words, axis, style.ink, style, "left", "bottom")
+    draw.xlim((-0.03 * len(order), 1.16 * len(order)), axis)
+    draw.xlabel("data sets, sorted", axis)
+
+
+def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
+    """Shares of wrong choices by each criterion, with intervals, over the theory for the log likelihood."""
+    draw, x = style.draw, np.log(wrong["n"].to_numpy())
+    draw.line(
+        x, wrong["predicted"].sel(criterion="in_sample").to_numpy(), axis, color=style.target, width=4, alpha=0.35
+    )
+    for i, (name, (_, dash, marker)) in enumerate(_CRITERIA.items()):
+        rate, at = wrong["rate"].sel(criterion=name).to_numpy(), x + 0.07 * (i - 1)
+        draw.line(at, rate, axis, color=style.forward, width=1.4, linestyle=style.dash(dash))
+        for a, r in zip(at, rate, strict=True):
+            h = QUANTILE * share(r, int(wrong["trials"])).error
+            draw.line(np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.forward, width=1.0)
+        _mark(at, rate, marker, axis, style, size=5)
+    draw.xticks(x, [f"{n:g}" for n in wrong["n"].to_numpy()], axis)
+    draw.ylim((-0.01, 0.62), axis)
+    draw.xlabel("observations", axis)
+
+
+def _key(left: float, axis: Any, style: Style) -> None:
+    """What line and marker say of each criterion."""
+    for i, (words, dash, marker) in enumerate(_CRITERIA.values()):
+        y = 0.16 - 0.05 * i
+        style.draw.line(left + np.array([0, 0.5]), np.array([y, y]), axis, color=style.forward, width=1.4,
+                        linestyle=style.dash(dash))  # fmt: skip
+        _mark(left + 0.25, y, marker, axis, style, size=5)
+        _text((left + 0.6, y), words, axis, style.ink, style, "left", "center")
+
+
+def real_data(forests: Mapping[str, Sequence[Mapping[str, Any]]], style: Style) -> PlotCollection:
+    """For each data set, by its title, how far each family is behind the best, with intervals.
+
+    A family has the same row in every panel, which is empty where it was not fitted.
+    """
+    draw = style.draw
+    names = list(dict.fromkeys(row["family"] for rows in forests.values() for row in rows))
+    places = {name: len(names) - 1 - i for i, name in enumerate(names)}
+    with style.settings():
+        collection, axes = panel_grid(list(forests), style, len(forests), (3.7 * len(forests), 1.0 + 0.4 * len(names)))
+        for rows, axis in zip(forests.values(), axes, strict=True):
+            lowest = min(r["difference"].value - QUANTILE * r["difference"].error for r in rows if not r["note"])
+            draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
+            for row in rows:
+                y = places[row["family"]]
+                if row["note"]:
+                    _text((lowest, y), row["note"], axis, style.ink, style, "left", "center")
+                    continue
+                value, half = row["difference"].value, QUANTILE * row["difference"].error
+                draw.line(
+                    np.array([value - half, value + half]), np.array([y, y]), axis, color=style.forward, width=1.8
+                )
+                if value == 0:
+                    _mark(value, y, "star", axis, style, size=12, color=style.ink)
+                else:
+                    _mark(value, y, "dot", axis, style, size=6)
+            draw.yticks(np.array(list(places.values())), names if axis is axes[0] else [""] * len(names), axis)
+            draw.ylim((-0.5, len(names) - 0.5), axis)
+            draw.xlabel("nats per observation", axis)
+    return collection

@@ -19,9 +19,13 @@ from scipy.integrate import quad
 
 from analysis.data.columns import load_column
 from analysis.drawing.style import Style
+from analysis.site.chapter import words_of
+from analysis.two_families import criteria, plane
 from analysis.two_families import study as question
-from analysis.two_families.marks import Forest, forests
-from analysis.two_families.study import KNOWN, PAIR, SIZES, SPREAD, Settings
+from analysis.two_families.figures import plot, real_data
+from analysis.two_families.findings import findings, judged, maxima, needed_size, note_of, share
+from analysis.two_families.study import SIZES, Settings
+from analysis.two_families.targets import DATA, KNOWN, PAIR, SPREAD, Known
 from models.divergences import kl
 from models.errors import ConvergenceError
 from models.families import FAMILIES
@@ -60,7 +64,7 @@ def results() -> xr.DataTree:
 
 @pytest.fixture(scope="module")
 def found(results: xr.DataTree) -> dict[str, Any]:
-    return question.findings(results)
+    return findings(results)
 
 
 @pytest.fixture(autouse=True)
@@ -79,27 +83,27 @@ def sample(rows: int, n: int, seed: int = 0) -> Array:
 def test_scaling_recovers_points_and_sees_what_is_no_distance() -> None:
     points = np.random.default_rng(1).normal(size=(9, 2))
     squared = ((points[:, None] - points) ** 2).sum(axis=2)
-    coordinates, eigenvalues = question.scaling(squared)
+    coordinates, eigenvalues = plane.scaling(squared)
     again = ((coordinates[:, None, :2] - coordinates[:, :2]) ** 2).sum(axis=2)
     np.testing.assert_allclose(again, squared, atol=1e-12)
     np.testing.assert_allclose(eigenvalues.sum(), squared.sum() / 2 / len(points))
     broken = squared.copy()
     broken[0, 1] = broken[1, 0] = 400.0  # against the triangle inequality
-    assert question.scaling(broken)[1].min() < -1
+    assert plane.scaling(broken)[1].min() < -1
 
 
 def test_jensen_shannon_is_the_mean_kl_to_the_mixture() -> None:
     a, b = normal_mixture([1], [0], [1]), normal_mixture([1], [0.5], [1.4])
     middle = normal_mixture([0.5, 0.5], [0, 0.5], [1, 1.4])
-    x, w = question.line_rule()
-    value = question.jensen_shannon(a.logp(x[:, None]), b.logp(x[:, None]), w)
+    x, w = plane.line_rule()
+    value = plane.jensen_shannon(a.logp(x[:, None]), b.logp(x[:, None]), w)
     assert float(value) == pytest.approx((kl(a, middle).value + kl(b, middle).value) / 2, abs=1e-12)
 
 
 def test_square_of_the_distance_is_near_kl_for_neighbours() -> None:
-    x, w = question.line_rule()
-    p, q = question.member("normal", 1.0), question.member("normal", 1.02)
-    squared = 4 * question.jensen_shannon(p.logp(x[:, None]), q.logp(x[:, None]), w)
+    x, w = plane.line_rule()
+    p, q = plane.member("normal", 1.0), plane.member("normal", 1.02)
+    squared = 4 * plane.jensen_shannon(p.logp(x[:, None]), q.logp(x[:, None]), w)
     assert float(squared) == pytest.approx(kl(p, q).value, rel=0.03)
 
 
@@ -118,13 +122,13 @@ def test_the_plane_is_the_best_two_axes_of_an_exact_embedding(results: xr.DataTr
 
 @pytest.mark.parametrize("case", KNOWN, ids=lambda c: c.name)
 @pytest.mark.parametrize("family", PAIR)
-def test_projection_is_the_lowest_point_of_the_curve(results: xr.DataTree, case: question.Known, family: str) -> None:
+def test_projection_is_the_lowest_point_of_the_curve(results: xr.DataTree, case: Known, family: str) -> None:
     best = results["geometry/projections"].to_dataset().sel(target=case.name, family=family)
     curve = results["geometry/curves"].to_dataset().sel(target=case.name, family=family)["kl"]
     assert (curve >= float(best["kl"]) - 1e-12).all()
     assert float(curve.min()) == pytest.approx(float(best["kl"]), abs=1e-3)
     for key in ("js_sd", "plane_sd"):
-        other = kl(case.target, question.member(family, float(best[key]))).value
+        other = kl(case.target, plane.member(family, float(best[key]))).value
         assert other == pytest.approx(float(best[key.replace("sd", "kl")]), abs=1e-10)
         assert other > float(best["kl"])
 
@@ -145,7 +149,7 @@ def test_members_have_the_standard_deviation_they_are_drawn_at(family: str) -> N
     scale = 1.3 / SPREAD[family]
     assert SCIPY[family](0, scale).std() == pytest.approx(1.3)
     x = np.array([-1.0, 0.2, 3.0])
-    np.testing.assert_allclose(question.member(family, 1.3).logp(x[:, None]), SCIPY[family](0, scale).logpdf(x))
+    np.testing.assert_allclose(plane.member(family, 1.3).logp(x[:, None]), SCIPY[family](0, scale).logpdf(x))
 
 
 # --- criteria --------------------------------------------------------------------------------------------------------
@@ -155,17 +159,17 @@ def test_members_have_the_standard_deviation_they_are_drawn_at(family: str) -> N
 def test_estimates_are_those_of_fit_mle(family: str) -> None:
     x = sample(1, 31)
     fit = fit_mle(x[0], FAMILIES[family], draws=2)["fit"]
-    location, scale = question.estimates(family, x)
+    location, scale = criteria.estimates(family, x)
     assert float(location[0, 0]) == pytest.approx(float(fit["mu"]), abs=1e-8)
     assert float(scale[0, 0]) == pytest.approx(float(fit[SCALE[family]]), rel=1e-8)
-    total = question.log_density(family, x, location, scale).sum()
+    total = criteria.log_density(family, x, location, scale).sum()
     assert float(total) == pytest.approx(float(fit["log_likelihood"]), abs=1e-8)
 
 
 @pytest.mark.parametrize("family", PAIR)
 def test_leave_one_out_equals_refits_by_scipy(family: str) -> None:
     x = sample(2, 12)
-    location, scale = question.estimates_without(family, x)
+    location, scale = criteria.estimates_without(family, x)
     for r in range(2):
         for i in range(12):
             refit = SCIPY[family].fit(np.delete(x[r], i))
@@ -174,7 +178,7 @@ def test_leave_one_out_equals_refits_by_scipy(family: str) -> None:
 
 def test_criteria_from_the_first_principles() -> None:
     x = sample(3, 20, seed=4)
-    found = question.criteria(x)
+    found = criteria.criteria(x)
     for r, row in enumerate(x):
         held = np.array(
             [
@@ -205,13 +209,13 @@ def test_trace_of_the_normal_is_half_of_one_plus_the_kurtosis() -> None:
     params = {"mu": np.array(x.mean()), "sigma": np.array(x.std())}
     expected = (1 + stats.kurtosis(x, fisher=False)) / 2
     assert question.fitted_trace(x, FAMILIES["normal"], params) == pytest.approx(expected, rel=1e-9)
-    assert float(question.optimism("normal", x[None])[0]) == pytest.approx(expected, rel=1e-9)
+    assert float(criteria.optimism("normal", x[None])[0]) == pytest.approx(expected, rel=1e-9)
 
 
 def test_difference_of_the_fits_is_their_exact_kl() -> None:
     case = KNOWN[1]
     x = question.data_sets(case.target, 3, 30, [5])
-    found = question._fitted_difference(case.target, x)
+    found = question.fitted_difference(case.target, x)
     for row, value in zip(x, found, strict=True):
         f, g = (
             FAMILIES[name].member(dict(zip(("mu", SCALE[name]), SCIPY[name].fit(row), strict=True))) for name in PAIR
@@ -225,11 +229,11 @@ def test_difference_of_the_fits_is_their_exact_kl() -> None:
 def test_posteriors_have_their_closed_moments() -> None:
     x = sample(1, 24, seed=6)[0]
     n, draws = len(x), 200_000
-    mu, sigma = question.posterior("normal", x, draws, np.random.default_rng(0))
+    mu, sigma = criteria.posterior("normal", x, draws, np.random.default_rng(0))
     assert sigma.size == draws
     assert float(np.mean(sigma**-2)) == pytest.approx((n - 1) / (n * x.var()), rel=0.01)
     assert float(mu.std()) == pytest.approx(np.sqrt(x.var() * n / (n - 3) / n), rel=0.01)
-    location, b = question.posterior("laplace", x, draws, np.random.default_rng(0))
+    location, b = criteria.posterior("laplace", x, draws, np.random.default_rng(0))
     grid = np.linspace(x.mean() - 3, x.mean() + 3, 20_001)
     weight = np.abs(x[:, None] - grid).sum(axis=0) ** -float(n)
     weight /= weight.sum()
@@ -240,7 +244,7 @@ def test_posteriors_have_their_closed_moments() -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN, ids=lambda c: c.name)
-def test_draws_are_those_of_the_target(case: question.Known) -> None:
+def test_draws_are_those_of_the_target(case: Known) -> None:
     x = question.data_sets(case.target, 50, 200, [1])
     assert (np.diff(x, axis=1) >= 0).all()
     if case.name == "logistic":
@@ -261,11 +265,11 @@ def test_compare_agrees_with_leave_one_out_by_quadrature() -> None:
         rest = point.sum(axis=0) - point
         weight = np.exp(rest - rest.max(axis=1, keepdims=True))
         expected.append(np.log((weight * np.exp(point)).sum(axis=1) / weight.sum(axis=1)))
-        np.testing.assert_allclose(question.left_out_predictive(name, x), expected[-1], atol=2e-3)
+        np.testing.assert_allclose(criteria.left_out_predictive(name, x), expected[-1], atol=2e-3)
     difference = expected[0] - expected[1]
-    exactly = question.compare({f: question._as_elpd(question.left_out_predictive(f, x)) for f in PAIR})
+    exactly = criteria.compare({f: criteria.as_elpd(criteria.left_out_predictive(f, x)) for f in PAIR})
     assert exactly[:2] == pytest.approx((difference.sum(), np.sqrt(len(x)) * difference.std()), abs=5e-3)
-    elpd, dse, worst = question.compare(question.smoothed_elpd(x, 8000, np.random.default_rng(1)))
+    elpd, dse, worst = criteria.compare(criteria.smoothed_elpd(x, 8000, np.random.default_rng(1)))
     assert worst < 0.7
     assert elpd == pytest.approx(difference.sum(), abs=0.1)
     assert dse == pytest.approx(np.sqrt(len(x)) * difference.std(), rel=0.1)
@@ -286,7 +290,7 @@ def test_left_out_predictive_of_the_laplace_by_adaptive_quadrature() -> None:
 
         # Gamma(n) / Gamma(n - 1) and one factor of 1/2 are left of the densities.
         expected = np.log((n - 1) / 2 * integral(x, n) / integral(rest, n - 1))
-        assert question.left_out_predictive("laplace", x)[i] == pytest.approx(expected, abs=1e-7)
+        assert criteria.left_out_predictive("laplace", x)[i] == pytest.approx(expected, abs=1e-7)
 
 
 def test_az_compare_says_of_exact_densities_what_the_replications_hold(
@@ -299,21 +303,22 @@ def test_az_compare_says_of_exact_densities_what_the_replications_hold(
         np.testing.assert_allclose(seen["elpd_diff"], sets["bayes"][: SETTINGS.compared], atol=1e-10)
         np.testing.assert_allclose(seen["dse"], sets["bayes_dse"][: SETTINGS.compared], rtol=1e-10)
         assert found[case.name]["compare"]["off"] < 1e-10
-        truth = found[case.name]["total"]
+        truth = found[case.name]["n"] * found[case.name]["difference"].value
         reach = stats.norm.ppf(0.975) * sets["bayes_dse"]
         covered = float((np.abs(sets["bayes"] - truth) <= reach).mean())
-        assert found[case.name]["covered"]["az.compare"].value == pytest.approx(covered)
+        row = next(r for r in found["errors"] if (r["target"], r["way"]) == (case.short, "az.compare"))
+        assert row["covered"].value == pytest.approx(covered)
 
 
 def test_compare_is_arviz_on_a_pymc_model() -> None:
     """The log likelihoods are those that PyMC computes for the same draws."""
     x = sample(1, 20, seed=9)[0]
-    mu, b = question.posterior("laplace", x, 400, np.random.default_rng(2))
+    mu, b = criteria.posterior("laplace", x, 400, np.random.default_rng(2))
     with pm.Model() as model:
         pm.Laplace("x", pm.Flat("mu"), pm.HalfFlat("b"), observed=x)
     tree = az.from_dict({"posterior": {"mu": mu.reshape(4, -1), "b": b.reshape(4, -1)}})
     computed = pm.compute_log_likelihood(tree, model=model, extend_inferencedata=False, progressbar=False)
-    ours = question.log_density("laplace", x, mu.reshape(4, -1, 1), b.reshape(4, -1, 1))
+    ours = criteria.log_density("laplace", x, mu.reshape(4, -1, 1), b.reshape(4, -1, 1))
     np.testing.assert_allclose(ours, computed["x"].to_numpy(), atol=1e-10)
 
 
@@ -343,35 +348,44 @@ def test_wrong_choices_are_counted_against_the_exact_sign(results: xr.DataTree) 
 
 
 def test_a_share_of_none_has_an_error() -> None:
-    assert question.share(0.0, 50).error > 0
-    assert question.share(0.5, 100).error == pytest.approx(0.05)
+    assert share(0.0, 50).error > 0
+    assert share(0.5, 100).error == pytest.approx(0.05)
 
 
-def test_standard_error_is_called_honest_only_if_it_is() -> None:
+def test_standard_error_is_called_honest_only_if_it_is(found: dict[str, Any]) -> None:
     good, one = Estimate(0.95, 0.01, "draws"), Estimate(1.01, 0.02, "draws")
-    assert "within 3 standard errors" in question._honest(good, one, "T")
-    assert "too seldom" in question._honest(Estimate(0.85, 0.01, "draws"), one, "T")
+    first = found["errors"][0]
+
+    def said(covered: Estimate, ratio: Estimate) -> str:
+        return words_of("two_families", found | {"errors": [first | judged(covered, ratio)]}).text
+
+    assert "within 3 standard errors" in said(good, one)
+    assert "too seldom, in 85.0" in said(Estimate(0.85, 0.01, "draws"), one)
     # One rule, on either side of its limit.
-    assert "too seldom" in question._honest(Estimate(0.919, 0.01, "draws"), one, "T")
-    assert "too seldom" not in question._honest(Estimate(0.921, 0.01, "draws"), one, "T")
-    assert "too small" in question._honest(good, Estimate(1.4, 0.05, "draws"), "T")
-    assert "too large" in question._honest(good, Estimate(0.6, 0.05, "draws"), "T")
+    assert [judged(Estimate(c, 0.01, "draws"), one)["covers"] for c in (0.919, 0.921, 0.979, 0.981)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert "too small on average" in said(good, Estimate(1.4, 0.05, "draws"))
+    assert "too large on average" in said(good, Estimate(0.6, 0.05, "draws"))
 
 
 def test_needed_size_gives_the_share_it_promises() -> None:
-    n = question._needed(-0.05, 0.6)
+    n = needed_size(-0.05, 0.6)
     assert stats.norm.cdf(-np.sqrt(n) * 0.05 / 0.6) <= 0.05 < stats.norm.cdf(-np.sqrt(n - 1) * 0.05 / 0.6)
 
 
 def test_real_data_scores_are_differences_on_the_same_data(results: xr.DataTree, found: dict[str, Any]) -> None:
-    table = {row["family"]: row for row in found["galaxies"]["table"]}
+    table = {row["family"]: row for row in found["data"][-1]["table"]}
     x = load_column("galaxies") / 1000
     gap = stats.laplace.logpdf(x, *stats.laplace.fit(x)) - stats.norm.logpdf(x, *stats.norm.fit(x))
     assert table["laplace"]["likelihood"] - table["normal"]["likelihood"] == pytest.approx(gap.mean(), abs=1e-8)
     assert table["normal"]["aic"] == pytest.approx(table["normal"]["likelihood"] - 2 / len(x))
-    for name in ("old_faithful_waiting", "old_faithful_eruptions", "galaxies"):
-        rows = found[name]["table"]
-        best = next(row for row in rows if row["family"] == found[name]["best"])
+    for data in found["data"]:
+        rows = data["table"]
+        best = next(row for row in rows if row["family"] == data["best"])
         assert best["difference"] == Estimate(0.0, 0.0, "draws")
         assert all(row["difference"].value <= 0 for row in rows if row["difference"] is not None)
 
@@ -384,27 +398,34 @@ def test_stored_values_of_em_are_what_it_finds(name: str, components: int) -> No
 
 
 def test_maxima_are_compared_in_the_same_unit(found: dict[str, Any]) -> None:
-    rows = found["em"]
-    assert [(row["data"], row["components"]) for row in rows] == [(d.title, k) for d in question.DATA for k in (1, 2)]
+    rows = found["em"]["table"]
+    assert [(row["data"], row["components"]) for row in rows] == [(d.title, k) for d in DATA for k in (1, 2)]
     for row in rows:
         if row["components"] == 1:
             assert row["gap"] == pytest.approx(0, abs=1e-8)
         assert row["gap"] > -1e-6
-    assert "In none of the 6 cases is EM higher" in found["em_sentence"]
-    assert "scikit-learn" in found["em_source"]
+    assert "In none of the 6 cases is EM higher" in words_of("two_families", found).text
+    assert "scikit-learn" in found["em"]["source"]
 
 
-def test_a_lower_maximum_is_said_to_be_lower() -> None:
+def test_a_lower_maximum_is_said_to_be_lower(found: dict[str, Any]) -> None:
     row = {"data": "D", "components": 3, "ours": -10.0, "em": -9.0, "gap": -1.0, "reached": 1}
-    assert "In 1 of 2 cases EM is higher: D, 3 components" in question._em_sentence([row, row | {"gap": 0.0}], 12)
-    assert "lower maximum for D, 3 components (by 2 nats; 1 of 12" in question._em_sentence([row | {"gap": 2.0}], 12)
+
+    def said(rows: list[dict[str, Any]]) -> str:
+        return words_of("two_families", found | {"em": maxima(rows) | {"source": "EM"}}).text
+
+    assert "In 1 of 2 cases EM is higher: D, 3 components (−1.0)." in said([row, row | {"gap": 0.0}])
+    assert "lower maximum for D, 3 components (by 2.0 nats; 1 of 2 starts)." in said([row | {"gap": 2.0}])
+    assert "gaps is 0.02 nats" in said([row | {"gap": 0.02}])
 
 
 def test_a_student_t_that_runs_to_the_normal_is_said_to_be_normal(found: dict[str, Any]) -> None:
-    row = next(r for r in found["old_faithful_waiting"]["table"] if r["family"] == "student t")
+    data = found["data"][0]
+    row = next(r for r in data["table"] if r["family"] == "student t")
     assert row["status"].startswith("= normal")
     assert row["difference"] is None
-    assert "best member is the Normal" in found["old_faithful_waiting"]["sentence"]
+    assert data["ends"][0] == {"family": "student t", "note": row["status"], "is_normal": True}
+    assert "best member is the Normal" in words_of("two_families", found | {"data": [data]}).text
 
 
 def test_a_family_without_a_maximum_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,10 +433,10 @@ def test_a_family_without_a_maximum_is_shown_as_such(monkeypatch: pytest.MonkeyP
         raise ConvergenceError("flat")
 
     monkeypatch.setattr(question, "fit_mle", refuse)
-    refused = question._fit(np.arange(5.0), FAMILIES["normal"], SETTINGS)
+    refused = question.fit_family(np.arange(5.0), FAMILIES["normal"], SETTINGS)
     assert refused["status"] == "no maximum: flat"
     assert np.isnan(refused["pointwise"]).all()
-    assert question._note(refused["status"]) == "no maximum"
+    assert note_of(refused["status"]) == "no maximum"
 
 
 # --- settings, figures, files ----------------------------------------------------------------------------------------
@@ -442,23 +463,23 @@ def test_parts_are_remembered_by_what_they_depend_on(results: xr.DataTree) -> No
 
 
 def test_a_family_has_the_same_row_in_every_panel() -> None:
-    short, long = ["normal", "mixture(2)"], ["normal", "mixture(2)", "mixture(3)"]
-    panels = [
-        Forest("A", short, np.array([-0.5, 0.0]), np.array([0.1, 0.0]), ["", ""]),
-        Forest("B", long, np.array([-0.7, -0.2, 0.0]), np.array([0.1, 0.1, 0.0]), ["", "", ""]),
-    ]
-    axes = forests(panels, Style.of("light", "matplotlib"), level=2.0).viz["figure"].item().axes
-    assert [t.get_text() for t in axes[0].get_yticklabels()] == long
-    ticks = dict(zip(long, axes[0].get_yticks(), strict=True))
-    for axis, panel in zip(axes, panels, strict=True):
+    def rows(**values: float) -> list[dict[str, Any]]:
+        return [{"family": k, "note": "", "difference": Estimate(v, 0.1, "draws")} for k, v in values.items()]
+
+    forests = {"A": rows(normal=-0.5, two=0.0), "B": rows(normal=-0.7, two=-0.2, three=0.0)}
+    axes = real_data(forests, Style.of("light", "matplotlib")).viz["figure"].item().axes
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == ["normal", "two", "three"]
+    ticks = dict(zip(("normal", "two", "three"), axes[0].get_yticks(), strict=True))
+    for axis, panel in zip(axes, forests.values(), strict=True):
         marks = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
-        np.testing.assert_allclose(marks[:, 1], [ticks[name] for name in panel.names])
-        np.testing.assert_allclose(marks[:, 0], panel.values)
+        np.testing.assert_allclose(marks[:, 1], [ticks[row["family"]] for row in panel])
+        np.testing.assert_allclose(marks[:, 0], [row["difference"].value for row in panel])
 
 
 def test_figures_have_words_and_survive_a_file(results: xr.DataTree, tmp_path: Any) -> None:
     save(results, tmp_path / "r.nc")
     again = load(tmp_path / "r.nc")
-    assert list(question.plot(again)) == ["geometry", "choice", "real_data"]
-    check_drawings(lambda theme: question.plot(again, theme=theme))
-    assert question.findings(again)["answer"] == question.findings(results)["answer"]
+    assert list(plot(again)) == ["geometry", "choice", "real_data"]
+    words = words_of("two_families", findings(again))
+    check_drawings(lambda theme: plot(again, theme=theme), words)
+    assert words == words_of("two_families", findings(results))

@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from pydantic import ValidationError
 from scipy import stats
 from scipy.integrate import quad
 
@@ -450,12 +449,6 @@ def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"largest": 10}, {"intervals": 0}, {"stepz": 4}], ids=str)
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def test_effort_orders_the_work() -> None:

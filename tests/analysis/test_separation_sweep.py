@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from pydantic import ValidationError
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
@@ -466,12 +465,6 @@ def test_other_backends_draw_without_a_warning(results: xr.DataTree, backend: st
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"repeats": 0}, {"weights": 1}, {"stepz": 4}], ids=str)
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def test_effort_orders_the_work() -> None:

@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from pydantic import ValidationError
 from scipy import integrate, stats
 
 from analysis.site.chapter import words_of
@@ -314,12 +313,6 @@ def test_figures_show_the_numbers(results: xr.DataTree) -> None:
 @pytest.mark.usefixtures("closed")
 def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
     plot(results, backend="plotly")
-
-
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"replications": 1}, {"large": 0}, {"rivalz": 4}], ids=str)
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def test_effort_orders_the_work() -> None:

@@ -425,6 +425,11 @@ Known to << f.kl | num(digits=2) >><% if f.far %>, far<% endif %>.
 <% if f.far %>So say all.<% endif %>
 The rest.<% if f.far %> Nothing else.<% endif %>
 
+- One.
+<% if f.far %>- Two.<% endif %>
+- <% if f.far %>Far<% else %>Near<% endif %>
+- Four.
+
 <% macro cell(row) %><< row.a >>†<% endmacro %>
 << [{"a": 1, "b": 0.123456}] | table({"cell": ("one cell", cell), "b": ("other", "num", 2)}) >>
 
@@ -443,9 +448,11 @@ def test_a_chapter_says_its_answer_and_places_figures_with_their_words(templates
     assert (far.answer, near.answer) == ("It is 0.5000 and far.", "It is 0.5000 and near.")
     assert far.caption == near.caption == {"curves": "Two hills for $x$ in 0.5000."}
     assert far.alt == {"curves": "Hills."}
-    said = [" ".join(words.text[: words.text.index("|")].split()) for words in (far, near)]
+    said = [" ".join(words.text[: words.text.index("- One")].split()) for words in (far, near)]
     assert said == ["Known to 0.50, far. So say all. The rest. Nothing else.", "Known to 0.50. The rest."]
     assert "\n\n" not in near.text[near.text.index("Known") : near.text.index("The rest")]
+    lists = [re.findall(r"^- \w+", words.text, re.MULTILINE) for words in (far, near)]
+    assert lists == [["- One", "- Two", "- Far", "- Four"], ["- One", "- Near", "- Four"]]
     assert re.search(r"\| 1† +\| +0\.12 \|", far.text)
     assert far.text.count("\ue000figure:curves\ue001") == 1
 

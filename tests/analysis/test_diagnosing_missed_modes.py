@@ -18,8 +18,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from scipy.stats import cauchy, norm
 
+from analysis.diagnosing_missed_modes import prediction
 from analysis.diagnosing_missed_modes import study as question
-from analysis.diagnosing_missed_modes.study import HEAVY, LEVEL, SIZE, SIZES, Settings
+from analysis.diagnosing_missed_modes.figures import plot
+from analysis.diagnosing_missed_modes.findings import blind, findings
+from analysis.diagnosing_missed_modes.repair import HEAVY, LEVEL, mixed, two_modes
+from analysis.diagnosing_missed_modes.study import SIZE, SIZES, Settings
+from analysis.site.chapter import Words, words_of
 from models.advi.diagnostics import covered_mass
 from models.families import FAMILIES
 from models.quadrature import Estimate
@@ -111,7 +116,7 @@ def test_known_shares(results: xr.DataTree) -> None:
 
 
 def test_exact_cover_is_the_limit_of_covered_mass() -> None:
-    target = question.two_modes(3)
+    target = two_modes(3)
     member = FAMILIES["normal"].member({"mu": 0.4, "sigma": 1.2})
     found = covered_mass(member, target.rvs(40_000, 1), level=LEVEL)
     assert question.exact_cover(member, target) == pytest.approx(found.value, abs=4 * found.error)
@@ -176,7 +181,7 @@ def test_softmax_counts_the_broad_fit_too_much(results: xr.DataTree) -> None:
 
 def test_mixed_keeps_weights_and_dimension() -> None:
     members = [FAMILIES["mvnormal"].member({"mu": np.full(2, m), "cov": np.eye(2)}) for m in (-3.0, 0.0, 3.0)]
-    mixture = question.mixed(members, np.array([0.25, 0.0, 0.75]))
+    mixture = mixed(members, np.array([0.25, 0.0, 0.75]))
     assert mixture.spec["weights"] == [0.25, 0.75]
     assert mixture.mean is not None
     np.testing.assert_allclose(mixture.mean, [1.5, 1.5])
@@ -187,11 +192,11 @@ def test_mixed_keeps_weights_and_dimension() -> None:
 
 def test_pointwise_is_the_log_likelihood_of_scipy() -> None:
     y, mu = np.array([-1.0, 0.5, 12.0]), np.array([[0.3], [-9.0]])
-    found = question.pointwise(question.cauchy_model(y))(mu)
+    found = prediction.pointwise(prediction.cauchy_model(y))(mu)
     np.testing.assert_allclose(found, cauchy.logpdf(y, mu), rtol=1e-10)
     both = np.array([[5.0, -5.0], [-5.0, 5.0]])
     expected = np.log(2 / 3 * norm.pdf(y, both[:, :1]) + 1 / 3 * norm.pdf(y, both[:, 1:]))
-    np.testing.assert_allclose(question.pointwise(question.mixture_model(y))(both), expected, rtol=1e-8)
+    np.testing.assert_allclose(prediction.pointwise(prediction.mixture_model(y))(both), expected, rtol=1e-8)
 
 
 def test_stacking_takes_both_fits_where_the_model_is_wrong(results: xr.DataTree) -> None:
@@ -219,29 +224,48 @@ def test_all_rules_agree_where_the_model_is_right(results: xr.DataTree) -> None:
 
 
 def test_findings_are_complete_and_modest(results: xr.DataTree) -> None:
-    f = question.findings(results)
-    assert f["question"] == question.QUESTION
-    assert len(f["answer"]) > 100
+    f = findings(results)
+    words = words_of("diagnosing_missed_modes", f)
+    assert len(words.answer) > 100
     assert len(f["blind"]["rows"]) == 2
     assert f["largest_difference"] < 0.02
-    folder = Path(question.__file__).parent
-    words = str(f) + (folder / "chapter.md").read_text(encoding="utf-8")
-    assert "all modes found" not in words.lower()
-    assert "all modes were found" not in words.lower()
+    chapter = Path(question.__file__).with_name("chapter.md").read_text(encoding="utf-8")  # also what is not said here
+    said = (words.answer + words.text + chapter).lower()
+    assert "all modes found" not in said
+    assert "all modes were found" not in said
 
 
 def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
+    f = findings(results)
+
+    def words(**changes: Any) -> Words:
+        return words_of("diagnosing_missed_modes", f | changes)
+
     data = results["distance"].to_dataset().copy(deep=True)
     data["good"] = data["good"] * 0
-    assert "it warns" in question._blind_findings(data)["sentence"]
-    assert "about the same verdicts" in question._blind_findings(data)["advi_sentence"]
+    never = blind(data)
+    assert (never["warns"], never["passes"], never["advi"]["alike"]) == (True, False, True)
+    assert "it warns" in words(blind=never).text
+    assert "about the same verdicts" in words(blind=never).text
+    assert words(blind=never).answer.startswith("Only by chance")
+    apart = never | {"advi": never["advi"] | {"alike": False}}
+    assert "Nor is the verdict one about the fit" in words(blind=apart).text
+    often = never | {"warns": False, "passes": True, "by_budget": True}
+    assert "depends on the budget, not on the fit." in words(blind=often).text
+    assert "passed k-hat in" in words(blind=often).answer
     data["covered"] = data["covered"] * 0 + 1
-    assert "At none of these" in question._blind_findings(data)["sentence"]
+    assert blind(data)["missed_from"] is None
+    assert "At none of these" in words(blind=blind(data)).text
     case = {
-        "title": "t", "mixture": Estimate(0.2, 0, "quadrature"), "exact_members": Estimate(0.001, 0, "quadrature")
+        "title": "t", "mixture": Estimate(0.2, 0, "quadrature"), "exact_members": Estimate(0.001, 0, "quadrature"),
+        "starts_missed": True,
     }  # fmt: skip
-    assert "did not find them all" in question._left_sentence({"a": case})
-    assert "within 0.02" in question._left_sentence({"a": case | {"mixture": Estimate(0.001, 0, "quadrature")}})
+    said = words(short_of=[case, case | {"title": "u", "starts_missed": False}]).text
+    assert "Where it stays short: t: 0.200 nats are left, though" in said
+    assert "did not find them all; u: 0.200 nats are left. " in said
+    assert "comes within 0.02 nats of it." in words(short_of=[]).text
+    assert "by nothing, since it is that fit." in words(cauchy=f["cauchy"] | {"softmax_gain": 0.0}).text
+    assert "**Two Normals.** All rules predict alike" in words(mixture=f["mixture"] | {"stacking_better": False}).text
 
 
 @pytest.fixture
@@ -252,7 +276,7 @@ def closed() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("diagnosing_missed_modes", findings(results)))
 
 
 def test_run_asks_the_store_and_the_results_can_be_kept(results: xr.DataTree, tmp_path: Path) -> None:

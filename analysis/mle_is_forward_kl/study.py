@@ -18,12 +18,11 @@ from analysis.mle_is_forward_kl import QUESTION
 from analysis.mle_is_forward_kl.fits import CASES, Case, excess, fit_many
 from analysis.mle_is_forward_kl.lines import curves, products, smoothed, well_specified
 from analysis.parts import Part, runner
-from models.divergences import cross_entropy
 from models.families import FAMILIES
 from models.graphs import Deferred, single_threaded
-from models.mle import fit_map, fit_mle, sandwich
+from models.mle import Sandwich, fit_map, fit_mle, sandwich
 from models.projections import Projection, forward_projection
-from models.targets import TARGETS, Target
+from models.targets import TARGETS
 
 # Imported when something is computed with it: drawing does not need it.
 pm = Deferred("pymc")
@@ -132,15 +131,10 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         beyond the number of data sets of a size. ``intervals``: estimates with both standard errors. ``check``: the largest
         difference from `fit_mle` on one data set. ``curves``, for cases that have them: see `curves`.
     """
-    target, family = case.target, FAMILIES[case.family]
-    best = forward_projection(target, family)
-    limit = sandwich(target, best)
+    best = forward_projection(case.target, FAMILIES[case.family])
+    limit = sandwich(case.target, best)
     tree = {
-        "projection": _projection(target, best, limit.labels).assign(
-            se_sandwich=("parameter", np.sqrt(np.diag(limit.covariance))),
-            se_hessian=("parameter", np.sqrt(np.diag(limit.naive))),
-            trace=((), limit.trace),
-        ),
+        "projection": _projection(best, limit),
         "replications": _replications(case, best, settings, limit.labels),
     }
     rng = _rng(settings, case.name, _INTERVALS, INTERVAL_N)
@@ -160,22 +154,22 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         "title": case.title,
         "short": case.short,
         "family": case.family,
-        "target": json.dumps(dict(target.spec)),
+        "target": json.dumps(dict(case.target.spec)),
     }
     return result
 
 
-def _projection(target: Target, best: Projection, labels: Sequence[str]) -> xr.Dataset:
-    ce = cross_entropy(target, best.member)
+def _projection(best: Projection, limit: Sandwich) -> xr.Dataset:
     return xr.Dataset(
         {
-            "best": ("parameter", [float(best.params[label]) for label in labels]),
+            "best": ("parameter", [float(best.params[label]) for label in limit.labels]),
             "kl": ((), best.divergence.value),
             "kl_error": ((), best.divergence.error),
-            "cross_entropy": ((), ce.value),
-            "cross_entropy_error": ((), ce.error),
+            "se_sandwich": ("parameter", np.sqrt(np.diag(limit.covariance))),
+            "se_hessian": ("parameter", np.sqrt(np.diag(limit.naive))),
+            "trace": ((), limit.trace),
         },
-        coords={"parameter": list(labels)},
+        coords={"parameter": list(limit.labels)},
     )
 
 

@@ -1,5 +1,312 @@
-"""Figures, drawn from the results alone."""
+"""Drawings along Minka's alpha: optima as curves, the best members as ridges, and the spread of mean field.
 
-from analysis.alpha_bridge.study import plot
+Alpha has a colour ramp, from the colour of reverse KL (0) over purple to that of forward KL (1). Every line also has a
+label or a place on an axis of alpha, so no two need to be told apart by hue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from analysis.alpha_bridge.optima import critical, label, mixtures, reigns
+from analysis.alpha_bridge.study import CORRELATED, MEMBERS, RHO
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.style import Style
+from analysis.reading import case_of
 
 __all__ = ["plot"]
+
+Array = NDArray[np.float64]
+
+_PIECES = 30  # of a line in many colours
+_QUANTITIES = {"mean": "mean", "sd": "standard deviation", "cover": "cover of the\nleast covered mode"}
+_SMALL = 9.5
+_ALPHA = "α    (0 reverse KL, 1 forward KL)"
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw ``members``, ``alpha_branches`` and ``correlated``."""
+    style, cases = Style.of(theme, backend), mixtures(results)
+    return {
+        "members": Drawing(members(cases, style)),
+        "alpha_branches": Drawing(branches(cases, style)),
+        "correlated": Drawing(correlated(case_of(results, CORRELATED), style)),
+    }
+
+
+def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float) -> None:
+    """A line against alpha in the colours of alpha; pieces share their ends."""
+    cuts = np.unique([alphas[0], *np.linspace(0, 1, _PIECES + 1), alphas[-1]])
+    cuts = cuts[(cuts >= alphas[0]) & (cuts <= alphas[-1])]
+    for low, high in pairwise(cuts):
+        inner = (alphas > low) & (alphas < high)
+        x = np.array([low, *alphas[inner], high])
+        values = np.array([np.interp(low, alphas, y), *y[inner], np.interp(high, alphas, y)])
+        style.draw.line(x, values, axis, color=style.ramp((low + high) / 2), width=width)
+
+
+def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any) -> None:
+    if kwargs.get("vertical_align") == "center" and style.backend != "matplotlib":
+        kwargs["vertical_align"] = "middle"
+    style.draw.text(x, y, text, axis, **{"color": style.ink, "horizontal_align": "left", **kwargs})
+
+
+# --- branches --------------------------------------------------------------------------------------------------------
+
+
+def branches(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
+    """Mean, standard deviation and cover of every optimum against alpha; a column for each target."""
+    titles, lines = [case.attrs["short"] for case in cases], [_lines(case) for case in cases]
+    data = xr.Dataset(
+        {"panels": (("quantity", "target"), np.zeros((len(_QUANTITIES), len(cases))))},
+        coords={"quantity": list(_QUANTITIES), "target": titles},
+    )
+    with style.settings():
+        size = style.figure_size((3.5 * len(cases), 8.0))
+        if style.backend == "matplotlib":
+            size |= {"sharex": "col"}
+        collection = PlotCollection.grid(
+            data, cols=["target"], rows=["quantity"], backend=style.backend, figure_kwargs=size
+        )
+        plots = collection.viz["plot"]
+        plots = plots["panels"] if isinstance(plots, xr.Dataset) else plots
+        for case, title, own in zip(cases, titles, lines, strict=True):
+            for quantity in _QUANTITIES:
+                axis = plots.sel(quantity=quantity, target=title).item()
+                limits = _limits([line for some in lines for line in some] if quantity == "cover" else own, quantity)
+                _optima(case, own, quantity, limits, axis, style)
+                if quantity == "sd" and case is cases[0]:
+                    _kind_labels(own, limits[1], axis, style)
+                style.draw.ylim(limits, axis)
+                style.draw.xlim((-0.02, 1.02), axis)
+        for title in titles:
+            style.draw.title(title, plots.sel(quantity="mean", target=title).item(), color=style.ink)
+            style.draw.xlabel(_ALPHA, plots.sel(quantity="cover", target=title).item())
+        for quantity, name in _QUANTITIES.items():
+            style.draw.ylabel(name, plots.sel(quantity=quantity, target=titles[0]).item())
+    return collection
+
+
+def _lines(case: xr.DataTree) -> list[xr.Dataset]:
+    """Curves of optima along which alpha increases, with the cover of the least covered mode.
+
+    Attributes say whether they are minima, what they cover, and in which ranges of alpha they are the global minimum.
+    """
+    data = case["arcs"].to_dataset()
+    lines = []
+    for arc in np.unique(data["arc"].to_numpy()):
+        piece = data.isel(vertex=data["arc"].to_numpy() == arc)
+        alphas, minimum = piece["alpha"].to_numpy(), bool(piece["minimum"][0])
+        # Named where it is farthest from a fold or an exchange.
+        at = int(np.argmin(np.abs(alphas - (0 if alphas[0] == 0 else 1))))
+        ranges = [(low, high) for i, low, high in reigns(case) if i == arc]
+        lines.append(
+            piece.assign(cover=piece["cover"].min("mode")).assign_attrs(
+                minimum=minimum, label=label(case, piece["cover"][at]), reigns=ranges
+            )
+        )
+    return lines
+
+
+def _limits(lines: Sequence[xr.Dataset], quantity: str) -> tuple[float, float]:
+    values = np.concatenate([line[quantity].to_numpy() for line in lines])
+    low, high = float(values.min()), float(values.max())
+    if quantity == "mean":
+        return low - 0.16 * (high - low), high + 0.16 * (high - low)
+    return -0.03 if quantity == "cover" else 0.0, 1.12 * high
+
+
+def _optima(
+    case: xr.DataTree, lines: Sequence[xr.Dataset], quantity: str, limits: tuple[float, float], axis: Any, style: Style
+) -> None:
+    """One quantity of every optimum, with folds and exchanges."""
+    folds, jumps = critical(case, "fold"), critical(case, "exchange")["alpha"].to_numpy()
+    folds = folds.assign(cover=folds["cover"].min("mode"))
+    for alpha in jumps:
+        style.draw.line(np.array([alpha, alpha]), np.array(limits), axis, color=style.faint, width=1.0,
+                        linestyle=style.dash("dotted"))  # fmt: skip
+    for line in sorted(lines, key=lambda line: line.attrs["minimum"]):
+        alphas, y = line["alpha"].to_numpy(), line[quantity].to_numpy()
+        if not line.attrs["minimum"]:
+            style.draw.line(alphas, y, axis, color=style.faint, width=1.2, linestyle=style.dash("dashed"))
+            continue
+        _ramp_line(alphas, y, axis, style, 1.5)
+        for low, high in line.attrs["reigns"]:
+            inner = (alphas > low) & (alphas < high)
+            ends = np.interp([low, high], alphas, y)
+            _ramp_line(np.array([low, *alphas[inner], high]), np.array([ends[0], *y[inner], ends[1]]), axis, style, 4.0)
+    _dots(folds["alpha"].to_numpy(), folds[quantity].to_numpy(), axis, style)
+    if quantity == "mean":
+        _mean_labels(lines, limits[1] - limits[0], axis, style)
+    elif quantity == "sd":
+        _fold_labels(lines, folds, limits[1], axis, style)
+    else:
+        for alpha in jumps:
+            _words(alpha + 0.02, limits[0] + 0.55 * (limits[1] - limits[0]), f"global minimum\njumps at {alpha:.3f}", axis,
+                   style, size=_SMALL, vertical_align="center")  # fmt: skip
+
+
+def _dots(x: Array, y: Array, axis: Any, style: Style) -> None:
+    style.draw.scatter(x, y, axis, size=style.size(5.5), color=style.ink, marker=style.marker("dot"))
+
+
+def _mean_labels(lines: Sequence[xr.Dataset], height: float, axis: Any, style: Style) -> None:
+    """Name the minima beside their curves."""
+    for line in lines:
+        alphas, mean = line["alpha"].to_numpy(), line["mean"].to_numpy()
+        if not line.attrs["minimum"]:
+            continue
+        # A curve that goes on to forward KL is named where no other is; the others where they begin.
+        if alphas[-1] == 1:
+            x, y, sides = 0.98, float(np.interp(0.98, alphas, mean)) + 0.03 * height, ("right", "bottom")
+        else:
+            y = float(mean[0])
+            below = y < 1e-3 * height
+            x, y, sides = 0.01, y + (-0.03 if below else 0.03) * height, ("left", "top" if below else "bottom")
+        _words(x, y, line.attrs["label"], axis, style, horizontal_align=sides[0], vertical_align=sides[1])
+
+
+def _fold_labels(lines: Sequence[xr.Dataset], data: xr.Dataset, height: float, axis: Any, style: Style) -> None:
+    """Write the alpha of each fold beside it, where no curve is; mirror images get one label."""
+    seen: list[tuple[float, float]] = []
+    folds = sorted(zip(data["alpha"].to_numpy().tolist(), data["sd"].to_numpy().tolist(), strict=True))
+    for alpha, sd in folds:
+        if any(abs(alpha - a) < 1e-6 and abs(sd - s) < 1e-3 * height for a, s in seen):
+            continue
+        seen.append((alpha, sd))
+        begins = any(line.attrs["minimum"] and line["alpha"][0] == alpha for line in lines)
+        crowded = any(0.01 < a - alpha < 0.25 and abs(s - sd) < 0.1 * height for a, s in folds)
+        if begins:
+            x, y, sides = alpha - 0.025, sd, ("right", "center")
+        elif crowded:
+            x, y, sides = alpha, sd - 0.1 * height, ("center", "top")
+        else:
+            x, y, sides = alpha + 0.025, sd, ("left", "center")
+        _words(x, y, f"{alpha:.3f}", axis, style, size=_SMALL, horizontal_align=sides[0], vertical_align=sides[1])
+
+
+def _kind_labels(lines: Sequence[xr.Dataset], height: float, axis: Any, style: Style) -> None:
+    """Say what thick, thin and dashed lines are."""
+    found = [line for line in lines if line.attrs["minimum"]]
+    broad = max(found, key=lambda line: float(line["sd"].max()))
+    narrow = min(found, key=lambda line: float(line["sd"].min()))
+
+    def say(words: str, line: xr.Dataset, at: float, shift: float, across: str, up: str) -> None:
+        y = float(np.interp(at, line["alpha"], line["sd"])) + shift * height
+        _words(at, y, words, axis, style, size=_SMALL, horizontal_align=across, vertical_align=up)
+
+    say("global minimum", broad, 0.98, -0.05, "right", "top")
+    for saddle in [line for line in lines if not line.attrs["minimum"]][:1]:
+        say("saddle", saddle, 0.3 * float(saddle["alpha"][-1]), 0.03, "left", "bottom")
+    if narrow is not broad:
+        say("local minimum", narrow, 0.97 * float(narrow["alpha"][-1]), -0.06, "right", "top")
+
+
+# --- members ---------------------------------------------------------------------------------------------------------
+
+
+def members(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
+    """Densities of the best Normals over their target, one row for each alpha, from 0 at the top."""
+    with style.settings():
+        titles = [case.attrs["short"] for case in cases]
+        collection, axes = panel_grid(titles, style, len(cases), (3.5 * len(cases), 5.6))
+        for case, axis in zip(cases, axes, strict=True):
+            _ridges(case, axis, style)
+        _name_rows(axes[0], style)
+        for axis in axes[1:]:
+            style.draw.remove_axis(axis, axis="y")
+    return collection
+
+
+def _ridges(case: xr.DataTree, axis: Any, style: Style) -> None:
+    """One target, with the best Normal at each alpha and where it jumps."""
+    draw, count, spec = style.draw, len(MEMBERS), json.loads(case.attrs["target"])
+    best = case["best"].to_dataset().sel(alpha=list(MEMBERS), method="nearest")
+    centres = np.array(spec["means"])
+    reach = float(max(np.abs(centres).max() + 4, 2.2 * best["sd"].max()))
+    x, middle = np.linspace(-reach, reach, 301), float(centres.mean())
+    p = norm.pdf(x[:, None], centres, spec["sds"]) @ spec["weights"]
+    curves = norm.pdf(x, best["mean"].to_numpy()[:, None], best["sd"].to_numpy()[:, None])
+    # Every ridge has the height of the tallest.
+    unit = 1.12 * max(p.max(), curves.max())
+    for i, (alpha, q) in enumerate(zip(MEMBERS, curves, strict=True)):
+        base, color = float(count - 1 - i), style.ramp(alpha)
+        draw.fill_between_y(
+            x, np.full_like(x, base), base + p / unit, axis, color=style.target, alpha=style.fill_alpha + 0.08
+        )
+        if best["ties"][i] > 1:
+            mirrored = np.interp(2 * middle - x, x, q)
+            draw.line(x, base + mirrored / unit, axis, color=color, width=1.1)
+        draw.line(x, base + q / unit, axis, color=color, width=2.4)
+    for jump in critical(case, "exchange")["alpha"].to_numpy():
+        y = count - 1 - np.floor(np.interp(jump, MEMBERS, np.arange(count))) - 0.06
+        draw.line(np.array([-reach, reach]), np.array([y, y]), axis, color=style.ink, width=1.0,
+                  linestyle=style.dash("dashed"))  # fmt: skip
+        _words(reach, y - 0.04, f"jump at α = {jump:.3f}", axis, style, horizontal_align="right", vertical_align="top",
+               size=_SMALL)  # fmt: skip
+    draw.ylim((-0.1, count + 0.02), axis)
+    draw.xlim((-reach, reach), axis)
+    draw.xlabel("x", axis)
+
+
+def _name_rows(axis: Any, style: Style) -> None:
+    ends = {0.0: "reverse KL\n", 1.0: "forward KL\n"}
+    names = [f"{ends.get(alpha, '')}α = {alpha:g}" for alpha in MEMBERS]
+    style.draw.yticks(len(MEMBERS) - 1 - np.arange(len(MEMBERS)) + 0.2, names, axis)
+    if style.backend == "matplotlib":
+        axis.spines["left"].set_visible(False)
+        axis.tick_params(axis="y", length=0)
+        for alpha, label in zip(MEMBERS, axis.get_yticklabels(), strict=True):
+            label.set_color(style.ramp(alpha))
+
+
+# --- mean field ------------------------------------------------------------------------------------------------------
+
+
+def correlated(case: xr.DataTree, style: Style) -> PlotCollection:
+    """A correlated Normal with factorised fits, and their variance against alpha."""
+    draw, theory, data = style.draw, case["curve"].to_dataset()["variance"], case["projections"].to_dataset()
+    with style.settings():
+        collection, (plane, curve) = panel_grid(["the fits", "their variance"], style, 2, (9.4, 4.3))
+        _ellipses(theory, plane, style)
+        _ramp_line(theory["alpha"].to_numpy(), theory.to_numpy(), curve, style, 3.0)
+        _dots(data["alpha"].to_numpy(), data["variance"].to_numpy()[:, 0], curve, style)
+        low, middle = float(theory[0]), float(theory.sel(alpha=0.5))
+        _words(0.04, low - 0.05, f"1 − ρ² = {low:.2f}\nconditional variance", curve, style, vertical_align="top")
+        _words(0.54, middle - 0.03, f"√(1 − ρ²) = {middle:.3f}\nequal entropy", curve, style, vertical_align="top")
+        _words(0.97, 1.04, "1, marginal variance", curve, style, horizontal_align="right", vertical_align="bottom")
+        draw.xlim((-0.02, 1.02), curve)
+        draw.ylim((-0.08, 1.15), curve)
+        draw.xlabel(_ALPHA, curve)
+        draw.ylabel("variance of the fit", curve)
+    return collection
+
+
+def _ellipses(variance: xr.DataArray, axis: Any, style: Style) -> None:
+    """Contours that enclose 90% of the mass."""
+    angles = np.linspace(0, 2 * np.pi, 181)
+    circle = np.stack([np.cos(angles), np.sin(angles)]) * np.sqrt(2 * np.log(10))
+    x, y = np.linalg.cholesky(np.array([[1, RHO], [RHO, 1]])) @ circle
+    if style.backend == "matplotlib":
+        axis.fill(x, y, color=style.target, alpha=style.fill_alpha, linewidth=0)
+        axis.set_aspect("equal")
+    style.draw.line(x, y, axis, color=style.target, width=1.4)
+    for alpha, name in ((0.0, "α = 0"), (0.5, "α = ½"), (1.0, "α = 1")):
+        sd = np.sqrt(float(variance.sel(alpha=alpha)))
+        style.draw.line(sd * circle[0], sd * circle[1], axis, color=style.ramp(alpha), width=2.4)
+        _words(0, sd * circle[1].min() - 0.07, name, axis, style, color=style.ramp(alpha), horizontal_align="center",
+               vertical_align="top")  # fmt: skip
+    style.draw.xlim((-2.7, 2.7), axis)
+    style.draw.ylim((-2.7, 2.5), axis)
+    style.draw.xlabel("first coordinate", axis)
+    style.draw.ylabel("second coordinate", axis)

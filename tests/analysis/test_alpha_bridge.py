@@ -16,8 +16,14 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from analysis.alpha_bridge import study as question
-from analysis.alpha_bridge.study import CASES, CORRELATED, EDGE, MEMBERS, RHO, Case, Settings
+from analysis.alpha_bridge.figures import plot
+from analysis.alpha_bridge.findings import across, covers_from, findings, price, story
+from analysis.alpha_bridge.following import EDGE, folds_of, join_ends
+from analysis.alpha_bridge.optima import critical, label, reigns
+from analysis.alpha_bridge.study import CASES, CORRELATED, MEMBERS, RHO, Case, Settings
 from analysis.drawing.style import Style
+from analysis.reading import case_of
+from analysis.site.chapter import words_of
 from models.errors import ConvergenceError
 from models.families import FAMILIES
 from models.projections import forward_projection, reverse_projections
@@ -72,8 +78,8 @@ def tilted_moments(case: Case, alpha: float, mean: float, sd: float) -> tuple[fl
     return centre, moment(2, centre) / total
 
 
-def critical(results: xr.DataTree, name: str, kind: str) -> list[xr.Dataset]:
-    data = question._critical(results[name], kind)
+def points_of(results: xr.DataTree, name: str, kind: str) -> list[xr.Dataset]:
+    data = critical(case_of(results, name), kind)
     return [data.isel(point=i) for i in range(data.sizes["point"])]
 
 
@@ -81,7 +87,7 @@ def critical(results: xr.DataTree, name: str, kind: str) -> list[xr.Dataset]:
 
 
 def test_fold_of_two_equal_modes(results: xr.DataTree) -> None:
-    folds = sorted(critical(results, "bimodal", "fold"), key=lambda p: float(p["mean"]))
+    folds = sorted(points_of(results, "bimodal", "fold"), key=lambda p: float(p["mean"]))
     assert len(folds) == 2
     for sign, fold in zip((-1, 1), folds, strict=True):
         assert float(fold["alpha"]) == pytest.approx(0.4679488521865756, abs=1e-11)
@@ -92,7 +98,7 @@ def test_fold_of_two_equal_modes(results: xr.DataTree) -> None:
 
 def test_fold_of_the_middle_mode_by_counting_roots(results: xr.DataTree) -> None:
     """On mean 0 a stationary sd is a root of one equation; below the fold there are two near it, above it none."""
-    (fold, *_) = critical(results, "trimodal", "fold")
+    (fold, *_) = points_of(results, "trimodal", "fold")
     assert float(fold["mean"]) == pytest.approx(0, abs=1e-9)
 
     def roots(alpha: float) -> int:
@@ -109,7 +115,7 @@ def test_fold_of_the_middle_mode_by_counting_roots(results: xr.DataTree) -> None
 
 @pytest.mark.parametrize("name", ["bimodal", "unequal_weights"])
 def test_exchanged_optima_have_the_same_divergence(results: xr.DataTree, name: str) -> None:
-    (jump,) = critical(results, name, "exchange")
+    (jump,) = points_of(results, name, "exchange")
     alpha = float(jump["alpha"])
     old, new = (divergence(CASE[name], alpha, float(jump[f"{p}mean"]), float(jump[f"{p}sd"])) for p in ("", "partner_"))
     assert old == pytest.approx(new, abs=1e-9)
@@ -144,7 +150,7 @@ def test_a_fold_far_away_is_refused_and_the_near_one_found() -> None:
 
     start = next(p for p in reverse_projections(target, FAMILIES["normal"]) if abs(p.theta[0]) < 0.1 > abs(p.theta[1]))
     branch = follow(problem, start.theta, 2 * EDGE, (EDGE, 1 - EDGE), unit=np.array([3.0, 1.0]), largest=0.05)
-    (fold,) = question.folds_of(problem, branch)
+    (fold,) = folds_of(problem, branch)
     assert fold.parameters[0] == pytest.approx(0.2925231, abs=1e-7)
     assert abs(fold.theta[0]) < 1e-9
 
@@ -152,7 +158,7 @@ def test_a_fold_far_away_is_refused_and_the_near_one_found() -> None:
 
     moved = replace(branch, thetas=branch.thetas + np.array([40.0, 0.0]))
     with pytest.raises(ConvergenceError, match="fold"):
-        question.folds_of(problem, moved)
+        folds_of(problem, moved)
 
 
 # --- optima ----------------------------------------------------------------------------------------------------------
@@ -224,7 +230,7 @@ def test_points_without_overlap_are_none() -> None:
 
     def flat(value: float, log_sd: float = 0.0) -> bool:
         moved = replace(point, divergence=Estimate(value, 0.0, "quadrature"), theta=np.array([0.0, log_sd]))
-        return question._flat(moved, 0.7)
+        return question.flat(moved, 0.7)
 
     most = 1 / (0.7 * 0.3)  # of disjoint densities
     assert flat(most - 1e-9)
@@ -234,15 +240,15 @@ def test_points_without_overlap_are_none() -> None:
 
 def test_a_point_that_no_branch_has_shows() -> None:
     a, b = np.array([0.0, 1.0]), np.array([3.0, 0.0])
-    assert question._matched([a, b], [b + 1e-9, a]) == pytest.approx(1e-9)
-    assert question._matched([a], [a, b]) == np.inf
-    assert question._matched([a, a + 1e-3], [a, b]) == pytest.approx(2.999)
+    assert question.matched([a, b], [b + 1e-9, a]) == pytest.approx(1e-9)
+    assert question.matched([a], [a, b]) == np.inf
+    assert question.matched([a, a + 1e-3], [a, b]) == pytest.approx(2.999)
 
 
 def test_no_arc_to_an_end_shows() -> None:
     target = CASE["bimodal"].target
     (point,) = [p for p in reverse_projections(target, FAMILIES["normal"]) if abs(p.theta[0]) < 0.1]
-    arcs, ends = question.join_ends(lambda a: exact_objective(FAMILIES["normal"], target, a).at(1), [], [point], 0)
+    arcs, ends = join_ends(lambda a: exact_objective(FAMILIES["normal"], target, a).at(1), [], [point], 0)
     assert arcs == []
     assert ends[0].gap == np.inf
 
@@ -260,19 +266,21 @@ def test_cover_is_a_ratio_of_masses() -> None:
 
 
 def test_labels_say_what_is_covered(results: xr.DataTree) -> None:
-    two, three = results["bimodal"], results["trimodal"]
-    assert question._label(two, 0, 3) == "both modes"
-    assert question._label(two, -3, 1) == "left mode"
-    assert question._label(three, 0, 5) == "all 3 modes"
-    assert question._label(three, -3, 3) == "left and middle modes"
-    assert question._label(three, 0, 1) == "middle mode"
+    def said(name: str, mean: float, sd: float) -> str:
+        return label(case_of(results, name), CASE[name].cover(np.array([[mean, np.log(sd)]]))[0])
+
+    assert said("bimodal", 0, 3) == "both modes"
+    assert said("bimodal", -3, 1) == "left mode"
+    assert said("trimodal", 0, 5) == "all 3 modes"
+    assert said("trimodal", -3, 3) == "left and middle modes"
+    assert said("trimodal", 0, 1) == "middle mode"
 
 
 def test_price_is_the_divergence_of_distant_modes() -> None:
     far = Case("far", "", "", (0.3, 0.7), (-25, 25), ("left", "right"))
-    assert question.price(0.4, 0.7) == pytest.approx(divergence(far, 0.4, 25, 1), abs=1e-7)
-    assert question.price(0, 0.7) == pytest.approx(-np.log(0.7))
-    assert question.price(1e-9, 0.7) == pytest.approx(-np.log(0.7), rel=1e-6)
+    assert price(0.4, 0.7) == pytest.approx(divergence(far, 0.4, 25, 1), abs=1e-7)
+    assert price(0, 0.7) == pytest.approx(-np.log(0.7))
+    assert price(1e-9, 0.7) == pytest.approx(-np.log(0.7), rel=1e-6)
 
 
 # --- mean field ------------------------------------------------------------------------------------------------------
@@ -311,64 +319,76 @@ def test_mean_field_projections_are_the_closed_form(results: xr.DataTree) -> Non
 
 
 def test_findings_are_complete(results: xr.DataTree) -> None:
-    f = question.findings(results)
-    assert f["question"] == question.QUESTION
-    assert len(f["answer"]) > 100
-    assert not any("rows" in entry for entry in f.values() if isinstance(entry, dict))
+    f = findings(results)
+    words = words_of("alpha_bridge", f)
+    assert len(words.answer) > 100
     assert f["all_complete"]
     assert f["all_agree"]
-    assert f["clear"]
+    assert f["is_clear"]
     assert f["all_connected"]
     assert [event["target"] for event in f["events"]].count("two equal modes") == 2
-    assert f["events"][0]["mean"] == "±2.9810"
+    assert "| ±2.9810" in words.text
 
 
 def test_findings_say_from_where_all_is_covered(results: xr.DataTree) -> None:
-    f = question.findings(results)
+    f = findings(results)
+    words = words_of("alpha_bridge", f)
     assert f["bimodal"]["covers_from"].value == pytest.approx(0.1148961, abs=1e-6)
     assert f["bimodal"]["alone_from"].value == pytest.approx(0.4679489, abs=1e-6)
     assert f["bimodal"]["covers_from"].value < f["unequal_weights"]["covers_from"].value
-    assert f["trimodal"]["covers_from"].value == 0
+    assert f["later"]
+    assert f["trimodal"]["covers_always"]
     assert f["trimodal"]["start_ties"] == 1
     assert f["bimodal"]["start_ties"] == 2
-    assert "α = 0.115 for two equal modes" in f["answer"]
-    assert "either single mode to both modes" in f["events"][0]["what"]
-    what = [event["what"] for event in f["unequal_weights"]["events"]]
-    assert what[:2] == ["minimum on both modes begins", "minimum on the left mode ends"]
+    assert "α = 0.115 for two equal modes" in words.answer
+    assert "either single mode to both modes" in words.text
+    assert "minimum on both modes begins" in words.text
+    assert "minimum on the left mode ends" in words.text
+    assert [(event["labels"], event["ends"]) for event in f["unequal_weights"]["events"]][:2] == [
+        (["both modes"], False),
+        (["left mode"], True),
+    ]
 
 
 def test_reigns_meet_at_the_exchange(results: xr.DataTree) -> None:
-    jump = float(question._critical(results["unequal_weights"], "exchange")["alpha"][0])
-    reigns = sorted((low, high) for _, low, high in question._reigns(results["unequal_weights"]))
-    assert reigns == [(0.0, pytest.approx(jump)), (pytest.approx(jump), 1.0)]
-    assert len(question._reigns(results["bimodal"])) == 3
-    assert [r[1:] for r in question._reigns(results["trimodal"])] == [(0.0, 1.0)]
+    jump = float(critical(case_of(results, "unequal_weights"), "exchange")["alpha"][0])
+    found = sorted((low, high) for _, low, high in reigns(case_of(results, "unequal_weights")))
+    assert found == [(0.0, pytest.approx(jump)), (pytest.approx(jump), 1.0)]
+    assert len(reigns(case_of(results, "bimodal"))) == 3
+    assert [r[1:] for r in reigns(case_of(results, "trimodal"))] == [(0.0, 1.0)]
 
 
 def test_covering_without_a_jump_is_found_between_grid_points(results: xr.DataTree) -> None:
     tree = results["trimodal"].copy(deep=True)
     tree["best/cover"][:4] = 0.01
     grid = tree["best/alpha"].to_numpy()
-    found = question._covers_from(tree)
+    found = covers_from(tree)
     assert found is not None
     assert grid[3] < found.value < grid[4]
     assert found.error == pytest.approx((grid[4] - grid[3]) / 2)
     tree["best/cover"][-1] = 0.01
-    assert question._covers_from(tree) is None
+    assert covers_from(tree) is None
 
 
-def test_sentences_follow_the_numbers() -> None:
-    base = {
-        "covers_from": Estimate(0.3, 1e-9, "quadrature"), "alone_from": Estimate(0.5, 1e-9, "quadrature"), "start_ties": 1,
-        "start_label": "left mode", "cover_before": 1e-4, "cover_after": 0.6,
-    }  # fmt: skip
-    assert "by a jump" in question._sentence(base)
-    assert "local minima" in question._sentence(base)
-    assert "by a jump" not in question._sentence(base | {"cover_before": None, "cover_after": None})
-    assert "not even" in question._sentence(base | {"covers_from": None})
-    assert "every α" in question._sentence(base | {"covers_from": Estimate(0.0, 0.0, "exact")})
-    assert "15" not in question._flat_sentence({"a": {"flat": 0}})
-    assert "α = 0.700 (x)" in question._flat_sentence({"a": {"flat": 15, "flat_at": "0.700", "short": "x"}})
+def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
+    found = findings(results)
+    base = found["unequal_weights"]
+    at, alone = Estimate(0.3, 1e-9, "quadrature"), Estimate(0.5, 1e-9, "quadrature")
+
+    def said(*told: Any) -> str:
+        text = words_of("alpha_bridge", found | {"unequal_weights": base | story(*told)}).text
+        return text.partition("**Unequal modes.**")[2].partition("Weight matters")[0]
+
+    assert "by a jump" in said(at, alone, 1e-4, 0.6)
+    assert "still local minima" in said(at, alone, 1e-4, 0.6)
+    assert "still local minima" not in said(alone, at, 1e-4, 0.6)
+    assert "by a jump" not in said(at, alone, None, None)
+    assert "not even" in said(None, None, None, None)
+    assert "every α" in said(Estimate(0.0, 0.0, "exact"), alone, None, None)
+    cases = [found[name] | {"flat_at": []} for name in CASE]
+    assert "a search also returned" not in words_of("alpha_bridge", found | across(cases)).text
+    cases[0] = cases[0] | {"flat_at": [0.7]}
+    assert "α = 0.700 (two equal modes)" in words_of("alpha_bridge", found | across(cases)).text
 
 
 def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Any) -> None:
@@ -395,12 +415,12 @@ def closed() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("alpha_bridge", findings(results)))
 
 
 @pytest.mark.usefixtures("closed")
 def test_figures(results: xr.DataTree) -> None:
-    drawings = question.plot(results)
+    drawings = plot(results)
     assert list(drawings) == ["members", "alpha_branches", "correlated"]
     axes = drawings["alpha_branches"].figure.viz["figure"].item().axes
     assert len(axes) == 9
@@ -424,7 +444,7 @@ def test_ramp_goes_from_reverse_to_forward() -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert set(question.plot(results, backend="plotly")) == {"members", "alpha_branches", "correlated"}
+    assert set(plot(results, backend="plotly")) == {"members", "alpha_branches", "correlated"}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

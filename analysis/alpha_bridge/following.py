@@ -1,0 +1,258 @@
+"""Branches of optima followed along alpha: divided at folds, led into the projections at the ends, compared for the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import root
+
+from models.errors import ConvergenceError
+from models.projections import Projection
+from models.projections.continuation import Branch, Critical, locate_exchange, locate_fold
+from models.projections.exact import Exact
+from models.projections.optimise import polish
+
+__all__ = [
+    "EDGE",
+    "UNIT",
+    "Arc",
+    "End",
+    "Problem",
+    "arcs_of",
+    "exchanges",
+    "folds_of",
+    "join_ends",
+    "lowest",
+    "point_at",
+]
+
+Array = NDArray[np.float64]
+#: Divergence at an alpha.
+Problem = Callable[[float], Exact]
+#: Branches are followed from this alpha to one minus it; at 0 and 1 the divergence has other formulas.
+EDGE = 1e-3
+#: Lengths in (mean, log sd) that count as one when a branch is followed.
+UNIT = np.array([3.0, 1.0])
+_TIE = 1e-9  # nats
+_SAME = 0.05  # in (mean, log sd): further apart, points are not of one branch
+
+
+@dataclass(frozen=True, eq=False)
+class Arc:
+    """A piece of a branch between folds or ends, along which alpha increases.
+
+    Attributes
+    ----------
+    alphas : ndarray (n,)
+    thetas : ndarray (n, 2)
+        Mean and log sd.
+    divergences : ndarray (n,)
+        In nats.
+    minimum : bool
+        Whether its points are minima; saddles if not.
+    branch : int
+    """
+
+    alphas: Array
+    thetas: Array
+    divergences: Array
+    minimum: bool
+    branch: int
+
+    def spans(self, alpha: float) -> bool:
+        """Whether the arc has a point at alpha."""
+        return bool(self.alphas[0] <= alpha <= self.alphas[-1])
+
+    def near(self, alpha: float) -> Array:
+        """Theta (2,) at alpha by interpolation."""
+        return np.array([np.interp(alpha, self.alphas, column) for column in self.thetas.T])
+
+    def extended(self, alpha: float, point: Projection) -> Arc:
+        """The same arc with one more point, before or after all others."""
+        at = 0 if alpha < self.alphas[0] else len(self.alphas)
+        return replace(
+            self,
+            alphas=np.insert(self.alphas, at, alpha),
+            thetas=np.insert(self.thetas, at, point.theta, axis=0),
+            divergences=np.insert(self.divergences, at, point.divergence.value),
+        )
+
+
+def folds_of(problem: Problem, branch: Branch) -> list[Critical]:
+    """Solve for the folds of a branch, each near the point where its stability changes.
+
+    The divergence is flat far from the target, and flat points solve the equations of a fold too. So the fold is approached
+    by short steps first, and must be near the points around it.
+
+    Parameters
+    ----------
+    problem : callable (float) -> Exact
+    branch : Branch
+
+    Returns
+    -------
+    list of Critical
+        In the order of the branch.
+
+    Raises
+    ------
+    ConvergenceError
+        If no fold is found near a change of stability.
+    """
+    found = []
+    for cut in np.flatnonzero(np.diff(branch.negative)):
+        ends, values = branch.thetas[cut : cut + 2], branch.values[cut : cut + 2]
+        guess = _approach(problem, np.append(ends.mean(axis=0), values.mean()))
+        fold = locate_fold(problem, guess[:2], float(guess[2]))
+        if np.linalg.norm((fold.theta - ends.mean(axis=0)) / UNIT) > 0.2:
+            raise ConvergenceError(f"the fold near {ends.mean(axis=0).tolist()} was lost to {fold.theta.tolist()}")
+        found.append(fold)
+    return found
+
+
+def _approach(problem: Problem, guess: Array) -> Array:
+    """Zero of gradient and Hessian determinant over (theta, alpha), by steps too short to leave the neighbourhood."""
+
+    def system(y: Array) -> Array:
+        _, gradient, hessian = problem(float(y[2])).hessian(y[None, :2])
+        return np.append(gradient[0], np.linalg.det(hessian[0]))
+
+    return np.asarray(root(system, guess, method="hybr", options={"xtol": 1e-12, "factor": 0.1}).x)
+
+
+def arcs_of(branch: Branch, folds: Sequence[Critical], index: int) -> list[Arc]:
+    """Divide a branch at its folds; both sides keep the fold.
+
+    Parameters
+    ----------
+    branch : Branch
+    folds : sequence of Critical
+        From `folds_of`.
+    index : int
+        Of the branch.
+
+    Returns
+    -------
+    list of Arc
+    """
+    cuts = np.flatnonzero(np.diff(branch.negative)) + 1
+    joints: list[Critical | None] = [None, *folds, None]
+    arcs = []
+    for (begin, end), (before, after) in zip(pairwise([0, *cuts, len(branch.values)]), pairwise(joints), strict=True):
+        rows = slice(begin, end)
+        parts = [(branch.values[rows], branch.thetas[rows], branch.divergences[rows])]
+        if before is not None:
+            parts.insert(0, _vertex(before))
+        if after is not None:
+            parts.append(_vertex(after))
+        alphas, thetas, divergences = (np.concatenate(column) for column in zip(*parts, strict=True))
+        way = slice(None, None, -1 if alphas[0] > alphas[-1] else 1)
+        arcs.append(Arc(alphas[way], thetas[way], divergences[way], not branch.negative[begin], index))
+    return arcs
+
+
+def _vertex(point: Critical) -> tuple[Array, Array, Array]:
+    return point.parameters, point.theta[None], np.array([point.divergence])
+
+
+def point_at(problem: Problem, arc: Arc, alpha: float) -> tuple[Array, float] | None:
+    """The stationary point of an arc at an alpha, solved for anew: theta (2,) and nats; ``None`` if it is not found."""
+    for at, row in ((arc.alphas[0], 0), (arc.alphas[-1], -1)):
+        if alpha == at:
+            return arc.thetas[row], float(arc.divergences[row])
+    objective, guess = problem(alpha), arc.near(alpha)
+    theta = polish(objective, guess)
+    if theta is None or np.linalg.norm(theta - guess) > _SAME:
+        return None
+    return theta, float(objective.gradient(theta[None])[0][0])
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """Where a branch meets a projection: gaps in (mean, log sd), at `EDGE` from the end and extrapolated to it."""
+
+    alpha: float
+    point: Projection
+    gap: float
+    extrapolated: float
+
+
+def join_ends(
+    problem: Problem, arcs: Sequence[Arc], points: Sequence[Projection], end: float
+) -> tuple[list[Arc], list[End]]:
+    """Lead the arcs that come close to alpha = 0 or 1 into the projections there.
+
+    Parameters
+    ----------
+    problem : callable (float) -> Exact
+    arcs : sequence of Arc
+    points : sequence of Projection
+        All stationary points at the end.
+    end : {0, 1}
+
+    Returns
+    -------
+    arcs : list of Arc
+    ends : list of End
+        One per projection, with infinite gaps where no arc leads.
+    """
+    sign = 1 - 2 * end
+    ways = end + sign * EDGE * np.arange(1, 5)
+    joined, limits = list(arcs), {}
+    for i, arc in enumerate(arcs):
+        reached = [point_at(problem, arc, float(a)) if arc.spans(float(a)) else None for a in ways]
+        thetas = [found[0] for found in reached if found is not None]
+        if len(thetas) == len(ways):
+            # The cubic through four points, at the end.
+            limits[i] = thetas[0], np.array([4, -6, 4, -1]) @ np.array(thetas)
+    ends = []
+    for point in points:
+        gaps = {i: float(np.abs(limit - point.theta).max()) for i, (_, limit) in limits.items()}
+        nearest = min(gaps, key=gaps.__getitem__, default=None)
+        if nearest is None or gaps[nearest] > _SAME:
+            ends.append(End(end, point, np.inf, np.inf))
+            continue
+        joined[nearest] = joined[nearest].extended(float(end), point)
+        ends.append(End(end, point, float(np.abs(limits[nearest][0] - point.theta).max()), gaps[nearest]))
+    return joined, ends
+
+
+def lowest(problem: Problem, arcs: Sequence[Arc], alpha: float) -> dict[int, tuple[Array, float]]:
+    """The global minima at an alpha, several if they tie: theta and nats by index of the arc."""
+    found = {i: point_at(problem, arc, alpha) for i, arc in enumerate(arcs) if arc.minimum and arc.spans(alpha)}
+    values = {i: point for i, point in found.items() if point is not None}
+    least = min(value for _, value in values.values())
+    return {i: point for i, point in values.items() if point[1] <= least + _TIE}
+
+
+def exchanges(problem: Problem, arcs: Sequence[Arc], grid: Array, best: Sequence[Mapping[int, Any]]) -> list[Critical]:
+    """Solve for the alphas between which the global minimum passes from one arc to another.
+
+    Parameters
+    ----------
+    problem : callable (float) -> Exact
+    arcs : sequence of Arc
+    grid : ndarray (n,)
+        Alphas.
+    best : sequence of mapping
+        From `lowest`, for every alpha of the grid.
+
+    Returns
+    -------
+    list of Critical
+        With the minimum that takes over as ``partner``.
+    """
+    found = []
+    for (low, high), (before, after) in zip(pairwise(grid), pairwise(best), strict=True):
+        if set(before) & set(after):
+            continue
+        # Of mirror images, the right one.
+        old, new = (max(side, key=lambda i: side[i][0][0]) for side in (before, after))
+        alpha = min(max((low + high) / 2, arcs[new].alphas[0]), arcs[old].alphas[-1])
+        found.append(locate_exchange(problem, arcs[old].near(alpha), arcs[new].near(alpha), float(alpha)))
+    return found

@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from pydantic import ValidationError
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -448,12 +447,6 @@ def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"grid": 2}, {"step": 0}, {"atlas": 0}, {"grids": 9}], ids=str)
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def test_effort_orders_the_work() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -52,22 +53,5 @@ def run(
 
 
 def _print_findings(findings: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from analysis.site.numbers import num
-
-    console = Console()
-    console.print(f"[bold]{findings['question']}[/bold]\n{findings['answer'].replace('*', '')}\n")
-    for case in findings.values():
-        if not (isinstance(case, dict) and "rows" in case):
-            continue
-        table = Table(title=case["title"], title_justify="left")
-        for column in ("fit", "member", "KL(p‖q), nats", "KL(q‖p), nats", "gap", "reached from"):
-            table.add_column(column)
-        for row in case["rows"]:
-            gap = "" if row["gap"] is None else num(row["gap"], digits=2)
-            label = row["fit"].replace("[", "").replace("]", "").replace("{.forward}", "").replace("{.reverse}", "")
-            table.add_row(label, row["member"], num(row["kl_forward"].value, digits=4), num(row["kl_reverse"].value, digits=4),
-                          gap, row["runs"])  # fmt: skip
-        console.print(table)
+    answer = re.sub(r"\[([^]]*)\]\{[^}]*\}|\*", r"\1", findings["answer"])  # without Markdown
+    typer.echo(f"{findings['question']}\n{answer}\n")

@@ -13,13 +13,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from pydantic import ValidationError
 from scipy.integrate import quad
 from scipy.stats import beta, cauchy, halfnorm, multivariate_normal, norm
 
-from analysis.gaussians import gaussian
+from analysis.gaussians import gaussian, moments
 from analysis.posterior_modes import study as question
-from analysis.posterior_modes.study import CASES, Grid, Settings
+from analysis.posterior_modes.cases import CASES, durations
+from analysis.posterior_modes.exact import Grid, exact_minima, exact_posterior, gap, reverse_kl
+from analysis.posterior_modes.figures import plot
+from analysis.posterior_modes.findings import ends, findings, mixing, one_sided, particles
+from analysis.posterior_modes.study import TOLERANCE, Settings
+from analysis.site.chapter import words_of
 from models.quadrature import Estimate
 from models.results import load, save
 from models.targets import Target, from_model
@@ -47,7 +51,7 @@ def cauchy_target() -> Target:
 
 @pytest.fixture(scope="module")
 def grid(cauchy_target: Target) -> Grid:
-    return question.exact_posterior(cauchy_target, 40.0)
+    return exact_posterior(cauchy_target, 40.0)
 
 
 def joint(mu: float) -> float:
@@ -74,7 +78,7 @@ def test_both_divergences_are_those_of_scipy_and_the_right_way_round(grid: Grid,
     member = gaussian("normal", np.array([9.0]), np.array([[2.25]]))
     reverse = integral(lambda m: q.pdf(m) * (q.logpdf(m) - np.log(joint(m) / z)), -5, 23)
     forward = integral(lambda m: joint(m) / z * (np.log(joint(m) / z) - q.logpdf(m)))
-    found = question.reverse_kl(cauchy_target, member, grid.log_z.value)
+    found = reverse_kl(cauchy_target, member, grid.log_z.value)
     assert found.value == pytest.approx(reverse, abs=1e-5)
     assert grid.forward(member) == pytest.approx(forward, rel=1e-4)
     assert reverse < 2 < forward
@@ -114,9 +118,9 @@ def test_reverse_minima_are_minima_and_advi_ends_at_them(
         value = float(exact["kl_reverse"][k])
         for shift, scale in ((0.05, 1.0), (-0.05, 1.0), (0.0, 1.1), (0.0, 0.9)):
             member = gaussian("normal", mean + shift, scale * cov)
-            assert question.reverse_kl(cauchy_target, member, grid.log_z.value).value > value
+            assert reverse_kl(cauchy_target, member, grid.log_z.value).value > value
     advi = fits.isel(fit=np.flatnonzero(how == "advi"))
-    at_one = (advi["gap"] <= question.TOLERANCE).to_numpy()
+    at_one = (advi["gap"] <= TOLERANCE).to_numpy()
     assert at_one.any()
     for k in range(advi.sizes["fit"]):
         assert ("at no minimum" in str(advi["fit"].to_numpy()[k])) == (not at_one[k])
@@ -126,14 +130,14 @@ def test_reverse_minima_are_minima_and_advi_ends_at_them(
 
 
 def test_the_broad_minimum_of_the_location_is_known_and_a_saddle_is_none(cauchy_target: Target) -> None:
-    exact = question.exact_minima(cauchy_target, "normal", [])
-    sds = [float(question.moments(m)[1][0]) for m in exact]
+    exact = exact_minima(cauchy_target, "normal", [])
+    sds = [float(moments(m)[1][0]) for m in exact]
     assert len(exact) == 3
     assert sds[2] > 5 * max(sds[:2])
     # The gradient vanishes at (4.668, 6.098), but it is a saddle.
     saddle = gaussian("normal", np.array([4.66807411]), np.array([[np.exp(2 * 1.80801342)]]))
-    assert question.gap(cauchy_target, saddle, exact) > question.TOLERANCE
-    assert question.gap(cauchy_target, exact[1], exact) == 0
+    assert gap(cauchy_target, saddle, exact) > TOLERANCE
+    assert gap(cauchy_target, exact[1], exact) == 0
 
 
 def test_a_symmetry_leaves_the_posterior_as_it_is() -> None:
@@ -157,7 +161,7 @@ def test_draws_are_taken_to_unconstrained_space_in_the_order_of_the_model(result
     p = tree["posterior"].to_dataset().isel(chain=0, draw=slice(5))
     w, mu, sigma = p["w"].to_numpy(), p["mu"].to_numpy(), p["sigma"].to_numpy()
     np.testing.assert_allclose(x, np.column_stack([np.log(w / (1 - w)), mu, np.log(sigma)]), rtol=1e-8)
-    y = question.load_column("old_faithful_eruptions")[::3]
+    y = durations()
     mixture = w[:, None] * norm.pdf(y, mu[:, :1], sigma[:, :1]) + (1 - w)[:, None] * norm.pdf(
         y, mu[:, 1:], sigma[:, 1:]
     )
@@ -202,45 +206,59 @@ def test_children_feed_arviz(results: xr.DataTree) -> None:
 
 
 def test_findings_are_complete_and_modest(results: xr.DataTree) -> None:
-    f = question.findings(results)
-    assert f["question"] == question.QUESTION
-    assert len(f["answer"]) > 100
-    assert f["chains"] == 3 * SETTINGS.chains
-    assert [row["exact"] for row in f["mixtures"]] == [f"{100 * f['cauchy']['exact_share']:.0f}", "50", "50"]
-    folder = Path(question.__file__).parent
-    assert "all modes found" not in (str(f) + (folder / "chapter.md").read_text(encoding="utf-8")).lower()
+    f = findings(results)
+    words = words_of("posterior_modes", f)
+    assert len(words.answer) > 100
+    assert f["n_chains"] == 3 * SETTINGS.chains
+    assert [row["exact"] for row in f["mixtures"]] == pytest.approx([f["cauchy"]["exact_share"], 0.5, 0.5])
+    assert "all modes found" not in (words.answer + words.text).lower()
 
 
-def test_sentences_follow_the_numbers() -> None:
-    ends = xr.Dataset({"gap": ("fit", [1e-4, 0.2]), "converged": ("fit", [1, 1])})
-    assert "1 of the 2 ends is at no minimum, though counted" in question._gap_sentence(ends)
-    assert "at no minimum" not in question._gap_sentence(ends.isel(fit=[0]))
-    assert question._gap_sentence(ends * np.nan) == ""
+def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
+    f = findings(results)
 
-    def said(*shares: float) -> str:
-        return question._chain_sentence(np.array(shares), 0.5, 1.01, "a > 0")
+    def said(**part: Any) -> str:
+        return words_of("posterior_modes", f | {"ridge": f["ridge"] | part}).text
 
-    assert "nothing to compare" in said(1.0, 1.0)
-    assert "because chains differ" in said(1.0, 0.0)
-    assert "on both sides" in said(0.4, 0.6)
-    assert "1 of them stayed on one side" in said(0.4, 1.0)
+    gaps, converged = np.array([1e-4, 0.2]), np.array([1, 1])
+    assert "1 of the 2 ends is at no minimum, though counted" in said(ends=ends(gaps, converged))
+    quiet = {"cauchy": f["cauchy"] | {"ends": ends(gaps[:1], converged[:1])}}
+    assert "are within 0.0001 nats" in words_of("posterior_modes", f | quiet).text
+    assert ends(gaps[:1], converged[:1]) == {"n": 1, "stopped": 0, "largest": 1e-4, "though_converged": False}
+    assert ends(gaps[1:], 0 * converged[1:]) == {"n": 1, "stopped": 1, "largest": None, "though_converged": False}
 
-    def smc(share: float) -> str:
-        data = xr.Dataset({"share": ("source", [share]), "n": ("source", [1000])}, coords={"source": ["SMC"]})
-        return question._smc_sentence(data, 0.5, "a > 0")
+    def chains(*shares: float) -> str:
+        return said(chains=one_sided(np.array(shares)) | {"r_hat": 1.0101})
 
-    assert "lost a mode" in smc(0.0)
-    assert "share ancestors" in smc(0.3)
-    assert smc(0.49).endswith("would be right.")
+    assert "R-hat (1.01) has nothing to compare" in chains(1.0, 1.0)
+    assert "R-hat (1.01) says so, because chains differ" in chains(1.0, 0.0)
+    assert "Every chain has been on both sides" in chains(0.4, 0.6)
+    assert "1 of them stayed on one side. R-hat is 1.01." in " ".join(chains(0.4, 1.0).split())
+
+    assert "finds 0% with a > 0: it has lost a mode" in said(smc=particles(0.0, 1000, 0.5))
+    assert "(1.6 points of standard error), since particles share ancestors" in said(smc=particles(0.3, 1000, 0.5))
+    assert "finds 49% with a > 0, where 50% would be right.\n" in said(smc=particles(0.49, 1000, 0.5)).replace(
+        " \n", "\n"
+    )
+
+
+def test_what_is_said_of_mixtures_follows_the_numbers(results: xr.DataTree) -> None:
+    f = findings(results)
     row = {"model": "m", "fits": "f", "optima": 2, "single": 9.0, "mixture": 5.0, "forward": 2.0}
-    assert "gains wherever" in question._mixture_sentence([row])
-    assert "not width" in question._mixture_sentence([row])
-    assert "nothing to mix" in question._mixture_sentence([row | {"optima": 1}])
-    assert "not width" not in question._mixture_sentence([row | {"mixture": 1.0}])
+
+    def said(row: dict[str, Any]) -> str:
+        return words_of("posterior_modes", f | {"mixing": mixing([row])}).text
+
+    assert mixing([row]) == {"known": 1, "gains": True, "alone": [], "behind": [row]}
+    assert "mixing several fits gains wherever it is known" in said(row)
+    assert "for m, f (5.00 against 2.00): each fit is narrower" in said(row)
+    assert "does not gain everywhere" in said(row | {"mixture": 10.0})
+    assert "For m, f the starts led to one optimum" in said(row | {"optima": 1})
+    assert "not width" not in said(row | {"mixture": 1.0})
 
 
 def test_estimates_of_reverse_kl_have_their_error(results: xr.DataTree) -> None:
-    values = [row["kl_reverse"] for row in question.findings(results)["ridge"]["rows"] if row["kl_reverse"] is not None]
+    values = [row["kl_reverse"] for row in findings(results)["ridge"]["fits"] if row["kl_reverse"] is not None]
     assert values
     assert all(isinstance(v, Estimate) and 0 <= v.error < 0.1 for v in values)
 
@@ -253,7 +271,7 @@ def closed() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("posterior_modes", findings(results)))
 
 
 def test_run_asks_the_store_and_the_results_can_be_kept(results: xr.DataTree, tmp_path: Path) -> None:
@@ -267,12 +285,6 @@ def test_run_asks_the_store_and_the_results_can_be_kept(results: xr.DataTree, tm
     again = question.run(SETTINGS, remember=remember)
     assert sorted(asked) == sorted(case.name for case in CASES)
     assert load(save(again, tmp_path / "results.nc")).equals(again)
-
-
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"chains": 1}, {"starts": 1}, {"drawz": 4}], ids=str)
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def test_effort_orders_the_work() -> None:

@@ -12,6 +12,7 @@ import xarray as xr
 from pydantic import ValidationError
 
 from analysis.mode_covering_vs_seeking import study as question
+from analysis.mode_covering_vs_seeking.findings import defaults, is_broad
 from analysis.mode_covering_vs_seeking.study import CASES, TOLERANCE, Case, Settings
 from models.divergences import kl
 from models.families import FAMILIES
@@ -181,15 +182,36 @@ def test_run_gives_one_child_per_case_and_reports_progress(monkeypatch: pytest.M
     assert fractions[-1] == 1
 
 
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_found_of_the_defaults_follows_the_numbers() -> None:
+    runs = xr.Dataset(
+        {
+            "optimum": ("restart", [2, 2, 0]),
+            "sd": (("restart", "dim"), [[2.5], [2.6], [1.0]]),
+            "gap": ("restart", [0.1, 0.2, 0.0]),
+            "within_tolerance": ("restart", [False, False, True]),
+        }
+    )
+    bimodal = {"n_minima": 3, "centre_broad": 0, "centre_runs": 2, "reverse_sds": [[1.02], [1.02], [2.74]]}
+    found = defaults(runs, bimodal, 100)
+    assert (found["broad"], found["runs"], found["within"]) == (2, 3, 1)
+    assert (found["sd"].value, found["sd"].error) == pytest.approx((2.55, 0.05))
+    assert found["elsewhere"]
+    assert found["not_all_the_way"]
+    assert found["mostly_broad"]
+    few = defaults(runs.isel(restart=[0, 2]), bimodal | {"centre_broad": 1}, 100)
+    assert few["sd"] is None
+    assert [few[name] for name in ("elsewhere", "not_all_the_way", "mostly_broad")] == [False, False, False]
+
+
+def test_broad_is_more_than_seven_tenths_of_the_forward_spread() -> None:
+    assert is_broad(np.array([0.5, 1.0]), np.array([0.7, 1.0]))
+    assert not is_broad(np.array([0.69]), np.array([1.0]))
+
+
 # --- settings --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"seed": -1}, {"sede": 1}, {"n": 3}, {"steps": 0}, {"centre_runs": 0}, {"draws": "many"}], ids=str
-)
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def test_settings_do_not_change() -> None:

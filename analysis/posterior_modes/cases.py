@@ -1,0 +1,112 @@
+"""Models whose posteriors have several modes, and how a point is told to be of the first of two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from analysis.data.columns import load_column
+from models.graphs import Deferred
+
+if TYPE_CHECKING:
+    import pymc as pm
+else:
+    pm = Deferred("pymc")
+
+__all__ = ["CASES", "Case", "durations"]
+
+Array = NDArray[np.float64]
+
+
+def cauchy_model() -> pm.Model:
+    """Location of a Cauchy from four observations in two pairs, the right one closer together."""
+    y = np.array([-10.9, -9.1, 9.5, 10.5])
+    with pm.Model(model=None) as model:
+        mu = pm.Normal("mu", 0, 10)
+        pm.Cauchy("y", mu, 1, observed=pm.Data("observed", y))
+    return model
+
+
+def ridge_model() -> pm.Model:
+    """A product of two parameters: the data know a b and nothing else."""
+    y = 1 + 0.5 * norm.ppf((np.arange(10) + 0.5) / 10)  # ten quantiles of N(1, 0.5)
+    with pm.Model(model=None) as model:
+        a, b = pm.Normal("a", 0, 1.5), pm.Normal("b", 0, 1.5)
+        pm.Normal("y", a * b, 0.5, observed=pm.Data("observed", y))
+    return model
+
+
+def durations() -> Array:
+    """Every third duration of an eruption of Old Faithful, in minutes."""
+    return load_column("old_faithful_eruptions")[::3]
+
+
+def faithful_model() -> pm.Model:
+    """Two Normals for the durations of eruptions, with exchangeable priors: the labels can be switched."""
+    with pm.Model(model=None) as model:
+        w = pm.Beta("w", 2, 2)
+        mu = pm.Normal("mu", 3.5, 1.5, shape=2)
+        sigma = pm.HalfNormal("sigma", 1, shape=2)
+        weights = pm.math.stack([w, 1 - w])
+        pm.NormalMixture("y", w=weights, mu=mu, sigma=sigma, observed=pm.Data("observed", durations()))
+    return model
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model with a posterior of several modes.
+
+    Attributes
+    ----------
+    name, title : str
+    build : callable
+        Returns the PyMC model.
+    column : int
+        Of the parameter that is reported, in unconstrained space.
+    parameter : str
+    side : callable (n, d) -> (n,)
+        Which points belong to the first of two modes.
+    side_name : str
+    reach : float, optional
+        Half width of the grid, where the dimension allows one.
+    symmetry : ndarray (d, d), optional
+        A linear map of unconstrained space that leaves the posterior as it is and exchanges the modes.
+    """
+
+    name: str
+    title: str
+    build: Callable[[], pm.Model]
+    column: int
+    parameter: str
+    side: Callable[[Array], NDArray[np.bool_]]
+    side_name: str
+    reach: float | None = None
+    symmetry: Array | None = None
+
+
+def _positive(x: Array) -> NDArray[np.bool_]:
+    return np.asarray(x[..., 0] > 0)
+
+
+def _in_order(x: Array) -> NDArray[np.bool_]:
+    return np.asarray(x[..., 1] < x[..., 2])
+
+
+#: The labels switched: the weight, on the scale of log odds, changes sign.
+_SWITCH = np.zeros((5, 5))
+_SWITCH[0, 0] = -1
+_SWITCH[[1, 2, 3, 4], [2, 1, 4, 3]] = 1
+
+CASES = (
+    Case("cauchy", "Cauchy location", cauchy_model, 0, "mu", _positive, "mu > 0", reach=40.0),
+    Case("ridge", "a product of parameters", ridge_model, 0, "a", _positive, "a > 0", 9.0, -np.eye(2)),
+    Case(
+        "faithful", "Old Faithful, two components", faithful_model, 1, "mu[0]", _in_order, "mu[0] < mu[1]",
+        symmetry=_SWITCH,
+    ),
+)  # fmt: skip

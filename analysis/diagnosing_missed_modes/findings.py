@@ -117,7 +117,7 @@ def blind(data: xr.Dataset) -> dict[str, Any]:
         )
     missed = [row for row in rows if row["covered"] < 1 - MISSED]
     found: dict[str, Any] = {
-        "rows": rows,
+        "table": rows,
         "missed_from": missed[0]["distance"] if missed else None,
         "cover": {
             "kl": float(fits["cover"]["kl"].sel(distance=distances[-1])),

@@ -126,8 +126,8 @@ class _Blocks(Extension):
         for i, (line, after) in enumerate(pairwise([*lines, ""])):
             text = re.sub(r"<%.*?%>", "", line).strip()
             if text and line.endswith("%>") and not after.startswith("<%-"):  # which asks for no space
-                conditional = line.startswith("<%") and line.endswith(_ENDIF) and "<% else %>" not in line
-                conditional = conditional and re.match(r"\s*([^\s#*:|-]|\*\*)", after)  # the paragraph goes on
+                goes_on = re.match(r"\s*([^\s#*:|-]|\*\*)", after) is not None  # the paragraph
+                conditional = line.startswith("<%") and line.endswith(_ENDIF) and "<% else %>" not in line and goes_on
                 lines[i] = f"{line.removesuffix(_ENDIF)} {_ENDIF}" if conditional else f"{line} "
         return "\n".join(lines)
 

@@ -1,5 +1,398 @@
-"""Figures, drawn from the results alone."""
+"""Drawings of how far runs of ADVI stop from an optimum: against cost, window, fixed draws, and their own evidence.
 
-from analysis.advi_accuracy.study import plot
+Everything is on logarithmic axes. Lines are told apart by dash and by the words beside them, never by hue alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from numpy.typing import NDArray
+
+from analysis.advi_accuracy.findings import bias, case_trees, curves
+from analysis.advi_accuracy.study import (
+    CONSTANT_RATES,
+    COST_DRAWS,
+    FALLING_RATE,
+    GOALS,
+    NATS,
+    PYMC_WINDOW,
+    SHARE,
+)
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.style import Style, rim
+from analysis.reading import case_of, dataset_of
 
 __all__ = ["plot"]
+
+Array = NDArray[np.float64]
+_SIZE = 10.0
+_ROW = 0.05  # of the height of a panel, between labels
+_MARKS = {
+    "matplotlib": {"dot": "o", "square": "s", "triangle": "^"},
+    "plotly": {"dot": "circle", "square": "square", "triangle": "triangle-up"},
+    "bokeh": {"dot": "circle", "square": "square", "triangle": "triangle"},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line, or marks, in one panel.
+
+    Attributes
+    ----------
+    x, y : ndarray (n,)
+    color : str
+        A role of `Style`.
+    dash : str, optional
+        ``solid``, ``dashed`` or ``dotted``; no line without it.
+    mark : str, optional
+        ``dot``, ``square`` or ``triangle``.
+    width : float
+    """
+
+    x: Array
+    y: Array
+    color: str
+    dash: str | None = "solid"
+    mark: str | None = None
+    width: float = 1.9
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words in a panel, in its units; `align` is where they are from the point's view."""
+
+    x: float
+    y: float
+    text: str
+    color: str
+    align: str = "left"
+
+
+@dataclass(frozen=True, eq=False)
+class LinePanel:
+    """One panel of lines.
+
+    Attributes
+    ----------
+    title, xlabel, ylabel : str
+    lines : sequence of Line
+    labels : sequence of Label
+    xlim, ylim : (float, float)
+    levels : sequence of (float, str)
+        Heights of faint horizontal lines, with words at their left ends.
+    log_x, log_y : bool
+    """
+
+    title: str
+    xlabel: str
+    ylabel: str
+    lines: Sequence[Line]
+    labels: Sequence[Label]
+    xlim: tuple[float, float]
+    ylim: tuple[float, float]
+    levels: Sequence[tuple[float, str]] = ()
+    log_x: bool = True
+    log_y: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class EvidencePanel:
+    """Gaps of runs as they estimate them, against the exact ones, both in nats.
+
+    Attributes
+    ----------
+    own, exact : ndarray (n,)
+    converged : ndarray of bool (n,)
+    limit : float
+        What a converged run is held to.
+    span : (float, float)
+        Of both axes.
+    """
+
+    own: Array
+    exact: Array
+    converged: NDArray[np.bool_]
+    limit: float
+    span: tuple[float, float]
+
+
+def side_by_side(panels: Sequence[LinePanel], style: Style, *, cols: int = 2, height: float = 4.2) -> PlotCollection:
+    """Panels of lines side by side.
+
+    Parameters
+    ----------
+    panels : sequence of LinePanel
+    style : Style
+    cols : int
+    height : float
+        Of a row, in inches.
+
+    Returns
+    -------
+    PlotCollection
+    """
+    rows = -(-len(panels) // cols)
+    with style.settings():
+        collection, axes = panel_grid([p.title for p in panels], style, cols, (5.0 * cols, height * rows))
+        for panel, axis in zip(panels, axes, strict=True):
+            fx, fy = (np.log10 if log else np.asarray for log in (panel.log_x, panel.log_y))
+            for level, text in panel.levels:
+                ends = fx(np.array(panel.xlim))
+                style.draw.line(ends, np.repeat(fy(level), 2), axis, color=style.faint, width=1.0,
+                                linestyle=style.dash("dotted"))  # fmt: skip
+                if text:
+                    style.draw.text(ends[0], fy(level), " " + text, axis, color=style.ink, horizontal_align="left",
+                                    vertical_align="bottom", size=_SIZE - 0.5, **rim(style))  # fmt: skip
+            for line in panel.lines:
+                _stroke(line, fx, fy, axis, style)
+            for label in _apart(panel):
+                style.draw.text(fx(label.x), fy(label.y), label.text, axis, color=style.color(label.color),
+                                horizontal_align=label.align, size=_SIZE, **rim(style))  # fmt: skip
+            _frame(panel, fx, fy, axis, style)
+    return collection
+
+
+def _apart(panel: LinePanel) -> list[Label]:
+    """The labels, those at the ends of lines moved up until each has a row of its own."""
+    scale = np.log10 if panel.log_y else np.asarray
+    low, high = scale(np.array(panel.ylim))
+    row, placed = _ROW * (high - low), []
+    below = -np.inf
+    for label in sorted(panel.labels, key=lambda label: label.y):
+        at = max(float(scale(label.y)), below + row)
+        below = at
+        placed.append(replace(label, y=float(10**at if panel.log_y else at)))
+    return placed
+
+
+def _stroke(line: Line, fx: Any, fy: Any, axis: Any, style: Style) -> None:
+    shown = np.isfinite(line.x) & np.isfinite(line.y) & (line.y > 0 if fy is np.log10 else True)
+    x, y, color = fx(line.x[shown]), fy(line.y[shown]), style.color(line.color)
+    if line.dash and len(x):
+        style.draw.line(x, y, axis, color=color, width=line.width, linestyle=style.dash(line.dash))
+    if line.mark and len(x):
+        style.draw.scatter(x, y, axis, size=30, marker=_MARKS[style.backend][line.mark], color=color)
+
+
+def _frame(panel: LinePanel, fx: Any, fy: Any, axis: Any, style: Style) -> None:
+    style.draw.xlim(tuple(fx(np.array(panel.xlim))), axis)
+    style.draw.ylim(tuple(fy(np.array(panel.ylim))), axis)
+    for log, lims, ticks in (
+        (panel.log_x, panel.xlim, style.draw.xticks),
+        (panel.log_y, panel.ylim, style.draw.yticks),
+    ):
+        if log:
+            powers = _powers(lims)
+            ticks(powers, [_power(p) for p in powers], axis)
+    style.draw.xlabel(panel.xlabel, axis)
+    style.draw.ylabel(panel.ylabel, axis)
+
+
+def _powers(span: tuple[float, float]) -> list[int]:
+    low, high = np.log10(span)
+    every = 1 if high - low < 7 else 2
+    return [p for p in range(int(np.ceil(low - 1e-9)), int(np.floor(high + 1e-9)) + 1) if p % every == 0]
+
+
+def _power(exponent: int) -> str:
+    if 0 <= exponent <= 3:
+        return f"{10**exponent}"
+    if -3 <= exponent < 0:
+        return f"{10.0**exponent:g}"
+    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return "10" + str(exponent).translate(digits)
+
+
+def evidence(panel: EvidencePanel, style: Style) -> PlotCollection:
+    """Estimated against exact gap: filled marks for runs that call themselves converged, open ones for the others.
+
+    Parameters
+    ----------
+    panel : EvidencePanel
+    style : Style
+
+    Returns
+    -------
+    PlotCollection
+    """
+    low, high = np.log10(panel.span)
+    clear = "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
+    with style.settings():
+        collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))
+        draw, limit = style.draw, np.log10(panel.limit)
+        draw.line(np.array([low, high]), np.array([low, high]), axis, color=style.faint, width=1.2)
+        draw.line(np.array([limit, limit]), np.array([low, high]), axis, color=style.ink, width=1.2,
+                  linestyle=style.dash("dashed"))  # fmt: skip
+        x, y = (np.clip(np.log10(np.maximum(v, 1e-300)), low, high) for v in (panel.exact, panel.own))
+        yes = panel.converged
+        draw.scatter(x[~yes], y[~yes], axis, size=26, marker=style.marker("dot"), facecolor=clear,
+                     edgecolor=style.reverse, width=1.0)  # fmt: skip
+        draw.scatter(x[yes], y[yes], axis, size=16, marker=style.marker("dot"), color=style.forward, alpha=0.6)
+        words = {"size": _SIZE + 0.5, **rim(style)}
+        draw.text(limit, high, f" {panel.limit:g} nats", axis, color=style.ink, horizontal_align="left",
+                  vertical_align="top", **words)  # fmt: skip
+        draw.text(low + 0.03 * (high - low), high, "open: flagged by the run itself", axis, color=style.reverse,
+                  horizontal_align="left", vertical_align="top", **words)  # fmt: skip
+        draw.text(low + 0.03 * (high - low), high - 0.06 * (high - low), "filled: called converged", axis,
+                  color=style.forward, horizontal_align="left", vertical_align="top", **words)  # fmt: skip
+        span = LinePanel("", "exact gap in nats", "gap that the run estimates, in nats", [], [], panel.span, panel.span)
+        _frame(span, np.log10, np.log10, axis, style)
+    return collection
+
+
+# --- panels of the results ---
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw ``accuracy_cost``, ``accuracy_bias``, ``accuracy_fixed`` and ``accuracy_evidence``."""
+    style = Style.of(theme, backend)
+    return {
+        "accuracy_cost": _cost_drawing(results, style),
+        "accuracy_bias": _bias_drawing(results, style),
+        "accuracy_fixed": _fixed_drawing(results, style),
+        "accuracy_evidence": _evidence_drawing(results, style),
+    }
+
+
+def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
+    spent = {(c["kind"], c["draws"], c["rate"]): c for c in curves(dataset_of(results, "cost"), SHARE)}
+    draws = COST_DRAWS[1]
+    levels = [(goal, "") for goal in GOALS]
+    xlim = (30.0, 1.2 * max(float(c["cost"][-1]) for c in spent.values()))
+    low = min(float(c["median"].min()) for c in spent.values())
+    ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 10.0)
+
+    def line(key: tuple[str, int, float], color: str, dash: str, mark: str | None = None, width: float = 1.9) -> Line:
+        return Line(spent[key]["cost"], spent[key]["median"], color, dash, mark, width)
+
+    def end(key: tuple[str, int, float], text: str, color: str) -> Label:
+        last = spent[key]
+        return Label(float(last["cost"][-1]) * 1.15, float(last["median"][-1]), text, color)
+
+    steady = [line(("default", n, 0.001), "forward", dash, None, 2.4) for n, dash in ((1, "solid"), (draws, "dashed"))]
+    names = [end(("default", n, 0.001), f"PyMC, {n} draw{'s' if n > 1 else ''}", "forward") for n in (1, draws)]
+    for rate in CONSTANT_RATES:
+        steady.append(line(("constant", draws, rate), "reverse", "dotted"))
+        names.append(end(("constant", draws, rate), f"{rate:g}", "reverse"))
+    wide = (xlim[0], 8 * xlim[1])
+    falling, ends = [], []
+    for (kind, color, dash), mark in zip((("falling", "reverse", "dashed"), ("path", "forward", "solid")), ("dot", "square"),
+                                         strict=True):  # fmt: skip
+        for n in COST_DRAWS[1:]:
+            falling.append(line((kind, n, FALLING_RATE), color, dash, mark))
+            ends.append(end((kind, n, FALLING_RATE), f"{n} draw{'s' if n > 1 else ''}", color))
+    top = ylim[1] / 1.6
+    ends += [
+        Label(wide[1] / 1.3, top, "PyMC's gradient and noise", "reverse", "right"),
+        Label(wide[1] / 1.3, top / 2.6, "path gradient, stratified draws", "forward", "right"),
+    ]
+    names += [Label(wide[1] / 1.3, top, f"Adam, {draws} draws, rate:", "reverse", "right")]
+    xlabel = "gradient draws spent"
+    figure = side_by_side(
+        [
+            LinePanel("constant rates", xlabel, "median gap in nats", steady, names, wide, ylim, levels),
+            LinePanel("falling rates", xlabel, "", falling, ends, wide, ylim, levels),
+        ],
+        style,
+    )
+    return Drawing(figure)
+
+
+def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
+    data = case_of(results, "bias")
+    found = bias(data, PYMC_WINDOW)
+    way, rest, exact = data["way"].to_dataset(), data["rest"].to_dataset(), data.to_dataset()["sd"]
+    steps = way["steps"].to_numpy().astype(float)
+    lines, labels, across, marks = [], [], [], []
+    highest = 0.0
+    for place, color, mark in (("both modes", "reverse", "dot"), ("right mode", "forward", "square")):
+        truth = float(exact.sel(place=place))
+        measured = 100 * (way["sd"].sel(place=place).mean("run").to_numpy() / truth - 1)
+        predicted = 100 * (float(rest["sd"].sel(place=place, window=PYMC_WINDOW)) / truth - 1)
+        lines.append(Line(np.concatenate([[0.0], steps]), np.concatenate([[0.0], measured]), color))
+        lines.append(Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), color, "dashed", None, 1.4))
+        name = "broad optimum" if place == "both modes" else "one-mode optimum"
+        labels.append(Label(steps[-1], predicted * 1.02 + 0.9, name, color, "right"))
+        highest = max(highest, predicted, float(measured.max()))
+        excess = 100 * (rest["sd"].sel(place=place).to_numpy() / truth - 1)
+        across.append(Line(rest["window"].to_numpy().astype(float), excess, color, "dashed", None, 1.6))
+        key = place.replace(" ", "_")
+        at, value = [float(PYMC_WINDOW)], [100 * found[key]["excess"].value]
+        for row in found["confirmed"]:
+            if row["place"] == place and row["window"] != PYMC_WINDOW:
+                at.append(float(row["window"]))
+                value.append(100 * (row["measured"].value / row["exact"] - 1))
+        across.append(Line(np.array(at), np.array(value), color, None, mark))
+    labels.append(Label(steps[-1], 0.9, "the exact optimum", "ink", "right"))
+    marks = [
+        Label(700.0, 40.0, "dashed: predicted", "ink", "right"),
+        Label(700.0, 22.0, "marks: run", "ink", "right"),
+    ]
+    figure = side_by_side(
+        [
+            LinePanel("PyMC's defaults, from the optimum", "steps", "standard deviation, % too large", lines, labels,
+                           (0.0, steps[-1]), (-2.0, 1.15 * highest + 2), [(0.0, "")], False, False),
+            LinePanel("where the rule rests", "gradients in the window", "", across, marks, (2.5, 1500.0), (0.03, 60.0)),
+        ],
+        style,
+    )  # fmt: skip
+    return Drawing(figure)
+
+
+def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
+    data = dataset_of(results, "fixed_bimodal").sel(place="both modes")
+    size = data["size"].to_numpy().astype(float)
+    kept = data["status"] == 0
+    gap = (data["exact"] - data["kl"]).where(kept)
+    average = gap.mean("replicate").to_numpy()
+    fitted = data["fitted"].where(kept).mean("replicate").to_numpy()
+    true = data["exact"].where(kept).mean("replicate").to_numpy()
+    price_, lowest = float(data["price"]), float(data["kl"])
+    lines = [
+        Line(size, average[0], "reverse", "solid", "dot"),
+        Line(size, average[1], "forward", "solid", "square"),
+        Line(size, price_ / size, "reverse", "dashed", None, 1.4),
+    ]
+    labels = [
+        Label(size[2], average[0][2] * 2.2, "independent", "reverse"),
+        Label(size[1], average[1][1] / 4, "stratified", "forward"),
+    ]
+    low = 10 ** np.floor(np.log10(np.nanmin(average)))
+    flat = [
+        Line(size, true[0], "reverse", "solid", "dot"),
+        Line(size, fitted[0], "reverse", "dotted", "triangle"),
+    ]
+    span = float(np.nanmax(np.abs(np.concatenate([true[0], fitted[0]]) - lowest))) * 1.25
+    told = [
+        Label(size[1], lowest + 0.45 * span, "true KL of the fit", "reverse"),
+        Label(size[1] * 1.25, lowest - 0.6 * span, "the objective that was minimised", "reverse"),
+    ]
+    xlim = (size[0] / 1.3, size[-1] * 1.3)
+    figure = side_by_side(
+        [
+            LinePanel("what fixed draws lose", "draws", "mean gap in nats", lines, labels, xlim, (low, 10.0)),
+            LinePanel("what they promise", "draws", "nats", flat, told, xlim, (lowest - span, lowest + span),
+                           [(lowest, "exact optimum")], True, False),
+        ],
+        style,
+    )  # fmt: skip
+    return Drawing(figure)
+
+
+def _evidence_drawing(results: xr.DataTree, style: Style) -> Drawing:
+    own, exact, yes = [], [], []
+    for case in case_trees(results).values():
+        for runs in (case["evidence"].to_dataset(), case["runs"].to_dataset().stack(all=("how", "run"))):
+            own.append(runs["own_gap"].to_numpy())
+            exact.append(runs["gap"].to_numpy())
+            yes.append(runs["converged"].to_numpy())
+    panel = EvidencePanel(np.concatenate(own), np.concatenate(exact), np.concatenate(yes), NATS, (1e-8, 10.0))
+    return Drawing(evidence(panel, style))

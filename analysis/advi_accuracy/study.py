@@ -15,21 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import root
 from scipy.special import expit
 
-from analysis.advi_accuracy import QUESTION, words
-from analysis.advi_accuracy import marks as draw
-from analysis.drawing.drawn import Drawing
-from analysis.drawing.style import Style
+from analysis.advi_accuracy import QUESTION
+from analysis.advi_accuracy.truth import CASES, Case, Truth, labels_of
 from analysis.parts import Part, runner
-from analysis.reading import case_of, dataset_of
-from models.advi import METHODS, PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
+from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
 from models.advi.runs import Gradient, Noise, Optimizer, Steps, draw_noise, noise_steps
-from models.families import FAMILIES, Family
 from models.graphs import Deferred, single_threaded
-from models.projections import Projection, minima, reverse_projections
-from models.projections.objectives import Objective, reverse_objective
+from models.projections import Projection
+from models.projections.objectives import reverse_objective
 from models.projections.optimise import descend
 from models.quadrature import Nodes, gaussian_nodes, sobol_nodes
-from models.targets import TARGETS, Target, normal_mixture
+from models.targets import Target
 
 # Imported when something is computed with them: drawing needs neither.
 pm = Deferred("pymc")
@@ -46,7 +42,6 @@ SHARE = 0.9
 PYMC_WINDOW, PYMC_EPSILON = 10, 0.1
 #: Its settings with the same length of step and a bias a hundred times smaller.
 WIDE_RATE, WIDE_WINDOW = 0.01, 1000
-_THETAS = 500  # evaluated at once
 
 
 class Settings(BaseModel):
@@ -115,33 +110,6 @@ class Settings(BaseModel):
         return cls(seed=seed)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One target whose reverse optima are known exactly; two-dimensional ones are fitted by mean field."""
-
-    name: str
-    short: str
-    title: str
-
-    @property
-    def target(self) -> Target:
-        """The density to approximate."""
-        if self.name == "normal":
-            return normal_mixture([1.0], [1.0], [2.0], name="normal")
-        return TARGETS[self.name]
-
-    @property
-    def family(self) -> Family:
-        """What it is fitted with."""
-        return FAMILIES["normal" if self.target.dim == 1 else METHODS["advi"]]
-
-
-CASES = (
-    Case("bimodal", "two modes", "½ N(−3, 1) + ½ N(3, 1)"),
-    Case("normal", "a Normal", "N(1, 2²)"),
-    Case("heavy_tailed", "heavy tails", "½ t₄(−4, 1) + ½ t₄(4, 1)"),
-    Case("crossed", "crossed planes", "two correlated Normals in the plane, crossed (fitted by mean field)"),
-)
 _BIMODAL = CASES[0]
 
 #: How ADVI is optimised.
@@ -182,91 +150,6 @@ FIXED = ("bimodal", "normal")
 WINDOWS = (3, 10, 30, 100, 300, 1000)
 
 
-# --- the truth about a fit -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """The exact minima of reverse KL, and how far a fit is from one of them.
-
-    Attributes
-    ----------
-    minima : sequence of Projection
-        From left to right.
-    objective : Objective
-        Reverse KL over theta = (means, log sds), by quadrature.
-    """
-
-    minima: Sequence[Projection]
-    objective: Objective
-
-    @classmethod
-    def of(cls, case: Case) -> Truth:
-        """Find the minima of a case."""
-        found = minima(reverse_projections(case.target, case.family))
-        rule = gaussian_nodes(case.target.dim, size=513 if case.target.dim == 1 else 65)
-        exact = sorted(found, key=lambda p: float(p.theta[0]))
-        return cls(exact, reverse_objective(case.family, case.target, rule))
-
-    def values(self, thetas: Array) -> Array:
-        """Reverse KL (n,) in nats at thetas (n, P)."""
-        parts = [self.objective.gradient(thetas[i : i + _THETAS])[0] for i in range(0, len(thetas), _THETAS)]
-        return np.concatenate([np.empty(0), *parts])
-
-    def judge(self, mean: Array, sd: Array) -> xr.Dataset:
-        """Assign fits with means and sds (n, d) to minima, and measure how far they are.
-
-        Returns
-        -------
-        Dataset
-            Over ``run``: ``minimum``, the nearest in means, per sd, and in log sds; ``gap`` in nats; ``mean_error`` (largest over coordinates, in sds) and ``sd_error`` (the largest, relative and
-            with its sign).
-        """
-        kl = self.values(np.concatenate([mean, np.log(sd)], axis=1))
-        places = np.array([p.theta for p in self.minima])
-        best_mean, best_sd = places[:, : mean.shape[1]], np.exp(places[:, mean.shape[1] :])
-        lowest = np.array([p.divergence.value for p in self.minima])
-        shift = (mean[:, None] - best_mean) / best_sd
-        stretch = np.log(sd[:, None] / best_sd)
-        k = np.sum(shift**2 + stretch**2, axis=2).argmin(axis=1)
-        rows = np.arange(len(k))
-        relative = np.expm1(stretch[rows, k])
-        widest = np.abs(relative).argmax(axis=1)
-        return xr.Dataset(
-            {
-                "minimum": ("run", k),
-                "gap": ("run", kl - lowest[k]),
-                "mean_error": ("run", np.abs(shift[rows, k]).max(axis=1)),
-                "sd_error": ("run", relative[rows, widest]),
-            }
-        )
-
-    def dataset(self, case: Case) -> xr.Dataset:
-        """The minima as stored."""
-        return xr.Dataset(
-            {
-                "mean": (("minimum", "dim"), np.array([p.theta[: case.target.dim] for p in self.minima])),
-                "sd": (("minimum", "dim"), np.exp([p.theta[case.target.dim :] for p in self.minima])),
-                "kl": ("minimum", [p.divergence.value for p in self.minima]),
-                "kl_error": ("minimum", [p.divergence.error for p in self.minima]),
-                "label": ("minimum", _labels(self.minima, case.target)),
-            }
-        )
-
-
-def _labels(exact: Sequence[Projection], target: Target) -> list[str]:
-    """Say what each minimum covers: one that is nearer in spread to the whole target than to a mode covers all of it."""
-    if len(exact) == 1:
-        return ["the only minimum"]
-    narrow = min(float(np.sqrt(np.square(s).sum(axis=1).min())) for _, s in target.scales)
-    middle = np.mean([m[0] for m, _ in target.scales])
-    labels = []
-    for p in exact:
-        broad = float(np.exp(p.theta[target.dim :]).max()) > np.sqrt(narrow * spread(target))
-        labels.append("both modes" if broad else "left mode" if p.theta[0] < middle else "right mode")
-    return labels
-
-
 # --- runs from the usual starts, and their own evidence ---------------------------------------------------------------
 
 
@@ -282,11 +165,6 @@ def _schedules(settings: Settings) -> dict[str, Schedule]:
 
 def run_case(case: Case, settings: Settings) -> xr.DataTree:
     """ADVI from the usual starts by each method, and from dispersed starts by this project's default.
-
-    Parameters
-    ----------
-    case : Case
-    settings : Settings
 
     Returns
     -------
@@ -544,7 +422,7 @@ def run_bias(settings: Settings) -> xr.DataTree:
         ``pm.fit``, the sds over (setting, place, run) averaged over the second half of its steps.
     """
     target, truth = _BIMODAL.target, Truth.of(_BIMODAL)
-    names = _labels(truth.minima, target)
+    names = labels_of(truth.minima, target)
     chosen = {name: truth.minima[names.index(name)] for name in ("both modes", "right mode")}
     optima = {name: np.array([p.theta[0], np.exp(p.theta[1])]) for name, p in chosen.items()}
     start = np.repeat(list(optima.values()), settings.copies, axis=0)
@@ -642,7 +520,7 @@ def run_fixed(case: Case, settings: Settings) -> xr.DataTree:
         what independent draws are expected to lose.
     """
     target, truth = case.target, Truth.of(case)
-    labels = _labels(truth.minima, target)
+    labels = labels_of(truth.minima, target)
     # One-mode minima of a symmetric target are mirror images: one of them will do.
     places = [k for k, label in enumerate(labels) if label != "left mode"]
     shape = (len(places), len(KINDS), len(SIZES), settings.replicates)
@@ -717,269 +595,3 @@ def parts(settings: Settings) -> list[Part]:
 
 #: One child per target (see `run_case`), ``cost``, ``bias`` and ``fixed_<target>``.
 run = runner(QUESTION, Settings, parts)
-
-
-def _cases(results: xr.DataTree) -> dict[str, xr.DataTree]:
-    return {c.name: case_of(results, c.name) for c in CASES if c.name in results.children}
-
-
-def _fixed_trees(results: xr.DataTree) -> dict[str, xr.DataTree]:
-    return {name: case_of(results, f"fixed_{name}") for name in FIXED}
-
-
-# --- figures -----------------------------------------------------------------------------------------------------------
-
-
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw the figures of the question.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `run`.
-    theme : {"light", "dark"}
-    backend : {"matplotlib", "plotly", "bokeh"}
-
-    Returns
-    -------
-    dict of str to Drawing
-        ``accuracy_cost``, ``accuracy_bias``, ``accuracy_fixed``, ``accuracy_evidence``; each an ArviZ PlotCollection.
-    """
-    style = Style.of(theme, backend)
-    return {
-        "accuracy_cost": _cost_drawing(results, style),
-        "accuracy_bias": _bias_drawing(results, style),
-        "accuracy_fixed": _fixed_drawing(results, style),
-        "accuracy_evidence": _evidence_drawing(results, style),
-    }
-
-
-def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
-    curves = {(c["kind"], c["draws"], c["rate"]): c for c in words.curves(dataset_of(results, "cost"), SHARE)}
-    draws = COST_DRAWS[1]
-    levels = [(goal, "") for goal in GOALS]
-    xlim = (30.0, 1.2 * max(float(c["cost"][-1]) for c in curves.values()))
-    low = min(float(c["median"].min()) for c in curves.values())
-    ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 10.0)
-
-    def line(
-        key: tuple[str, int, float], color: str, dash: str, mark: str | None = None, width: float = 1.9
-    ) -> draw.Line:
-        return draw.Line(curves[key]["cost"], curves[key]["median"], color, dash, mark, width)
-
-    def end(key: tuple[str, int, float], text: str, color: str) -> draw.Label:
-        last = curves[key]
-        return draw.Label(float(last["cost"][-1]) * 1.15, float(last["median"][-1]), text, color)
-
-    steady = [line(("default", n, 0.001), "forward", dash, None, 2.4) for n, dash in ((1, "solid"), (draws, "dashed"))]
-    names = [end(("default", n, 0.001), f"PyMC, {n} draw{'s' if n > 1 else ''}", "forward") for n in (1, draws)]
-    for rate in CONSTANT_RATES:
-        steady.append(line(("constant", draws, rate), "reverse", "dotted"))
-        names.append(end(("constant", draws, rate), f"{rate:g}", "reverse"))
-    wide = (xlim[0], 8 * xlim[1])
-    falling, ends = [], []
-    for (kind, color, dash), mark in zip((("falling", "reverse", "dashed"), ("path", "forward", "solid")), ("dot", "square"),
-                                         strict=True):  # fmt: skip
-        for n in COST_DRAWS[1:]:
-            falling.append(line((kind, n, FALLING_RATE), color, dash, mark))
-            ends.append(end((kind, n, FALLING_RATE), f"{n} draw{'s' if n > 1 else ''}", color))
-    top = ylim[1] / 1.6
-    ends += [
-        draw.Label(wide[1] / 1.3, top, "PyMC's gradient and noise", "reverse", "right"),
-        draw.Label(wide[1] / 1.3, top / 2.6, "path gradient, stratified draws", "forward", "right"),
-    ]
-    names += [draw.Label(wide[1] / 1.3, top, f"Adam, {draws} draws, rate:", "reverse", "right")]
-    xlabel = "gradient draws spent"
-    figure = draw.lines(
-        [
-            draw.LinePanel("constant rates", xlabel, "median gap in nats", steady, names, wide, ylim, levels),
-            draw.LinePanel("falling rates", xlabel, "", falling, ends, wide, ylim, levels),
-        ],
-        style,
-    )
-    found = words.cost(dataset_of(results, "cost"), GOALS, SHARE)
-    return Drawing(
-        figure,
-        alt=(
-            "Two panels of the median gap in nats against gradient draws, both on logarithmic axes. Left: PyMC's adagrad_window with one and with "
-            f"{draws} draws a step, and Adam at four constant rates, level off. Right: Adam with falling rates goes on falling; with "
-            f"the path gradient and stratified draws it is lower for the same cost. {found['sentence']}"
-        ),
-        caption=(
-            "Nats above the nearest optimum of [reverse]{.reverse} KL against the cost, on two modes, median of the runs from PyMC's start and from a "
-            f"mode. Left: a constant rate ends at a floor. Right: each mark is a run of its own, whose rate falls from {FALLING_RATE:g} to "
-            f"{FALLING_RATE * FALLEN:g}. Dotted: {GOALS[0]:g} and {GOALS[1]:g} nats."
-        ),
-    )
-
-
-def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
-    data = case_of(results, "bias")
-    found = words.bias(data, PYMC_WINDOW)
-    way, rest, exact = data["way"].to_dataset(), data["rest"].to_dataset(), data.to_dataset()["sd"]
-    steps = way["steps"].to_numpy().astype(float)
-    lines, labels, across, marks = [], [], [], []
-    highest = 0.0
-    for place, color, mark in (("both modes", "reverse", "dot"), ("right mode", "forward", "square")):
-        truth = float(exact.sel(place=place))
-        measured = 100 * (way["sd"].sel(place=place).mean("run").to_numpy() / truth - 1)
-        predicted = 100 * (float(rest["sd"].sel(place=place, window=PYMC_WINDOW)) / truth - 1)
-        lines.append(draw.Line(np.concatenate([[0.0], steps]), np.concatenate([[0.0], measured]), color))
-        lines.append(draw.Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), color, "dashed", None, 1.4))
-        name = "broad optimum" if place == "both modes" else "one-mode optimum"
-        labels.append(draw.Label(steps[-1], predicted * 1.02 + 0.9, name, color, "right"))
-        highest = max(highest, predicted, float(measured.max()))
-        excess = 100 * (rest["sd"].sel(place=place).to_numpy() / truth - 1)
-        across.append(draw.Line(rest["window"].to_numpy().astype(float), excess, color, "dashed", None, 1.6))
-        key = place.replace(" ", "_")
-        at, value = [float(PYMC_WINDOW)], [100 * found[key]["excess"].value]
-        for row in found["confirmed"]:
-            if row["place"] == place and row["window"] != PYMC_WINDOW:
-                at.append(float(row["window"]))
-                value.append(100 * (row["measured"].value / row["exact"] - 1))
-        across.append(draw.Line(np.array(at), np.array(value), color, None, mark))
-    labels.append(draw.Label(steps[-1], 0.9, "the exact optimum", "ink", "right"))
-    marks = [
-        draw.Label(700.0, 40.0, "dashed: predicted", "ink", "right"),
-        draw.Label(700.0, 22.0, "marks: run", "ink", "right"),
-    ]
-    figure = draw.lines(
-        [
-            draw.LinePanel("PyMC's defaults, from the optimum", "steps", "standard deviation, % too large", lines, labels,
-                           (0.0, steps[-1]), (-2.0, 1.15 * highest + 2), [(0.0, "")], False, False),
-            draw.LinePanel("where the rule rests", "gradients in the window", "", across, marks, (2.5, 1500.0), (0.03, 60.0)),
-        ],
-        style,
-    )  # fmt: skip
-    broad, mode = found["both_modes"], found["right_mode"]
-    return Drawing(
-        figure,
-        alt=(
-            f"Left: by how many percent the standard deviation is too large, against steps up to {found['steps']:,}, for runs of PyMC's defaults started at "
-            f"the optimum. It rises from 0 to {100 * broad['excess'].value:.3g} on the broad optimum and {100 * mode['excess'].value:.3g} on a one-mode "
-            "optimum, beside dashed lines at the predicted values. Right: the predicted percentage falls as the window grows, "
-            f"from {found['windows'][0]['both_modes']} at {found['windows'][0]['window']} gradients to {found['windows'][-1]['both_modes']} at "
-            f"{found['windows'][-1]['window']}."
-        ),
-        caption=(
-            f"Why more steps do not help. Left: mean standard deviation of {found['runs']} runs of PyMC's defaults that *start at* an exact optimum. "
-            "Dashed: where the mean step of the rule is zero, computed without any run. Right: the same prediction for other windows, and runs."
-        ),
-    )
-
-
-def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
-    data = dataset_of(results, "fixed_bimodal").sel(place="both modes")
-    size = data["size"].to_numpy().astype(float)
-    kept = data["status"] == 0
-    gap = (data["exact"] - data["kl"]).where(kept)
-    average = gap.mean("replicate").to_numpy()
-    fitted = data["fitted"].where(kept).mean("replicate").to_numpy()
-    true = data["exact"].where(kept).mean("replicate").to_numpy()
-    price_, lowest = float(data["price"]), float(data["kl"])
-    lines = [
-        draw.Line(size, average[0], "reverse", "solid", "dot"),
-        draw.Line(size, average[1], "forward", "solid", "square"),
-        draw.Line(size, price_ / size, "reverse", "dashed", None, 1.4),
-    ]
-    labels = [
-        draw.Label(size[2], average[0][2] * 2.2, "independent", "reverse"),
-        draw.Label(size[1], average[1][1] / 4, "stratified", "forward"),
-    ]
-    low = 10 ** np.floor(np.log10(np.nanmin(average)))
-    flat = [
-        draw.Line(size, true[0], "reverse", "solid", "dot"),
-        draw.Line(size, fitted[0], "reverse", "dotted", "triangle"),
-    ]
-    span = float(np.nanmax(np.abs(np.concatenate([true[0], fitted[0]]) - lowest))) * 1.25
-    words_flat = [
-        draw.Label(size[1], lowest + 0.45 * span, "true KL of the fit", "reverse"),
-        draw.Label(size[1] * 1.25, lowest - 0.6 * span, "the objective that was minimised", "reverse"),
-    ]
-    xlim = (size[0] / 1.3, size[-1] * 1.3)
-    figure = draw.lines(
-        [
-            draw.LinePanel("what fixed draws lose", "draws", "mean gap in nats", lines, labels, xlim, (low, 10.0)),
-            draw.LinePanel("what they promise", "draws", "nats", flat, words_flat, xlim, (lowest - span, lowest + span),
-                           [(lowest, "exact optimum")], True, False),
-        ],
-        style,
-    )  # fmt: skip
-    found = words.fixed(_fixed_trees(results))
-    one, two = found["bimodal_both_modes_independent"], found["bimodal_both_modes_stratified"]
-    return Drawing(
-        figure,
-        alt=(
-            f"Left: mean gap of deterministic ADVI against the number of fixed draws, on logarithmic axes. With independent draws it follows the dashed "
-            f"prediction to {one['gap'].value:.2g} nats at {one['size']} draws; with stratified draws it is {two['gap'].value:.2g}. Right: the true KL of the "
-            "fit approaches the exact optimum from above, the objective that was minimised from below."
-        ),
-        caption=(
-            "Deterministic ADVI on the broad optimum of two modes. Left: mean gap of the sets whose fit stayed with the optimum; dashed: "
-            "tr(*H*^−1^*V*)/2*n*. Right, independent draws: the minimised objective promises more than the fit keeps, as an in-sample "
-            "likelihood does."
-        ),
-    )
-
-
-def _evidence_drawing(results: xr.DataTree, style: Style) -> Drawing:
-    own, exact, yes = [], [], []
-    for case in _cases(results).values():
-        for runs in (case["evidence"].to_dataset(), case["runs"].to_dataset().stack(all=("how", "run"))):
-            own.append(runs["own_gap"].to_numpy())
-            exact.append(runs["gap"].to_numpy())
-            yes.append(runs["converged"].to_numpy())
-    panel = draw.EvidencePanel(np.concatenate(own), np.concatenate(exact), np.concatenate(yes), NATS, (1e-8, 10.0))
-    found = words.evidence(_cases(results), HOW, NATS, RELATIVE)
-    return Drawing(
-        draw.evidence(panel, style),
-        alt=(
-            f"Scatter of {found['runs']} runs: the gap that a run estimates against the exact one, both from 1e-8 to 10 nats on logarithmic axes. The points lie "
-            f"along the diagonal. {found['converged']} are filled, called converged; {found['false']} of these miss the tolerance. The others are open."
-        ),
-        caption=(
-            "What runs say of themselves against the truth, all targets and methods. Below 10^−7^ nats the estimate is its own sampling error. "
-            "Gaps outside the frame are drawn at its edge."
-        ),
-    )
-
-
-# --- findings ----------------------------------------------------------------------------------------------------------
-
-
-def findings(results: xr.DataTree) -> dict[str, Any]:
-    """Every number that the report states.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `run`.
-
-    Returns
-    -------
-    dict
-        ``question``, ``answer``, and the tables and sentences of each part.
-    """
-    settings = json.loads(results.attrs["settings"])
-    cases = _cases(results)
-    found: dict[str, Any] = {
-        "question": QUESTION,
-        "settings": settings,
-        "targets": "; ".join(case.attrs["title"] for case in cases.values()),
-        "minima": words.minima(cases),
-        "reached": words.reached(cases, HOW),
-        "methods": words.judged(cases, HOW, NATS, RELATIVE),
-        "cost": words.cost(dataset_of(results, "cost"), GOALS, SHARE),
-        "bias": words.bias(case_of(results, "bias"), PYMC_WINDOW),
-        "fixed": words.fixed(_fixed_trees(results)),
-        "evidence": words.evidence(cases, HOW, NATS, RELATIVE),
-        "how": HOW,
-        "goals": list(GOALS),
-        "share": SHARE,
-        "nats": NATS,
-        "relative": RELATIVE,
-        "window": PYMC_WINDOW,
-        "wide": {"window": WIDE_WINDOW, "rate": WIDE_RATE},
-        "epsilon": PYMC_EPSILON,
-    }
-    return {**found, "answer": words.answer(found, settings["pymc_steps"])}

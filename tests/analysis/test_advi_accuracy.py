@@ -15,8 +15,11 @@ import xarray as xr
 from pydantic import ValidationError
 
 from analysis.advi_accuracy import study as question
-from analysis.advi_accuracy import words
-from analysis.advi_accuracy.study import CASES, NATS, RELATIVE, How, Settings, Truth
+from analysis.advi_accuracy.figures import plot
+from analysis.advi_accuracy.findings import case_trees, evidence, findings, price_of
+from analysis.advi_accuracy.study import NATS, RELATIVE, How, Settings
+from analysis.advi_accuracy.truth import CASES, Case, Truth
+from analysis.site.chapter import words_of
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, fit_advi
 from models.divergences import kl
 from models.results import load, save
@@ -58,7 +61,7 @@ def test_minima_are_the_reference(truth: Truth) -> None:
 
 
 @pytest.mark.parametrize("case", [BIMODAL, HEAVY, CROSSED], ids=lambda case: case.name)
-def test_the_gap_is_the_divergence_from_the_minimum(case: question.Case) -> None:
+def test_the_gap_is_the_divergence_from_the_minimum(case: Case) -> None:
     """By the divergences' own quadrature; and the direction is KL(fit||target)."""
     truth, dim = Truth.of(case), case.target.dim
     mean, sd = np.array([[0.3] * dim, [1.4] * dim]), np.array([[2.5] * dim, [0.9] * dim])
@@ -128,7 +131,7 @@ def test_every_method_runs_from_every_start(results: xr.DataTree) -> None:
 
 
 def test_converged_runs_are_where_they_say(results: xr.DataTree) -> None:
-    found = question.findings(results)["evidence"]
+    found = findings(results)["evidence"]
     assert found["restarts_false"] == 0
     assert found["converged"] > 0.5 * (SETTINGS.restarts + 3 * SETTINGS.other_restarts)
     assert found["flagged"] > 0
@@ -230,9 +233,9 @@ def test_the_objective_promises_more_than_the_fit_keeps(results: xr.DataTree) ->
 
 def test_the_cost_of_a_goal_counts_only_if_it_is_kept() -> None:
     curve = {"cost": np.array([10.0, 20.0, 30.0, 40.0]), "high": np.array([0.5, 0.001, 0.5, 0.001])}
-    assert words.price_of(curve, 0.01) == 40
-    assert words.price_of(curve, 1.0) == 10
-    assert words.price_of({**curve, "high": np.full(4, 0.5)}, 0.01) == np.inf
+    assert price_of(curve, 0.01) == 40
+    assert price_of(curve, 1.0) == 10
+    assert price_of({**curve, "high": np.full(4, 0.5)}, 0.01) == np.inf
 
 
 def test_false_claims_are_counted(results: xr.DataTree) -> None:
@@ -245,29 +248,33 @@ def test_false_claims_are_counted(results: xr.DataTree) -> None:
     tree["bimodal/evidence"] = xr.DataTree(
         runs.assign(gap=("run", gap), converged=("run", converged), sd_error=("run", error))
     )
-    found = words.evidence(question._cases(tree), question.HOW, NATS, RELATIVE)
+    found = evidence(case_trees(tree), question.HOW, NATS, RELATIVE)
     assert found["false"] == 3
     assert found["restarts_false"] == 3
     assert found["restarts_converged"] == 3
     assert found["table"][0]["flagged_good"] == len(gap) - 3
-    assert "3 were farther" in found["sentence"]
+    assert "3 were farther" in " ".join(words_of("advi_accuracy", findings(tree)).text.split())
 
 
-def test_sentences_follow_the_numbers() -> None:
+def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
+    found = findings(results)
+
+    def said(**parts: Any) -> str:
+        changed = {key: found[key] | part for key, part in parts.items()}
+        return " ".join(words_of("advi_accuracy", found | changed).text.split())
+
     total = {"false": 0, "converged": 5, "flagged": 2, "runs": 7, "flagged_good": 1}
-    assert "Every one of the 5 runs" in words._trust(total, 1e-4, 0.003, NATS, RELATIVE)
-    none = words._cheap({}, (1e-2, 1e-3))
-    assert none.count("Nothing tried here") == 2
-    best = {"price": 300.0, "kind": "path", "how": "", "draws": 1}
-    assert "did not reach" in words._cheap({"first": best, "second": best}, (1e-2, 1e-3))
+    assert "Every one of the 5 runs" in said(evidence=total)
+    assert said(cost={"cheapest": {}}).count("Nothing tried here") == 2
+    best = {"price": 300.0, "kind": "path", "draws": 1}
+    assert "did not reach" in said(cost={"cheapest": {"first": best, "second": best}})
     both = {"first": best, "second": best, "default_first": {"price": 9e5, "draws": 1}}
-    assert "took 900,000" in words._cheap(both, (1e-2, 1e-3))
+    assert "took 900,000" in said(cost={"cheapest": both})
 
 
 def test_findings_are_complete(results: xr.DataTree) -> None:
-    f = question.findings(results)
-    assert f["question"] == question.QUESTION
-    assert len(f["answer"]) > 200
+    f = findings(results)
+    assert len(words_of("advi_accuracy", f).answer) > 200
     assert len(f["minima"]) == 3 + 1 + 3 + 2
     assert len(f["methods"]["table"]) == len(CASES) * len(question.HOW)
     sets = len(question.KINDS) * len(question.SIZES) * SETTINGS.replicates
@@ -293,12 +300,12 @@ def closed() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("advi_accuracy", findings(results)))
 
 
 @pytest.mark.usefixtures("closed")
 def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert len(question.plot(results, backend="plotly")) == 4
+    assert len(plot(results, backend="plotly")) == 4
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -331,4 +338,4 @@ def test_a_quick_run_leaves_out_the_plane(results: xr.DataTree) -> None:
     assert "crossed" not in [part.name for part in question.parts(Settings.preset("quick"))]
     fewer = xr.DataTree.from_dict({f"/{name}": child for name, child in results.children.items() if name != "crossed"})
     fewer.attrs = results.attrs
-    assert "crossed" not in question.findings(fewer)["targets"]
+    assert "crossed" not in findings(fewer)["targets"]

@@ -1,0 +1,133 @@
+"""Targets whose reverse optima are known exactly, and how far a fit is from the nearest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from models.advi import METHODS, spread
+from models.families import FAMILIES, Family
+from models.projections import Projection, minima, reverse_projections
+from models.projections.objectives import Objective, reverse_objective
+from models.quadrature import gaussian_nodes
+from models.targets import TARGETS, Target, normal_mixture
+
+__all__ = ["CASES", "Case", "Truth", "labels_of"]
+
+Array = NDArray[np.float64]
+_THETAS = 500  # evaluated at once
+
+
+@dataclass(frozen=True)
+class Case:
+    """One target whose reverse optima are known exactly; two-dimensional ones are fitted by mean field."""
+
+    name: str
+    short: str
+    title: str
+
+    @property
+    def target(self) -> Target:
+        """The density to approximate."""
+        if self.name == "normal":
+            return normal_mixture([1.0], [1.0], [2.0], name="normal")
+        return TARGETS[self.name]
+
+    @property
+    def family(self) -> Family:
+        """What it is fitted with."""
+        return FAMILIES["normal" if self.target.dim == 1 else METHODS["advi"]]
+
+
+CASES = (
+    Case("bimodal", "two modes", "½ N(−3, 1) + ½ N(3, 1)"),
+    Case("normal", "a Normal", "N(1, 2²)"),
+    Case("heavy_tailed", "heavy tails", "½ t₄(−4, 1) + ½ t₄(4, 1)"),
+    Case("crossed", "crossed planes", "two correlated Normals in the plane, crossed (fitted by mean field)"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The exact minima of reverse KL, and how far a fit is from one of them.
+
+    Attributes
+    ----------
+    minima : sequence of Projection
+        From left to right.
+    objective : Objective
+        Reverse KL over theta = (means, log sds), by quadrature.
+    """
+
+    minima: Sequence[Projection]
+    objective: Objective
+
+    @classmethod
+    def of(cls, case: Case) -> Truth:
+        """Find the minima of a case."""
+        found = minima(reverse_projections(case.target, case.family))
+        rule = gaussian_nodes(case.target.dim, size=513 if case.target.dim == 1 else 65)
+        exact = sorted(found, key=lambda p: float(p.theta[0]))
+        return cls(exact, reverse_objective(case.family, case.target, rule))
+
+    def values(self, thetas: Array) -> Array:
+        """Reverse KL (n,) in nats at thetas (n, P)."""
+        parts = [self.objective.gradient(thetas[i : i + _THETAS])[0] for i in range(0, len(thetas), _THETAS)]
+        return np.concatenate([np.empty(0), *parts])
+
+    def judge(self, mean: Array, sd: Array) -> xr.Dataset:
+        """Assign fits with means and sds (n, d) to minima, and measure how far they are.
+
+        Returns
+        -------
+        Dataset
+            Over ``run``: ``minimum``, the nearest in means, per sd, and in log sds; ``gap`` in nats; ``mean_error`` (largest over coordinates, in sds) and ``sd_error`` (the largest, relative and
+            with its sign).
+        """
+        kl = self.values(np.concatenate([mean, np.log(sd)], axis=1))
+        places = np.array([p.theta for p in self.minima])
+        best_mean, best_sd = places[:, : mean.shape[1]], np.exp(places[:, mean.shape[1] :])
+        lowest = np.array([p.divergence.value for p in self.minima])
+        shift = (mean[:, None] - best_mean) / best_sd
+        stretch = np.log(sd[:, None] / best_sd)
+        k = np.sum(shift**2 + stretch**2, axis=2).argmin(axis=1)
+        rows = np.arange(len(k))
+        relative = np.expm1(stretch[rows, k])
+        widest = np.abs(relative).argmax(axis=1)
+        return xr.Dataset(
+            {
+                "minimum": ("run", k),
+                "gap": ("run", kl - lowest[k]),
+                "mean_error": ("run", np.abs(shift[rows, k]).max(axis=1)),
+                "sd_error": ("run", relative[rows, widest]),
+            }
+        )
+
+    def dataset(self, case: Case) -> xr.Dataset:
+        """The minima as stored."""
+        return xr.Dataset(
+            {
+                "mean": (("minimum", "dim"), np.array([p.theta[: case.target.dim] for p in self.minima])),
+                "sd": (("minimum", "dim"), np.exp([p.theta[case.target.dim :] for p in self.minima])),
+                "kl": ("minimum", [p.divergence.value for p in self.minima]),
+                "kl_error": ("minimum", [p.divergence.error for p in self.minima]),
+                "label": ("minimum", labels_of(self.minima, case.target)),
+            }
+        )
+
+
+def labels_of(exact: Sequence[Projection], target: Target) -> list[str]:
+    """Say what each minimum covers: one that is nearer in spread to the whole target than to a mode covers all of it."""
+    if len(exact) == 1:
+        return ["the only minimum"]
+    narrow = min(float(np.sqrt(np.square(s).sum(axis=1).min())) for _, s in target.scales)
+    middle = np.mean([m[0] for m, _ in target.scales])
+    labels = []
+    for p in exact:
+        broad = float(np.exp(p.theta[target.dim :]).max()) > np.sqrt(narrow * spread(target))
+        labels.append("both modes" if broad else "left mode" if p.theta[0] < middle else "right mode")
+    return labels

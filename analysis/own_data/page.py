@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import platform
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from analysis.own_data.findings import findings, rows
 from analysis.own_data.study import QUESTION, ranked_names, summary
 from analysis.site.chapter import TEMPLATES, words_of
 from analysis.site.figure import Figure
+from analysis.site.numbers import plain
 from analysis.site.report import Section, write_report
 
-__all__ = ["plain", "printed", "provenance", "write"]
+__all__ = ["printed", "provenance", "write"]
 
 
 def write(tree: xr.DataTree, output: Path, provenance: Mapping[str, Any]) -> list[Path]:
@@ -88,11 +88,3 @@ def printed(tree: xr.DataTree) -> list[str]:
             plain(f"  {row['family']:{width}}  above the closest {row['difference']}; KL {row['kl']}{interval}")
         )
     return [*lines, *(f"note: {warning}" for warning in s["warnings"])]
-
-
-def plain(text: str) -> str:
-    """Powers of ten without Markdown."""
-    return re.sub(r"\^([^^]*)\^", lambda m: m.group(1).translate(_RAISED), text)
-
-
-_RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")

@@ -21,7 +21,21 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 
 from analysis.site.figure import Placed, mark
-from analysis.site.numbers import CLOSE, OPEN, est, fixed, is_estimate, listed, num, pct, plural, signed, table, tex
+from analysis.site.numbers import (
+    CLOSE,
+    OPEN,
+    est,
+    fixed,
+    is_estimate,
+    listed,
+    num,
+    pct,
+    plain,
+    plural,
+    signed,
+    table,
+    tex,
+)
 from models.errors import InputError
 
 __all__ = ["TEMPLATES", "ReportError", "Words", "filled", "headline", "words_of"]
@@ -157,7 +171,7 @@ class _Blocks(Extension):
         if kind == "answer":
             words.answer = text
         else:
-            getattr(words, kind)[name] = text
+            getattr(words, kind)[name] = plain(text) if kind == "alt" else text
         return ""
 
 

@@ -11,7 +11,21 @@ from typing import Any
 
 from models.errors import InputError, lookup_error
 
-__all__ = ["CLOSE", "OPEN", "est", "fixed", "is_estimate", "listed", "num", "pct", "plural", "signed", "table", "tex"]
+__all__ = [
+    "CLOSE",
+    "OPEN",
+    "est",
+    "fixed",
+    "is_estimate",
+    "listed",
+    "num",
+    "pct",
+    "plain",
+    "plural",
+    "signed",
+    "table",
+    "tex",
+]
 
 _MINUS = "\N{MINUS SIGN}"
 _PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
@@ -389,3 +403,17 @@ def table(
     if caption is not None:
         lines += ["", f": **Table {OPEN}table{CLOSE}.** {' '.join(caption.split())}"]
     return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+_RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def plain(text: str) -> str:
+    """Write powers of ten without Markdown.
+
+    Examples
+    --------
+    >>> plain("1.2 × 10^−5^")
+    '1.2 × 10⁻⁵'
+    """
+    return re.sub(r"\^([^^]*)\^", lambda power: power.group(1).translate(_RAISED), text)

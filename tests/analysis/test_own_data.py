@@ -18,6 +18,7 @@ from analysis.own_data.figures import cdf, plot
 from analysis.own_data.findings import findings
 from analysis.own_data.study import Settings, analyse, child_of, fitted_member, summary
 from analysis.site.chapter import words_of
+from analysis.site.numbers import plain
 from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES
 from models.results import load, save
@@ -160,7 +161,7 @@ def test_terminal_lines_have_no_markup(student: xr.DataTree) -> None:
     assert lines[0].startswith("returns.csv: 1500 rows, return")
     assert lines[1].split()[0] == "student_t"
     assert not any("^" in line for line in lines)
-    assert page.plain("(3.9 ± 1.0) × 10^−5^") == "(3.9 ± 1.0) × 10⁻⁵"
+    assert plain("(3.9 ± 1.0) × 10^−5^") == "(3.9 ± 1.0) × 10⁻⁵"
 
 
 # --- what cannot be told ---------------------------------------------------------------------------------------------

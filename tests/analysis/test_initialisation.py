@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import matplotlib as mpl
@@ -12,14 +13,17 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.collections import PathCollection
-from pydantic import ValidationError
 from scipy.integrate import solve_ivp
 from scipy.special import expit
 
 from analysis.drawing.style import Style
+from analysis.initialisation import descent
 from analysis.initialisation import study as question
-from analysis.initialisation.marks import agreement, basins
-from analysis.initialisation.study import CASES, LOG_SDS, MEANS, METRICS, NO_MINIMUM, OPTIMIZERS, TOLERANCE, Settings
+from analysis.initialisation.descent import LOG_SDS, MEANS, METRICS, NO_MINIMUM
+from analysis.initialisation.figures import agreement, curves_of, panel_of, plot
+from analysis.initialisation.findings import TOLERANCE, findings, minimum_labels, only_adam_leaves, over_noise
+from analysis.initialisation.study import CASES, OPTIMIZERS, Settings
+from analysis.site.chapter import words_of
 from models.divergences import kl
 from models.families import FAMILIES
 from models.projections import minima, reverse_projections
@@ -46,13 +50,13 @@ def results() -> xr.DataTree:
 
 @pytest.fixture(scope="module")
 def objectives() -> dict[str, Objective]:
-    return {case.name: question.exact_objective(case.target) for case in CASES}
+    return {case.name: descent.exact_objective(case.target) for case in CASES}
 
 
 @pytest.fixture(scope="module")
-def traps(objectives: dict[str, Objective]) -> dict[str, question.Trap]:
+def traps(objectives: dict[str, Objective]) -> dict[str, descent.Trap]:
     return {
-        case.name: question.traps(
+        case.name: descent.traps(
             objectives[case.name],
             sorted(minima(reverse_projections(case.target, FAMILIES["normal"])), key=lambda p: float(p.params["mu"])),
         )
@@ -66,7 +70,7 @@ def points(name: str, kind: str) -> list[dict[str, float]]:
 
 
 def grid(means: int, log_sds: int) -> Array:
-    return question._pairs(question.cells(*MEANS, means), question.cells(*LOG_SDS, log_sds))
+    return descent.pairs(descent.cells(*MEANS, means), descent.cells(*LOG_SDS, log_sds))
 
 
 # --- exact descent ---------------------------------------------------------------------------------------------------
@@ -83,24 +87,24 @@ def test_stationary_points_are_the_reference(results: xr.DataTree, name: str) ->
 
 
 def test_minima_are_named_by_what_they_cover(results: xr.DataTree) -> None:
-    assert question._minimum_labels(results["bimodal"]) == ["left mode", "both modes", "right mode"]
-    assert question._minimum_labels(results["unequal_weights"]) == ["left mode", "right mode"]
+    assert minimum_labels(results["bimodal"]) == ["left mode", "both modes", "right mode"]
+    assert minimum_labels(results["unequal_weights"]) == ["left mode", "right mode"]
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("name", REFERENCE)
 def test_descent_from_beside_a_minimum_reaches_it(
-    objectives: dict[str, Objective], traps: dict[str, question.Trap], name: str, metric: str
+    objectives: dict[str, Objective], traps: dict[str, descent.Trap], name: str, metric: str
 ) -> None:
     for k, point in enumerate(points(name, "min")):
         around = np.array([point["m"], np.log(point["s"])]) + 0.02 * np.array(
             [[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]
         )
-        assert set(question.descend(objectives[name], METRICS[metric], around, traps[name])[0]) == {k}
+        assert set(descent.descend(objectives[name], METRICS[metric], around, traps[name])[0]) == {k}
 
 
 @pytest.mark.parametrize("name", REFERENCE)
-def test_a_trap_holds_its_minimum_and_no_other_stationary_point(traps: dict[str, question.Trap], name: str) -> None:
+def test_a_trap_holds_its_minimum_and_no_other_stationary_point(traps: dict[str, descent.Trap], name: str) -> None:
     trap = traps[name]
     for kind in ("min", "saddle"):
         for i, p in enumerate(points(name, kind)):
@@ -127,12 +131,12 @@ def velocity(name: str, metric: str, theta: Array, objective: Objective) -> Arra
     ("name", "metric"), [("bimodal", "plain"), ("bimodal", "natural"), ("unequal_weights", "softplus")]
 )
 def test_descent_ends_where_scipy_ends(
-    objectives: dict[str, Objective], traps: dict[str, question.Trap], name: str, metric: str
+    objectives: dict[str, Objective], traps: dict[str, descent.Trap], name: str, metric: str
 ) -> None:
     """LSODA from a few starts, to the end: the same minimum, without traps."""
     objective = objectives[name]
     starts = np.array([[-2.3, 1.4], [0.45, -0.6], [-0.9, -0.2]])
-    found, _ = question.descend(objective, METRICS[metric], starts, traps[name])
+    found, _ = descent.descend(objective, METRICS[metric], starts, traps[name])
     for start, k in zip(starts, found, strict=True):
         path = solve_ivp(
             lambda _, theta: velocity(name, metric, theta, objective),
@@ -150,18 +154,18 @@ def test_descent_ends_where_scipy_ends(
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_jacobian_is_the_derivative_of_the_velocity(objectives: dict[str, Objective], metric: str) -> None:
     theta, step = np.array([[1.2, 0.4], [-3.0, -1.5]]), 1e-5
-    _, _, jacobian = question._field(objectives["unequal_weights"], METRICS[metric], theta)
+    _, _, jacobian = descent.field_of(objectives["unequal_weights"], METRICS[metric], theta)
     for i, shift in enumerate(np.eye(2) * step):
         up, down = (
-            question._velocity(objectives["unequal_weights"], METRICS[metric], theta + s * shift) for s in (1, -1)
+            descent.velocity_of(objectives["unequal_weights"], METRICS[metric], theta + s * shift) for s in (1, -1)
         )
         np.testing.assert_allclose(jacobian[:, :, i], (up - down) / (2 * step), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_descent_never_climbs(objectives: dict[str, Objective], traps: dict[str, question.Trap], metric: str) -> None:
+def test_descent_never_climbs(objectives: dict[str, Objective], traps: dict[str, descent.Trap], metric: str) -> None:
     starts = grid(6, 5)
-    minimum, ends = question.descend(objectives["bimodal"], METRICS[metric], starts, traps["bimodal"])
+    minimum, ends = descent.descend(objectives["bimodal"], METRICS[metric], starts, traps["bimodal"])
     assert np.all(minimum != NO_MINIMUM)
     before, after = (objectives["bimodal"].gradient(theta)[0] for theta in (starts, ends))
     assert np.all(after <= before + 1e-10)
@@ -188,7 +192,7 @@ def test_mirror_image_of_the_equal_target(results: xr.DataTree) -> None:
 def test_every_cell_is_on_its_side_of_the_boundaries(results: xr.DataTree, name: str) -> None:
     """The boundaries, traced uphill from the saddles, count for each cell the minima to its left."""
     regions = results[f"{name}/map/minimum"]
-    curves = question._curves(results[name], "plain")
+    curves = curves_of(results[name], "plain")
     assert len(curves) == len(points(name, "saddle"))
     width = 12 / regions.sizes["map_mean"]
     for log_sd in regions["map_log_sd"].to_numpy()[1:-1]:
@@ -203,7 +207,7 @@ def test_every_cell_is_on_its_side_of_the_boundaries(results: xr.DataTree, name:
 def test_descent_from_a_boundary_goes_to_its_saddle(
     results: xr.DataTree, objectives: dict[str, Objective], metric: str
 ) -> None:
-    (curve,) = question._curves(results["unequal_weights"], metric)
+    (curve,) = curves_of(results["unequal_weights"], metric)
     saddle = points("unequal_weights", "saddle")[0]
     # Not far along the boundary: nearby paths part from each other exponentially.
     start = curve[np.argmin(np.abs(curve[:, 1] - np.log(saddle["s"]) - 0.3))]
@@ -232,9 +236,9 @@ def test_only_cells_beside_a_boundary_are_divided() -> None:
 
 def test_margin_and_distance() -> None:
     line = np.array([[2.0, -2.0], [2.0, 0.0], [2.0, 1.0]])
-    assert question._margin(np.array([0.5, 0.3]), [line, line - [4.0, 0.0]]) == pytest.approx(1.5)
-    assert question._margin(np.array([0.5, 3.0]), [line]) == np.inf
-    np.testing.assert_allclose(question._distance(np.array([[0.5, 0.0], [2.0, 2.0]]), [line]), [1.5, 1.0])
+    assert question.margin_to(np.array([0.5, 0.3]), [line, line - [4.0, 0.0]]) == pytest.approx(1.5)
+    assert question.margin_to(np.array([0.5, 3.0]), [line]) == np.inf
+    np.testing.assert_allclose(question.distance_to(np.array([[0.5, 0.0], [2.0, 2.0]]), [line]), [1.5, 1.0])
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
@@ -273,9 +277,9 @@ def test_pymc_start(results: xr.DataTree) -> None:
 def test_runs_are_the_same_each_time(results: xr.DataTree) -> None:
     """The only random part; cases share nothing, so this is also why ``--jobs`` changes no number."""
     starts, own = results["bimodal/starts/theta"].to_numpy(), results["bimodal/pymc_start"].to_dataset()
-    ends = question._advi_ends(CASES[0].target, SETTINGS, starts, float(own["start"][0]))
+    ends = question.advi_ends(CASES[0].target, SETTINGS, starts, float(own["start"][0]))
     np.testing.assert_array_equal(ends[:, -SETTINGS.default_runs :], own["theta"])
-    np.testing.assert_array_equal(question._folded(ends[:, : -SETTINGS.default_runs], SETTINGS),
+    np.testing.assert_array_equal(question.folded(ends[:, : -SETTINGS.default_runs], SETTINGS),
                                   results["bimodal/runs/theta"])  # fmt: skip
 
 
@@ -302,19 +306,18 @@ def test_standard_error_over_noise_is_that_of_many_repetitions() -> None:
     rng = np.random.default_rng(1)
     chances = rng.uniform(0, 1, 40)
     simulated = rng.uniform(size=(2000, 40, 3)) < chances[None, :, None]
-    estimates = [question._over_noise(hits) for hits in simulated]
+    estimates = [over_noise(hits) for hits in simulated]
     spread = np.std([e.value for e in estimates])
     assert np.sqrt(np.mean([e.error**2 for e in estimates])) == pytest.approx(spread, rel=0.05)
 
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_shares_add_up(results: xr.DataTree, name: str) -> None:
-    f = question.findings(results)[name]
-    assert sum(share.value for share in f["map_shares"].values()) == pytest.approx(1)
+    f = findings(results)[name]
+    assert sum(row["share"].value for row in f["minima"]) == pytest.approx(1)
     for row in f["table"]:
-        shares = [float(row[key].split("\u00a0")[0]) for key in ("left", "both", "right") if row[key] is not None]
-        assert sum(shares) == pytest.approx(100, abs=0.2)
-    assert f["table"][0]["same"] == "100.0"
+        assert sum(row[key].value for key in ("left", "both", "right") if row[key] is not None) == pytest.approx(1)
+    assert (f["table"][0]["same"].value, f["table"][0]["same"].kind) == (1, "exact")
 
 
 def test_findings_count_runs_that_differ(results: xr.DataTree) -> None:
@@ -324,36 +327,44 @@ def test_findings_count_runs_that_differ(results: xr.DataTree) -> None:
     changed = np.stack([exact, (exact + 1) % 3], axis=1)
     tree["bimodal/runs/minimum"].loc[{"optimizer": "adam"}] = changed
     tree["bimodal/runs/gap"].loc[{"optimizer": "adam"}] = np.array([0.5 * TOLERANCE, 2 * TOLERANCE])
-    found = question.findings(tree)["bimodal"]["adam"]
+    found = findings(tree)["bimodal"]["adam"]
     assert found["same"].value == 0.5
     assert (found["runs"], found["differ"], found["noisy"]) == (16, 8, 8)
     assert found["arrived"] == 0.5
     assert found["differ_arrived"] == 0
 
 
-def test_sentences_follow_the_numbers() -> None:
-    base = {"differ": 0, "runs": 8, "explained": 0, "near": 0, "farthest": 0.0, "noisy": 0}
-    assert "All 8 runs" in question._differences(base)
-    assert "without any noise" in question._differences(base | {"differ": 4, "explained": 3})
-    assert "do not explain" in question._differences(base | {"differ": 4, "explained": 1})
-    start = {
-        "mean": 0.0,
-        "sd": 0.69,
-        "exact": "both modes",
-        "place": "both modes",
-        "margin": 0.9,
-        "margin_own": 0.3,
-        "runs": 10,
-    }
-    assert "walks out" in question._start_sentence(start | {"with": {"adam": 1, "pymc": 9}})
-    assert "walks out" not in question._start_sentence(start | {"with": {"adam": 9, "pymc": 9}})
+def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
+    found = findings(results)
+    case = found["bimodal"]
+
+    def said(key: str, **values: Any) -> str:
+        return words_of("initialisation", found | {"bimodal": case | {key: case[key] | values}}).text
+
+    assert "All 16 runs ended where" in said("adam", differ=0)
+    assert "4 of 16 runs" in said("adam", differ=4)
+    assert "without any noise. " in said("adam", differ=4, explained=3, mostly_explained=True)
+    assert "do not explain" in said("adam", differ=4, explained=1, mostly_explained=False)
+    assert "From 3 starts" in said("adam", differ=4, noisy=3)
+    unequal = found["unequal_weights"]
+    found["unequal_weights"] = unequal | {"pymc_start": unequal["pymc_start"] | {"only_adam_leaves": False}}
+    assert "walks out" in said("pymc_start", only_adam_leaves=True)
+    assert "walks out" not in said("pymc_start", only_adam_leaves=False)
+    defaults = {"runs": 32, "arrived": 31, "differ": 2, "most_arrived": True}
+    assert "\n31 of 32 runs came within" in words_of("initialisation", found | {"defaults": defaults}).text
+    few = words_of("initialisation", found | {"defaults": defaults | {"most_arrived": False}}).text
+    assert "agrees by construction" in few
+
+
+def test_only_adam_leaves() -> None:
+    assert only_adam_leaves(10, {"adam": 1, "pymc": 9})
+    assert not only_adam_leaves(10, {"adam": 9, "pymc": 9})
+    assert not only_adam_leaves(10, {"adam": 1, "pymc": 1})
 
 
 def test_findings_are_complete(results: xr.DataTree) -> None:
-    f = question.findings(results)
-    assert f["question"] == question.QUESTION
-    assert len(f["answer"]) > 100
-    assert not any("rows" in case for case in f.values() if isinstance(case, dict))
+    f = findings(results)
+    assert len(words_of("initialisation", f).answer) > 100
     assert len(f["minima"]) == 5
     assert f["lost"] == 0
 
@@ -366,12 +377,12 @@ def closed() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None:
-    check_drawings(lambda theme: question.plot(results, theme=theme))
+    check_drawings(lambda theme: plot(results, theme=theme), words_of("initialisation", findings(results)))
 
 
 @pytest.mark.usefixtures("closed")
 def test_figures(results: xr.DataTree) -> None:
-    drawings = question.plot(results)
+    drawings = plot(results)
     assert set(drawings) == {"basins", "agreement"}
     first, second = drawings["basins"].figure.viz["figure"].item().axes
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in first.collections if len(c.get_offsets())])
@@ -386,9 +397,7 @@ def test_figures(results: xr.DataTree) -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_a_run_that_ends_elsewhere_is_marked(results: xr.DataTree) -> None:
-    from dataclasses import replace
-
-    panel = question._panel(results["unequal_weights"], "adam", "title")
+    panel = panel_of(results["unequal_weights"], "adam", "title")
     same = np.stack([panel.exact, panel.exact], axis=1)
     different = same.copy()
     different[4] = 1 - different[4]
@@ -406,18 +415,10 @@ def test_a_run_that_ends_elsewhere_is_marked(results: xr.DataTree) -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    panels = [question._panel(results["bimodal"], "adam", "title")]
-    for draw in (basins, agreement):
-        draw(panels, Style.of("light", "plotly"))
+    assert set(plot(results, backend="plotly")) == {"basins", "agreement"}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"repeats": 1}, {"map_means": 0}, {"stepz": 4}], ids=str)
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def test_effort_orders_the_work() -> None:

@@ -71,7 +71,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    separations: int = Field(default=37, ge=3)
+    separations: int = Field(default=25, ge=3)
     weights: int = Field(default=10, ge=2)
     largest_step: float = Field(default=0.1, gt=0, le=0.5)
     curve_points: int = Field(default=14, ge=4)

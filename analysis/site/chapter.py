@@ -92,7 +92,8 @@ def filled(name: str, templates: Sequence[Path], **values: Any) -> str:
         There is no such template, or it fails.
     """
     try:
-        return _environment(templates).get_template(name).render(**values)
+        # Two spaces at the end of a line would break it; here they are left over from a condition.
+        return re.sub(r" +\n", "\n", _environment(templates).get_template(name).render(**values))
     except jinja2.TemplateNotFound as error:
         places = ", ".join(str(path) for path in templates)
         raise ReportError(f"no template {error.name} in {places}") from error

@@ -262,7 +262,7 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     }  # fmt: skip
     said = words(short_of=[case, case | {"title": "u", "starts_missed": False}]).text
     assert "Where it stays short: t: 0.200 nats are left, though" in said
-    assert "did not find them all; u: 0.200 nats are left. " in said
+    assert "did not find them all; u: 0.200 nats are left." in said
     assert "comes within 0.02 nats of it." in words(short_of=[]).text
     assert "by nothing, since it is that fit." in words(cauchy=f["cauchy"] | {"softmax_gain": 0.0}).text
     assert "**Two Normals.** All rules predict alike" in words(mixture=f["mixture"] | {"stacking_better": False}).text

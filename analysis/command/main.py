@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _stop(f"{message} (see {_path_of(error)} --help)", 2)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
+    except BrokenPipeError:  # whoever read has seen enough, as in `duality list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except Exception as error:
         if os.environ.get("DUALITY_TRACEBACK"):
             raise

@@ -466,3 +466,11 @@ def test_a_person_reads_the_direction_and_the_numbers(duality: Duality) -> None:
     assert "forward KL, bimodal onto normal" in answer.out
     assert "sigma = 3.16227766" in answer.out
     assert "nats" in answer.out
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    command = f"{sys.executable} -m analysis list | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "questions\n", "")

@@ -402,3 +402,21 @@ def test_path_gradient_has_the_mean_of_the_total_gradient(method: Method) -> Non
         moved[gradient] = steps.state[0, :, 0]  # Adam's first moment after one step is a tenth of the gradient
     np.testing.assert_allclose(moved["path"], moved["total"], atol=0.004)
     assert np.abs(moved["total"]).max() > 0.02
+
+
+def test_a_fit_costs_no_more_than_its_schedule_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.advi import rounds
+
+    drawn: list[int] = []
+
+    def counted(generators: Any, steps: int, draws: int, dim: int, kind: Any) -> Any:
+        drawn.append(len(generators) * steps * draws)
+        return noise(generators, steps, draws, dim, kind)
+
+    noise = rounds.draw_noise
+    monkeypatch.setattr(rounds, "draw_noise", counted)
+    schedule = Schedule(steps=100, draws_per_step=4, rounds=5, most_draws=16, nats=1e-12, relative=1e-12)
+    assert schedule.evaluations == 100 * (4 + 8 + 16 + 16 + 16)
+    fit = fit_advi(TARGETS["student_t"], starts=2, schedule=schedule, draws=2)
+    assert fit.attrs["most_evaluations"] == 2 * schedule.evaluations
+    assert 2 * 100 * (4 + 8) < sum(drawn) <= 2 * schedule.evaluations

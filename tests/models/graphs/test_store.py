@@ -145,3 +145,32 @@ def test_a_second_process_needs_neither_pymc_nor_pytensor_and_gets_the_same_bits
     assert first.split("]")[0] == second.split("]")[0]
     assert first.split("]")[1].split() == ["True", "True"]
     assert second.split("]")[1].split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_bytecode_is_kept_here_only_where_the_sources_have_none(
+    compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUALITY_CACHE", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "")  # so that it is as it was afterwards
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX")
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    beside = tmp_path / "numpy.pyc"
+    if compiled:
+        beside.touch()
+    monkeypatch.setattr(graph_store, "cache_from_source", lambda _: str(beside))
+    graph_store.keep_bytecode()
+    kept = None if compiled else str(tmp_path / "bytecode")
+    assert (sys.pycache_prefix, sys.dont_write_bytecode, os.environ.get("PYTHONPYCACHEPREFIX")) == (
+        kept,
+        compiled,
+        kept,
+    )
+    if not compiled:
+        (tmp_path / "bytecode").mkdir()
+        (tmp_path / "bytecode" / "a.pyc").write_bytes(b"123")
+        assert graph_store.usage()[2] == 3
+        graph_store.clear()
+        assert not (tmp_path / "bytecode").exists()

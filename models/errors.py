@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ConvergenceError", "InputError", "lookup_error"]
+__all__ = ["ConvergenceError", "ImproperError", "InputError", "lookup_error"]
 
 
 class InputError(ValueError):
@@ -45,3 +45,17 @@ def lookup_error(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 class ConvergenceError(RuntimeError):
     """A computation did not reach its optimum; the message says where it stopped and why that matters."""
+
+
+class ImproperError(ConvergenceError):
+    """A density without a finite integral, so that no approximation has a best one.
+
+    Attributes
+    ----------
+    direction : str
+        Along which it does not fall, by the names of the coordinates: ``a - b``.
+    """
+
+    def __init__(self, message: str, direction: str) -> None:
+        super().__init__(message)
+        self.direction = direction

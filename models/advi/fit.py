@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from models.advi.members import METHODS
+from models.advi.propriety import refuse_improper
 from models.advi.rounds import refuse_divergence, run_all
 from models.advi.runs import Method
 from models.advi.starts import Schedule, Start, default_starts, dispersed_starts, seeded
-from models.advi.tree import METHODS, results_tree
+from models.advi.tree import results_tree
 from models.errors import InputError, lookup_error
 from models.graphs import single_threaded
-from models.targets import Target, from_model
+from models.targets import Posterior, Target, from_model
 
 __all__ = ["fit_advi"]
 
@@ -78,7 +80,9 @@ def fit_advi(
     FloatingPointError
         If the loss or its gradient is not finite at a start; the start, the step and the variable are named.
     ConvergenceError
-        If every run diverges: the ELBO has no maximum, as with an improper posterior.
+        If every run diverges: the ELBO has no maximum.
+    ImproperError
+        If the posterior of a model is improper along a direction that runs took, or that lies between their ends.
 
     Notes
     -----
@@ -112,6 +116,12 @@ def fit_advi(
     starts = seeded(starts, seed)
     with _watched(on_step, schedule, progressbar) as watch:
         runs = run_all(target, method, starts, schedule, watch)
+    if isinstance(target, Posterior):
+        # Where the density is flat, runs from several starts end along the flat direction.
+        ends = [run.mean for run in runs if np.isfinite(run.mean).all()]
+        moves = [run.mean - start.mean for run, start in zip(runs, starts, strict=True)]
+        if ends:
+            refuse_improper(target, ends[0], [*(end - ends[0] for end in ends[1:]), *moves])
     refuse_divergence(target, runs)
     return results_tree(target, method, starts, runs, seed, schedule, draws)
 

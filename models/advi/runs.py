@@ -25,6 +25,7 @@ __all__ = [
     "Noise",
     "Optimizer",
     "Steps",
+    "cores",
     "draw_noise",
     "factors",
     "in_threads",
@@ -127,7 +128,7 @@ def in_threads[T](work: Callable[[slice], T], count: int, least: int) -> list[T]
     list
         What `work` returns for each part, in order.
     """
-    threads = min(_cores(), max(1, count // max(1, least)))
+    threads = min(cores(), max(1, count // max(1, least)))
     ends = np.linspace(0, count, threads + 1).astype(int)
     parts = [slice(int(a), int(b)) for a, b in pairwise(ends)]
     if threads == 1:
@@ -136,7 +137,7 @@ def in_threads[T](work: Callable[[slice], T], count: int, least: int) -> list[T]
         return list(pool.map(work, parts))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use: workers beside others are told by ``NUMBA_NUM_THREADS`` to use one."""
     return int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1))
 

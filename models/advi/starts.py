@@ -138,7 +138,7 @@ def dispersed_starts(target: Target, count: int, seed: int = 0) -> list[Start]:
     -------
     list of Start
         ``centre``, then ``start 2``, ...: for a PyMC model draws from its prior, or within 2 of its initial point in every
-        unconstrained coordinate where a prior cannot be drawn from (as Stan does); for other targets from a Normal with
+        unconstrained coordinate where its prior cannot be drawn from or the draw is not finite (as Stan does); for other targets from a Normal with
         twice the target's spread.
 
     Raises
@@ -151,9 +151,11 @@ def dispersed_starts(target: Target, count: int, seed: int = 0) -> list[Start]:
     centre = _centre(target)
     rng = np.random.default_rng([seed, 7])
     if isinstance(target, Posterior):
-        means = target.prior_points(count - 1, seed)
-        if means is None:
-            means = centre.mean + rng.uniform(-2, 2, (count - 1, target.dim))
+        means = centre.mean + rng.uniform(-2, 2, (count - 1, target.dim))
+        prior = target.prior_points(count - 1, seed)
+        if prior is not None:
+            whole = np.isfinite(prior).all(axis=1)
+            means[whole] = prior[whole]
     else:
         places = np.array([m for m, _ in target.scales])
         means = places.mean(axis=0) + 2 * spread(target) * rng.standard_normal((count - 1, target.dim))

@@ -11,20 +11,18 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from models.advi.diagnostics import pareto_k
+from models.advi.members import draw_groups, family_of, group, losses, normal_member
 from models.advi.rounds import Run
 from models.advi.runs import Loss, Method
 from models.advi.starts import Schedule, Start
-from models.families import FAMILIES, Family
-from models.quadrature import Estimate, sobol_nodes
-from models.results import draws_of, estimate_of, estimate_variables, parameter_variables
+from models.quadrature import Estimate
+from models.results import estimate_of, estimate_variables, parameter_variables
 from models.targets import Target
 
-__all__ = ["METHODS", "optima", "results_tree"]
+__all__ = ["optima", "results_tree"]
 
 Array = NDArray[np.float64]
-
-#: The family that each of PyMC's methods fits; in one dimension both are ``normal``.
-METHODS = {"advi": "mvnormal_diag", "fullrank_advi": "mvnormal"}
 
 
 def optima(fit: xr.DataTree) -> xr.Dataset:
@@ -33,76 +31,38 @@ def optima(fit: xr.DataTree) -> xr.Dataset:
     Parameters
     ----------
     fit : xarray.DataTree
-        From `fit_advi`.
+        From `fit_advi` or `fit_dadvi`.
 
     Returns
     -------
     xarray.Dataset
         Over ``optimum``: ``elbo`` with ``elbo_se`` (nats), ``weight`` (the softmax of the ELBOs: the share of each in the best
-        mixture of them where they do not overlap), ``runs`` and ``converged`` (how many ended there, and how many of these had
-        converged); over (optimum, dim) ``mean`` and ``sd``, in unconstrained space, ``dim`` labelled by coordinate.
+        mixture of them where they do not overlap; no posterior mass), ``runs`` and ``converged`` (how many ended there, and how many of
+        these are at rest), ``k_hat`` (above 0.7 its draws are no posterior, however well it is at rest) and ``verdict``; over
+        (optimum, dim) ``mean`` and ``sd``, in unconstrained space, ``dim`` labelled by coordinate. On the natural scale
+        ``az.summary(fit["optimum_0"])`` has them.
     """
-    restarts = fit["restarts"].to_dataset()
-    chosen = [int(child["fit"].attrs["lead"]) for name, child in fit.children.items() if name.startswith("optimum_")]
-    index = restarts["optimum"].to_numpy()
-    losses = [estimate_of(fit[f"optimum_{k}/fit"].to_dataset(), "loss") for k in range(len(chosen))]
+    index = fit["restarts"]["optimum"].to_numpy()
+    at_rest = fit["restarts"]["converged"].to_numpy()
+    count = sum(name.startswith("optimum_") for name in fit.children)
+    groups = [fit[f"optimum_{k}/fit"].to_dataset() for k in range(count)]
+    losses = [estimate_of(data, "loss") for data in groups]
     elbo = [replace(loss, value=-loss.value) for loss in losses]
-    lead = restarts.isel(restart=chosen)
+    runs = [index == k for k in range(count)]
     return xr.Dataset(
         {
             **estimate_variables("elbo", elbo, "optimum", error="se"),
             "weight": ("optimum", softmax([e.value for e in elbo])),
-            "runs": ("optimum", np.bincount(index, minlength=len(chosen))),
-            "converged": (
-                "optimum",
-                np.bincount(index, weights=restarts["converged"], minlength=len(chosen)).astype(int),
-            ),
-            "mean": (("optimum", "dim"), lead["mean"].to_numpy()),
-            "sd": (("optimum", "dim"), lead["sd"].to_numpy()),
+            "runs": ("optimum", [int(r.sum()) for r in runs]),
+            "converged": ("optimum", [int((r & at_rest).sum()) for r in runs]),
+            **{name: ("optimum", [data[name].item() for data in groups]) for name in ("k_hat", "verdict")},
+            **{
+                name: (("optimum", "dim"), np.array([data[name].to_numpy() for data in groups]))
+                for name in ("mean", "sd")
+            },
         },
-        coords={"optimum": np.arange(len(chosen)), "dim": restarts["dim"].to_numpy()},
+        coords={"optimum": np.arange(count), "dim": fit["restarts"]["dim"].to_numpy()},
     )
-
-
-def _family_of(target: Target, method: Method) -> Family:
-    return FAMILIES[METHODS[method]] if target.multivariate else FAMILIES["normal"]
-
-
-def _member(family: Family, mean: Array, cov: Array) -> Target:
-    values: dict[str, Array] = {"mu": mean, "sigma": np.sqrt(np.diag(cov)), "cov": cov}
-    if not family.multivariate:
-        values = {"mu": mean[0], "sigma": np.sqrt(cov[0, 0])}
-    return family.member({p.name: values[p.name] for p in family.parameters})
-
-
-def _group(runs: Sequence[Run]) -> list[list[int]]:
-    """Indices of runs that ended at the same place: means within 0.25 sd, sds within 25 %; converged runs lead."""
-    groups: list[list[int]] = []
-    for i in sorted(range(len(runs)), key=lambda i: not runs[i].converged):
-        run, sd = runs[i], runs[i].sd
-        for group in groups:
-            other, other_sd = runs[group[0]], runs[group[0]].sd
-            near = np.all(np.abs(run.mean - other.mean) < 0.25 * other_sd)
-            if near and np.all(np.abs(np.log(sd / other_sd)) < 0.25):
-                group.append(i)
-                break
-        else:
-            groups.append([i])
-    return groups
-
-
-def _losses(loss: Loss, runs: Sequence[Run], power: int, seed: int) -> list[Estimate]:
-    """Loss of each run, on randomised Sobol nodes common to all runs."""
-    mean, factor = np.array([r.mean for r in runs]), np.array([r.factor for r in runs])
-    rule = sobol_nodes(mean.shape[1], power=power, replicates=_REPLICATES, seed=seed)
-    values = [loss(mean, factor, z)[0] for z in np.split(rule.points, _REPLICATES)]
-    errors = np.std(values, axis=0, ddof=1) / np.sqrt(_REPLICATES)
-    return [
-        Estimate(float(v), float(e), "quasi-Monte Carlo") for v, e in zip(np.mean(values, axis=0), errors, strict=True)
-    ]
-
-
-_REPLICATES = 8
 
 
 def results_tree(
@@ -115,27 +75,26 @@ def results_tree(
     draws: int,
 ) -> xr.DataTree:
     """Put runs together as `models.advi.fit_advi` returns them."""
-    family, loss = _family_of(target, method), Loss(target.log_density)
-    rough = _losses(loss, runs, 11, seed)
-    groups = [(_lead(group, runs, rough), group) for group in _group(runs)]
-    fine = {lead: _losses(loss, [runs[lead]], 15, seed + 1)[0] for lead, _ in groups}
+    family, loss = family_of(target, method), Loss(target.log_density)
+    rough = losses(loss, [(r.mean, r.factor) for r in runs], 11, seed)
+    groups = [(_lead(alike, runs, rough), alike) for alike in group(runs)]
+    fine = {lead: losses(loss, [(runs[lead].mean, runs[lead].factor)], 15, seed + 1)[0] for lead, _ in groups}
     groups.sort(key=lambda pair: fine[pair[0]].value)
     optimum = np.empty(len(runs), dtype=int)
-    for k, (_, group) in enumerate(groups):
-        optimum[group] = k
+    for k, (_, alike) in enumerate(groups):
+        optimum[alike] = k
     tree: dict[str, Any] = {"restarts": _restarts(target, method, starts, runs, rough, optimum, seed)}
-    for k, (lead, group) in enumerate(groups):
-        run, member = runs[lead], _member(family, runs[lead].mean, runs[lead].cov)
-        for name, dataset in draws_of(member, draws, seed + 2 + k, log_p=target, log_q=member).items():
+    for k, (lead, alike) in enumerate(groups):
+        run, normal = runs[lead], normal_member(family, runs[lead].mean, runs[lead].cov)
+        for name, dataset in draw_groups(target, normal, draws, seed + 2 + k).items():
             tree[f"optimum_{k}/{name}"] = dataset
-        natural = _natural(target, tree[f"optimum_{k}/posterior"])
-        if natural is not None:
-            tree[f"optimum_{k}/unconstrained_posterior"] = tree[f"optimum_{k}/posterior"]
-            tree[f"optimum_{k}/posterior"] = natural
-        data = parameter_variables(member.spec["params"]) | estimate_variables("loss", fine[lead], error="se")
-        data |= {"converged": run.converged, "verdict": run.verdict}
-        labels = ", ".join(starts[i].label for i in sorted(group))
-        tree[f"optimum_{k}/fit"] = xr.Dataset(data, attrs={"starts": labels, "lead": lead})
+        data = parameter_variables(normal.spec["params"]) | estimate_variables("loss", fine[lead], error="se")
+        stats = tree[f"optimum_{k}/sample_stats"]
+        data |= {"converged": run.converged, "verdict": run.verdict, "mean": ("coordinate", run.mean), "sd": ("coordinate", run.sd),
+                 "k_hat": pareto_k((stats["log_p"] - stats["log_q"]).to_numpy().ravel())}  # fmt: skip
+        labels = ", ".join(starts[i].label for i in sorted(alike))
+        attrs = {"starts": labels, "lead": lead, "family": family.name}
+        tree[f"optimum_{k}/fit"] = xr.Dataset(data, coords={"coordinate": target.coordinates}, attrs=attrs)
         tree[f"optimum_{k}/vi_trace"] = xr.Dataset({"loss": ("iteration", np.concatenate(run.history))})
     result = xr.DataTree.from_dict(tree)
     result.attrs = {"target": target.name, "method": method, "seed": seed, **asdict(schedule),
@@ -143,9 +102,9 @@ def results_tree(
     return result
 
 
-def _lead(group: Sequence[int], runs: Sequence[Run], loss: Sequence[Estimate]) -> int:
+def _lead(alike: Sequence[int], runs: Sequence[Run], loss: Sequence[Estimate]) -> int:
     """The run that stands for a group: the lowest loss of the converged ones, if there are any."""
-    return min(group, key=lambda i: (not runs[i].converged, loss[i].value))
+    return min(alike, key=lambda i: (not runs[i].converged, loss[i].value))
 
 
 def _restarts(
@@ -187,13 +146,3 @@ def _restarts(
         coords={"restart": [start.label for start in starts], "dim": target.coordinates},
         attrs={"seed": seed, "method": method},
     )
-
-
-def _natural(target: Target, posterior: xr.Dataset) -> xr.Dataset | None:
-    """Draws on the natural scale; ``None`` where that is the scale they are on."""
-    x = posterior["x"].to_numpy()[0].reshape(-1, target.dim)
-    values = target.natural(x)
-    if values is None:
-        return None
-    variables = parameter_variables({name: v[None] for name, v in values.items()}, "chain", "draw")
-    return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(len(x))})

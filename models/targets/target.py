@@ -377,8 +377,55 @@ class Posterior(Target):
         points = np.asarray(points, dtype=float).reshape(-1, self.dim)
         return {name: np.asarray(v) for name, v in self._natural_graph(points).items()}
 
+    def blocks(self) -> list[tuple[slice, tuple[int, ...]]]:
+        """Where each value variable stands in a point of unconstrained space, and its shape there."""
+        result, done = [], 0
+        for value in self.source.initial_point().values():
+            size = int(np.size(value))
+            result.append((slice(done, done + size), np.shape(value)))
+            done += size
+        return result
+
+    def blame(self, point: Array) -> str:
+        """Say which variable has no finite log density at a point (d,) of unconstrained space; empty if that cannot be said."""
+        values = {
+            v.name: point[where].reshape(shape)
+            for v, (where, shape) in zip(self.source.value_vars, self.blocks(), strict=True)
+        }
+        try:
+            by_variable = self.source.point_logps(values)
+        except Exception:  # whatever a user's model does there: it was asked for a word only
+            return ""
+        bad = [name for name, value in by_variable.items() if not np.isfinite(value)]
+        return f" (of {', '.join(map(repr, bad))} at the first)" if bad else ""
+
+    def data_groups(self) -> dict[str, Any]:
+        """Datasets ``observed_data`` and ``constant_data`` of the model, with its dims and coords; left out where it has none."""
+        from arviz_base import dict_to_dataset
+        from pymc.backends.arviz import find_constants, find_observations
+
+        dims, coords = self.labels()
+        found = {"observed_data": find_observations(self.source), "constant_data": find_constants(self.source)}
+        return {
+            name: dict_to_dataset(
+                values, dims={k: list(v) for k, v in dims.items()}, coords=dict(coords), sample_dims=[]
+            )
+            for name, values in found.items()
+            if values
+        }
+
+    def labels(self) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
+        """Dims of the variables that the model names them for, and the coords of these dims."""
+        model = self.source
+        dims = {name: tuple(map(str, d)) for name, d in model.named_vars_to_dims.items() if all(map(bool, d))}
+        coords = {name: np.asarray(values) for name, values in model.coords.items() if values is not None}
+        return dims, coords
+
     def prior_points(self, n: int, seed: int) -> Array | None:
-        """Draws (n, d) from the prior of a PyMC model in unconstrained space; ``None`` if a prior cannot be drawn from."""
+        """Draws (n, d) from the prior of a PyMC model in unconstrained space; ``None`` if a prior cannot be drawn from.
+
+        Rows may hold numbers that are not finite, as an ``ordered`` variable gives them whose prior draws are not in order.
+        """
         if n == 0:
             return np.empty((0, self.dim))
         model = self.source
@@ -390,7 +437,7 @@ class Posterior(Target):
             points = [np.concatenate([np.ravel(v) for v in function(s).values()]) for s in seeds]
         except NotImplementedError:  # Flat, HalfFlat and potentials are no distributions to draw from
             return None
-        return np.asarray(points, dtype=float) if np.isfinite(points).all() else None
+        return np.asarray(points, dtype=float)
 
     @cached_property
     def _natural_graph(self) -> Callable[[Array], dict[str, Array]]:
@@ -424,9 +471,11 @@ class Posterior(Target):
         from scipy.optimize import minimize
 
         (start, scale), *_ = self.scales
-        draws = self.prior_points(_ASCENTS, 0)
-        if draws is None:
-            draws = start + 3 * np.random.default_rng(0).standard_normal((_ASCENTS, self.dim))
+        draws = start + 3 * np.random.default_rng(0).standard_normal((_ASCENTS, self.dim))
+        prior = self.prior_points(_ASCENTS, 0)
+        if prior is not None:
+            whole = np.isfinite(prior).all(axis=1)
+            draws[whole] = prior[whole]
         gradient = self.descent
         found: list[tuple[Array, Array]] = []
         for place in [start, *draws]:

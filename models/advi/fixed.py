@@ -1,0 +1,230 @@
+"""Reverse KL on nodes held still: a smooth function of the parameters, descended by quasi-Newton and trust-region Newton steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.advi.runs import in_threads
+from models.advi.shapes import Shape
+from models.graphs.log_density import LogDensity
+from models.quadrature import sobol_nodes
+
+__all__ = ["FixedLoss", "Rest", "descend", "fixed_nodes", "rest"]
+
+Array = NDArray[np.float64]
+
+_SIDE = 1e-4  # of the difference quotients of the gradient, in sds
+_FAR = 1e12  # what stands for an infinite loss in a line search, relative to the loss at its start
+_NEWTON_PARAMETERS = 400  # beyond which a Hessian and its factors cost more than they save
+_ESCAPED = 1e9  # sds at the start, beyond which a descent goes nowhere
+_CLEAR = 0.05  # nats that may be left where it is clear which optimum lies ahead
+_FLAT, _FALLING = 1e-7, -1e-4  # eigenvalues, in units of the Fisher information: above, a minimum; below, a saddle
+
+
+def fixed_nodes(dim: int, *, power: int, replicates: int = 1, seed: int = 0) -> Array:
+    """Nodes (replicates, n, dim) for a standard Normal: scrambled Sobol points and their mirror images.
+
+    Each replicate has mean zero and, where it has enough points, the identity as covariance, so that on a Normal target the nodes
+    leave no error at all (moment matching; Giordano, Ingram and Broderick, 2024, hold independent draws still instead).
+
+    Parameters
+    ----------
+    dim : int
+    power : int
+        There are 2**power nodes in each replicate, at least 2.
+    replicates : int
+        Independent randomisations, a power of 2.
+    seed : int
+    """
+    points = sobol_nodes(dim, power=power - 1 + int(np.log2(replicates)), replicates=replicates, seed=seed).points
+    result = []
+    for half in np.split(points, replicates):
+        z = np.concatenate([half, -half])
+        if len(half) >= 2 * dim:
+            z = np.linalg.solve(np.linalg.cholesky(z.T @ z / len(z)), z.T).T
+        result.append(z)
+    return np.array(result)
+
+
+@dataclass(frozen=True, eq=False)
+class FixedLoss:
+    """-ELBO in nats, on nodes z (n, k) that are held still."""
+
+    density: LogDensity
+    shape: Shape
+    nodes: Array
+
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        """Loss and gradient (q,); infinite, with a gradient of zeros, where the density vanishes at a node."""
+        losses, gradients = self.by_node(theta)
+        if losses is None:
+            return np.inf, np.zeros_like(theta)
+        return float(losses.mean()), gradients.mean(axis=0)
+
+    def by_node(self, theta: Array) -> tuple[Array | None, Array]:
+        """Losses (n,) and gradients (n, q) by node; no losses where one is not finite."""
+        with np.errstate(all="ignore"):
+            points = self.shape.points(theta, self.nodes)
+            if not np.isfinite(points).all():
+                return None, np.zeros((0, len(theta)))
+            values, slopes = self._evaluate(points)
+        if not (np.isfinite(values).all() and np.isfinite(slopes).all()):
+            return None, np.zeros((0, len(theta)))
+        return -values - self.shape.entropy(theta), self.shape.gradient(theta, self.nodes, slopes)
+
+    def hessian(self, theta: Array) -> Array | None:
+        """Hessian (q, q) of the loss; ``None`` where the shape offers none, or the density is not smooth enough."""
+        if len(theta) > _NEWTON_PARAMETERS:
+            return None
+        points = self.shape.points(theta, self.nodes)
+        _, factor = self.shape.moments(theta)
+        sides = _SIDE * np.sqrt(np.square(factor).sum(axis=1))
+        d = points.shape[1]
+        moves = np.concatenate([np.diag(sides), -np.diag(sides)])
+        with np.errstate(all="ignore"):
+            slopes = self._evaluate(points)[1]
+            moved = self._evaluate((points[None] + moves[:, None]).reshape(-1, d))[1].reshape(2, d, -1, d)
+            curvatures = ((moved[0] - moved[1]) / (2 * sides[:, None, None])).transpose(1, 0, 2)
+            result = self.shape.hessian(theta, self.nodes, slopes, (curvatures + curvatures.transpose(0, 2, 1)) / 2)
+        return result if result is not None and np.isfinite(result).all() else None
+
+    def _evaluate(self, points: Array) -> tuple[Array, Array]:
+        parts = in_threads(lambda rows: self.density(points[rows]), len(points), 2000)
+        return np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts])
+
+
+class _Stopped(Exception):  # noqa: N818  # no error: the clock, or a caller, has had enough
+    pass
+
+
+def descend(
+    loss: FixedLoss, theta: Array, *, fine: bool = True, iterations: int = 300, stop: Callable[[], bool] = lambda: False
+) -> Array:
+    """Go down from theta (q,): L-BFGS, then trust-region Newton steps where the Hessian is at hand.
+
+    Parameters
+    ----------
+    loss : FixedLoss
+    theta : ndarray (q,)
+        Where the loss is finite.
+    fine : bool
+        Go all the way; otherwise only to where it is clear which optimum lies ahead.
+    iterations : int
+        Of L-BFGS.
+    stop : callable
+        Asked before each evaluation; when it says yes, what has been reached is returned.
+
+    Returns
+    -------
+    ndarray (q,)
+        The lowest point met.
+    """
+    from scipy.optimize import minimize
+
+    way = _Descent(loss, theta, stop)
+    tolerance = 1e-12 if fine else 1e-4 / max(1.0, abs(way.lowest))
+    options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": tolerance, "gtol": 1e-7}
+    try:
+        with np.errstate(all="ignore"):
+            minimize(way, np.zeros_like(theta), jac=True, method="L-BFGS-B", options=options)
+            if (fine or way.remaining() > _CLEAR) and loss.hessian(way.best) is not None:
+                way.restart()
+                options = {
+                    "gtol": 1e-6 if fine else 1e-2,
+                    "maxiter": 30,
+                    "initial_trust_radius": 0.5,
+                    "max_trust_radius": 10.0,
+                }
+                minimize(way, np.zeros_like(theta), jac=True, hess=way.hessian, method="trust-exact", options=options)
+    except (_Stopped, np.linalg.LinAlgError):
+        pass
+    return way.best
+
+
+class _Descent:
+    """The loss in units of the Fisher information where a descent starts, and the lowest point met."""
+
+    def __init__(self, loss: FixedLoss, theta: Array, stop: Callable[[], bool]) -> None:
+        self.loss, self.best, self._stop = loss, theta, stop
+        self.lowest, self._gradient = loss(theta)
+        self._ceiling = abs(self.lowest) * _FAR + _FAR
+        self.restart()
+
+    def restart(self) -> None:
+        """Measure from the lowest point met, in its own units."""
+        self._start, self._units = self.best, 1 / np.sqrt(self.loss.shape.fisher(self.best))
+
+    def remaining(self) -> float:
+        """Nats that the gradient at the lowest point says are left, were the posterior Normal."""
+        return 0.5 * float(np.square(self._gradient / np.sqrt(self.loss.shape.fisher(self.best))).sum())
+
+    def __call__(self, u: Array) -> tuple[float, Array]:
+        if self._stop() or np.abs(u).max() > _ESCAPED:
+            raise _Stopped
+        value, gradient = self.loss(self._start + self._units * u)
+        if value < self.lowest:
+            self.best, self.lowest, self._gradient = self._start + self._units * u, value, gradient
+        return min(value, self._ceiling), self._units * gradient
+
+    def hessian(self, u: Array) -> Array:
+        """Hessian in these units; the identity where the density is not smooth."""
+        if self._stop():
+            raise _Stopped
+        found = self.loss.hessian(self._start + self._units * u)
+        return np.eye(len(u)) if found is None else self._units[:, None] * found * self._units
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """What is left to gain at theta on its nodes, and how the loss curves there.
+
+    Attributes
+    ----------
+    gap : float
+        Nats down to the lowest point of the local quadratic; ``inf`` where it has none.
+    eigenvalues : ndarray
+        Of the Hessian in units of the Fisher information, ascending: 1 near a Normal posterior. Empty where no Hessian is at hand.
+    direction : ndarray (q,)
+        The flattest direction, in these units.
+    inverse : ndarray (q, q), optional
+        Inverse Hessian, where it is positive definite.
+    """
+
+    gap: float
+    eigenvalues: Array
+    direction: Array
+    inverse: Array | None
+
+    @property
+    def kind(self) -> str:
+        """``minimum``, ``saddle``, ``flat direction``, or ``unknown`` without a Hessian."""
+        if not len(self.eigenvalues):
+            return "unknown"
+        lowest = self.eigenvalues[0]
+        return "minimum" if lowest > _FLAT else "saddle" if lowest < _FALLING else "flat direction"
+
+
+def rest(loss: FixedLoss, theta: Array) -> Rest:
+    """Judge a point at which a descent ended; see `Rest`."""
+    value, gradient = loss(theta)
+    units = 1 / np.sqrt(loss.shape.fisher(theta))
+    found = loss.hessian(theta) if np.isfinite(value) else None
+    if found is None:
+        # Without a Hessian the Fisher information stands for it: the gap of a Normal posterior.
+        gap = 0.5 * float(np.square(units * gradient).sum()) if np.isfinite(value) else np.inf
+        return Rest(gap, np.empty(0), np.zeros_like(theta), None)
+    eigenvalues, vectors = np.linalg.eigh(units[:, None] * found * units)
+    along = vectors.T @ (units * gradient)
+    firm = eigenvalues > _FLAT
+    gap = 0.5 * float((along[firm] ** 2 / eigenvalues[firm]).sum())
+    if not firm.all():
+        gap += float(np.square(along[~firm]).sum()) / _FLAT
+    inverse = None
+    if firm.all():
+        scaled = units[:, None] * vectors
+        inverse = (scaled / eigenvalues) @ scaled.T
+    return Rest(gap, eigenvalues, vectors[:, 0], inverse)

@@ -1,0 +1,80 @@
+"""Is a posterior proper: does its density fall fast enough along each direction in which a search has gone astray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ImproperError
+from models.graphs.log_density import LogDensity
+from models.targets import Target
+
+__all__ = ["improper_direction", "named_direction", "refuse_improper"]
+
+Array = NDArray[np.float64]
+
+_DISTANCES = np.array([1e5, 1e6, 1e7])  # in units of the step
+_SHARE = 0.4  # of the largest entry of a direction, from which on a coordinate is named
+_PROPER = -1.01  # slope of log p in log t, above which the integral along the ray is infinite
+
+
+def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]) -> Array | None:
+    """Find a direction along which the density has no finite integral.
+
+    Parameters
+    ----------
+    density : LogDensity
+    point : ndarray (d,)
+        Where it is finite.
+    steps : iterable of ndarray (d,)
+        Directions to look in, each as long as the density is wide or longer; both signs are tried.
+
+    Returns
+    -------
+    ndarray (d,) or None
+        The first, of length 1, along which log p falls no faster than -log t at a million steps and more: then its integral along the
+        ray is infinite and, rays near by being alike, so is that of the density. ``None`` is no proof that it is proper.
+    """
+    for step in steps:
+        length = float(np.linalg.norm(step))
+        if not (np.isfinite(length) and length > 0):
+            continue
+        for direction in (step, -step):
+            with np.errstate(all="ignore"):
+                values = density(point + _DISTANCES[:, None] * direction)[0]
+            if not np.isfinite(values).all():
+                continue
+            slopes = np.diff(values) / np.diff(np.log(_DISTANCES))
+            if (slopes > _PROPER).all():
+                return np.asarray(direction / length)
+    return None
+
+
+def refuse_improper(target: Target, point: Array, steps: Iterable[Array]) -> None:
+    """Refuse a posterior that `improper_direction` finds improper.
+
+    Raises
+    ------
+    ImproperError
+    """
+    found = improper_direction(target.log_density, point, steps)
+    if found is not None:
+        words = named_direction(target, found)
+        raise ImproperError(
+            f"the posterior of {target.name!r} is improper: its density does not fall along {words} (a flat prior there, on what the data "
+            "do not inform, or a likelihood that rises for ever, as with separation?); give it a proper prior",
+            words,
+        )
+
+
+def named_direction(target: Target, direction: Array) -> str:
+    """Name a direction (d,) of unconstrained space by its largest coordinates, with their signs: ``a - b``."""
+    size = np.abs(direction)
+    if not size.max(initial=0.0):
+        return ""
+    largest = [i for i in np.argsort(-size, kind="stable") if size[i] >= _SHARE * size.max()][:4]
+    lead = np.sign(direction[largest[0]])
+    words = [f"{'+' if direction[i] * lead > 0 else '-'} {target.coordinates[i]}" for i in largest]
+    return " ".join(words).removeprefix("+ ")

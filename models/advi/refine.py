@@ -1,0 +1,162 @@
+"""From coarse nodes to as many as an optimum needs: where it is, what its nodes leave open, and its linear response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.advi.fixed import FixedLoss, Rest, descend, fixed_nodes, rest
+from models.advi.shapes import Shape
+from models.graphs.log_density import LogDensity
+
+__all__ = ["Optimum", "refine"]
+
+Array = NDArray[np.float64]
+
+_REPLICATES = 8
+_CHORDS = 8  # steps with one Hessian, of which each leaves a fraction of the gap
+_AT_REST = 1e-4  # nats left on the nodes themselves
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """A stationary point of the loss, on nodes enough for it.
+
+    Attributes
+    ----------
+    shape : Shape
+    theta : ndarray (q,)
+    rest : Rest
+        On its own nodes.
+    node_gap : float
+        Nats by which the loss there may lie above the exact optimum, for the nodes being finitely many.
+    node_shift : float
+        Standard error of the means, in sds, and of log sds, for the same reason; the largest.
+    nodes : int
+    response : ndarray (d, d), optional
+        Covariance by linear response (Giordano, Broderick and Jordan, 2018): the mean block of the inverse Hessian.
+    """
+
+    shape: Shape
+    theta: Array
+    rest: Rest
+    node_gap: float
+    node_shift: float
+    nodes: int
+    response: Array | None
+
+    @property
+    def mean(self) -> Array:
+        """Mean (d,)."""
+        return self.shape.moments(self.theta)[0]
+
+    @property
+    def factor(self) -> Array:
+        """Cholesky factor (d, d) of the covariance."""
+        return self.shape.moments(self.theta)[1]
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations (d,)."""
+        return np.sqrt(np.square(self.factor).sum(axis=1))
+
+    @property
+    def converged(self) -> bool:
+        """Whether it is at rest: a finite loss, nothing left to gain on its nodes, and its Hessian (where there is one) positive."""
+        return self.verdict.startswith("at rest")
+
+    @property
+    def verdict(self) -> str:
+        """What the evidence says."""
+        if not np.isfinite(self.node_gap) and self.rest.kind != "flat direction":
+            return "the density vanishes at a node"
+        if self.rest.gap > _AT_REST:
+            return "still moving"
+        return {"minimum": "at rest", "unknown": "at rest, Hessian not looked at"}.get(self.rest.kind, self.rest.kind)
+
+
+def refine(
+    density: LogDensity,
+    shape: Shape,
+    theta: Array,
+    *,
+    nats: float,
+    relative: float,
+    powers: tuple[int, int],
+    seed: int,
+    stop: Callable[[], bool],
+) -> Optimum:
+    """Follow an optimum to finer nodes until what they leave open is within tolerance.
+
+    Parameters
+    ----------
+    density : LogDensity
+    shape : Shape
+    theta : ndarray (q,)
+        At an optimum on coarser nodes.
+    nats, relative : float
+        Tolerances of `Optimum.node_gap` and `Optimum.node_shift`.
+    powers : (int, int)
+        Logarithms to base 2 of the nodes in all, first and last; each step takes four times as many.
+    seed : int
+    stop : callable
+        Asked now and then; when it says yes, the optimum is returned as it stands.
+    """
+    found = None
+    for power in range(powers[0], powers[1] + 1, 2):
+        replicates = fixed_nodes(shape.noise, power=power - 3, replicates=_REPLICATES, seed=seed + power)
+        loss = FixedLoss(density, shape, replicates.reshape(-1, shape.noise))
+        if not np.isfinite(loss(theta)[0]):
+            break
+        theta = _settle(loss, theta, stop)
+        found = _judged(loss, theta)
+        if (found.node_gap <= nats and found.node_shift <= relative) or stop():
+            break
+    if found is None:
+        loss = FixedLoss(density, shape, fixed_nodes(shape.noise, power=5, seed=seed)[0])
+        return Optimum(shape, theta, rest(loss, theta), np.inf, np.inf, len(loss.nodes), None)
+    return found
+
+
+def _settle(loss: FixedLoss, theta: Array, stop: Callable[[], bool]) -> Array:
+    """Chord steps with one Hessian from an optimum on coarser nodes; a whole descent where they do not end at rest."""
+    here = rest(loss, theta)
+    if here.inverse is not None:
+        at, (value, gradient) = theta, loss(theta)
+        for _ in range(_CHORDS):
+            step = here.inverse @ gradient
+            if gradient @ step < 1e-10:
+                return at
+            ahead = loss(at - step)
+            if stop() or ahead[0] > value:
+                break
+            at, (value, gradient) = at - step, ahead
+        if gradient @ here.inverse @ gradient < _AT_REST:
+            return at
+        theta = at
+    return descend(loss, theta, stop=stop)
+
+
+def _judged(loss: FixedLoss, theta: Array) -> Optimum:
+    """Evidence at an optimum of all nodes, and its sampling error from the gradients of the replicates."""
+    shape = loss.shape
+    here = rest(loss, theta)
+    values, gradients = loss.by_node(theta)
+    fisher = shape.fisher(theta)
+    inverse = here.inverse if here.inverse is not None else np.diag(1 / fisher)
+    gap = shift = np.inf
+    if values is not None:
+        by_replicate = gradients.reshape(_REPLICATES, -1, len(theta)).mean(axis=1)
+        noise = (by_replicate - by_replicate.mean(axis=0)) / np.sqrt(_REPLICATES * (_REPLICATES - 1))
+        moves = noise @ inverse
+        gap = 0.5 * float((moves * noise).sum())
+        shift = float(np.sqrt(np.square(moves * np.sqrt(fisher)).sum(axis=0)).max())
+    response = None
+    if here.inverse is not None:
+        d = shape.moments(theta)[0].shape[0]
+        factor = getattr(shape, "factor", np.eye(d))
+        response = factor @ here.inverse[:d, :d] @ factor.T
+    return Optimum(shape, theta, here, gap, shift, len(loss.nodes), response)

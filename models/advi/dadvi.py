@@ -46,6 +46,7 @@ def fit_dadvi(
     *,
     method: FixedMethod = "advi",
     starts: int | Sequence[Start] | None = None,
+    also: Sequence[Start] = (),
     seed: int = 0,
     budget_s: float = 300.0,
     draws: int = 2000,
@@ -65,6 +66,8 @@ def fit_dadvi(
     starts : int or sequence of Start, optional
         A number (20 if not given) is that of a first wave (`models.advi.dispersed_starts`); a second, half as large, spreads far about
         the optima found, and a third looks at their mirror images and exchanged labels. Starts that are given are all there are.
+    also : sequence of Start
+        Further starts, beside the first wave: at modes that were met elsewhere, say.
     seed : int
     budget_s : float
         Seconds; when they are used up, what has been found is returned, and ``attrs["complete"]`` is 0.
@@ -106,11 +109,15 @@ def fit_dadvi(
     search = _Search(target, seed, _Clock(time.monotonic() + 0.6 * budget_s), on_start)
     if starts is None or isinstance(starts, int | np.integer):
         count = _STARTS if starts is None else int(starts)
-        search.wave(_first(target, count, seed), count)
+        first = [*_first(target, count, seed), *_checked(also, target.dim)]
+        search.wave(first, len(first))
         search.refuse_improper()
         search.follow(max(1, count // 2))
     else:
-        search.wave(_checked(starts, target.dim), len(starts))
+        if not starts:
+            raise InputError("there are no starts; give at least one")
+        given = _checked([*starts, *also], target.dim)
+        search.wave(given, len(given))
     search.refuse_failure()
     search.refuse_improper()
     mean_field = [
@@ -151,8 +158,6 @@ def _check(method: str, seed: int, budget_s: float, draws: int) -> None:
 
 
 def _checked(starts: Sequence[Start], dim: int) -> list[Start]:
-    if not starts:
-        raise InputError("there are no starts; give at least one")
     for start in starts:
         if len(start.mean) != dim:
             raise InputError(f"start {start.label!r} has {len(start.mean)} coordinates; the target has {dim}")

@@ -21,6 +21,7 @@ from models.targets import Target
 __all__ = ["Diagnosis", "covered_mass", "diagnose", "pareto_k"]
 
 Array = NDArray[np.float64]
+_LEAST = 25  # draws, for a tail of five
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def diagnose(target: Target, member: Target, *, n: int = 4000, seed: int = 0) ->
     >>> found.k_says_good, round(found.seen_mass.value, 1)
     (True, 0.7)
     """
-    if n < 25:
-        raise InputError(f"n is {n}; at least 25 draws are needed to fit the tail of their weights")
+    if n < _LEAST:
+        raise InputError(f"n is {n}; at least {_LEAST} draws are needed to fit the tail of their weights")
     x = member.rvs(n, seed)
     log_ratio = target.logp(x) - member.logp(x)
     elbo = Estimate(float(log_ratio.mean()), float(log_ratio.std(ddof=1) / np.sqrt(n)), "draws")
@@ -111,10 +112,12 @@ def pareto_k(log_ratio: Array) -> float:
     Returns
     -------
     float
-        ``nan`` where the largest ratios are equal to rounding, so that they have no tail; ``inf`` where a ratio is not finite.
+        ``nan`` where there are fewer than 25, or the largest are equal to rounding, so that they have no tail; ``inf`` where a ratio is not finite.
     """
     if not np.isfinite(log_ratio).all():
         return float("inf")
+    if len(log_ratio) < _LEAST:
+        return float("nan")
     tail = np.sort(log_ratio)[-max(5, int(np.ceil(min(0.2 * len(log_ratio), 3 * np.sqrt(len(log_ratio)))))) :]
     if tail[-1] - tail[0] < 1e-10:
         return float("nan")

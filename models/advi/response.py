@@ -54,7 +54,7 @@ def linear_response(fit: xr.DataTree, k: int = 0) -> Target:
         raise InputError(
             f"optimum {k} has no linear response: its Hessian is not positive definite ({data['verdict'].item()})"
         )
-    mean = np.atleast_1d(np.asarray(normal.mean))
+    mean = normal.scales[0][0]
     if not normal.multivariate:
         return FAMILIES["normal"].member({"mu": mean[0], "sigma": np.sqrt(cov[0, 0])})
     return FAMILIES["mvnormal"].member({"mu": mean, "cov": cov})

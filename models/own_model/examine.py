@@ -1,0 +1,339 @@
+"""Your own PyMC model: the optima of reverse KL, their true widths, and what they missed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from models.advi.dadvi import fit_dadvi
+from models.advi.members import member, named_draws
+from models.advi.response import linear_response
+from models.advi.search import images
+from models.advi.starts import Start, dispersed_starts
+from models.errors import InputError
+from models.graphs import single_threaded
+from models.own_model.comparison import compare, forward_normal, kl_forward, kl_reverse
+from models.own_model.mixture import Repair, repair
+from models.own_model.modes import Mode, ascend, assign, covers
+from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering
+from models.own_model.verdict import Evidence, judge
+from models.quadrature import Estimate
+from models.targets import Posterior, Target, from_model
+
+__all__ = ["examine"]
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+_ASCENTS = 24
+_DRAWS = 2000
+_MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
+_EVALUATIONS = 700  # of the density for each particle of a tempered population, about
+_NUTS_SHARE = 0.55  # of the budget, that must be left for NUTS to begin
+
+
+@single_threaded
+def examine(
+    model: Any,
+    *,
+    budget_s: float = 300.0,
+    seed: int = 0,
+    starts: int = 20,
+    on_progress: Progress = lambda _what, _share: None,
+) -> xr.DataTree:
+    """Find the optima of reverse KL for a PyMC model, and say what ADVI would report, what it misses, and what repairs it.
+
+    Parameters
+    ----------
+    model : pymc.Model
+    budget_s : float
+        Seconds for all of it, compiling left out; what does not fit is left out and said.
+    seed : int
+    starts : int
+        Of the first wave of `models.advi.fit_dadvi`.
+    on_progress : callable
+        Told what begins, and which share of the work is done.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``posterior``: draws of the repair (the mixture of all optima by posterior mass), with the model's names, dims and coords, beside
+        ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
+        optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.comparison.compare`) of
+        ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws); ``divergences`` of
+        each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
+        Attributes: ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
+
+    Raises
+    ------
+    InputError
+        If the model has no free or has discrete variables, or its density is finite at no start.
+    ImproperError
+        If its posterior is improper along a direction that was met.
+
+    Notes
+    -----
+    A look around by tempered Hamiltonian Monte Carlo comes first; ascents from it and from dispersed starts give modes, at which descents of
+    reverse KL start beside the usual ones. Then a reference: a grid for one or two unknowns, PyMC's NUTS where one optimum and one mode were
+    found, the tempered populations themselves where there were several.
+    """
+    if not budget_s > 0:
+        raise InputError(f"budget_s is {budget_s}; give a positive number of seconds")
+    on_progress("compiling the model", 0.0)
+    target = from_model(model)
+    density = target.log_density
+    begun = time.monotonic()
+
+    def until(share: float) -> Callable[[], bool]:
+        return lambda: time.monotonic() > begun + share * budget_s
+
+    on_progress("looking around", 0.1)
+    dispersed = [np.asarray(s.mean) for s in dispersed_starts(target, _ASCENTS, seed)]
+    modes = ascend(density, dispersed, stop=until(0.1))
+    centre, sd = _wide(target, modes, dispersed)
+    look = by_tempering(target, centre, sd, particles=_particles(target, centre, budget_s), seed=seed, stop=until(0.4))
+    if look is not None:
+        rows = np.linspace(0, len(look.flat) - 1, _ASCENTS).astype(int)
+        modes = ascend(density, look.flat[rows], modes, stop=until(0.45))
+    on_progress("descending to the optima of reverse KL", 0.3)
+    left = max(1.0, begun + 0.75 * budget_s - time.monotonic())
+    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=left, draws=_DRAWS)
+    count = sum(name.startswith("optimum_") for name in fit.children)
+    on_progress("reference", 0.6)
+    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), until(1.0))
+    on_progress("comparing", 0.9)
+    found = _Found(target, fit, count, modes, reference, seed)
+    return found.tree()
+
+
+def _wide(target: Posterior, modes: Sequence[Mode], dispersed: Sequence[Array]) -> tuple[Array, Array]:
+    """Centre and sds (d,) of a Normal that reaches over the prior, the starts and all modes found."""
+    places = np.array([*dispersed, *(m.place for m in modes)])
+    places = places[np.isfinite(places).all(axis=1)]
+    low, centre, high = np.quantile(places, [0.16, 0.5, 0.84], axis=0)
+    widths = [np.sqrt(np.square(m.factor).sum(axis=1)) for m in modes]
+    local = np.max(widths, axis=0) if widths else np.zeros(target.dim)
+    reach = np.ptp([m.place for m in modes], axis=0) if modes else np.zeros(target.dim)
+    return centre, np.sqrt(((high - low) / 2) ** 2 + (4 * local) ** 2 + reach**2 + 1e-6)
+
+
+def _particles(target: Posterior, centre: Array, budget_s: float) -> int:
+    """As many particles as a quarter of the budget allows, by the time that one evaluation takes."""
+    points = np.repeat(centre[None], 64, axis=0)
+    target.log_density(points)
+    begun = time.perf_counter()
+    target.log_density(points)
+    each = (time.perf_counter() - begun) / len(points)
+    return int(np.clip(0.25 * budget_s / (4 * _EVALUATIONS * each), _LEAST_PARTICLES, _MOST_PARTICLES))
+
+
+def _at_modes(modes: Sequence[Mode]) -> list[Start]:
+    return [
+        Start(f"mode {i + 1}", m.place, sd=0.7 * np.sqrt(np.square(m.factor).sum(axis=1)))
+        for i, m in enumerate(modes[:8])
+    ]
+
+
+def _reference(
+    target: Posterior,
+    look: Reference | None,
+    optima: int,
+    modes: int,
+    seed: int,
+    late: Callable[[], bool],
+    over: Callable[[], bool],
+) -> Reference | None:
+    if target.dim <= 2 and look is not None:
+        return by_grid(target, look.flat, seed=seed)
+    if optima == 1 and modes <= 1 and not late():
+        found = by_nuts(target, seed=seed + 1, stop=over)
+        if found is not None and (found.ok or look is None or not look.ok):
+            return found
+    return look
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Optima, modes and a reference, from which all else follows."""
+
+    target: Posterior
+    fit: xr.DataTree
+    count: int
+    modes: Sequence[Mode]
+    reference: Reference | None
+    seed: int
+
+    def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
+        """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
+        parts, guess, names = [], [], []
+        for k in range(self.count):
+            data = self.fit[f"optimum_{k}/fit"].to_dataset()
+            if not bool(data["converged"]):
+                continue
+            parts.append(self.normal(k))
+            guess.append(-float(data["loss"]))
+            names.append(f"optimum {k}")
+        for i, mode in enumerate(self.modes):
+            if not any(covers(*part, mode) for part in parts):
+                parts.append((mode.place, mode.factor))
+                guess.append(mode.log_evidence)
+                names.append(f"mode {i}")
+        if not parts:
+            parts, guess, names = [self.normal(0)], [0.0], ["optimum 0"]
+        return parts, np.array(guess), names
+
+    def normal(self, k: int) -> tuple[Array, Array]:
+        """Mean and Cholesky factor of an optimum, by linear response where its k-hat is no worse than the optimum's own."""
+        data = self.fit[f"optimum_{k}/fit"].to_dataset()
+        mean, cov = data["mean"].to_numpy(), data["cov_linear_response"].to_numpy()
+        own, response = float(data["k_hat"]), float(data["k_hat_linear_response"])
+        if np.isfinite(cov).all() and not response > max(own, 0.7):
+            return mean, np.linalg.cholesky(cov)
+        return mean, member(self.fit, k).scales[0][1]
+
+    def covered(self) -> list[bool]:
+        """Whether the lowest optimum covers each mode: by its own width or that of linear response, whichever is wider."""
+        mean, own = member(self.fit, 0).scales[0]
+        return [covers(mean, own, m) or covers(*self.normal(0), m) for m in self.modes]
+
+    def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
+        """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
+        if self.modes and all(covered):
+            return 0.0, 0.0, 0.0
+        if not self.modes:
+            return None
+        if self.reference is not None:
+            inside = ~np.array(covered)[assign(self.modes, self.reference.flat)]
+            return self.reference.share(inside)
+        if mended.k_hat >= 0.7:
+            return None
+        elsewhere = [self._apart(part) for part in self.components()[0]]
+        mass = float(mended.weights[elsewhere].sum())
+        half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
+        return mass, max(0.0, mass - half), min(1.0, mass + half)
+
+    def _apart(self, part: tuple[Array, Array]) -> bool:
+        """Whether a component of the repair lies where the lowest optimum does not."""
+        mean, factor = self.normal(0)
+        return bool(np.linalg.norm(np.linalg.solve(factor, part[0] - mean)) > 3)
+
+    def are_images(self, covered: Sequence[bool]) -> bool:
+        """Whether each mode that is not covered is one that is, with labels exchanged or signs turned, and as high."""
+        kept = [m for m, c in zip(self.modes, covered, strict=True) if c]
+        others = [m for m, c in zip(self.modes, covered, strict=True) if not c]
+        if not kept or not others:
+            return False
+        return all(any(self._image(m, o) for m in kept) for o in others)
+
+    def _image(self, mode: Mode, other: Mode) -> bool:
+        if abs(mode.height - other.height) > 0.05:
+            return False
+        sd = np.sqrt(np.square(mode.factor).sum(axis=1))
+        other_sd = np.sqrt(np.square(other.factor).sum(axis=1))
+        return any(
+            np.abs((start.mean - other.place) / other_sd).max() < 0.1
+            for start in images(self.target, mode.place, sd, "image")
+        )
+
+    def tree(self) -> xr.DataTree:
+        """Put everything together."""
+        target, seed = self.target, self.seed
+        parts, guess, names = self.components()
+        mended = repair(target, parts, guess, seed=seed)
+        covered = self.covered()
+        missed = self.missed(covered, mended)
+        members: dict[str, Target] = {"ADVI": member(self.fit, 0)}
+        data = self.fit["optimum_0/fit"].to_dataset()
+        if np.isfinite(data["cov_linear_response"]).all():
+            members["linear response"] = linear_response(self.fit, 0)
+        members["mixture"] = mended.mixture
+        points = self.reference.flat if self.reference is not None else None
+        if points is not None:
+            members["forward"] = forward_normal(points)
+        draws = {
+            name: m.rvs(_DRAWS, seed + 31 + i).reshape(-1, target.dim) for i, (name, m) in enumerate(members.items())
+        }
+        thinned = (
+            None if points is None else points[np.linspace(0, len(points) - 1, min(len(points), 4000)).astype(int)]
+        )
+        comparison = compare(target, draws, thinned)
+        evidence = Evidence(
+            bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["k_hat"]),
+            float(data["k_hat_linear_response"]), mended.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
+            None if self.reference is None else self.reference.method,
+            () if self.reference is None else self.reference.reasons, comparison,
+        )  # fmt: skip
+        verdict = judge(evidence)
+        result = self.fit.copy()
+        for name, key in (("mixture", "posterior"), ("linear response", "linear_response/posterior")):
+            if name in draws:
+                result[key] = xr.DataTree(dataset=_named(target, draws[name]))
+        del result["sample_stats"]
+        result["comparison"] = xr.DataTree(dataset=comparison)
+        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mended.log_evidence, thinned))
+        result["modes"] = xr.DataTree(dataset=self._modes(covered))
+        result["repair"] = xr.DataTree(
+            dataset=xr.Dataset(
+                {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mended.k_hat,
+                 "log_evidence": mended.log_evidence.value, "log_evidence_se": mended.log_evidence.error},
+                coords={"component": names},
+            )
+        )  # fmt: skip
+        if self.reference is not None:
+            result["reference/posterior"] = xr.DataTree(dataset=_chains(target, self.reference))
+            result["reference"].attrs = {"method": self.reference.method, "ok": int(self.reference.ok), "looks": self.reference.looks,
+                                         "reasons": list(self.reference.reasons) or ""}  # fmt: skip
+        nowhere = (float("nan"),) * 3
+        value, lower, upper = missed if missed is not None else nowhere
+        result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
+                                         "missed_lower": lower, "missed_upper": upper}  # fmt: skip
+        return result
+
+    def _divergences(self, members: dict[str, Target], log_evidence: Estimate, points: Array | None) -> xr.Dataset:
+        reverse = [kl_reverse(self.target, m, log_evidence, seed=self.seed + 41) for m in members.values()]
+        nowhere = Estimate(float("nan"), float("nan"), "draws")
+        looks = self.reference.looks if self.reference is not None else 1.0
+        forward = [
+            nowhere if points is None else kl_forward(self.target, m, points, log_evidence, looks)
+            for m in members.values()
+        ]
+        columns = {"reverse": reverse, "forward": forward}
+        data = {name: ("approximation", [e.value for e in column]) for name, column in columns.items()}
+        data |= {f"{name}_se": ("approximation", [e.error for e in column]) for name, column in columns.items()}
+        return xr.Dataset(data, coords={"approximation": list(members)})
+
+    def _modes(self, covered: Sequence[bool]) -> xr.Dataset:
+        shares = [(np.nan,) * 3] * len(self.modes)
+        if self.reference is not None and self.modes:
+            owner = assign(self.modes, self.reference.flat)
+            shares = [self.reference.share(owner == i) for i in range(len(self.modes))]
+        places = np.array([m.place for m in self.modes]).reshape(-1, self.target.dim)
+        return xr.Dataset(
+            {
+                "place": (("mode", "coordinate"), places),
+                "height": ("mode", [m.height for m in self.modes]),
+                "covered": ("mode", np.array(covered, dtype=bool)),
+                **{
+                    name: ("mode", np.array([s[i] for s in shares]))
+                    for i, name in enumerate(("mass", "mass_lower", "mass_upper"))
+                },
+            },
+            coords={"mode": np.arange(len(self.modes)), "coordinate": self.target.coordinates},
+        )
+
+
+def _named(target: Target, points: Array) -> xr.Dataset:
+    found = named_draws(target, points)
+    assert found is not None  # a posterior always has its variables
+    return found
+
+
+def _chains(target: Posterior, reference: Reference) -> xr.Dataset:
+    parts = [_named(target, chain).assign_coords(chain=[i]) for i, chain in enumerate(reference.points)]
+    return xr.concat(parts, dim="chain")

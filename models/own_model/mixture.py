@@ -1,0 +1,97 @@
+"""The repair: a mixture of all local Normals, weighted by how much of the posterior is where each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from models.advi.diagnostics import pareto_k
+from models.quadrature import Estimate
+from models.targets import Target, mvnormal_mixture, normal_mixture
+
+__all__ = ["Repair", "repair"]
+
+Array = NDArray[np.float64]
+
+_DRAWS = 4000
+_HALVES = 8  # parts of the draws, whose spread is the standard error
+_LEAST_WEIGHT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Repair:
+    """A mixture of Normals in place of one.
+
+    Attributes
+    ----------
+    mixture : Target
+    weights, weights_se : ndarray (k,)
+        Of the components, by importance sampling from the mixture itself.
+    log_evidence : Estimate
+        Log of the integral of the density, in nats, by the same draws.
+    k_hat : float
+        Pareto shape of these importance weights: above 0.7 neither is to be relied on.
+    """
+
+    mixture: Target
+    weights: Array
+    weights_se: Array
+    log_evidence: Estimate
+    k_hat: float
+
+
+def repair(target: Target, components: Sequence[tuple[Array, Array]], log_weights: Array, *, seed: int) -> Repair:
+    """Mix Normals (mean (d,), Cholesky factor (d, d)) with the masses that the posterior has where they are.
+
+    Draws come from the mixture by `log_weights`, half of them from equal weights, so that a component thought light is looked at too; each
+    draw's importance weight is shared among the components as their densities are there.
+
+    Parameters
+    ----------
+    target : Target
+        With a density, normalised or not.
+    components : sequence
+    log_weights : ndarray (k,)
+        A first guess, such as the ELBOs.
+    seed : int
+    """
+    k = len(components)
+    rng = np.random.default_rng([seed, 29])
+    guess = 0.5 * np.exp(log_weights - logsumexp(log_weights)) + 0.5 / k
+    chosen = rng.choice(k, size=_DRAWS, p=guess)
+    z = rng.standard_normal((_DRAWS, target.dim))
+    means, factors = np.array([m for m, _ in components]), np.array([f for _, f in components])
+    x = means[chosen] + np.einsum("nij,nj->ni", factors[chosen], z)
+    log_q = np.stack([_log_normal(x, m, f) for m, f in components], axis=1) + np.log(guess)
+    total = logsumexp(log_q, axis=1)
+    with np.errstate(all="ignore"):
+        log_p = target.logp(x)
+    log_w = np.where(np.isfinite(log_p), log_p, -np.inf) - total
+    weight = np.exp(log_w - log_w.max())
+    parts = np.array_split(np.exp(log_q - total[:, None]) * weight[:, None], _HALVES)
+    sums = np.array([part.sum(axis=0) for part in parts])
+    weights = sums.sum(axis=0) / sums.sum()
+    spread = sums - weights * sums.sum(axis=1, keepdims=True)  # of a ratio, by the delta method
+    se = np.sqrt(np.square(spread).sum(axis=0) * _HALVES / (_HALVES - 1)) / sums.sum()
+    level = float(logsumexp(log_w) - np.log(_DRAWS))
+    error = float(sums.sum(axis=1).std(ddof=1) / np.sqrt(_HALVES) / sums.sum(axis=1).mean())
+    finite = log_w[np.isfinite(log_w)]
+    return Repair(_mixture(means, factors, weights), weights, se, Estimate(level, error, "draws"), pareto_k(finite))
+
+
+def _log_normal(x: Array, mean: Array, factor: Array) -> Array:
+    z = np.linalg.solve(factor, (x - mean).T)
+    return -0.5 * np.square(z).sum(axis=0) - 0.5 * len(mean) * np.log(2 * np.pi) - np.linalg.slogdet(factor)[1]
+
+
+def _mixture(means: Array, factors: Array, weights: Array) -> Target:
+    kept = weights > _LEAST_WEIGHT
+    share = weights[kept] / weights[kept].sum()
+    if means.shape[1] == 1:
+        return normal_mixture(share, means[kept, 0], np.abs(factors[kept, 0, 0]), name="mixture of optima")
+    covs = factors[kept] @ factors[kept].transpose(0, 2, 1)
+    return mvnormal_mixture(share, means[kept], covs, name="mixture of optima")

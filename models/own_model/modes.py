@@ -1,0 +1,149 @@
+"""Modes of a density by ascent, told apart by the dip between them, and which of them an approximation covers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from models.graphs.log_density import LogDensity
+
+__all__ = ["Mode", "ascend", "assign", "covers"]
+
+Array = NDArray[np.float64]
+
+_DIP = 0.3  # nats that the density falls between two points before they count as two modes
+_COVERED = 3.0  # sds of an approximation within which it covers a mode
+_SIDE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """A mode (d,) of a density in unconstrained space, with its height and the Cholesky factor (d, d) of its curvature's inverse.
+
+    Attributes
+    ----------
+    place : ndarray (d,)
+    height : float
+        Log density, in nats.
+    factor : ndarray (d, d)
+        Of the covariance of Laplace's approximation.
+    """
+
+    place: Array
+    height: float
+    factor: Array
+
+    @property
+    def log_evidence(self) -> float:
+        """Laplace's approximation of the log integral about the mode."""
+        d = len(self.place)
+        return self.height + 0.5 * d * np.log(2 * np.pi) + float(np.log(np.diag(self.factor)).sum())
+
+    def log_density(self, points: Array) -> Array:
+        """Log density (n,) of Laplace's approximation."""
+        z = np.linalg.solve(self.factor, (points - self.place).T)
+        return (
+            -0.5 * np.square(z).sum(axis=0)
+            - 0.5 * len(self.place) * np.log(2 * np.pi)
+            - np.log(np.diag(self.factor)).sum()
+        )
+
+
+def ascend(
+    density: LogDensity,
+    places: Iterable[Array],
+    known: Sequence[Mode] = (),
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Mode]:
+    """Climb from each place; return the modes, highest Laplace evidence first.
+
+    An ascent that ends without a positive definite curvature, as where a density rises for ever, is no mode and is left out.
+
+    Parameters
+    ----------
+    density : LogDensity
+    places : iterable of ndarray (d,)
+    known : sequence of Mode
+        Found before; returned with the new ones.
+    stop : callable
+        Asked before each ascent.
+    """
+    found = list(known)
+    for place in places:
+        if stop():
+            break
+        mode = _climb(density, place)
+        if mode is not None and not any(_same(density, mode, other) for other in found):
+            found.append(mode)
+    return sorted(found, key=lambda m: -m.log_evidence)
+
+
+def _climb(density: LogDensity, place: Array) -> Mode | None:
+    from scipy.optimize import minimize
+
+    def falling(x: Array) -> tuple[float, Array]:
+        value, slope = density(x[None])
+        if not (np.isfinite(value[0]) and np.isfinite(slope).all()):
+            return 1e300, np.zeros_like(x)
+        return -float(value[0]), -slope[0]
+
+    with np.errstate(all="ignore"):
+        if falling(place)[0] >= 1e300:
+            return None
+        x = minimize(
+            falling, place, jac=True, method="L-BFGS-B", options={"maxiter": 500, "maxcor": 20, "gtol": 1e-6}
+        ).x
+        for _ in range(3):  # Newton steps, which also say whether it is a mode at all
+            hessian = _curvature(density, x)
+            if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 1e-10:
+                return None
+            step = np.linalg.solve(hessian, falling(x)[1])
+            if falling(x - step)[0] > falling(x)[0]:
+                break
+            x = x - step
+    left = falling(x)[1]
+    if left @ np.linalg.solve(hessian, left) > 1e-2:
+        return None
+    return Mode(x, -falling(x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
+
+
+def _curvature(density: LogDensity, x: Array) -> Array:
+    """Negative Hessian (d, d) of the log density, by differences of its gradient."""
+    sides = _SIDE * np.maximum(1.0, np.abs(x)) * np.eye(len(x))
+    slopes = density(np.concatenate([x + sides, x - sides]))[1]
+    d = len(x)
+    result = -(slopes[:d] - slopes[d:]) / (2 * np.diag(sides)[:, None])
+    return np.asarray((result + result.T) / 2)
+
+
+def _same(density: LogDensity, mode: Mode, other: Mode) -> bool:
+    """Whether no dip lies between two ends of ascents."""
+    way = np.linspace(0, 1, 33)[:, None]
+    with np.errstate(all="ignore"):
+        heights = density(mode.place + way * (other.place - mode.place))[0]
+    return bool(np.isfinite(heights).all() and heights.min() > min(mode.height, other.height) - _DIP)
+
+
+def assign(modes: Sequence[Mode], points: Array) -> NDArray[np.intp]:
+    """Mode (n,) to which each of the points (n, d) belongs: the Laplace approximation that is densest there.
+
+    The difference of two Normals' log densities grows with the distance along the line between them and not with the dimension, so the
+    rule holds in many dimensions.
+    """
+    return np.argmax([m.log_density(points) for m in modes], axis=0)
+
+
+def covers(mean: Array, factor: Array, mode: Mode) -> bool:
+    """Whether a Normal covers a mode: its place lies within three sds, in the metric of the Normal (mean, Cholesky factor)."""
+    return bool(np.linalg.norm(np.linalg.solve(factor, mode.place - mean)) <= _COVERED)
+
+
+def shares(log_evidence: Sequence[float]) -> Array:
+    """Shares of the whole by log evidence."""
+    values = np.asarray(log_evidence, dtype=float)
+    return np.exp(values - logsumexp(values))

@@ -1,0 +1,173 @@
+"""A reference that has been elsewhere: a grid, NUTS, or tempered Hamiltonian Monte Carlo, and whether its own diagnostics hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from models.own_model.tempering import temper
+from models.targets import Posterior
+
+__all__ = ["Reference", "by_grid", "by_nuts", "by_tempering"]
+
+Array = NDArray[np.float64]
+
+_POPULATIONS = 4
+_R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
+_ESS, _ANCESTORS = 400, 20
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Draws of a posterior in unconstrained space.
+
+    Attributes
+    ----------
+    method : {"grid", "NUTS", "SMC"}
+    points : ndarray (chains, draws, d)
+    looks : float
+        How many independent looks at the whole posterior there were: between modes, effective draws of a mixing chain, or ancestors
+        that are left of a population.
+    reasons : tuple of str
+        Why it may not be called a reference; empty if its own diagnostics hold.
+    divergences : int
+    """
+
+    method: Literal["grid", "NUTS", "SMC"]
+    points: Array
+    looks: float
+    reasons: tuple[str, ...]
+    divergences: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether its own diagnostics hold."""
+        return not self.reasons
+
+    @property
+    def flat(self) -> Array:
+        """All draws (n, d)."""
+        return self.points.reshape(-1, self.points.shape[-1])
+
+    def share(self, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
+        """Share of the draws (n,) that are `inside`, with a 95 % interval (Wilson's, on as many draws as there were independent looks).
+
+        Where the chains or populations differ by more than that allows, the interval is as wide as they say.
+        """
+        by_chain = inside.reshape(self.points.shape[:2]).mean(axis=1)
+        p, n, z = float(by_chain.mean()), self.looks, 1.96
+        between = float(by_chain.var(ddof=1) / len(by_chain)) if len(by_chain) > 1 else 0.0
+        if between > p * (1 - p) / n:
+            n = max(p * (1 - p) / between, 1.0)
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+        return p, max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _reasons(method: str, points: Array, names: Sequence[str]) -> tuple[list[str], float]:
+    """What R-hat says of chains (c, n, d), and the smallest bulk ESS."""
+    r_hat = np.array(
+        [float(array_stats.rhat(points[:, :, j], chain_axis=0, draw_axis=1)) for j in range(points.shape[2])]
+    )
+    ess = np.array([float(array_stats.ess(points[:, :, j], chain_axis=0, draw_axis=1)) for j in range(points.shape[2])])
+    worst = int(np.nanargmax(np.where(np.isfinite(r_hat), r_hat, np.inf)))
+    reasons = []
+    if not r_hat[worst] <= _R_HAT[method]:
+        reasons.append(f"R-hat of {names[worst]} is {r_hat[worst]:.3g}")
+    return reasons, float(np.nanmin(ess))
+
+
+def by_tempering(
+    target: Posterior, centre: Array, sd: Array, *, particles: int, seed: int, stop: Callable[[], bool]
+) -> Reference | None:
+    """Four populations tempered from N(centre, sd^2); ``None`` if the clock left no two of them."""
+    populations = []
+    for k in range(_POPULATIONS):
+        if stop():
+            break
+        populations.append(temper(target.log_density, centre, sd, particles=particles, seed=100 * seed + k, stop=stop))
+    whole = [p for p in populations if p.temperature >= 1]
+    if len(whole) < 2:
+        return None
+    points = np.array([p.points for p in whole])
+    reasons, _ = _reasons("SMC", points, target.coordinates)
+    looks = [len(np.unique(p.ancestors)) for p in whole]
+    if min(looks) < _ANCESTORS:
+        reasons.append(f"only {min(looks)} of {particles} particles have descendants left")
+    if min(p.acceptance for p in whole) < 0.1:
+        reasons.append("its last moves are hardly ever accepted")
+    return Reference("SMC", points, float(sum(looks)), tuple(reasons))
+
+
+def by_nuts(target: Posterior, *, seed: int, stop: Callable[[], bool], draws: int = 1000) -> Reference | None:
+    """PyMC's NUTS, four chains from its own start; ``None`` if it failed, or the clock left less than a hundred draws.
+
+    What the clock leaves of a chain is used.
+    """
+    import pymc as pm
+
+    def watch(trace: Any, draw: Any) -> None:  # noqa: ARG001  # PyMC calls it so
+        if stop():
+            raise KeyboardInterrupt  # PyMC keeps what it has drawn
+
+    import logging
+
+    logger = logging.getLogger("pymc")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        tree = pm.sample(draws=draws, tune=1000, chains=4, cores=1, random_seed=seed, progressbar=False, model=target.source,
+                         callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=0.9,
+                         idata_kwargs={"include_transformed": True})  # fmt: skip
+    except (KeyboardInterrupt, ValueError, pm.exceptions.SamplingError):
+        return None
+    finally:
+        logger.setLevel(level)
+    points = _stacked(target, tree)
+    if points.shape[1] < 100:
+        return None
+    reasons, ess = _reasons("NUTS", points, target.coordinates)
+    divergences = int(tree["sample_stats"]["diverging"].sum())
+    if divergences > 0.001 * points.shape[0] * points.shape[1]:
+        reasons.append(f"{divergences} of {points.shape[0] * points.shape[1]} transitions diverged")
+    if not ess >= _ESS:
+        reasons.append(f"the smallest effective sample size is {ess:.0f}")
+    return Reference("NUTS", points, max(ess, 1.0), tuple(reasons), divergences)
+
+
+def _stacked(target: Posterior, tree: Any) -> Array:
+    """Draws of the value variables as points (chains, draws, d) of unconstrained space."""
+    found = [
+        group.to_dataset() for name, group in tree.children.items() if name in ("posterior", "unconstrained_posterior")
+    ]
+    parts = []
+    for value in target.source.value_vars:
+        values = next(data[value.name] for data in found if value.name in data).to_numpy()
+        parts.append(values.reshape(*values.shape[:2], -1))
+    return np.concatenate(parts, axis=2)
+
+
+def by_grid(target: Posterior, around: Array, *, seed: int, draws: int = 1000) -> Reference:
+    """A grid over a box about points (n, d), d at most 2, and draws from its cells as four chains."""
+    d = target.dim
+    size = {1: 4001, 2: 401}[d]
+    low, high = around.min(axis=0), around.max(axis=0)
+    low, high = low - 0.5 * (high - low), high + 0.5 * (high - low)
+    axes = [np.linspace(a, b, size) for a, b in zip(low, high, strict=True)]
+    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
+    with np.errstate(all="ignore"):
+        values = target.log_density(cells)[0]
+    mass = np.exp(np.where(np.isfinite(values), values, -np.inf) - np.nanmax(values[np.isfinite(values)]))
+    mass /= mass.sum()
+    at_edge = np.any((cells == low) | (cells == high), axis=1)
+    reasons = [] if mass[at_edge].sum() * size < 0.01 else ["the posterior reaches beyond the box of the grid"]
+    rng = np.random.default_rng([seed, 23])
+    chosen = rng.choice(len(cells), size=4 * draws, p=mass)
+    spacing = (high - low) / (size - 1)
+    points = cells[chosen] + spacing * rng.uniform(-0.5, 0.5, (4 * draws, d))
+    return Reference("grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons))

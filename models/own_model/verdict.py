@@ -1,0 +1,150 @@
+"""One graded sentence about an approximation, that a modeller can act on; it never claims that all modes were found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["Evidence", "Grade", "Verdict", "judge"]
+
+Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "flat direction", "improper", "cannot tell"]
+
+_NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
+_SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
+_MISSED = 0.02  # of the mass, that a missed mode must hold at least
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A grade, and the sentence that says why."""
+
+    grade: Grade
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a verdict is made of.
+
+    Attributes
+    ----------
+    at_rest : bool
+        Whether the lowest optimum is.
+    optimum_verdict, flattest : str
+        Of the lowest optimum.
+    k_hat, k_hat_response, k_hat_repair : float
+    missed : (float, float, float), optional
+        Mass of the modes that the lowest optimum does not cover, with its 95 % interval.
+    images : bool
+        Whether these modes are the covered ones with labels exchanged or signs turned.
+    modes, covered : int
+    reference : str, optional
+        Its method; ``None`` where there is none.
+    reasons : tuple of str
+        Why the reference is none, or why there is none.
+    comparison : xarray.Dataset
+        From `models.own_model.comparison.compare`, with ``ADVI`` and, where it can be had, ``linear response``.
+    """
+
+    at_rest: bool
+    optimum_verdict: str
+    flattest: str
+    k_hat: float
+    k_hat_response: float
+    k_hat_repair: float
+    missed: tuple[float, float, float] | None
+    images: bool
+    modes: int
+    covered: int
+    reference: str | None
+    reasons: Sequence[str]
+    comparison: xr.Dataset
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Grade the lowest optimum of reverse KL, which is what ADVI reports when it goes well."""
+    e = evidence
+    if not e.at_rest:
+        if "flat" in e.optimum_verdict:
+            return Verdict(
+                "flat direction",
+                f"the ELBO does not change along {e.flattest}: the data and the priors leave it open; give it a prior, or fix it",
+            )
+        return Verdict(
+            "cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); give more seconds"
+        )
+    if e.missed is not None and e.missed[0] >= _MISSED and e.missed[1] > 0:
+        return _missed(e)
+    if e.reference is None or e.reasons:
+        return _untold(e)
+    return _widths(e)
+
+
+def _missed(e: Evidence) -> Verdict:
+    assert e.missed is not None
+    share = f"{100 * e.missed[0]:.0f} % [{100 * e.missed[1]:.0f}, {100 * e.missed[2]:.0f}] of the mass"
+    if e.images:
+        return Verdict(
+            "label switching",
+            f"ADVI covers {e.covered} of {e.modes} modes found, and the others ({share}) are the same with labels exchanged or signs turned: what does not "
+            "depend on labels can be read off one of them; order them (an ordered transform) to have one mode",
+        )
+    which = "a mode" if e.modes - e.covered == 1 else f"{e.modes - e.covered} modes"
+    remedy = (
+        "the mixture of all optima has it (its posterior is saved)"
+        if e.k_hat_repair < 0.7
+        else f"the mixture of all optima does not repair it (k-hat {e.k_hat_repair:.2f}): use the draws of the reference"
+    )
+    return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
+
+
+def _untold(e: Evidence) -> Verdict:
+    why = "; ".join(e.reasons) or "no reference could be had in the budget"
+    if e.k_hat < 0.5 and e.modes <= 1:
+        return Verdict(
+            "cannot tell",
+            f"cannot tell: {why}. By its own draws the approximation is good (k-hat {e.k_hat:.2f}), which says nothing of what they do not reach",
+        )
+    return Verdict("cannot tell", f"cannot tell: {why}")
+
+
+def _widths(e: Evidence) -> Verdict:
+    table = e.comparison
+    ratio = table["sd_ratio"].sel(approximation="ADVI").to_numpy()
+    shift = np.abs(table["mean_shift"].sel(approximation="ADVI").to_numpy())
+    names = table["variable"].to_numpy().astype(str)
+    known = np.isfinite(ratio)
+    off = known & ((ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT))
+    only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
+    if not off.any():
+        return Verdict(
+            "adequate",
+            f"ADVI is adequate for all {int(known.sum())} variables{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference})",
+        )
+    badness = np.where(known, np.maximum(np.abs(np.log(ratio)), shift), 0)
+    worst = int(np.argmax(badness))
+    count = f"{int(off.sum())} of {int(known.sum())} variables"
+    wrong = (
+        f"{'underestimates' if ratio[worst] < 1 else 'overestimates'} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
+        if abs(np.log(ratio[worst])) >= shift[worst]
+        else f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
+    )
+    return Verdict("too narrow", f"ADVI {wrong} (off for {count}); {_response(e, names[worst])}")
+
+
+def _response(e: Evidence, name: str) -> str:
+    table = e.comparison
+    if "linear response" not in table["approximation"]:
+        return "linear response cannot be had there; use the draws of the reference"
+    row = table.sel(approximation="linear response")
+    ratio, shift = row["sd_ratio"].to_numpy(), np.abs(row["mean_shift"].to_numpy())
+    good = int(((ratio > _NARROW) & (ratio < _WIDE) & (shift <= _SHIFT)).sum())
+    one = row.sel(variable=name)
+    given = f"linear response gives {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}, and is within 10 % for {good} of {len(ratio)}"
+    return (
+        given if e.k_hat_response < 0.7 else f"{given}, but its k-hat is {e.k_hat_response:.2f}: rely on the reference"
+    )

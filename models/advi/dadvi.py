@@ -266,13 +266,15 @@ class _Search:
         ------
         ImproperError
         """
+        if not isinstance(self.target, Posterior):  # what has a name is a distribution
+            return
         for alike in self.groups[:3]:
             run = self.runs[alike[0]]
             here = rest(self.loss, run.theta)
             steps = [run.mean - run.begin[: self.target.dim]]
             if here.kind != "minimum" and len(here.eigenvalues):
                 steps.insert(0, (here.direction / np.sqrt(self.shape.fisher(run.theta)))[: self.target.dim])
-            refuse_improper(self.target, run.mean, steps)
+            refuse_improper(self.target, run.mean, run.sd, steps)
 
     def refuse_failure(self) -> None:
         """Refuse a search that found nothing, with the variable to blame."""
@@ -304,8 +306,9 @@ def _refuse_infinite(target: Target, optima: Sequence[Optimum]) -> None:
 def _refined(
     target: Target, shape: Shape, run: Descended, clock: _Clock, seed: int, nats: float, relative: float
 ) -> Optimum:
-    first = max(8, 3 + int(np.ceil(np.log2(4 * target.dim))))  # so that each replicate can be moment-matched
-    return refine(target.log_density, shape, run.theta, nats=nats, relative=relative, powers=(first, max(first, 14)),
+    # Each replicate must be moment-matched, and be so with little bias: it falls as one over their number, and no spread shows it.
+    first = max(11, 3 + int(np.ceil(np.log2(4 * target.dim))))
+    return refine(target.log_density, shape, run.theta, nats=nats, relative=relative, powers=(first, max(first, 15)),
                   seed=seed, stop=clock)  # fmt: skip
 
 

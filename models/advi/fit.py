@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from models.advi.members import METHODS
-from models.advi.propriety import refuse_improper
+from models.advi.propriety import flat_directions, refuse_improper
 from models.advi.rounds import refuse_divergence, run_all
 from models.advi.runs import Method
 from models.advi.starts import Schedule, Start, default_starts, dispersed_starts, seeded
@@ -82,7 +82,7 @@ def fit_advi(
     ConvergenceError
         If every run diverges: the ELBO has no maximum.
     ImproperError
-        If the posterior of a model is improper along a direction that runs took, or that lies between their ends.
+        If the posterior of a model is improper along a direction that runs took, or in which it is flat where they ended.
 
     Notes
     -----
@@ -117,11 +117,12 @@ def fit_advi(
     with _watched(on_step, schedule, progressbar) as watch:
         runs = run_all(target, method, starts, schedule, watch)
     if isinstance(target, Posterior):
-        # Where the density is flat, runs from several starts end along the flat direction.
-        ends = [run.mean for run in runs if np.isfinite(run.mean).all()]
+        ended = [run for run in runs if np.isfinite(run.mean).all()]
         moves = [run.mean - start.mean for run, start in zip(runs, starts, strict=True)]
-        if ends:
-            refuse_improper(target, ends[0], [*(end - ends[0] for end in ends[1:]), *moves])
+        if ended:
+            run = ended[0]
+            flat = flat_directions(target.log_density, run.mean, run.sd)
+            refuse_improper(target, run.mean, run.sd, [*flat, *moves])
     refuse_divergence(target, runs)
     return results_tree(target, method, starts, runs, seed, schedule, draws)
 

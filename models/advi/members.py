@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ def normal_member(family: Family, mean: Array, cov: Array) -> Target:
     values: dict[str, Array] = {"mu": mean, "sigma": np.sqrt(np.diag(cov)), "cov": cov}
     if not family.multivariate:
         values = {"mu": mean[0], "sigma": np.sqrt(cov[0, 0])}
-    return family.member({p.name: values[p.name] for p in family.parameters})
+    return replace(family.member({p.name: values[p.name] for p in family.parameters}), mean=mean, cov=cov)
 
 
 def member(fit: xr.DataTree, k: int) -> Target:
@@ -77,7 +78,9 @@ def member(fit: xr.DataTree, k: int) -> Target:
     if not 0 <= k < count:
         raise InputError(f"k is {k}; the fit has {count} optima, counted from 0")
     data = fit[f"optimum_{k}/fit"].to_dataset()
-    return member_of(data, FAMILIES[str(data.attrs["family"])])
+    normal = member_of(data, FAMILIES[str(data.attrs["family"])])
+    mean, factor = normal.scales[0]
+    return replace(normal, mean=mean, cov=factor @ factor.T)
 
 
 def group(runs: Sequence[Ended]) -> list[list[int]]:

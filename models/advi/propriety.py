@@ -11,16 +11,18 @@ from models.errors import ImproperError
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["improper_direction", "named_direction", "refuse_improper"]
+__all__ = ["curvature", "flat_directions", "improper_direction", "named_direction", "refuse_improper"]
 
 Array = NDArray[np.float64]
 
 _DISTANCES = np.array([1e5, 1e6, 1e7])  # in units of the step
+_SIDE = 1e-4  # of difference quotients, in sds
+_FLAT = 1e-6  # of the curvature of a Normal as wide, below which a direction is looked into
 _SHARE = 0.4  # of the largest entry of a direction, from which on a coordinate is named
 _PROPER = -1.01  # slope of log p in log t, above which the integral along the ray is infinite
 
 
-def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]) -> Array | None:
+def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array], width: float) -> Array | None:
     """Find a direction along which the density has no finite integral.
 
     Parameters
@@ -29,7 +31,9 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
     point : ndarray (d,)
         Where it is finite.
     steps : iterable of ndarray (d,)
-        Directions to look in, each as long as the density is wide or longer; both signs are tried.
+        Directions to look in; both signs are tried.
+    width : float
+        How wide the density is there: steps are made at least as long.
 
     Returns
     -------
@@ -41,6 +45,8 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
         length = float(np.linalg.norm(step))
         if not (np.isfinite(length) and length > 0):
             continue
+        step = step * max(1.0, width / length)
+        length = max(length, width)
         for direction in (step, -step):
             with np.errstate(all="ignore"):
                 values = density(point + _DISTANCES[:, None] * direction)[0]
@@ -52,14 +58,33 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
     return None
 
 
-def refuse_improper(target: Target, point: Array, steps: Iterable[Array]) -> None:
-    """Refuse a posterior that `improper_direction` finds improper.
+def curvature(density: LogDensity, point: Array, sd: Array) -> Array:
+    """Negative Hessian (d, d) of a log density, by differences of its gradient over a small part of its sds (d,)."""
+    sides = _SIDE * np.diag(sd)
+    slopes = density(np.concatenate([point + sides, point - sides]))[1]
+    d = len(point)
+    result = -(slopes[:d] - slopes[d:]) / (2 * np.diag(sides)[:, None])
+    return np.asarray((result + result.T) / 2)
+
+
+def flat_directions(density: LogDensity, point: Array, sd: Array) -> list[Array]:
+    """Directions in which the log density does not curve at a point, in units of the sds (d,) of an approximation."""
+    with np.errstate(all="ignore"):
+        scaled = sd[:, None] * curvature(density, point, sd) * sd
+    if not np.isfinite(scaled).all():
+        return []
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    return [sd * vectors[:, i] for i in np.flatnonzero(np.abs(eigenvalues) < _FLAT)]
+
+
+def refuse_improper(target: Target, point: Array, sd: Array, steps: Iterable[Array]) -> None:
+    """Refuse a posterior that `improper_direction` finds improper, from a point where an approximation has sds (d,).
 
     Raises
     ------
     ImproperError
     """
-    found = improper_direction(target.log_density, point, steps)
+    found = improper_direction(target.log_density, point, steps, float(np.linalg.norm(sd)))
     if found is not None:
         words = named_direction(target, found)
         raise ImproperError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from models.advi.members import member
+from models.advi.members import member, normal_member
 from models.errors import InputError
 from models.families import FAMILIES
 from models.targets import Target
@@ -55,6 +55,4 @@ def linear_response(fit: xr.DataTree, k: int = 0) -> Target:
             f"optimum {k} has no linear response: its Hessian is not positive definite ({data['verdict'].item()})"
         )
     mean = normal.scales[0][0]
-    if not normal.multivariate:
-        return FAMILIES["normal"].member({"mu": mean[0], "sigma": np.sqrt(cov[0, 0])})
-    return FAMILIES["mvnormal"].member({"mu": mean, "cov": cov})
+    return normal_member(FAMILIES["mvnormal" if normal.multivariate else "normal"], mean, cov)

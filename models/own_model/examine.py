@@ -34,7 +34,7 @@ Progress = Callable[[str, float], None]
 _ASCENTS = 24
 _DRAWS = 2000
 _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
-_EVALUATIONS = 700  # of the density for each particle of a tempered population, about
+_EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _NUTS_SHARE = 0.55  # of the budget, that must be left for NUTS to begin
 
 

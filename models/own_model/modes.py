@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
+from models.advi.propriety import curvature
 from models.graphs.log_density import LogDensity
 
 __all__ = ["Mode", "ascend", "assign", "covers"]
 
 Array = NDArray[np.float64]
 
+_NEGLIGIBLE = 14.0  # nats of evidence below the highest: less than a millionth of the mass
 _DIP = 0.3  # nats that the density falls between two points before they count as two modes
 _COVERED = 3.0  # sds of an approximation within which it covers a mode
-_SIDE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def ascend(
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Mode]:
-    """Climb from each place; return the modes, highest Laplace evidence first.
+    """Climb from each place; return the modes that hold mass, highest Laplace evidence first.
 
     An ascent that ends without a positive definite curvature, as where a density rises for ever, is no mode and is left out.
 
@@ -80,7 +80,8 @@ def ascend(
         mode = _climb(density, place)
         if mode is not None and not any(_same(density, mode, other) for other in found):
             found.append(mode)
-    return sorted(found, key=lambda m: -m.log_evidence)
+    highest = max((m.log_evidence for m in found), default=0.0)
+    return sorted((m for m in found if m.log_evidence > highest - _NEGLIGIBLE), key=lambda m: -m.log_evidence)
 
 
 def _climb(density: LogDensity, place: Array) -> Mode | None:
@@ -99,7 +100,7 @@ def _climb(density: LogDensity, place: Array) -> Mode | None:
             falling, place, jac=True, method="L-BFGS-B", options={"maxiter": 500, "maxcor": 20, "gtol": 1e-6}
         ).x
         for _ in range(3):  # Newton steps, which also say whether it is a mode at all
-            hessian = _curvature(density, x)
+            hessian = curvature(density, x, np.maximum(1.0, np.abs(x)))
             if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 1e-10:
                 return None
             step = np.linalg.solve(hessian, falling(x)[1])
@@ -109,16 +110,10 @@ def _climb(density: LogDensity, place: Array) -> Mode | None:
     left = falling(x)[1]
     if left @ np.linalg.solve(hessian, left) > 1e-2:
         return None
-    return Mode(x, -falling(x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
-
-
-def _curvature(density: LogDensity, x: Array) -> Array:
-    """Negative Hessian (d, d) of the log density, by differences of its gradient."""
-    sides = _SIDE * np.maximum(1.0, np.abs(x)) * np.eye(len(x))
-    slopes = density(np.concatenate([x + sides, x - sides]))[1]
-    d = len(x)
-    result = -(slopes[:d] - slopes[d:]) / (2 * np.diag(sides)[:, None])
-    return np.asarray((result + result.T) / 2)
+    try:
+        return Mode(x, -falling(x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
+    except np.linalg.LinAlgError:  # positive definite to rounding only
+        return None
 
 
 def _same(density: LogDensity, mode: Mode, other: Mode) -> bool:
@@ -141,9 +136,3 @@ def assign(modes: Sequence[Mode], points: Array) -> NDArray[np.intp]:
 def covers(mean: Array, factor: Array, mode: Mode) -> bool:
     """Whether a Normal covers a mode: its place lies within three sds, in the metric of the Normal (mean, Cholesky factor)."""
     return bool(np.linalg.norm(np.linalg.solve(factor, mode.place - mean)) <= _COVERED)
-
-
-def shares(log_evidence: Sequence[float]) -> Array:
-    """Shares of the whole by log evidence."""
-    values = np.asarray(log_evidence, dtype=float)
-    return np.exp(values - logsumexp(values))

@@ -1,0 +1,212 @@
+"""What is said of a PyMC model: its modes and their mass, the true widths, and a sentence that can be acted on."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from scipy.stats import norm
+
+from models.errors import ImproperError, InputError
+from models.own_model import examine
+from models.own_model.mixture import repair
+from models.own_model.modes import ascend, assign, covers
+from models.own_model.reference import Reference, by_grid
+from models.own_model.tempering import temper
+from models.own_model.verdict import Evidence, judge
+from models.targets import from_model, mvnormal_mixture, normal_mixture
+
+
+def planted(dim: int, weight: float, apart: float) -> pm.Model:
+    """½|x|² with a second mode of this weight, `apart` sds away along the first coordinate, under a wide prior."""
+    with pm.Model() as model:
+        x = pm.Normal("x", 0, 10, shape=dim)
+        place = np.zeros(dim)
+        place[0] = apart
+        near, far = -0.5 * pm.math.sum(x**2), -0.5 * pm.math.sum((x - place) ** 2)
+        pm.Potential("modes", pm.math.logaddexp(np.log(1 - weight) + near, np.log(weight) + far))
+    return model
+
+
+def planted_share(weight: float, apart: float) -> float:
+    """Mass of the second mode: the prior weighs it down by the ratio of N(0, 101) at both places."""
+    ratio = weight / (1 - weight) * np.exp(-0.5 * apart**2 / 101)
+    return float(ratio / (1 + ratio))
+
+
+@cache
+def missed() -> xr.DataTree:
+    return examine(planted(4, 0.3, 5.0), starts=6, budget_s=120)
+
+
+def test_a_planted_mode_is_named_with_its_mass() -> None:
+    """At 5 sds it is no optimum of reverse KL, only a mode of the density."""
+    tree = missed()
+    share = planted_share(0.3, 5.0)
+    assert tree.attrs["grade"] == "missed mode"
+    assert tree.attrs["missed_lower"] - 0.02 < share < tree.attrs["missed_upper"] + 0.02
+    np.testing.assert_allclose(tree["repair"]["weight"].values.max(), 1 - share, atol=0.05)
+    assert "misses a mode holding" in tree.attrs["sentence"]
+
+
+def test_the_mixture_repairs_what_was_missed() -> None:
+    table = missed()["comparison"].to_dataset().sel(variable="x[0]")
+    share = planted_share(0.3, 5.0)
+    sd = np.sqrt(1 + share * (1 - share) * 25)
+    assert float(table["sd"].sel(approximation="mixture")) == pytest.approx(sd, rel=0.06)
+    assert float(table["reference_sd"]) == pytest.approx(sd, rel=0.08)
+    kl = missed()["divergences"].to_dataset()
+    assert float(kl["reverse"].sel(approximation="mixture")) < 0.1 < float(kl["forward"].sel(approximation="ADVI"))
+
+
+def test_a_normal_posterior_is_adequate_and_keeps_its_names() -> None:
+    import arviz as az
+
+    rng = np.random.default_rng(0)
+    y = rng.normal(1.0, 1.0, (40, 2))
+    with pm.Model(coords={"side": ["left", "right"]}) as model:
+        mu = pm.Normal("mu", 0, 10, dims="side")
+        pm.Normal("y", mu, 1, observed=y)
+    tree = examine(model, starts=4, budget_s=60)
+    assert tree.attrs["grade"] == "adequate"
+    assert tree["reference"].attrs["method"] == "grid"
+    precision = 40 + 1 / 100
+    mean = float(tree["comparison"]["reference_mean"].sel(variable="mu[left]"))
+    assert mean == pytest.approx(y[:, 0].sum() / precision, abs=0.02)
+    assert list(az.summary(tree).index) == ["mu[left]", "mu[right]"]
+
+
+def test_labels_that_can_be_exchanged_are_told_from_a_missed_mode() -> None:
+    y = np.concatenate([np.random.default_rng(0).normal(-3, 1, 40), np.random.default_rng(1).normal(3, 1, 60)])
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 5, shape=2)
+        pm.NormalMixture("y", w=[0.5, 0.5], mu=mu, sigma=1.0, observed=y)
+    tree = examine(model, starts=6, budget_s=120)
+    assert tree.attrs["grade"] == "label switching"
+    assert tree.attrs["missed_mass"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_improper_posterior_is_refused_by_name() -> None:
+    with pm.Model() as model:
+        pm.Normal("y", pm.Flat("a") + pm.Flat("b"), 1, observed=[1.0, 2.0])
+    with pytest.raises(ImproperError, match=r"b - a|a - b"):
+        examine(model, starts=4)
+
+
+def test_a_budget_must_be_positive() -> None:
+    with pytest.raises(InputError, match="budget_s is -1"):
+        examine(planted(1, 0.5, 3.0), budget_s=-1)
+
+
+# --- its pieces ------------------------------------------------------------------------------------------------------
+
+
+def test_tempering_weighs_modes_and_gives_the_evidence() -> None:
+    target = normal_mixture([0.3, 0.7], [-5, 5], [0.5, 1.0])
+    found = temper(target.log_density, np.zeros(1), np.full(1, 8.0), particles=2000, seed=0, stop=lambda: False)
+    assert found.temperature == 1.0
+    assert found.log_evidence == pytest.approx(0.0, abs=0.1)
+    assert (found.points[:, 0] < 0).mean() == pytest.approx(0.3, abs=0.06)
+    assert found.points[found.points[:, 0] < 0].std() == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_clock_that_has_run_out_stops_tempering() -> None:
+    target = normal_mixture([1], [0], [1])
+    found = temper(target.log_density, np.full(1, 50.0), np.ones(1), particles=100, seed=0, stop=lambda: True)
+    assert found.temperature == 0.0
+
+
+@pytest.mark.parametrize("dim", [1, 10, 60])
+def test_assignment_to_modes_holds_in_any_dimension(dim: int) -> None:
+    """What a region of 99.9 % probability gives grows from .70 to .99 with the dimension."""
+    place = np.zeros(dim)
+    place[0] = 5.0
+    p = mvnormal_mixture([0.7, 0.3], [np.zeros(dim), place], [np.eye(dim)] * 2)
+    modes = ascend(p.log_density, [np.zeros(dim) + 0.1, place + 0.1])
+    assert len(modes) == 2
+    near = int(np.argmin([m.place[0] for m in modes]))
+    assert (assign(modes, p.rvs(20_000, seed=1)) == near).mean() == pytest.approx(0.7, abs=0.02)
+    assert covers(np.zeros(dim), np.eye(dim), modes[near])
+    assert not covers(np.zeros(dim), np.eye(dim), modes[1 - near])
+
+
+def test_repair_has_the_weights_and_the_evidence_of_the_mixture() -> None:
+    p = normal_mixture([0.2, 0.8], [-4, 4], [1, 0.5])
+    parts = [(np.array([-4.0]), np.array([[1.0]])), (np.array([4.0]), np.array([[0.5]]))]
+    found = repair(p, parts, np.zeros(2), seed=0)
+    np.testing.assert_allclose(found.weights, [0.2, 0.8], atol=4 * found.weights_se.max())
+    assert found.weights_se.max() < 0.01
+    assert found.log_evidence.value == pytest.approx(0.0, abs=1e-6)
+
+
+def test_grid_draws_are_those_of_the_posterior() -> None:
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("x", 0, 2), 1, observed=[1.0, 2.0, 3.0])
+    reference = by_grid(from_model(model), np.array([[-3.0], [6.0]]), seed=0)
+    precision = 3 + 0.25
+    assert reference.ok
+    assert reference.flat.mean() == pytest.approx(6 / precision, abs=0.03)
+    assert reference.flat.std() == pytest.approx(precision**-0.5, rel=0.03)
+    assert not by_grid(from_model(model), np.array([[1.0], [1.5]]), seed=0).ok  # the box is too small
+
+
+def test_interval_of_a_share_is_wilsons_and_wider_where_chains_differ() -> None:
+    alike = np.tile(np.arange(100) < 30, (4, 1))
+    even = Reference("SMC", np.zeros((4, 100, 1)), 400.0, ())
+    p, low, high = even.share(alike.ravel())
+    z = norm.ppf(0.975)
+    centre, half = (0.3 + z**2 / 800) / (1 + z**2 / 400), z * np.sqrt(0.21 / 400 + z**2 / 640_000) / (1 + z**2 / 400)
+    assert (p, low, high) == pytest.approx((0.3, centre - half, centre + half), abs=1e-4)
+    apart = np.array([np.arange(100) < k for k in (5, 20, 40, 55)])
+    _, lower, upper = even.share(apart.ravel())
+    assert upper - lower > 3 * (high - low)
+
+
+def table(sd: float, shift: float, response: float) -> xr.Dataset:
+    dims = ("approximation", "variable")
+    return xr.Dataset(
+        {
+            "sd": (dims, [[sd], [response]]),
+            "sd_ratio": (dims, [[sd], [response]]),
+            "mean_shift": (dims, [[shift], [0.0]]),
+            "reference_sd": ("variable", [1.0]),
+        },
+        coords={"approximation": ["ADVI", "linear response"], "variable": ["tau"]},
+    )
+
+
+def evidence(**changes: object) -> Evidence:
+    plain = {
+        "at_rest": True, "optimum_verdict": "at rest", "flattest": "a - b", "k_hat": 0.3, "k_hat_response": 0.2, "k_hat_repair": 0.2,
+        "missed": (0.0, 0.0, 0.0), "images": False, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
+        "comparison": table(1.0, 0.0, 1.0),
+    }  # fmt: skip
+    return Evidence(**(plain | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade", "words"),
+    [
+        ({}, "adequate", "adequate for all 1 variables"),
+        ({"comparison": table(0.6, 0.0, 0.99)}, "too narrow", "underestimates the sd of tau by 40 %"),
+        (
+            {"comparison": table(0.6, 0.0, 0.99)},
+            "too narrow",
+            "linear response gives 0.99 where the reference (NUTS) has 1",
+        ),
+        ({"comparison": table(1.0, 0.8, 1.0)}, "too narrow", "mean of tau off by 0.8 sds"),
+        ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
+        ({"missed": (0.38, 0.31, 0.45), "modes": 2, "images": True}, "label switching", "labels exchanged"),
+        ({"at_rest": False, "optimum_verdict": "flat direction"}, "flat direction", "a - b"),
+        ({"at_rest": False, "optimum_verdict": "still moving"}, "cannot tell", "still moving"),
+        ({"reference": None}, "cannot tell", "no reference"),
+        ({"reasons": ("R-hat of x is 1.3",)}, "cannot tell", "R-hat of x is 1.3"),
+    ],
+)
+def test_verdicts(changes: dict[str, object], grade: str, words: str) -> None:
+    found = judge(evidence(**changes))
+    assert found.grade == grade
+    assert words in found.sentence

@@ -78,7 +78,8 @@ def fit_advi(
     InputError
         If the target has no density, a start has the wrong length, there are none, or the seed is negative.
     FloatingPointError
-        If the loss or its gradient is not finite at a start; the start, the step and the variable are named.
+        If the loss or its gradient is finite at no start; the first, the step and the variable are named. Where some fail they are
+        left out of ``restarts``, and ``attrs["starts_failed"]`` counts them.
     ConvergenceError
         If every run diverges: the ELBO has no maximum.
     ImproperError
@@ -115,7 +116,9 @@ def fit_advi(
             raise InputError(f"start {start.label!r} has {len(start.mean)} coordinates; the target has {target.dim}")
     starts = seeded(starts, seed)
     with _watched(on_step, schedule, progressbar) as watch:
-        runs = run_all(target, method, starts, schedule, watch)
+        everyone = run_all(target, method, starts, schedule, watch)
+    kept = [(start, run) for start, run in zip(starts, everyone, strict=True) if not run.failed]
+    starts, runs = [start for start, _ in kept], [run for _, run in kept]
     if isinstance(target, Posterior):
         ended = [run for run in runs if np.isfinite(run.mean).all()]
         moves = [run.mean - start.mean for run, start in zip(runs, starts, strict=True)]
@@ -124,7 +127,9 @@ def fit_advi(
             flat = flat_directions(target.log_density, run.mean, run.sd)
             refuse_improper(target, run.mean, run.sd, [*flat, *moves])
     refuse_divergence(target, runs)
-    return results_tree(target, method, starts, runs, seed, schedule, draws)
+    fit = results_tree(target, method, starts, runs, seed, schedule, draws)
+    fit.attrs |= {"starts_tried": len(everyone), "starts_failed": len(everyone) - len(runs)}
+    return fit
 
 
 def _as_target(target_or_model: Target | Any) -> Target:

@@ -12,7 +12,7 @@ from models.advi.convergence import Evidence, gather, windowed_decrease
 from models.advi.runs import Loss, Method, Steps, draw_noise, factors, in_threads, noise_steps, raw_scales
 from models.advi.starts import Schedule, Start, spread
 from models.errors import ConvergenceError
-from models.targets import Target
+from models.targets import Posterior, Target
 
 __all__ = ["Run", "refuse_divergence", "run_all"]
 
@@ -37,6 +37,12 @@ class Run:
     converged: bool = False
     travelling: bool = False
     lost: bool = False
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was lost before its first round was over."""
+        return self.lost and not self.history
 
     @property
     def cov(self) -> Array:
@@ -69,7 +75,7 @@ def run_all(
     Raises
     ------
     FloatingPointError
-        If the loss or its gradient is not finite at a start.
+        If the loss or its gradient is not finite at any start; one at which it is not is set aside (`Run.failed`).
     """
     loss = Loss(target.log_density)
     runs = []
@@ -82,7 +88,11 @@ def run_all(
                          schedule.draws_per_step, []))  # fmt: skip
     unit = spread(target)
     for _ in range(schedule.rounds):
-        going = [(r, s) for r, s in zip(runs, starts, strict=True) if r.verdict not in ("converged", "diverging")]
+        going = [
+            (r, s)
+            for r, s in zip(runs, starts, strict=True)
+            if r.verdict not in ("converged", "diverging") and not r.failed
+        ]
         if not going:
             break
         groups: dict[int, list[tuple[Run, Start]]] = {}
@@ -90,7 +100,10 @@ def run_all(
             groups.setdefault(run.draws, []).append((run, start))
         for alike in groups.values():
             _round(target, method, [r for r, _ in alike], [s for _, s in alike], schedule, unit, on_step)
-        _judge(loss, [r for r, _ in going], schedule)
+        if live := [r for r, _ in going if not r.failed]:
+            _judge(loss, live, schedule)
+    if all(run.failed for run in runs):
+        raise FloatingPointError(runs[0].reason)
     return runs
 
 
@@ -103,31 +116,34 @@ class _Walked:
     raw: Array
     earlier_mean: Array
     earlier_raw: Array
+    reasons: list[str]
 
 
 def _walk(
     target: Target, steps: Steps, runs: Sequence[Run], starts: Sequence[Start], schedule: Schedule,
     on_step: Callable[[int], None],
 ) -> _Walked:  # fmt: skip
-    """Take the steps of a round; at the first step of all, look whether loss and gradient are finite."""
+    """Take the steps of a round; in the first of all, look whether loss and gradient are finite."""
     draws, dim = runs[0].draws, target.dim
     before_end = schedule.steps - max(schedule.steps // 10, 1)
     taken, done = sum(len(h) for h in runs[0].history), 0
-    history, earlier = [], (steps.mean.copy(), steps.raw.copy())
+    history, earlier, reasons = [], (steps.mean.copy(), steps.raw.copy()), [""] * len(runs)
     while done < schedule.steps:
         goal = 1 if done == 0 and not taken else before_end if done < before_end else schedule.steps
         chunk = min(noise_steps(draws, dim), goal - done)
         losses = steps.advance(draw_noise([r.generator for r in runs], chunk, draws, dim, schedule.noise))
         if not taken:
-            if done == 0:
-                _check_first_step(steps, losses[0], starts, target)
-            _check_finite(losses, done, starts)
+            for i, start in enumerate(starts):
+                reasons[i] = reasons[i] or _reason(steps, i, losses[:, i], done, start, target)
+            if all(reasons):
+                losses = np.concatenate([losses, np.full((schedule.steps - done - chunk, len(runs)), np.nan)])
+                chunk = schedule.steps - done
         history.append(losses)
         done += chunk
         if done == before_end:
             earlier = steps.mean.copy(), steps.raw.copy()
         on_step(chunk)
-    return _Walked(np.concatenate(history), steps.mean, steps.raw, *earlier)
+    return _Walked(np.concatenate(history), steps.mean, steps.raw, *earlier, reasons)
 
 
 def _round(
@@ -158,7 +174,7 @@ def _round(
 
     least = _WORK // (schedule.steps * runs[0].draws)
     walked = [part for parts in in_threads(walk, len(runs), least) for part in parts]
-    history = np.concatenate([w.history for w in walked], axis=1)
+    history, reasons = np.concatenate([w.history for w in walked], axis=1), [r for w in walked for r in w.reasons]
     now_mean, now_raw, earlier_mean, earlier_raw = (
         np.concatenate([getattr(w, name) for w in walked]) for name in ("mean", "raw", "earlier_mean", "earlier_raw")
     )
@@ -169,8 +185,9 @@ def _round(
     moved = np.maximum(np.abs(now_mean - mean).max(axis=1), np.abs(now_raw - raw).max(axis=1))
     way = moved / (schedule.steps * (rate + low) / 2)
     for i, run in enumerate(runs):
-        if not np.isfinite(history[:, i]).all():  # only once its rate has been raised, on a way without end
-            run.lost = True
+        if reasons[i] or not np.isfinite(history[:, i]).all():
+            # From its start on, or once its rate has been raised, on a way without end.
+            run.lost, run.reason = True, reasons[i]
             continue
         run.mean, run.raw, run.factor = now_mean[i], now_raw[i], factor[i]
         run.history.append(history[:, i])
@@ -211,27 +228,27 @@ def _row(evidence: Evidence, i: int) -> tuple[float, float, float, float]:
     return gap, noise, shift, curvature
 
 
-def _check_first_step(steps: Steps, losses: Array, starts: Sequence[Start], target: Target) -> None:
-    """A loss can be finite where its gradient is not; the first step shows it."""
-    mean, raw = steps.mean, steps.raw
-    for i, start in enumerate(starts):
-        bad = ~np.isfinite(mean[i])
-        if np.isfinite(losses[i]) and (bad.any() or not np.isfinite(raw[i]).all()):
-            where = f" by {target.coordinates[int(np.argmax(bad))]!r}" if bad.any() else " by a scale"
-            raise FloatingPointError(
-                f"ADVI from start {start.label!r}: the loss is {losses[i]:.6g} but its gradient{where} is not finite at step 0; "
-                "start elsewhere, or look for a function without derivative there"
-            )
-
-
-def _check_finite(losses: Array, first: int, starts: Sequence[Start]) -> None:
-    bad = np.argwhere(~np.isfinite(losses))
-    if len(bad):
-        step, restart = bad[0]
-        raise FloatingPointError(
-            f"ADVI from start {starts[restart].label!r}: the loss is {losses[step, restart]} at step {first + step}; "
-            "start elsewhere or lower the learning rate"
+def _reason(steps: Steps, i: int, losses: Array, first: int, start: Start, target: Target) -> str:
+    """Say why the i-th run cannot go on from its start: its loss is not finite, or its gradient at the first step is not."""
+    bad = ~np.isfinite(steps.mean[i])
+    if (
+        first == 0
+        and np.isfinite(losses[0])
+        and (len(losses) == 1 and (bad.any() or not np.isfinite(steps.raw[i]).all()))
+    ):
+        where = f" by {target.coordinates[int(np.argmax(bad))]!r}" if bad.any() else " by a scale"
+        return (
+            f"ADVI from start {start.label!r}: the loss is {losses[0]:.6g} but its gradient{where} is not finite at step 0; "
+            "start elsewhere, or look for a function without derivative there"
         )
+    lost = np.flatnonzero(~np.isfinite(losses))
+    if not len(lost):
+        return ""
+    blame = target.blame(np.asarray(start.mean, dtype=float)) if isinstance(target, Posterior) else ""
+    return (
+        f"ADVI from start {start.label!r}: the loss is {losses[lost[0]]} at step {first + lost[0]}"
+        f"{blame.replace(' at the first', '')}; start elsewhere or lower the learning rate"
+    )
 
 
 def refuse_divergence(target: Target, runs: Sequence[Run]) -> None:

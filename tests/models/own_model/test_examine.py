@@ -139,7 +139,7 @@ def test_repair_has_the_weights_and_the_evidence_of_the_mixture() -> None:
     found = repair(p, parts, np.zeros(2), seed=0)
     np.testing.assert_allclose(found.weights, [0.2, 0.8], atol=4 * found.weights_se.max())
     assert found.weights_se.max() < 0.01
-    assert found.log_evidence.value == pytest.approx(0.0, abs=1e-6)
+    assert abs(found.log_evidence.value) < 4 * found.log_evidence.error < 0.05
 
 
 def test_grid_draws_are_those_of_the_posterior() -> None:

@@ -79,19 +79,20 @@ def gather(loss: Loss, mean: Array, factor: Array, *, nats: float, relative: flo
     of the nodes, so that its sampling error does not look like a distance from the optimum.
     """
     fields = [np.full(len(mean), np.nan) for _ in range(4)]
-    rows = np.arange(len(mean))
-    for power in _POWERS:
+    rows, whole = np.arange(len(mean)), _count(mean, factor) <= _MOST_PARAMETERS
+    for power in _POWERS[:1] if whole else _POWERS:  # where the Hessian is asked, it asks for more nodes itself
         parts = _evidence(loss, mean[rows], factor[rows], power, seed)
         for field, part in zip(fields, parts, strict=True):
             field[rows] = part
         gap, noise, shift, curvature = (field[rows] for field in fields)
-        unsure = (noise > nats / 2) | (np.sqrt(2 * noise / np.maximum(curvature, 0.01)) > relative / 2)
-        unsure |= _close(shift, relative)
-        rows = rows[unsure & np.isfinite(gap) & (gap < 100 * nats)]  # what is far off is so whatever the noise
+        error = np.sqrt(2 * noise / np.maximum(curvature, 0.01))  # of the shift
+        unsure = (noise > nats / 2) | (error > relative / 2) | _close(shift, relative)
+        rows = rows[unsure & (gap < 100 * nats)]  # what is far off is so whatever the noise
         if not len(rows):
             break
-    near = np.flatnonzero(Evidence(*fields).arrived(nats, relative))
-    if len(near) and _count(mean, factor) <= _MOST_PARAMETERS:
+    # Ten standard errors: an estimate so far above a tolerance is above it.
+    near = np.flatnonzero((gap <= 4 * nats + 10 * noise) & (shift <= 4 * relative + 10 * error)) if whole else rows[:0]
+    if len(near):
         parts = _newton(loss, mean[near], factor[near], nats, relative, seed)
         for field, part in zip(fields, parts, strict=True):
             field[near] = part

@@ -56,6 +56,8 @@ class Steps:
         zero; the ``path`` gradient leaves it out, and so has no variance at all where q is p (Roeder, Wu and Duvenaud, 2017).
     steps : int
         Of the round, over which Adam's rate falls from `high` to `low`, each (R,).
+    window : int
+        Gradients in the normaliser of ``adagrad_window``, whose rate is `rate` throughout.
 
     Attributes
     ----------
@@ -74,14 +76,17 @@ class Steps:
         steps: int,
         high: Array,
         low: Array,
+        window: int = 10,
+        rate: float = 0.001,
     ) -> None:
-        from models.advi.steps import WINDOW
-
         self.mean, self.raw = np.array(mean, dtype=float), np.array(raw, dtype=float)
         self._density, self._kind = density, (gradient == "path", optimizer == "adam")
-        self.state = np.zeros((len(self.mean), self.mean.shape[1] + self.raw.shape[1], WINDOW))
+        self.state = np.zeros((len(self.mean), self.mean.shape[1] + self.raw.shape[1], window))
         self._clock, self._steps = 0, steps
-        self._high, self._low = np.array(high, dtype=float), np.array(low, dtype=float)
+        constant = np.full(len(self.mean), rate)
+        self._high, self._low = (
+            constant if optimizer == "adagrad_window" else np.array(given, dtype=float) for given in (high, low)
+        )
 
     def advance(self, noise: Array) -> Array:
         """Take as many steps as `noise` (steps, draws, R, d) holds; return the losses (-ELBO, nats) before each, (steps, R)."""

@@ -11,13 +11,12 @@ from numba import njit, types
 
 from models.graphs.signature import DENSITY
 
-__all__ = ["WINDOW", "advance", "losses"]
+__all__ = ["advance", "losses"]
 
 _VECTOR, _MATRIX = types.float64[::1], types.float64[:, ::1]
 _CUBE, _BLOCK = types.float64[:, :, ::1], types.float64[:, :, :, ::1]
 
-WINDOW = 10  # of PyMC's adagrad_window, whose other settings are its learning rate and epsilon
-_RATE, _EPSILON = 0.001, 0.1
+_EPSILON = 0.1  # of PyMC's adagrad_window
 _CHUNK = 1024  # points whose temporaries a cache holds
 _SETTINGS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -63,15 +62,15 @@ def advance(density, numbers, mean, raw, state, noise, path, adam, clock, horizo
     numbers : ndarray (m,)
     mean, raw : ndarray (R, d), (R, q)
         PyMC's ``mu``, and its ``rho`` (q = d) or ``L_tril`` by rows (q = d (d + 1) / 2).
-    state : ndarray (R, d + q, WINDOW)
-        Of the optimiser; zeros at the start of a round.
+    state : ndarray (R, d + q, w)
+        Of the optimiser; zeros at the start of a round. w is the window of ``adagrad_window``, and 2 or more for Adam.
     noise : ndarray (steps, draws, R, d)
     path : bool
         Leave out of the gradient the derivative of log q by its own parameters, whose mean is zero (Roeder, Wu and Duvenaud, 2017).
     adam : bool
-        Adam, or PyMC's ``adagrad_window`` at its defaults.
+        Adam, or PyMC's ``adagrad_window``.
     clock, horizon : int
-        Steps taken of the round, and its length: Adam's rate falls from `high` to `low`, each (R,), along half a cosine.
+        Steps taken of the round, and its length: the rate falls from `high` to `low`, each (R,), along half a cosine.
     history : ndarray (steps, R)
         Gets the losses (-ELBO, nats) before each step.
     """
@@ -134,8 +133,8 @@ def advance(density, numbers, mean, raw, state, noise, path, adam, clock, horizo
                     own[1] = 0.999 * own[1] + 0.001 * g**2
                     step = rate * ahead * own[0] / (np.sqrt(own[1]) + 1e-8)
                 else:
-                    own[age % WINDOW] = g**2
-                    step = _RATE * g / np.sqrt(own.sum() + _EPSILON)
+                    own[age % len(own)] = g**2
+                    step = rate * g / np.sqrt(own.sum() + _EPSILON)
                 if k < d:
                     mean[r, k] -= step
                 else:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -50,13 +50,13 @@ def pymc_run(approximation: Any, optimizer: Any, steps: int) -> tuple[np.ndarray
 
 
 def our_run(
-    target: Target, method: Method, schedule: Schedule, start: Start, noise: np.ndarray
+    target: Target, method: Method, schedule: Schedule, start: Start, noise: np.ndarray, **window: Any
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Our steps on given noise (steps, 1, d)."""
     rate = np.array([schedule.learning_rate * advi.spread(target)])
     raw = raw_scales(method, start.sd, target.dim)[None]
     steps = Steps(target.log_density, start.mean[None], raw, optimizer=schedule.optimizer, gradient=schedule.gradient,
-                  steps=schedule.steps, high=rate, low=rate)  # fmt: skip
+                  steps=schedule.steps, high=rate, low=rate, **window)  # fmt: skip
     losses = steps.advance(noise[:, :, None, :])[:, 0]
     return losses, [steps.mean[0], steps.raw[0]]
 
@@ -75,13 +75,16 @@ def constant_adam(target: Target, rate: float, steps: int) -> tuple[Schedule, Ca
     ids=["adam-normal", "adam-crossed", "adagrad_window-crossed"],
 )
 def test_every_step_is_that_of_pymc(target: Target, method: Method, optimizer: str) -> None:
-    steps = 25  # adagrad_window looks back over 10
-    schedule, theirs = constant_adam(target, 0.05, steps) if optimizer == "adam" else (PYMC_DEFAULT, pm.adagrad_window)
+    steps, window = 25, {"window": 7, "rate": 0.01}
+    if optimizer == "adam":
+        schedule, theirs = constant_adam(target, 0.05, steps)
+    else:
+        schedule, theirs = PYMC_DEFAULT, partial(pm.adagrad_window, n_win=7, learning_rate=0.01)
     model, origin = target.model(), np.array([0.4, -0.2])
     kind = pm.MeanField if method == "advi" else pm.FullRank
     approximation = kind(model=model, start={"x": origin}, random_seed=11)
     losses, parameters, noise = pymc_run(approximation, theirs, steps)
-    our_losses, ours = our_run(target, method, schedule, Start("here", origin), noise)
+    our_losses, ours = our_run(target, method, schedule, Start("here", origin), noise, **window)
     np.testing.assert_allclose(our_losses, losses, rtol=1e-10, atol=1e-10)
     by_name = {p.name: value for p, value in zip(approximation.params, parameters, strict=True)}
     np.testing.assert_allclose(ours[0], by_name["mu"], rtol=1e-10, atol=1e-10)

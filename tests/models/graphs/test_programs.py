@@ -19,7 +19,7 @@ from models.families import FAMILIES, Family, normal_mixture
 from models.graphs import compile_graph, numpy_mode
 from models.graphs.compiling import Linked
 from models.graphs.distributions import batched_logp, jet_graph, symbols
-from models.graphs.programs import Program
+from models.graphs.programs import Program, reduce
 from models.projections.exact import divergence_graph
 from models.projections.objectives import batch_graph, single_graph
 from models.targets import TARGETS
@@ -97,6 +97,15 @@ def test_every_kind_of_node() -> None:
     assert isinstance(ours, Program)
     rng = np.random.default_rng(0)
     check_same(ours, theirs, rng.standard_normal((4, 3)), rng.standard_normal((3, 3)), 2)
+
+
+@pytest.mark.parametrize("ufunc", [np.add, np.maximum, np.multiply])
+@pytest.mark.parametrize("shape", [(3, 1), (3, 2), (4, 3, 7), (3, 8)])
+def test_short_axes_are_reduced_to_the_same_bits(ufunc: Any, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(1).normal(size=shape)
+    for axis in range(len(shape)):
+        found = reduce(ufunc, x, (axis,), "float64", "float64")
+        np.testing.assert_array_equal(found, ufunc.reduce(x, axis=axis))
 
 
 def test_no_factor_of_a_matrix_that_is_not_positive_definite_is_nan() -> None:

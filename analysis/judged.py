@@ -23,8 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gamma, ndtr
-from scipy.stats import chi2
+from scipy.special import gamma, gammainc, gammaincinv, ndtr
 
 from models.projections import Projection
 from models.projections.stationary import Smooth, newton
@@ -166,7 +165,7 @@ def cover(members: Normals, target: Target) -> Array:
     ndarray (n, K)
         1 where a member has as much mass as the target. In one dimension exact to rounding, else to about 0.01.
     """
-    radius = float(np.sqrt(chi2.ppf(CENTRAL, target.dim)))
+    radius = float(np.sqrt(2 * gammaincinv(target.dim / 2, CENTRAL)))  # by the chi-squared distribution
     u, weights = _ball(target.dim)
     size = np.pi ** (target.dim / 2) * radius**target.dim / gamma(target.dim / 2 + 1)
     shares = []
@@ -184,7 +183,7 @@ def _ball(dim: int) -> tuple[Array, Array]:
     z = sobol_nodes(dim, power=_POWER, replicates=1, seed=0).points
     norm = np.linalg.norm(z, axis=1, keepdims=True)
     # Of normal noise the probability of a smaller norm is uniform, and independent of the direction.
-    return z / norm * chi2.cdf(norm**2, dim) ** (1 / dim), np.full(len(z), 1 / len(z))
+    return z / norm * gammainc(dim / 2, norm**2 / 2) ** (1 / dim), np.full(len(z), 1 / len(z))
 
 
 def _inside(members: Normals, centre: Array, factor: Array, radius: float) -> Array:
@@ -205,3 +204,8 @@ def label(shares: ArrayLike, names: Sequence[str], least: float = COVERED) -> st
     if len(hit) == len(names) > 1:
         return "both modes" if len(names) == 2 else f"all {len(names)} modes"
     return f"{' and '.join(hit) or 'no'} mode{'s' if len(hit) > 1 else ''}"
+
+
+def labels(exact: Sequence[Projection], target: Target, names: Sequence[str] = ("left", "right")) -> list[str]:
+    """Name the modes that each of some exact optima covers."""
+    return [label(row, names) for row in cover(Normals.of(p.member for p in exact), target)]

@@ -33,6 +33,7 @@ __all__ = ["plot"]
 
 Array = NDArray[np.float64]
 _SIZE = 10.0
+_SPAN = (1e-8, 10.0)  # of gaps, in nats
 _ROW = 0.05  # of the height of a panel, between labels
 _MARKS = {
     "matplotlib": {"dot": "o", "square": "s", "triangle": "^"},
@@ -101,27 +102,6 @@ class LinePanel:
     levels: Sequence[tuple[float, str]] = ()
     log_x: bool = True
     log_y: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class EvidencePanel:
-    """Gaps of runs as they estimate them, against the exact ones, both in nats.
-
-    Attributes
-    ----------
-    own, exact : ndarray (n,)
-    converged : ndarray of bool (n,)
-    limit : float
-        What a converged run is held to.
-    span : (float, float)
-        Of both axes.
-    """
-
-    own: Array
-    exact: Array
-    converged: NDArray[np.bool_]
-    limit: float
-    span: tuple[float, float]
 
 
 def side_by_side(panels: Sequence[LinePanel], style: Style, *, cols: int = 2, height: float = 4.2) -> PlotCollection:
@@ -211,43 +191,6 @@ def _power(exponent: int) -> str:
     return "10" + str(exponent).translate(digits)
 
 
-def evidence(panel: EvidencePanel, style: Style) -> PlotCollection:
-    """Estimated against exact gap: filled marks for runs that call themselves converged, open ones for the others.
-
-    Parameters
-    ----------
-    panel : EvidencePanel
-    style : Style
-
-    Returns
-    -------
-    PlotCollection
-    """
-    low, high = np.log10(panel.span)
-    clear = "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
-    with style.settings():
-        collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))
-        draw, limit = style.draw, np.log10(panel.limit)
-        draw.line(np.array([low, high]), np.array([low, high]), axis, color=style.faint, width=1.2)
-        draw.line(np.array([limit, limit]), np.array([low, high]), axis, color=style.ink, width=1.2,
-                  linestyle=style.dash("dashed"))  # fmt: skip
-        x, y = (np.clip(np.log10(np.maximum(v, 1e-300)), low, high) for v in (panel.exact, panel.own))
-        yes = panel.converged
-        draw.scatter(x[~yes], y[~yes], axis, size=26, marker=style.marker("dot"), facecolor=clear,
-                     edgecolor=style.reverse, width=1.0)  # fmt: skip
-        draw.scatter(x[yes], y[yes], axis, size=16, marker=style.marker("dot"), color=style.forward, alpha=0.6)
-        words = {"size": _SIZE + 0.5, **rim(style)}
-        draw.text(limit, high, f" {panel.limit:g} nats", axis, color=style.ink, horizontal_align="left",
-                  vertical_align="top", **words)  # fmt: skip
-        draw.text(low + 0.03 * (high - low), high, "open: flagged by the run itself", axis, color=style.reverse,
-                  horizontal_align="left", vertical_align="top", **words)  # fmt: skip
-        draw.text(low + 0.03 * (high - low), high - 0.06 * (high - low), "filled: called converged", axis,
-                  color=style.forward, horizontal_align="left", vertical_align="top", **words)  # fmt: skip
-        span = LinePanel("", "exact gap in nats", "gap that the run estimates, in nats", [], [], panel.span, panel.span)
-        _frame(span, np.log10, np.log10, axis, style)
-    return collection
-
-
 # --- panels of the results ---
 
 
@@ -258,13 +201,13 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
         "accuracy_cost": _cost_drawing(results, style),
         "accuracy_bias": _bias_drawing(results, style),
         "accuracy_fixed": _fixed_drawing(results, style),
-        "accuracy_evidence": _evidence_drawing(results, style),
+        "accuracy_evidence": Drawing(evidence(results, style)),
     }
 
 
 def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
     spent = {(c["kind"], c["draws"], c["rate"]): c for c in curves(dataset_of(results, "cost"), SHARE)}
-    draws = COST_DRAWS[1]
+    draws = COST_DRAWS["default"][-1]
     levels = [(goal, "") for goal in GOALS]
     xlim = (30.0, 1.2 * max(float(c["cost"][-1]) for c in spent.values()))
     low = min(float(c["median"].min()) for c in spent.values())
@@ -286,7 +229,7 @@ def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
     falling, ends = [], []
     for (kind, color, dash), mark in zip((("falling", "reverse", "dashed"), ("path", "forward", "solid")), ("dot", "square"),
                                          strict=True):  # fmt: skip
-        for n in COST_DRAWS[1:]:
+        for n in COST_DRAWS[kind]:
             falling.append(line((kind, n, FALLING_RATE), color, dash, mark))
             ends.append(end((kind, n, FALLING_RATE), f"{n} draw{'s' if n > 1 else ''}", color))
     top = ylim[1] / 1.6
@@ -327,7 +270,7 @@ def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
         key = place.replace(" ", "_")
         at, value = [float(PYMC_WINDOW)], [100 * found[key]["excess"].value]
         for row in found["confirmed"]:
-            if row["place"] == place and row["window"] != PYMC_WINDOW:
+            if row["place"] == place:
                 at.append(float(row["window"]))
                 value.append(100 * (row["measured"].value / row["exact"] - 1))
         across.append(Line(np.array(at), np.array(value), color, None, mark))
@@ -387,12 +330,36 @@ def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
     return Drawing(figure)
 
 
-def _evidence_drawing(results: xr.DataTree, style: Style) -> Drawing:
-    own, exact, yes = [], [], []
-    for case in case_trees(results).values():
-        for runs in (case["evidence"].to_dataset(), case["runs"].to_dataset().stack(all=("how", "run"))):
-            own.append(runs["own_gap"].to_numpy())
-            exact.append(runs["gap"].to_numpy())
-            yes.append(runs["converged"].to_numpy())
-    panel = EvidencePanel(np.concatenate(own), np.concatenate(exact), np.concatenate(yes), NATS, (1e-8, 10.0))
-    return Drawing(evidence(panel, style))
+def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
+    """Gaps as runs estimate them against the exact ones: filled marks for runs that say they are at rest, open ones for the others."""
+    groups = [
+        group
+        for case in case_trees(results).values()
+        for group in (case["evidence"].to_dataset(), case["runs"].to_dataset().stack(all=("how", "run")))
+    ]
+    low, high = np.log10(_SPAN)
+    own, exact = (
+        np.clip(np.log10(np.maximum(np.concatenate([g[key].to_numpy() for g in groups]), 1e-300)), low, high)
+        for key in ("own_gap", "gap")
+    )
+    yes = np.concatenate([g["at_rest"].to_numpy() for g in groups]).astype(bool)
+    clear = "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
+    with style.settings():
+        collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))
+        draw, limit, across = style.draw, np.log10(NATS), np.array([low, high])
+        draw.line(across, across, axis, color=style.faint, width=1.2)
+        draw.line(np.repeat(limit, 2), across, axis, color=style.ink, width=1.2, linestyle=style.dash("dashed"))
+        draw.scatter(exact[~yes], own[~yes], axis, size=26, marker=style.marker("dot"), facecolor=clear,
+                     edgecolor=style.reverse, width=1.0)  # fmt: skip
+        draw.scatter(exact[yes], own[yes], axis, size=16, marker=style.marker("dot"), color=style.forward, alpha=0.6)
+        left, row = low + 0.03 * (high - low), 0.06 * (high - low)
+        for x, y, text, color in (
+            (limit, high, f" {NATS:g} nats", style.ink),
+            (left, high, "open: flagged by the run itself", style.reverse),
+            (left, high - row, "filled: at rest", style.forward),
+        ):
+            draw.text(x, y, text, axis, color=color, horizontal_align="left", vertical_align="top", size=_SIZE + 0.5,
+                      **rim(style))  # fmt: skip
+        span = LinePanel("", "exact gap in nats", "gap that the run estimates, in nats", [], [], _SPAN, _SPAN)
+        _frame(span, np.log10, np.log10, axis, style)
+    return collection

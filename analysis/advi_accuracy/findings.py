@@ -25,6 +25,7 @@ from analysis.advi_accuracy.study import (
     WIDE_WINDOW,
 )
 from analysis.advi_accuracy.truth import CASES
+from analysis.judged import within_tolerance
 from analysis.reading import case_of, dataset_of
 from models.quadrature import Estimate
 
@@ -60,7 +61,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "relative": RELATIVE,
         "window": PYMC_WINDOW,
         "wide": {"window": WIDE_WINDOW, "rate": WIDE_RATE},
-        "falling": {"first": FALLING_RATE, "last": FALLING_RATE * FALLEN, "draws": COST_DRAWS[1]},
+        "falling": {"first": FALLING_RATE, "last": FALLING_RATE * FALLEN, "draws": COST_DRAWS["default"][-1]},
     }
 
 
@@ -75,9 +76,8 @@ def _average(values: NDArray[Any]) -> Estimate:
 
 
 def within(runs: xr.Dataset, nats: float, relative: float) -> NDArray[np.bool_]:
-    """Whether each run is as close to its minimum as a converged run has to be."""
-    near = (runs["gap"] <= nats) & (np.abs(runs["sd_error"]) <= relative)
-    return np.asarray(near.to_numpy())
+    """Whether each run is within tolerance of its minimum."""
+    return within_tolerance(runs["gap"], nats, runs["sd_error"], relative)
 
 
 # --- targets and runs --------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def reached(cases: Mapping[str, xr.DataTree], how: Mapping[str, str]) -> list[di
             mine = runs.isel(run=np.flatnonzero(runs["start"].to_numpy() == start))
             row: dict[str, Any] = {"target": case.attrs["short"], "start": _STARTS[start]}
             for key in how:
-                ends = mine["minimum"].sel(how=key).to_numpy()
+                ends = mine["optimum"].sel(how=key).to_numpy()
                 counts = {label: int((ends == k).sum()) for k, label in enumerate(labels)}
                 row[key] = ", ".join(f"{n} {label}" for label, n in counts.items() if n)
             rows.append(row)
@@ -139,10 +139,10 @@ def judged(cases: Mapping[str, xr.DataTree], how: Mapping[str, str], nats: float
                     "sd": _clean(100 * float(np.median(sd))),
                     "good": int(good.sum()),
                     "runs": int(good.size),
-                    "converged": int(runs["converged"].sum()),
+                    "at_rest": int(runs["at_rest"].sum()),
                 }
             )
-            mine.append(runs[["gap", "sd_error", "mean_error", "converged"]].drop_vars("how"))
+            mine.append(runs[["gap", "sd_error", "mean_error"]].drop_vars("how"))
         together = xr.concat(mine, dim="run")
         good = within(together, nats, relative)
         total[key] = {
@@ -246,7 +246,7 @@ def bias(tree: xr.DataTree, window: int) -> dict[str, Any]:
         "runs": int(way.sizes["run"]),
         "windows": [_excess(rest, exact, "window", w) for w in rest["window"].to_numpy()],
         "draws": [_excess(by_draws, exact, "draws", n) for n in by_draws["draws"].to_numpy()],
-        "confirmed": _confirmed(tree, rest, exact) if "confirmed" in tree.children else [],
+        "confirmed": _confirmed(tree["wide"].to_dataset(), rest, exact),
         "settled": all(abs(p["change"].value) <= 2.5 * p["change"].error for p in places.values()),
         "agrees": all(abs(p["measured"].value - p["predicted"]) <= 0.02 * p["predicted"] for p in places.values()),
         "slope": _slope(rest, exact),
@@ -270,22 +270,19 @@ def _slope(rest: xr.Dataset, exact: xr.DataArray) -> float:
     return float(np.diff(np.log(excess))[0] / np.diff(np.log(wide["window"].to_numpy()))[0])
 
 
-def _confirmed(tree: xr.DataTree, rest: xr.Dataset, exact: xr.DataArray) -> list[dict[str, Any]]:
-    data = tree["confirmed"].to_dataset()
-    rows = []
-    for window in data["window"].to_numpy():
-        for place in data["place"].to_numpy():
-            truth = float(exact.sel(place=place))
-            rows.append(
-                {
-                    "window": int(window),
-                    "place": str(place),
-                    "exact": truth,
-                    "measured": _average(data["sd"].sel(window=window, place=place).to_numpy()),
-                    "predicted": float(rest["sd"].sel(place=place, window=window)),
-                }
-            )
-    return rows
+def _confirmed(wide: xr.Dataset, rest: xr.Dataset, exact: xr.DataArray) -> list[dict[str, Any]]:
+    """What runs with a wide window do, averaged over the second half of their steps."""
+    second = wide["sd"].isel(steps=slice(wide.sizes["steps"] // 2, None)).mean("steps")
+    return [
+        {
+            "window": WIDE_WINDOW,
+            "place": str(place),
+            "exact": float(exact.sel(place=place)),
+            "measured": _average(second.sel(place=place).to_numpy()),
+            "predicted": float(rest["sd"].sel(place=place, window=WIDE_WINDOW)),
+        }
+        for place in wide["place"].to_numpy()
+    ]
 
 
 # --- fixed draws -----------------------------------------------------------------------------------------------------------
@@ -353,16 +350,16 @@ def _summary(one: xr.Dataset, kind: Any) -> dict[str, Any]:
 def evidence(cases: Mapping[str, xr.DataTree], how: Mapping[str, str], nats: float, relative: float) -> dict[str, Any]:
     """Counts of runs by what they say of themselves and by what is true of them."""
     rows, own, exact = [], [], []
-    total = {"runs": 0, "converged": 0, "false": 0, "flagged": 0, "flagged_good": 0}
+    total = {"runs": 0, "at_rest": 0, "false": 0, "flagged": 0, "flagged_good": 0}
     largest_gap, largest_sd = 0.0, 0.0
     for case in cases.values():
         groups = [("from dispersed starts, this project's default", case["evidence"].to_dataset())]
         groups += [(title, case["runs"].to_dataset().sel(how=key)) for key, title in how.items()]
         for title, runs in groups:
-            yes, good = runs["converged"].to_numpy(), within(runs, nats, relative)
+            yes, good = runs["at_rest"].to_numpy(), within(runs, nats, relative)
             counts = {
                 "runs": int(yes.size),
-                "converged": int(yes.sum()),
+                "at_rest": int(yes.sum()),
                 "false": int((yes & ~good).sum()),
                 "flagged": int((~yes).sum()),
                 "flagged_good": int((~yes & good).sum()),
@@ -389,8 +386,8 @@ def evidence(cases: Mapping[str, xr.DataTree], how: Mapping[str, str], nats: flo
         "ratio_high": float(high),
         "in_middle": int(middle.sum()),
         "restarts": int(first_good.size),
-        "restarts_converged": int(first["converged"].sum()),
-        "restarts_false": int((first["converged"].to_numpy() & ~first_good).sum()),
+        "restarts_at_rest": int(first["at_rest"].sum()),
+        "restarts_false": int((first["at_rest"].to_numpy() & ~first_good).sum()),
         "restarts_minima": ", ".join(
             f"{int((first['minimum'] == k).sum())} {label.item()}"
             for k, label in enumerate(cases[next(iter(cases))]["minima/label"])

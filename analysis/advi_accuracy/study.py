@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -17,29 +17,26 @@ from scipy.special import expit
 
 from analysis.advi_accuracy import QUESTION
 from analysis.advi_accuracy.truth import CASES, Case, Truth, labels_of
+from analysis.judged import at_rest
 from analysis.parts import Part, runner
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
 from models.advi.runs import Gradient, Noise, Optimizer, Steps, draw_noise, noise_steps
-from models.graphs import Deferred, single_threaded
+from models.graphs import single_threaded
 from models.projections import Projection
 from models.projections.objectives import reverse_objective
 from models.projections.optimise import descend
 from models.quadrature import Nodes, gaussian_nodes, sobol_nodes
 from models.targets import Target
 
-# Imported when something is computed with them: drawing needs neither.
-pm = Deferred("pymc")
-
-
 Array = NDArray[np.float64]
-#: What a converged run is held to: nats, and relative error of the standard deviations.
+#: Within tolerance: nats, and relative error of the standard deviations.
 NATS, RELATIVE = 1e-3, 0.01
 #: Gaps that a run is asked to reach, in nats.
 GOALS = (1e-2, 1e-3)
 #: Of the runs, how many must have reached a goal before its cost is counted.
 SHARE = 0.9
 #: PyMC's ``adagrad_window`` when nothing is said.
-PYMC_WINDOW, PYMC_EPSILON = 10, 0.1
+PYMC_WINDOW, PYMC_RATE, PYMC_EPSILON = 10, 0.001, 0.1
 #: Its settings with the same length of step and a bias a hundred times smaller.
 WIDE_RATE, WIDE_WINDOW = 0.01, 1000
 
@@ -63,10 +60,8 @@ class Settings(BaseModel):
         Of a round of this project's default.
     cost_runs, cost_steps : int
         Runs from each of two starts, and about their steps with ten draws, in the study of cost.
-    copies, long_steps : int
-        Runs of PyMC's defaults from each optimum, and their steps.
-    confirm_copies, confirm_steps : int
-        The same by ``pm.fit`` itself, at the default and at a wide window; no steps, no confirmation.
+    copies, long_steps, wide_steps : int
+        Runs from each optimum, and their steps with PyMC's defaults and with a wide window.
     replicates : int
         Sets of fixed draws of each size.
     plane : bool
@@ -87,8 +82,7 @@ class Settings(BaseModel):
     cost_steps: int = Field(default=10_000, ge=100)
     copies: int = Field(default=40, ge=4)
     long_steps: int = Field(default=60_000, ge=1000)
-    confirm_copies: int = Field(default=40, ge=4)
-    confirm_steps: int = Field(default=4000, ge=0)
+    wide_steps: int = Field(default=4000, ge=1000)
     replicates: int = Field(default=20, ge=4)
     plane: bool = True
 
@@ -98,14 +92,13 @@ class Settings(BaseModel):
         if effort == "quick":
             return cls(
                 seed=seed, repeats=2, restarts=20, other_restarts=5, pymc_steps=400, adam_steps=150, adam_draws=20,
-                our_steps=200, cost_runs=4, cost_steps=150, copies=10, long_steps=1000, confirm_steps=0, replicates=4,
-                plane=False,
+                our_steps=200, cost_runs=4, cost_steps=150, copies=10, long_steps=1000, wide_steps=1000,
+                replicates=4, plane=False,
             )  # fmt: skip
         if effort == "full":
             return cls(
                 seed=seed, repeats=20, restarts=1000, other_restarts=1000, adam_steps=3000, cost_runs=100,
-                cost_steps=30_000, copies=200, long_steps=200_000, confirm_copies=100, confirm_steps=30_000,
-                replicates=200,
+                cost_steps=30_000, copies=200, long_steps=200_000, wide_steps=30_000, replicates=200,
             )  # fmt: skip
         return cls(seed=seed)
 
@@ -121,25 +114,13 @@ HOW = {
 }
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One way to spend gradient draws: its runs are looked at on the way (constant), or it is run to several lengths."""
-
-    kind: Literal["default", "constant", "falling", "path"]
-    draws: int
-    rate: float
-
-    @property
-    def name(self) -> str:
-        """Key."""
-        return f"{self.kind}_{self.draws}_{self.rate:g}"
-
-
+#: Draws a step in the study of cost, for each kind: PyMC's defaults, and Adam at constant rates, at a rate that falls, and at one that
+#: falls with the path gradient and stratified draws.
+COST_DRAWS = {"default": (1, 10), "constant": (1, 10), "falling": (10, 100), "path": (10, 100)}
 #: Rates of Adam that are held constant, in PyMC's units.
 CONSTANT_RATES = (0.1, 0.03, 0.01, 0.003)
 #: A rate that falls along half a cosine to a thousandth of it.
 FALLING_RATE, FALLEN = 0.1, 1e-3
-COST_DRAWS = (1, 10, 100)
 LENGTHS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 #: Sizes of sets of fixed draws, and the two ways to draw them.
@@ -147,7 +128,8 @@ SIZES = (10, 30, 100, 300, 1000)
 KINDS: Mapping[str, Noise] = {"independent": "independent", "stratified": "latin hypercube"}
 #: Targets that are fitted to fixed draws.
 FIXED = ("bimodal", "normal")
-WINDOWS = (3, 10, 30, 100, 300, 1000)
+#: Windows of the normaliser, and draws in a gradient, for which the bias is predicted.
+WINDOWS, REST_DRAWS = (3, 10, 30, 100, 300, 1000), (1, 10, 100)
 
 
 # --- runs from the usual starts, and their own evidence ---------------------------------------------------------------
@@ -170,8 +152,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     -------
     xarray.DataTree
         ``minima``, the exact ones, from left to right. ``runs``, over (how, run): the ``start``, what `Truth.judge` says of the
-        end, and what the run says of itself (``own_gap``, ``own_noise``, ``converged``, ``verdict``). ``evidence``: the same of
-        runs from starts spread widely in mean and in standard deviation.
+        end, and what the run says of itself (``own_gap``, ``at_rest``). ``evidence``: the same of runs from starts spread widely in mean and in standard deviation.
     """
     target, truth = case.target, Truth.of(case)
     starts = [
@@ -205,10 +186,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
 def _judged(fit: xr.DataTree, truth: Truth) -> xr.Dataset:
     restarts = fit["restarts"].to_dataset()
     data = truth.judge(restarts["mean"].to_numpy(), restarts["sd"].to_numpy())
-    for name, stored in {"own_gap": "gap", "own_noise": "gap_noise", "converged": "converged", "verdict": "verdict",
-                         "iterations": "iterations"}.items():  # fmt: skip
-        data[name] = ("run", restarts[stored].to_numpy())
-    return data
+    return data.assign(own_gap=("run", restarts["gap"].to_numpy()), at_rest=("run", at_rest(restarts)))
 
 
 # --- cost --------------------------------------------------------------------------------------------------------------
@@ -222,6 +200,8 @@ class How:
     gradient: Gradient
     noise: Noise
     draws: int
+    window: int = PYMC_WINDOW
+    rate: float = PYMC_RATE
 
 
 @single_threaded
@@ -250,7 +230,7 @@ def trajectories(
     """
     steps = Steps(
         target.log_density, start[:, :1], np.log(np.expm1(start[:, 1:])), optimizer=how.optimizer, gradient=how.gradient,
-        steps=checkpoints[-1], high=high, low=low,
+        steps=checkpoints[-1], high=high, low=low, window=how.window, rate=how.rate,
     )  # fmt: skip
     generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(start))]
     found, done = [], 0
@@ -268,73 +248,50 @@ def _checkpoints(last: int, first: int = 30) -> list[int]:
     return sorted({round(v) for v in np.geomspace(min(first, last), last, 1 + int(6 * np.log10(last / first)))})
 
 
+_OFFSETS = {"default": 0, "constant": 200, "falling": 400, "path": 600}  # of random streams
+
+
 def run_cost(settings: Settings) -> xr.DataTree:
     """Gap against gradient draws on two modes, from PyMC's start and from one at a mode.
+
+    Curves at a constant rate are looked at on the way; of those whose rate falls, each length is a run of its own.
 
     Returns
     -------
     xarray.DataTree
-        Over (curve, checkpoint, run): ``gap`` and ``minimum``, with ``cost`` (steps times draws) over (curve, checkpoint), nan
-        where a curve has fewer checkpoints.
+        Over (curve, checkpoint, run): ``gap``, with ``cost`` (steps times draws) over (curve, checkpoint), nan where a curve has
+        fewer checkpoints; ``kind``, ``draws`` and ``rate`` of each curve.
     """
-    target, truth, n = _BIMODAL.target, Truth.of(_BIMODAL), settings.cost_runs
-    starts = np.repeat([[0.0, np.log(2.0)], [-3.0, np.log(2.0)]], n, axis=0)
-    found: dict[Curve, tuple[list[int], Array]] = {}
-    seed = 1000 * settings.seed
-
-    def steps(kind: str, draws: int) -> How:
-        optimizer: Optimizer = "adagrad_window" if kind == "default" else "adam"
-        if kind == "path":
-            return How(optimizer, "path", "latin hypercube", draws)
-        return How(optimizer, "total", "independent", draws)
-
-    for draws in COST_DRAWS:
-        count = round(3 * settings.cost_steps / np.sqrt(draws))
-        points = _checkpoints(count)
-        if draws < COST_DRAWS[-1]:
-            none = np.zeros(len(starts))
-            place = trajectories(target, steps("default", draws), starts, high=none, low=none, checkpoints=points,
-                                 seed=seed + draws)  # fmt: skip
-            found[Curve("default", draws, 0.001)] = points, place
-        rates = np.repeat(CONSTANT_RATES, len(starts))
-        place = trajectories(target, steps("constant", draws), np.tile(starts, (len(CONSTANT_RATES), 1)), high=rates,
-                             low=rates, checkpoints=points, seed=seed + 200 + draws)  # fmt: skip
-        for i, rate in enumerate(CONSTANT_RATES):
-            found[Curve("constant", draws, rate)] = points, place[:, i * len(starts) : (i + 1) * len(starts)]
-        lengths = [length for length in LENGTHS if length <= count] or [count]
-        high = np.full(len(starts), FALLING_RATE)
-        for j, kind in enumerate(("falling", "path")):
-            ends = [
-                trajectories(target, steps(kind, draws), starts, high=high, low=FALLEN * high, checkpoints=[length],
-                             seed=seed + 400 + 200 * j + draws)
-                for length in lengths
-            ]  # fmt: skip
-            found[Curve(kind, draws, FALLING_RATE)] = lengths, np.concatenate(ends)  # type: ignore[arg-type]
-    most = max(len(points) for points, _ in found.values())
-    gap = np.full((len(found), most, len(starts)), np.nan)
-    minimum = np.full(gap.shape, -1)
+    target, truth = _BIMODAL.target, Truth.of(_BIMODAL)
+    starts = np.repeat([[0.0, np.log(2.0)], [-3.0, np.log(2.0)]], settings.cost_runs, axis=0)
+    found: list[tuple[str, int, float, list[int], Array]] = []
+    for kind, draws in ((kind, draws) for kind, some in COST_DRAWS.items() for draws in some):
+        last = round(3 * settings.cost_steps / np.sqrt(draws))
+        how = How("adagrad_window" if kind == "default" else "adam", *_ESTIMATORS.get(kind, _PYMCS), draws)
+        rates = {"default": (PYMC_RATE,), "constant": CONSTANT_RATES}.get(kind, (FALLING_RATE,))
+        high, low = np.repeat(rates, len(starts)), 1.0 if kind in ("default", "constant") else FALLEN
+        points = _checkpoints(last) if low == 1 else [length for length in LENGTHS if length <= last] or [last]
+        place = np.concatenate([
+            trajectories(target, how, np.tile(starts, (len(rates), 1)), high=high, low=low * high, checkpoints=way,
+                         seed=1000 * settings.seed + _OFFSETS[kind] + draws)
+            for way in ([points] if low == 1 else [[length] for length in points])
+        ])  # fmt: skip
+        found += [(kind, draws, rate, points, part)
+                  for rate, part in zip(rates, np.split(place, len(rates), axis=1), strict=True)]  # fmt: skip
+    gap = np.full((len(found), max(len(points) for *_, points, _ in found), len(starts)), np.nan)
     cost = np.full(gap.shape[:2], np.nan)
-    for i, (curve, (points, place)) in enumerate(found.items()):
+    for i, (_, draws, _, points, place) in enumerate(found):
         flat = place.reshape(-1, 2)
-        judged = truth.judge(flat[:, :1], flat[:, 1:])
-        gap[i, : len(points)] = judged["gap"].to_numpy().reshape(place.shape[:2])
-        minimum[i, : len(points)] = judged["minimum"].to_numpy().reshape(place.shape[:2])
-        cost[i, : len(points)] = np.array(points) * curve.draws
-    curves = list(found)
+        gap[i, : len(points)] = truth.judge(flat[:, :1], flat[:, 1:])["gap"].to_numpy().reshape(place.shape[:2])
+        cost[i, : len(points)] = np.array(points) * draws
+    columns = {name: ("curve", [row[i] for row in found]) for i, name in enumerate(("kind", "draws", "rate"))}
     return xr.DataTree(
-        xr.Dataset(
-            {
-                "gap": (("curve", "checkpoint", "run"), gap),
-                "minimum": (("curve", "checkpoint", "run"), minimum),
-                "cost": (("curve", "checkpoint"), cost),
-                "kind": ("curve", [c.kind for c in curves]),
-                "draws": ("curve", [c.draws for c in curves]),
-                "rate": ("curve", [c.rate for c in curves]),
-                "start": ("run", np.repeat(["centre", "mode"], n)),
-            },
-            coords={"curve": [c.name for c in curves]},
-        )
+        xr.Dataset({"gap": (("curve", "checkpoint", "run"), gap), "cost": (("curve", "checkpoint"), cost), **columns})
     )
+
+
+_PYMCS: tuple[Gradient, Noise] = ("total", "independent")
+_ESTIMATORS: Mapping[str, tuple[Gradient, Noise]] = {"path": ("path", "latin hypercube")}
 
 
 # --- the bias of adagrad_window --------------------------------------------------------------------------------------
@@ -376,7 +333,7 @@ def mean_step(gradients: Array, weights: Array, window: int, epsilon: float = PY
     return np.array(result)
 
 
-def at_rest(target: Target, begin: Array, window: int, draws: int = 1) -> Array:
+def at_rest_point(target: Target, begin: Array, window: int, draws: int = 1) -> Array:
     """Where ``adagrad_window`` comes to rest: the mean and sd at which its mean step is zero, for small rates.
 
     Parameters
@@ -408,101 +365,47 @@ def at_rest(target: Target, begin: Array, window: int, draws: int = 1) -> Array:
     return np.array([found.x[0], np.exp(found.x[1])]) if np.abs(found.fun).max() < 1e-7 else np.full(2, np.nan)
 
 
-_AVERAGED = 0.5  # of a run, its end, over which standard deviations are averaged
-
-
 def run_bias(settings: Settings) -> xr.DataTree:
-    """PyMC's defaults started at the optima of two modes, where they go, and where they are predicted to rest.
+    """Runs of ``adagrad_window`` started at the optima of two modes, where they go, and where they are predicted to rest.
 
     Returns
     -------
     xarray.DataTree
-        ``way``: ``sd`` and ``mean`` over (place, checkpoint, run). ``rest``: predicted ``mean``, ``sd`` and ``gap`` over (place,
-        window) with one draw, and over (place, draws) at the default window (``rest_draws``). ``confirmed``, if asked for: by
-        ``pm.fit``, the sds over (setting, place, run) averaged over the second half of its steps.
+        ``sd``, the exact one, over place. ``way``: sds of runs with PyMC's defaults over (place, steps, run); ``wide``: the same with
+        a wide window. ``rest``: predicted ``sd`` and ``gap`` over (place, window) with one draw, and over (place, draws) at the default
+        window (``rest_draws``).
     """
     target, truth = _BIMODAL.target, Truth.of(_BIMODAL)
     names = labels_of(truth.minima, target)
     chosen = {name: truth.minima[names.index(name)] for name in ("both modes", "right mode")}
-    optima = {name: np.array([p.theta[0], np.exp(p.theta[1])]) for name, p in chosen.items()}
-    start = np.repeat(list(optima.values()), settings.copies, axis=0)
-    how = How("adagrad_window", "total", "independent", 1)
-    points = _even(settings.long_steps, 60)
-    none = np.zeros(len(start))
-    way = trajectories(target, how, start, high=none, low=none, checkpoints=points, seed=settings.seed + 31)
-    folded = way.reshape(len(points), len(optima), settings.copies, 2).transpose(1, 0, 2, 3)
-    coords = {"place": list(optima)}
-    tree = {
-        "/": xr.Dataset(
-            {
-                "mean": ("place", [o[0] for o in optima.values()]),
-                "sd": ("place", [o[1] for o in optima.values()]),
-            },
-            coords=coords,
-        ),
-        "way": xr.Dataset(
-            {name: (("place", "steps", "run"), folded[..., i]) for i, name in enumerate(("mean", "sd"))},
-            coords={**coords, "steps": points},
-        ),
-    }
-    by_window = np.array([[at_rest(target, o, window) for window in WINDOWS] for o in optima.values()])
-    by_draws = np.array([[at_rest(target, o, PYMC_WINDOW, draws) for draws in COST_DRAWS] for o in optima.values()])
-    lowest = np.array([p.divergence.value for p in chosen.values()])
-    for name, dim, labels, values in (
-        ("rest", "window", WINDOWS, by_window),
-        ("rest_draws", "draws", COST_DRAWS, by_draws),
+    optima = np.array([[p.theta[0], np.exp(p.theta[1])] for p in chosen.values()])
+    coords = {"place": list(chosen)}
+    tree = {"/": xr.Dataset({"sd": ("place", optima[:, 1])}, coords=coords)}
+    for name, steps, window, rate in (
+        ("way", settings.long_steps, PYMC_WINDOW, PYMC_RATE),
+        ("wide", settings.wide_steps, WIDE_WINDOW, WIDE_RATE),
     ):
-        flat = values.reshape(-1, 2)
-        gap = (
-            truth.values(np.stack([flat[:, 0], np.log(flat[:, 1])], axis=1)).reshape(values.shape[:2]) - lowest[:, None]
-        )
+        start, points = np.repeat(optima, settings.copies, axis=0), _even(steps, 60)
+        how, none = How("adagrad_window", *_PYMCS, 1, window, rate), np.zeros(len(start))
+        sds = trajectories(target, how, start, high=none, low=none, checkpoints=points, seed=settings.seed + 31)[..., 1]
+        folded = sds.reshape(len(points), len(optima), settings.copies).transpose(1, 0, 2)
+        tree[name] = xr.Dataset({"sd": (("place", "steps", "run"), folded)}, coords={**coords, "steps": points})
+    for name, dim, labels, at in (
+        ("rest", "window", WINDOWS, at_rest_point),
+        ("rest_draws", "draws", REST_DRAWS, lambda target, o, draws: at_rest_point(target, o, PYMC_WINDOW, draws)),
+    ):
+        rest = np.array([[at(target, o, label) for label in labels] for o in optima])
+        value = truth.values(np.stack([rest[..., 0].ravel(), np.log(rest[..., 1]).ravel()], axis=1))
+        lowest = np.array([[p.divergence.value] for p in chosen.values()])
         tree[name] = xr.Dataset(
-            {
-                "mean": (("place", dim), values[..., 0]),
-                "sd": (("place", dim), values[..., 1]),
-                "gap": (("place", dim), gap),
-            },
+            {"sd": (("place", dim), rest[..., 1]), "gap": (("place", dim), value.reshape(rest.shape[:2]) - lowest)},
             coords={**coords, dim: list(labels)},
         )
-    if settings.confirm_steps:
-        tree["confirmed"] = _confirmed(target, optima, settings)
     return xr.DataTree.from_dict(tree)
 
 
 def _even(last: int, count: int) -> list[int]:
     return sorted({round(v) for v in np.linspace(last / count, last, count)})
-
-
-def _confirmed(target: Target, optima: Mapping[str, Array], settings: Settings) -> xr.Dataset:
-    """Independent copies of x in one model are independent runs: mean field and a per-coordinate optimiser keep them apart."""
-    n = settings.confirm_copies
-    start = np.repeat(list(optima.values()), n, axis=0)
-    weights, mean, sd = (np.array(target.spec[name]) for name in ("weights", "means", "sds"))
-    parts = []
-    for window, rate in ((PYMC_WINDOW, 0.001), (WIDE_WINDOW, WIDE_RATE)):
-        with pm.Model():
-            components = [pm.Normal.dist(m, s) for m, s in zip(mean, sd, strict=True)]
-            pm.Mixture("x", w=weights, comp_dists=components, shape=len(start))
-            approximation = pm.MeanField(random_seed=settings.seed + 1)
-            approximation.params_dict["mu"].set_value(start[:, 0].copy())
-            approximation.params_dict["rho"].set_value(np.log(np.expm1(start[:, 1])))
-            total = np.zeros(len(start))
-            begin = int((1 - _AVERAGED) * settings.confirm_steps)
-
-            def record(approx: Any, _losses: Any, i: int, total: Array = total, begin: int = begin) -> None:
-                if i > begin:
-                    total += np.logaddexp(0, approx.params_dict["rho"].get_value())
-
-            pm.fit(
-                settings.confirm_steps, method=pm.variational.KLqp(approximation), callbacks=[record], progressbar=False,
-                obj_optimizer=pm.adagrad_window(learning_rate=rate, n_win=window),
-                compile_kwargs={"mode": "NUMBA"},
-            )  # fmt: skip
-        parts.append((total / (settings.confirm_steps - begin)).reshape(len(optima), n))
-    return xr.Dataset(
-        {"sd": (("window", "place", "run"), np.array(parts))},
-        coords={"place": list(optima), "window": [PYMC_WINDOW, WIDE_WINDOW]},
-    )
 
 
 # --- fixed draws -------------------------------------------------------------------------------------------------------
@@ -538,7 +441,7 @@ def run_fixed(case: Case, settings: Settings) -> xr.DataTree:
                     judged = truth.judge(theta[None, :1], np.exp(theta[None, 1:]))
                     fitted[a, j, i, r] = value
                     exact[a, j, i, r] = truth.values(theta[None])[0]
-                    status[a, j, i, r] = int(int(judged["minimum"][0]) != k)
+                    status[a, j, i, r] = int(int(judged["optimum"][0]) != k)
     dims = ("place", "kind", "size", "replicate")
     data = xr.Dataset(
         {

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from models.advi import METHODS, spread
+from analysis.judged import Normals, beside, labels
+from models.advi import METHODS
 from models.families import FAMILIES, Family
 from models.projections import Projection, minima, reverse_projections
 from models.projections.objectives import Objective, reverse_objective
@@ -80,32 +81,8 @@ class Truth:
         return np.concatenate([np.empty(0), *parts])
 
     def judge(self, mean: Array, sd: Array) -> xr.Dataset:
-        """Assign fits with means and sds (n, d) to minima, and measure how far they are.
-
-        Returns
-        -------
-        Dataset
-            Over ``run``: ``minimum``, the nearest in means, per sd, and in log sds; ``gap`` in nats; ``mean_error`` (largest over coordinates, in sds) and ``sd_error`` (the largest, relative and
-            with its sign).
-        """
-        kl = self.values(np.concatenate([mean, np.log(sd)], axis=1))
-        places = np.array([p.theta for p in self.minima])
-        best_mean, best_sd = places[:, : mean.shape[1]], np.exp(places[:, mean.shape[1] :])
-        lowest = np.array([p.divergence.value for p in self.minima])
-        shift = (mean[:, None] - best_mean) / best_sd
-        stretch = np.log(sd[:, None] / best_sd)
-        k = np.sum(shift**2 + stretch**2, axis=2).argmin(axis=1)
-        rows = np.arange(len(k))
-        relative = np.expm1(stretch[rows, k])
-        widest = np.abs(relative).argmax(axis=1)
-        return xr.Dataset(
-            {
-                "minimum": ("run", k),
-                "gap": ("run", kl - lowest[k]),
-                "mean_error": ("run", np.abs(shift[rows, k]).max(axis=1)),
-                "sd_error": ("run", relative[rows, widest]),
-            }
-        )
+        """Put fits with means and sds (n, d) beside the minimum from which each is the fewest nats away: see `beside`."""
+        return beside(Normals.by_sd(mean, sd), self.values(np.concatenate([mean, np.log(sd)], axis=1)), self.minima)
 
     def dataset(self, case: Case) -> xr.Dataset:
         """The minima as stored."""
@@ -121,13 +98,5 @@ class Truth:
 
 
 def labels_of(exact: Sequence[Projection], target: Target) -> list[str]:
-    """Say what each minimum covers: one that is nearer in spread to the whole target than to a mode covers all of it."""
-    if len(exact) == 1:
-        return ["the only minimum"]
-    narrow = min(float(np.sqrt(np.square(s).sum(axis=1).min())) for _, s in target.scales)
-    middle = np.mean([m[0] for m, _ in target.scales])
-    labels = []
-    for p in exact:
-        broad = float(np.exp(p.theta[target.dim :]).max()) > np.sqrt(narrow * spread(target))
-        labels.append("both modes" if broad else "left mode" if p.theta[0] < middle else "right mode")
-    return labels
+    """Say which modes each minimum covers."""
+    return ["the only minimum"] if len(exact) == 1 else labels(exact, target)

@@ -1,65 +1,38 @@
-"""Exact densities of one-dimensional targets and of what was fitted to them."""
+"""Densities of targets and of what was fitted to them: lines over x, or contours in the plane."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import xarray as xr
 from arviz_plots import PlotCollection
-from numpy.typing import NDArray
 
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.style import Style
-from models.targets import Target
 
-__all__ = ["Curve", "Panel", "densities"]
+__all__ = ["densities", "planes"]
 
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A fitted density: role ``forward`` or ``reverse``; local optima are drawn thin."""
-
-    role: Literal["forward", "reverse"]
-    label: str
-    member: Target
-    local: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A one-dimensional target with fitted densities."""
-
-    title: str
-    target: Target
-    curves: Sequence[Curve]
-
-
-def _range(panel: Panel) -> Array:
-    centres = np.array([m[0] for m, _ in panel.target.scales])
-    widths = np.array([s[0, 0] for _, s in panel.target.scales])
-    wide = [(c.member.scales[0][0][0], c.member.scales[0][1][0, 0]) for c in panel.curves]
-    low = min([*(centres - 4.5 * widths), *(m - 2.6 * s for m, s in wide)])
-    high = max([*(centres + 4.5 * widths), *(m + 2.6 * s for m, s in wide)])
-    return np.linspace(low, high, 401)
+#: Of each role: dash, and width of a line and of a contour.
+_LOOKS = {"target": ("solid", 1.4, 1.0), "forward": ("dashed", 2.4, 1.8), "reverse": ("dotted", 2.4, 2.0)}
 
 
 def densities(
-    panels: Sequence[Panel],
+    panels: Mapping[str, xr.Dataset],
     style: Style,
     *,
     cols: int = 1,
     figsize: tuple[float, float] = (8, 4),
     legend: bool = False,
+    xlabel: Mapping[str, str] | None = None,
 ) -> PlotCollection:
-    """Exact densities, one panel per target: p_data filled, fitted densities as lines.
+    """Densities, one panel per target: p_data filled, fitted densities as lines, those of local optima thin.
 
     Parameters
     ----------
-    panels : sequence of Panel
+    panels : mapping of str to Dataset
+        By title: ``density`` over (curve, x), the target first, with ``role`` and ``status``, and ``mean`` and ``sd`` (curve, dim).
     style : Style
     cols : int
         Panels per row.
@@ -67,6 +40,8 @@ def densities(
         Inches.
     legend : bool
         Label the curves where they peak.
+    xlabel : mapping of str to str, optional
+        By title, where it is not x.
 
     Returns
     -------
@@ -74,42 +49,74 @@ def densities(
     """
     draw = style.draw
     with style.settings():
-        collection, targets = panel_grid([p.title for p in panels], style, cols, figsize)
-        for panel, axis in zip(panels, targets, strict=True):
-            x = _range(panel)
-            p = np.exp(panel.target.logp(x[:, None]))
-            draw.fill_between_y(x, np.zeros_like(x), p, axis, color=style.target, alpha=style.fill_alpha)
-            draw.line(x, p, axis, color=style.target, width=1.4)
-            for curve in panel.curves:
-                q = np.exp(curve.member.logp(x[:, None]))
-                dash = style.dash("dashed" if curve.role == "forward" else "dotted")
-                draw.line(x, q, axis, color=style.color(curve.role), width=1.4 if curve.local else 2.4, linestyle=dash)
+        collection, axes = panel_grid(list(panels), style, cols, figsize)
+        for (title, data), axis in zip(panels.items(), axes, strict=True):
+            x, density = data["x"].to_numpy(), data["density"].to_numpy()
+            draw.fill_between_y(x, np.zeros_like(x), density[0], axis, color=style.target, alpha=style.fill_alpha)
+            for role, status, y in zip(data["role"].to_numpy(), data["status"].to_numpy(), density, strict=True):
+                dash, width, _ = _LOOKS[role]
+                draw.line(x, y, axis, color=style.color(role), width=1.4 if "local" in status else width,
+                          linestyle=style.dash(dash))  # fmt: skip
             if legend:
-                _label_curves(panel, x, axis, style)
+                _label_curves(data, axis, style)
             draw.remove_axis(axis, axis="y")
-            draw.xlabel("x" if panel.target.name != "old_faithful" else "minutes", axis)
+            draw.xlabel((xlabel or {}).get(title, "x"), axis)
     return collection
 
 
-def _label_curves(panel: Panel, x: Array, axis: Any, style: Style) -> None:
+def _label_curves(data: xr.Dataset, axis: Any, style: Style) -> None:
     """Say what each curve is next to it; of curves that share a label, only the rightmost."""
-    seen: set[str] = set()
-    rightmost = sorted(panel.curves, key=lambda c: -c.member.scales[0][0][0])
-    for curve in rightmost:
-        if curve.label in seen:
+    x, density, seen = data["x"].to_numpy(), data["density"].to_numpy(), set()
+    mean, sd = (data[name].to_numpy()[1:, 0] for name in ("mean", "sd"))
+    for i in np.argsort(-mean, kind="stable"):
+        role, status = (str(data[name].to_numpy()[i + 1]) for name in ("role", "status"))
+        label = ", ".join([role, *status.split()[:1]])
+        if label in seen:
             continue
-        seen.add(curve.label)
-        q = np.exp(curve.member.logp(x[:, None]))
-        m, s = curve.member.scales[0][0][0], curve.member.scales[0][1][0, 0]
-        if curve.role == "forward":
+        seen.add(label)
+        m, s, q = mean[i], sd[i], density[i + 1]
+        if role == "forward":
             at = m - 1.75 * s
-            style.draw.text(at - 0.15, np.interp(at, x, q) + 0.012, curve.label, axis, color=style.forward,
+            style.draw.text(at - 0.15, np.interp(at, x, q) + 0.012, label, axis, color=style.forward,
                             horizontal_align="right")  # fmt: skip
-        elif curve.local:
-            style.draw.text(m, q.max() + 0.02, curve.label, axis, color=style.reverse)
+        elif "local" in status:
+            style.draw.text(m, q.max() + 0.02, label, axis, color=style.reverse)
         else:
-            style.draw.text(m + 1.1 * s, np.interp(m + 0.75 * s, x, q), curve.label, axis, color=style.reverse,
+            style.draw.text(m + 1.1 * s, np.interp(m + 0.75 * s, x, q), label, axis, color=style.reverse,
                             horizontal_align="left")  # fmt: skip
-    p = np.exp(panel.target.logp(x[:, None]))
-    left = min(m[0] for m, _ in panel.target.scales)
-    style.draw.text(left, 0.25 * p.max(), "target", axis, color=style.target)
+    p = density[0]
+    style.draw.text(x[p > 0.999 * p.max()][0], 0.25 * p.max(), "target", axis, color=style.target)
+
+
+def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCollection:
+    """Contours of two-dimensional targets and of members that enclose 50% and 90% of the mass.
+
+    Parameters
+    ----------
+    panels : mapping of str to (Dataset, ndarray (n, 2))
+        By title: ``density`` over (curve, x, y), the target first, with ``role`` and ``level`` (curve, mass); and the means at
+        which fits ended.
+    style : Style
+
+    Returns
+    -------
+    PlotCollection
+    """
+    draw, flat = style.draw, style.backend == "matplotlib"
+    with style.settings():
+        collection, axes = panel_grid(list(panels), style, len(panels), (9, 4.6))
+        for (data, ends), axis in zip(panels.values(), axes, strict=True):
+            x, density, level = (data[name].to_numpy() for name in ("x", "density", "level"))
+            if flat:
+                axis.contourf(x, x, density[0].T, levels=[*level[0], density[0].max() * 1.01], colors=[style.target] * 2,
+                              alpha=style.fill_alpha)  # fmt: skip
+                axis.set_aspect("equal")
+            for role, z, lines in zip(data["role"].to_numpy(), density, level, strict=True):
+                dash, _, width = _LOOKS[role]
+                extra = {"linestyles": style.dash(dash), "linewidths": width} if flat else {}
+                draw.contour(x, x, z, axis, levels=list(lines), color=style.color(role), **extra)
+            draw.scatter(ends[:, 0], ends[:, 1], axis, size=style.size(5), color=style.reverse,
+                         marker=style.marker("dot"))  # fmt: skip
+            draw.xlabel("first coordinate", axis)
+            draw.ylabel("second coordinate", axis)
+    return collection

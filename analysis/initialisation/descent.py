@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
+from analysis.judged import NONE
 from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.projections import Projection
@@ -21,7 +22,6 @@ from models.targets import Target
 Array = NDArray[np.float64]
 #: The starts: means in units of x, and natural logarithms of standard deviations.
 MEANS, LOG_SDS = (-6.0, 6.0), (-2.5, 2.0)
-NO_MINIMUM = -1
 
 _NODES = 257
 _CHUNK = 120  # thetas evaluated at once: more do not fit the processor's cache
@@ -94,7 +94,7 @@ class Trap:
         """Index of the minimum whose trap holds each theta (n, 2) with value (n,); -1 where none does."""
         distance = np.linalg.norm(theta[:, None] - self.thetas, axis=2)
         inside = (distance < self.radii) & (value[:, None] < self.levels)
-        return np.where(inside.any(axis=1), inside.argmax(axis=1), NO_MINIMUM)
+        return np.where(inside.any(axis=1), inside.argmax(axis=1), NONE)
 
 
 def exact_objective(target: Target) -> Objective:
@@ -152,14 +152,14 @@ def descend(objective: Objective, metric: Metric, starts: Array, trap: Trap) -> 
     """
     d, e32 = 1 / (2 + np.sqrt(2)), 6 + np.sqrt(2)
     theta = np.array(starts, dtype=float)
-    minimum = np.full(len(theta), NO_MINIMUM)
+    minimum = np.full(len(theta), NONE)
     if not len(theta):
         return minimum, theta
     value, velocity, jacobian = field_of(objective, metric, theta)
     step = 0.1 / (1 + np.linalg.norm(velocity, axis=1))
     for _ in range(_MAX_STEPS):
-        minimum = np.where(minimum == NO_MINIMUM, trap.caught(theta, value), minimum)
-        rows = np.flatnonzero((minimum == NO_MINIMUM) & (step > 1e-12))
+        minimum = np.where(minimum == NONE, trap.caught(theta, value), minimum)
+        rows = np.flatnonzero((minimum == NONE) & (step > 1e-12))
         if not len(rows):
             break
         y, h, f0 = theta[rows], step[rows, None], velocity[rows]

@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.initialisation.descent import LOG_SDS, MEANS, METRICS, NO_MINIMUM, on_edge
+from analysis.initialisation.descent import LOG_SDS, MEANS, METRICS, on_edge
 from analysis.initialisation.study import OPTIMIZERS
+from analysis.judged import NONE, within_tolerance
 from analysis.reading import case_of
 from models.quadrature import Estimate
 
-#: A run that ends further than this above its minimum, in nats, has not arrived.
+#: Nats above its minimum up to which a run is within tolerance, and has arrived.
 TOLERANCE = 0.02
 #: A start closer than this to a boundary, in (mean, log sd), is called near it.
 NEAR = 0.5
@@ -78,7 +79,7 @@ def case_findings(case: xr.DataTree) -> dict[str, Any]:
         "n_saddles": int((stationary["status"] == "saddle").sum()),
         "certificate": case.attrs["certificate"],
         "map_error": max(share.error for share in shares.values()),
-        "map_lost": int((case["map/minimum"] == NO_MINIMUM).sum()),
+        "map_lost": int((case["map/minimum"] == NONE).sum()),
         "starts": int(exact.sizes["start"]),
         "moved": {name: int((exact.sel(metric=name) != plain).sum()) for name in ("softplus", "natural")},
         "table": table,
@@ -110,7 +111,7 @@ def map_shares(case: xr.DataTree) -> dict[str, Estimate]:
 
 def arrived_of(case: xr.DataTree, optimizer: str) -> NDArray[np.bool_]:
     """Whether each run (start, repeat) came within the tolerance of its minimum."""
-    return np.asarray(case["runs/gap"].sel(optimizer=optimizer).to_numpy() <= TOLERANCE)
+    return within_tolerance(case["runs/gap"].sel(optimizer=optimizer), TOLERANCE)
 
 
 def over_noise(hits: NDArray[np.bool_]) -> Estimate:
@@ -162,7 +163,7 @@ def optimizer_findings(case: xr.DataTree, optimizer: str) -> dict[str, Any]:
         "arrived": float(arrived.mean()),
         "n_arrived": int(arrived.sum()),
         "differ_arrived": int((differs & arrived).sum()),
-        "lost": int((reached == NO_MINIMUM).sum()),
+        "lost": int((reached == NONE).sum()),
     }
 
 

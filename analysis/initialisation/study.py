@@ -19,7 +19,6 @@ from analysis.initialisation.descent import (
     LOG_SDS,
     MEANS,
     METRICS,
-    NO_MINIMUM,
     Array,
     boundary,
     cells,
@@ -29,8 +28,9 @@ from analysis.initialisation.descent import (
     pairs,
     traps,
 )
+from analysis.judged import Normals, beside, labels
 from analysis.parts import Part, runner
-from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi, spread
+from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi
 from models.families import FAMILIES
 from models.projections import Projection, minima, reverse_projections
 from models.targets import TARGETS, Target, normal_mixture
@@ -199,13 +199,11 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
             coords={"metric": list(METRICS), "coordinate": ["mean", "log_sd"]},
         ),
     }
-    lowest = np.array([p.divergence.value for p in exact])
 
     def judged(ends: Array) -> tuple[NDArray[np.int_], Array]:
-        minimum = reached(ends)
-        # Without a minimum there is no gap.
-        gap = np.where(minimum == NO_MINIMUM, np.nan, objective.gradient(ends)[0] - lowest[minimum])
-        return minimum, gap
+        runs = Normals.by_sd(ends[:, :1], np.exp(ends[:, 1:]))
+        found = beside(runs, objective.gradient(ends)[0], exact, reached=reached(ends))
+        return found["optimum"].to_numpy(), found["gap"].to_numpy()
 
     tree["runs"], own = _advi_runs(target, settings, grid, default, judged)
     tree["pymc_start"] = own.assign(
@@ -252,20 +250,9 @@ def _stationary(points: Sequence[Projection], target: Target) -> xr.Dataset:
             "kl": ("point", [p.divergence.value for p in points]),
             "kl_error": ("point", [p.divergence.error for p in points]),
             "status": ("point", [p.status for p in points]),
-            "label": ("point", [_label(p, target) for p in points]),
+            "label": ("point", [*labels(minima(points), target), *["saddle"] * (len(points) - len(minima(points)))]),
         }
     )
-
-
-def _label(point: Projection, target: Target) -> str:
-    """Say what a stationary point covers: a fit nearer in spread to the whole target than to a mode covers all of it."""
-    if point.status == "saddle":
-        return "saddle"
-    narrow = min(float(s[0, 0]) for _, s in target.scales)
-    if float(point.params["sigma"]) > np.sqrt(narrow * spread(target)):
-        return "both modes"
-    centre = np.mean([m[0] for m, _ in target.scales])
-    return "left mode" if float(point.params["mu"]) < centre else "right mode"
 
 
 def _curve_dataset(drawn: Mapping[str, Sequence[Array]]) -> xr.Dataset:

@@ -8,16 +8,12 @@ import xarray as xr
 from arviz_plots import PlotCollection
 from scipy.stats import kstwo, norm
 
-from analysis.drawing.densities import Curve, Panel, densities
+from analysis.drawing.densities import densities, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points
-from analysis.drawing.planes import PlanePanel, planes
 from analysis.drawing.style import Style
-from analysis.reading import case_of, target_of
-from models.families import find_family
-from models.results import member_of
-from models.targets import Target
+from analysis.reading import case_of, dataset_of
 
 __all__ = ["plot"]
 
@@ -25,41 +21,31 @@ __all__ = ["plot"]
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
     """Draw ``hero``, ``landscape``, ``gallery``, ``crossed``, ``loss`` and ``pit``."""
     style, bimodal = Style.of(theme, backend), case_of(results, "bimodal")
-    gallery = [curves(case_of(results, name)) for name in ("unequal", "trimodal", "heavy_tailed", "old_faithful")]
-    crossed = [
-        plane(case_of(results, f"crossed_{name}"), name.replace("_", " ")) for name in ("mean_field", "full_rank")
-    ]
+    cases = {name: case_of(results, name) for name in ("unequal", "trimodal", "heavy_tailed", "old_faithful")}
+    gallery = {case.attrs["title"]: dataset_of(case, "densities") for case in cases.values()}
+    minutes = {cases["old_faithful"].attrs["title"]: "minutes"}
+    crossed = {
+        name.replace("_", " "): (dataset_of(case, "densities"), case["restarts"]["mean"].to_numpy())
+        for name in ("mean_field", "full_rank")
+        for case in [case_of(results, f"crossed_{name}")]
+    }
     return {
-        "hero": Drawing(densities([curves(bimodal)], style, legend=True, figsize=(8, 4))),
+        "hero": Drawing(hero(bimodal, style)),
         "landscape": Drawing(landscape(bimodal, style)),
-        "gallery": Drawing(densities(gallery, style, cols=2, figsize=(9, 6.4))),
+        "gallery": Drawing(densities(gallery, style, cols=2, figsize=(9, 6.4), xlabel=minutes)),
         "crossed": Drawing(planes(crossed, style)),
         "loss": Drawing(loss(bimodal, style)),
         "pit": Drawing(pit(bimodal, style)),
     }
 
 
-def _fit(case: xr.DataTree, role: str) -> Target:
-    return member_of(case[f"{role}/fit"].to_dataset(), find_family(case.attrs["family"]))
+def hero(case: xr.DataTree, style: Style) -> PlotCollection:
+    """Density of the target with its exact optima, and what they are."""
+    return densities({case.attrs["title"]: dataset_of(case, "densities")}, style, legend=True)
 
 
 def _exact(case: xr.DataTree) -> list[str]:
     return [name for name in case.children if name.startswith("reverse_exact_")]
-
-
-def curves(case: xr.DataTree) -> Panel:
-    """Return a one-dimensional target with its exact optima."""
-    lines = [Curve("forward", "forward", _fit(case, "forward_exact"))]
-    for name in _exact(case):
-        status = str(case[f"{name}/fit"]["status"].item())
-        lines.append(Curve("reverse", f"reverse, {status.split()[0]}", _fit(case, name), local="local" in status))
-    return Panel(case.attrs["title"], target_of(case), lines)
-
-
-def plane(case: xr.DataTree, title: str) -> PlanePanel:
-    """Return a two-dimensional target with its exact optima and the ends of runs."""
-    reverse = [_fit(case, name) for name in _exact(case)]
-    return PlanePanel(title, target_of(case), _fit(case, "forward_exact"), reverse, case["restarts"]["mean"].to_numpy())
 
 
 def landscape(case: xr.DataTree, style: Style) -> PlotCollection:

@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.judged import COVERED, at_rest
 from analysis.mode_covering_vs_seeking.study import TOLERANCE
 from analysis.reading import case_of, dataset_of, estimate_of
 from models.quadrature import Estimate
 
-__all__ = ["defaults", "findings", "is_broad"]
+__all__ = ["defaults", "findings"]
 
 Array = NDArray[np.float64]
 
@@ -28,8 +29,9 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         **cases,
         "cases": list(cases.values()),
         "tolerance": TOLERANCE,
+        "least_cover": COVERED,
         "n_runs": sum(case["n_runs"] for case in cases.values()),
-        "n_unconverged": sum(case["n_unconverged"] for case in cases.values()),
+        "n_beyond": sum(case["n_beyond"] for case in cases.values()),
         "largest_gap": max(case["largest_gap"] for case in cases.values()),
         "default": defaults(dataset_of(results, "bimodal/pymc_default"), cases["bimodal"], settings["default_steps"]),
         "faithful": _faithful(case_of(results, "old_faithful")),
@@ -60,8 +62,8 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
     forward_sd = moments_of(case["forward_exact/fit"].to_dataset())[1]
     reverse_sds = [moments_of(case[f"{name}/fit"].to_dataset())[1] for name in exact]
     reverse_kls = [float(case[f"{name}/fit"]["kl_reverse"]) for name in exact]
-    broad = [is_broad(sd, forward_sd) for sd in reverse_sds]
-    arrived = (restarts["within_tolerance"] & restarts["converged"]).to_numpy()
+    lowest_first = stationary.isel(point=np.char.endswith(stationary["status"].to_numpy().astype(str), "minimum"))
+    broad = [bool(least >= COVERED) for least in lowest_first["cover"].min("mode").to_numpy()]
     return {
         "title": case.attrs["title"],
         "fits": rows,
@@ -70,7 +72,7 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
         "n_saddles": int((stationary["status"] == "saddle").sum()),
         "certificate": case.attrs["certificate"],
         "largest_gap": float(restarts["gap"].max()),
-        "n_unconverged": int((~arrived).sum()),
+        "n_beyond": int((~restarts["within_tolerance"]).sum()),
         "n_runs": len(labels),
         "centre_runs": len(centre),
         "centre_broad": int((centre == len(exact) - 1).sum()),
@@ -115,7 +117,7 @@ def _start(run: xr.Dataset, label: str) -> dict[str, Any]:
         "sd": np.sqrt(np.diag(run["cov"].to_numpy())).tolist(),
         "optimum": int(run["optimum"]) + 1,
         "gap": float(run["gap"]),
-        "converged": bool(run["within_tolerance"] and run["converged"]),
+        "at_rest": bool(at_rest(run)),
     }
 
 
@@ -123,11 +125,6 @@ def moments_of(fit: xr.Dataset) -> tuple[Array, Array]:
     """Mean (d,) and standard deviations (d,) of a Normal that is stored by its parameters."""
     sd = np.sqrt(np.diag(fit["cov"].to_numpy())) if "cov" in fit else np.atleast_1d(fit["sigma"].to_numpy())
     return np.atleast_1d(fit["mu"].to_numpy()), sd
-
-
-def is_broad(sd: Array, forward_sd: Array) -> bool:
-    """Whether standard deviations (d,) are more than 70% of those of the forward optimum, on the log scale."""
-    return bool(np.log(sd / forward_sd).mean() > np.log(0.7))
 
 
 def defaults(runs: xr.Dataset, bimodal: Mapping[str, Any], steps: int) -> dict[str, Any]:

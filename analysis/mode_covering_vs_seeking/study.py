@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.data.columns import load_column
-from analysis.gaussians import gaussian, moments, nearest
+from analysis.draws import levels
+from analysis.gaussians import gaussian
+from analysis.judged import Normals, beside, cover, nearest, within_tolerance
 from analysis.mode_covering_vs_seeking import QUESTION
 from analysis.parts import Part, runner
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, dispersed_starts, fit_advi
@@ -29,7 +31,7 @@ from models.targets import TARGETS, Target, from_draws
 from models.targets import normal_mixture as mixture_target
 
 Array = NDArray[np.float64]
-#: A fit further than this from the exact optimum, in nats, is reported as not converged.
+#: Nats above its exact optimum up to which a run is within tolerance.
 TOLERANCE = 0.02
 
 
@@ -127,9 +129,9 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     xarray.DataTree
         ``p_data``, ``forward_exact``, ``forward_mle``, ``reverse_exact_0``, ... (minima, lowest first) and
         ``reverse_advi_0``, ..., each with ``posterior``, ``sample_stats`` and ``fit`` (both KLs with their errors and
-        ``gap``, the nats above the exact optimum); ``stationary``: all stationary points of the reverse KL;
-        ``restarts``: every ADVI run, the exact optimum it reached and its gap; for one case ``pymc_default``
-        and ``landscape``.
+        ``gap``, the nats above the exact optimum); ``stationary``: all stationary points of the reverse KL, and which modes they
+        cover; ``densities``, of the target and its exact optima; ``restarts``: every ADVI run, the exact optimum it reached and
+        its gap; for one case ``pymc_default`` and ``landscape``.
     """
     family = find_family(case.family)
     target, data = _target_of(case)
@@ -152,7 +154,10 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     for i, optimum in enumerate(exact):
         scores = _scores(target, optimum.member, None, None) | {"status": optimum.status}
         _add(tree, f"reverse_exact_{i}", optimum.member, settings, 3 + i, scores, log_p=target)
-    tree["stationary"] = _stationary(points)
+    tree["stationary"] = _stationary(points, target)
+    tree["densities"] = densities(
+        target, [("forward", "", forward.member), *(("reverse", p.status, p.member) for p in exact)]
+    )
 
     starts = default_starts(target)
     starts = [Start(f"centre {i + 1}", starts[0].mean) for i in range(settings.centre_runs)] + starts[1:]
@@ -165,7 +170,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         if name.startswith("optimum_"):
             k = name.removeprefix("optimum_")
             q = member_of(child["fit"].to_dataset(), family)
-            i = nearest(q, exact)
+            i = int(nearest(Normals.of([q]), Normals.of(p.member for p in exact))[0])
             scores = _scores(target, q, None, exact[i].divergence) | {"optimum": i}
             scores["runs"] = int((tree["restarts"]["advi_optimum"] == int(k)).sum())
             for group in ("posterior", "sample_stats", "vi_trace"):
@@ -239,37 +244,62 @@ def _add(
         tree[f"{role}/{name}"] = dataset
 
 
-def _stationary(points: list[Projection]) -> xr.Dataset:
-    found = [moments(p.member) for p in points]
+def densities(target: Target, members: Sequence[tuple[str, str, Target]]) -> xr.Dataset:
+    """Densities of a target and of members, each with a role and a status, on a grid that shows them.
+
+    Returns
+    -------
+    Dataset
+        ``density`` over (curve, x) or (curve, x, y), the target first, with ``role``, ``status``, and of members ``mean`` and ``sd``
+        over (curve, dim); in the plane ``level`` over (curve, mass): what encloses 90% and 50% of the mass.
+    """
+    curves = [("target", "", target), *members]
+    fits = Normals.of(q for _, _, q in members)
+    none = np.full((1, target.dim), np.nan)
+    data: dict[str, Any] = {
+        "role": ("curve", [role for role, _, _ in curves]),
+        "status": ("curve", [status for _, status, _ in curves]),
+        "mean": (("curve", "dim"), np.concatenate([none, fits.mean])),
+        "sd": (("curve", "dim"), np.concatenate([none, fits.sd])),
+    }
+    if target.dim == 1:
+        centres, widths = (np.array([float(np.ravel(scale[i])[0]) for scale in target.scales]) for i in (0, 1))
+        reach = [(centres, 4.5 * widths), (fits.mean[:, 0], 2.6 * fits.sd[:, 0])]
+        x = np.linspace(min((c - w).min() for c, w in reach), max((c + w).max() for c, w in reach), 401)
+        data["density"] = (("curve", "x"), np.exp([q.logp(x[:, None]) for _, _, q in curves]))
+        return xr.Dataset(data, coords={"x": x})
+    # A square that holds the ellipse with 90% of the mass of the first member, the widest.
+    x = np.linspace(-1, 1, 121) * max(5.2, float((np.abs(fits.mean[0]) + 2.2 * fits.sd[0]).max()))
+    points = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2)
+    values = np.exp([q.logp(points) for _, _, q in curves]).reshape(-1, len(x), len(x))
+    data |= {
+        "density": (("curve", "x", "y"), values),
+        "level": (("curve", "mass"), [levels(q) for _, _, q in curves]),
+    }
+    return xr.Dataset(data, coords={"x": x, "y": x})
+
+
+def _stationary(points: list[Projection], target: Target) -> xr.Dataset:
+    members = Normals.of(p.member for p in points)
     return xr.Dataset(
         {
-            "mean": (("point", "dim"), np.array([m for m, _ in found])),
-            "sd": (("point", "dim"), np.array([s for _, s in found])),
+            "mean": (("point", "dim"), members.mean),
+            "sd": (("point", "dim"), members.sd),
             "kl": ("point", [p.divergence.value for p in points]),
-            "kl_error": ("point", [p.divergence.error for p in points]),
-            "gradient_norm": ("point", [p.gradient_norm for p in points]),
-            "smallest_eigenvalue": ("point", [float(p.hessian_eigenvalues[0]) for p in points]),
             "status": ("point", [p.status for p in points]),
+            "cover": (("point", "mode"), cover(members, target)),
         }
     )
 
 
 def _judge(restarts: xr.Dataset, target: Target, exact: list[Projection]) -> xr.Dataset:
     """Say for every run which exact optimum it reached and how far off, in nats, it stopped."""
-    family = exact[0].family
-    optimum, gap, error = [], [], []
-    for i in range(restarts.sizes["restart"]):
-        run_ = restarts.isel(restart=i)
-        q = gaussian(family.name, run_["mean"].to_numpy(), run_["cov"].to_numpy())
-        k = nearest(q, exact)
-        reached = kl(q, target)
-        optimum.append(k)
-        gap.append(reached.value - exact[k].divergence.value)
-        error.append(reached.error + exact[k].divergence.error)
-    judged = restarts.rename(optimum="advi_optimum").assign(
-        optimum=("restart", optimum), gap=("restart", gap), gap_error=("restart", error)
-    )
-    return judged.assign(within_tolerance=judged["gap"] <= TOLERANCE)
+    runs = Normals(restarts["mean"].to_numpy(), restarts["cov"].to_numpy())
+    reverse = [kl(gaussian(exact[0].family.name, m, c), target) for m, c in zip(runs.mean, runs.cov, strict=True)]
+    judged = beside(runs, np.array([e.value for e in reverse]), exact, kl_error=[e.error for e in reverse])
+    found = restarts.rename(optimum="advi_optimum")
+    found = found.assign({k: ("restart", judged[k].to_numpy()) for k in ("optimum", "gap", "gap_error")})
+    return found.assign(within_tolerance=("restart", within_tolerance(judged["gap"], TOLERANCE)))
 
 
 def _pymc_default(target: Target, settings: Settings, exact: list[Projection]) -> xr.Dataset:

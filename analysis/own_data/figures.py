@@ -16,8 +16,8 @@ from scipy.stats import kstwo, norm
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.planes import levels
 from analysis.drawing.style import Style
+from analysis.draws import levels
 from analysis.own_data.study import DRAWN, MARGINS, fitted_member, ranked_names
 from models.families import FAMILIES
 from models.results import member_of

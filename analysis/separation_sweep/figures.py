@@ -21,6 +21,7 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, short
 from analysis.drawing.style import Style, rim
+from analysis.judged import within_tolerance
 from analysis.reading import dataset_of
 from analysis.separation_sweep.branches import BOUNDS, HALF, pieces_of
 from analysis.separation_sweep.findings import EVENTS, TOLERANCE, along
@@ -139,7 +140,7 @@ def sweep_of(results: xr.DataTree, name: str, span: tuple[float, float], events:
         pieces_of(dataset_of(results, f"{name}/branches")),
         forward={key: forward[key].to_numpy() for key in ("a", "mean", "sd")},
         flags=sorted((at[key], text) for key, text in events.items()),
-        ends={"a": separations.ravel(), **columns, "arrived": (advi["gap"].to_numpy() <= TOLERANCE).ravel()},
+        ends={"a": separations.ravel(), **columns, "arrived": within_tolerance(advi["gap"], TOLERANCE).ravel()},
         span=span,
     )
 

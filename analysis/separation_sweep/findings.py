@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from analysis.judged import COVERED, within_tolerance
 from analysis.reading import dataset_of
 from analysis.separation_sweep.branches import BOTH, BOUNDS, CASES, LEFT, RIGHT, Array, pieces_of
 from analysis.separation_sweep.study import BROAD_LAST
 from models.quadrature import Estimate
 
-#: A run that ends further than this above its minimum, in nats, has not arrived.
+#: Nats above its minimum up to which a run is within tolerance, and has arrived.
 TOLERANCE = 0.02
 #: Cells of the table closer to a fold or to an exchange than this, in units of the separation, are not compared with it.
 CLEAR = 1e-3
@@ -45,6 +46,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     return {
         "settings": json.loads(results.attrs["settings"]),
         "tolerance": TOLERANCE,
+        "least_cover": COVERED,
         "margin": CLEAR,
         "bounds": {"low": BOUNDS[0], "high": BOUNDS[1]},
         "equal": equal,
@@ -173,7 +175,7 @@ def _global_agrees(one: xr.Dataset, a: float, at: Mapping[str, float]) -> bool:
 
 def _advi_findings(advi: xr.Dataset) -> dict[str, Any]:
     gap, labels = advi["gap"].to_numpy(), advi["label"].to_numpy()
-    arrived, best = gap <= TOLERANCE, advi["is_global"].to_numpy()
+    arrived, best = within_tolerance(gap, TOLERANCE), advi["is_global"].to_numpy()
     several = np.broadcast_to((advi["n_minima"].to_numpy() > 1)[:, None], gap.shape)
     own = np.array([str(start).startswith("pm.fit") for start in advi["start"].to_numpy()])
     rows = [

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
+from analysis.judged import Normals, beside, downhill, labels
 from analysis.parts import Options, Part, compute_parts
 from analysis.separation_sweep import QUESTION
 from analysis.separation_sweep.branches import (
-    BOTH,
     BOUNDS,
     CASES,
     HALF,
-    LEFT,
     NORMAL,
-    RIGHT,
     Array,
     Case,
     bimodal_from,
@@ -32,8 +30,6 @@ from analysis.separation_sweep.branches import (
 from models.advi import PYMC_ADAM, Start, dispersed_starts, fit_advi
 from models.projections import Projection, forward_projection, minima, reverse_projections
 from models.projections.continuation import Critical, curve, locate_cusp, locate_exchange, locate_fold
-from models.projections.exact import Exact
-from models.projections.stationary import newton
 
 LEAST = 0.01  # weight of the phase diagram
 #: First guesses for Newton: ((mean, log sd), separation) of the folds at w = 1/2 and w = 0.3, of the exchange and the cusp.
@@ -249,29 +245,6 @@ def _exchange_curve(lowest: float, count: int) -> list[Critical]:
 # --- the table of optima ---------------------------------------------------------------------------------------------
 
 
-def cell(forward: Projection, reverse: Sequence[Projection]) -> dict[str, Any]:
-    """Return one cell of an explorer's table from exact optima onto the family ``normal``.
-
-    Parameters
-    ----------
-    forward : Projection
-        From `models.projections.forward_projection`.
-    reverse : sequence of Projection
-        From `models.projections.reverse_projections`; saddles are left out.
-
-    Returns
-    -------
-    dict
-        See `analysis.site.explorer.Explorer`.
-    """
-
-    def point(p: Projection) -> list[float]:
-        return [float(p.params["mu"]), float(p.params["sigma"]), float(p.divergence.value)]
-
-    found = [p for p in reverse if p.status in ("global minimum", "local minimum")]
-    return {"forward": point(forward), "reverse": [[*point(p), int(p.status == "global minimum")] for p in found]}
-
-
 def optima(separations: Array, weight: float) -> xr.DataTree:
     """All minima of reverse KL and the one of forward KL, for every separation.
 
@@ -287,26 +260,28 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         ``forward`` over (weight, a, value); ``minima``, ``saddles`` and ``complete`` (the certificate) over (weight, a).
     """
     found = [reverse_projections(target(a, weight), NORMAL) for a in separations]
-    cells = [
-        cell(forward_projection(target(a, weight), NORMAL), points)
-        for a, points in zip(separations, found, strict=True)
-    ]
-    slots = max(len(c["reverse"]) for c in cells)
-    padded = np.full((1, len(cells), slots, 4), np.nan)
-    for i, one in enumerate(cells):
-        padded[0, i, : len(one["reverse"])] = one["reverse"]
+    forward = [_point(forward_projection(target(a, weight), NORMAL)) for a in separations]
+    lowest = [minima(points) for points in found]
+    slots = max(len(row) for row in lowest)
+    padded = np.full((1, len(lowest), slots, 4), np.nan)
+    for i, row in enumerate(lowest):
+        padded[0, i, : len(row)] = [[*_point(p), p.status == "global minimum"] for p in row]
     over = ("weight", "a", "slot")
     dataset = xr.Dataset(
         {
             **{name: (over, padded[..., k]) for k, name in enumerate(("mean", "sd", "kl", "is_global"))},
-            "forward": (("weight", "a", "value"), [[c["forward"] for c in cells]]),
-            "minima": (over[:2], [[len(minima(points)) for points in found]]),
+            "forward": (("weight", "a", "value"), [forward]),
+            "minima": (over[:2], [[len(row) for row in lowest]]),
             "saddles": (over[:2], [[sum(p.status == "saddle" for p in points) for points in found]]),
             "complete": (over[:2], [[points[0].certificate == "complete" for points in found]]),
         },
         coords={"weight": [weight], "a": separations, "slot": np.arange(slots), "value": ["mean", "sd", "kl"]},
     )
     return xr.DataTree.from_dict({"optima": dataset})
+
+
+def _point(p: Projection) -> list[float]:
+    return [float(p.params["mu"]), float(p.params["sigma"]), float(p.divergence.value)]
 
 
 # --- ADVI ------------------------------------------------------------------------------------------------------------
@@ -355,36 +330,21 @@ def advi_runs(case: Case, separations: Sequence[float], settings: Settings) -> x
 
 def judged(theta: Array, separation: float, weight: float) -> xr.Dataset:
     """Ends (n, 2) of runs, each with the exact minimum downhill from it."""
-    exact = minima(reverse_projections(target(separation, weight), NORMAL))
-    smooth = objective(separation, weight)
-    kl = smooth.gradient(theta)[0]
-    nearest = [downhill(smooth, t, exact) for t in theta]
-    hit = [None if k is None else exact[k] for k in nearest]
+    goal, smooth = target(separation, weight), objective(separation, weight)
+    exact = minima(reverse_projections(goal, NORMAL))
+    best, names = [p.status == "global minimum" for p in exact], labels(exact, goal)
+    kl, sd = smooth.gradient(theta)[0], np.exp(theta[:, 1])
+    found = beside(Normals.by_sd(theta[:, :1], sd[:, None]), kl, exact, reached=downhill(smooth, theta, exact))
+    at = found["optimum"].to_numpy()  # the last entry below is that of NONE
     return xr.Dataset(
         {
             "mean": ("start", theta[:, 0]),
-            "sd": ("start", np.exp(theta[:, 1])),
+            "sd": ("start", sd),
             "kl": ("start", kl),
-            "gap": ("start", [np.nan if p is None else v - p.divergence.value for v, p in zip(kl, hit, strict=True)]),
-            "label": ("start", ["none" if p is None else covered(p, separation) for p in hit]),
-            "is_global": ("start", [p is not None and p.status == "global minimum" for p in hit]),
+            "gap": ("start", found["gap"].to_numpy()),
+            "label": ("start", np.array([*names, "none"])[at]),
+            "is_global": ("start", np.array([*best, False])[at]),
             "n_minima": len(exact),
-            "global_label": " or ".join(sorted(covered(p, separation) for p in exact if p.status == "global minimum")),
+            "global_label": " or ".join(sorted(name for name, lowest in zip(names, best, strict=True) if lowest)),
         }
     )
-
-
-def downhill(smooth: Exact, theta: Array, exact: Sequence[Projection]) -> int | None:
-    """Index of the minimum that Newton's method reaches downhill."""
-    end = newton(smooth, theta[None], np.ones(2), downhill=True)
-    if not len(end):
-        return None
-    distance = [float(np.abs(end[0] - p.theta).max()) for p in exact]
-    return int(np.argmin(distance)) if min(distance) < 1e-3 else None
-
-
-def covered(minimum: Projection, separation: float) -> str:
-    """Say what a minimum covers: one nearer in spread to the whole target than to a mode covers both."""
-    if float(minimum.params["sigma"]) > (1 + separation**2) ** 0.25:
-        return BOTH
-    return LEFT if float(minimum.params["mu"]) < 0 else RIGHT

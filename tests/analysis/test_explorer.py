@@ -19,7 +19,6 @@ import pytest
 from scipy import stats
 
 from analysis.running import answers as running
-from analysis.separation_sweep.study import cell
 from analysis.site.chapter import TEMPLATES, ReportError, Words
 from analysis.site.explorer import Explorer
 from analysis.site.figure import Figure
@@ -142,16 +141,6 @@ def test_names_and_words_are_checked_as_for_other_figures() -> None:
         Explorer("No Good", make_table(), "Words.", "Words.")
     with pytest.raises(InputError, match="alt is empty"):
         Explorer("explorer", make_table(), " ", "Words.")
-
-
-def test_cell_keeps_minima_only() -> None:
-    def projection(status: str, mu: float) -> Any:
-        params = {"mu": np.array(mu), "sigma": np.array(1.0)}
-        return SimpleNamespace(status=status, params=params, divergence=SimpleNamespace(value=0.5))
-
-    statuses = ["global minimum", "local minimum", "saddle"]
-    one = cell(projection("global minimum", 0.0), [projection(s, m) for m, s in enumerate(statuses)])
-    assert json.loads(json.dumps(one)) == {"forward": [0, 1, 0.5], "reverse": [[0, 1, 0.5, 1], [1, 1, 0.5, 0]]}
 
 
 # In a report

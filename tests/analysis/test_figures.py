@@ -14,13 +14,13 @@ import xarray as xr
 from matplotlib.colors import to_hex
 from scipy import stats
 
-from analysis.drawing.densities import Curve, Panel, densities
+from analysis.drawing.densities import densities, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.marks import squeeze
-from analysis.drawing.planes import PlanePanel, levels, planes
 from analysis.drawing.style import Style
+from analysis.draws import levels
 from analysis.mode_covering_vs_seeking import study as question
-from analysis.mode_covering_vs_seeking.figures import curves, landscape, loss, pit
+from analysis.mode_covering_vs_seeking.figures import hero, landscape, loss, pit
 from analysis.mode_covering_vs_seeking.study import CASES, Settings
 from analysis.reading import case_of
 from models.errors import InputError
@@ -35,18 +35,15 @@ def normal(mu: float, sigma: float) -> Target:
     return FAMILIES["normal"].member({"mu": mu, "sigma": sigma})
 
 
-PANEL = Panel(
-    "two modes",
-    TARGETS["bimodal"],
-    [
-        Curve("forward", "forward", normal(0, 10**0.5)),
-        Curve("reverse", "reverse, global", normal(-2.98, 1.02)),
-        Curve("reverse", "reverse, local", normal(0, 2.74), local=True),
-    ],
-)
-
-
+CURVES = [
+    ("forward", "", normal(0, 10**0.5)),
+    ("reverse", "global minimum", normal(-2.98, 1.02)),
+    ("reverse", "local minimum", normal(0, 2.74)),
+]
+PANEL = {"two modes": question.densities(TARGETS["bimodal"], CURVES)}
 BROAD = FAMILIES["mvnormal"].member({"mu": [0.0, 0.0], "cov": [[3.25, 2.25], [2.25, 3.25]]})
+ENDS = np.array([[-0.84, -0.84], [1.48, 1.48]])
+PLANE = question.densities(TARGETS["crossed"], [("forward", "", BROAD), ("reverse", "global minimum", BROAD)])
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +78,7 @@ def lines(axis: Any) -> list[tuple[np.ndarray, np.ndarray, Any]]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_lines_are_the_exact_densities(theme: str) -> None:
     s = style(theme)
-    (axis,) = axes(densities([PANEL], s))
+    (axis,) = axes(densities(PANEL, s))
     drawn = lines(axis)
     x = drawn[0][0]
     expected = [
@@ -103,7 +100,8 @@ def test_lines_are_the_exact_densities(theme: str) -> None:
 
 
 def test_one_panel_for_each_target() -> None:
-    panels = [PANEL, Panel("one mode", normal_mixture([1], [2], [0.5]), [])]
+    one = normal_mixture([1], [2], [0.5])
+    panels = PANEL | {"one mode": question.densities(one, [("forward", "", one)])}
     titled = axes(densities(panels, style(), cols=2))
     assert [axis.get_title() for axis in titled] == ["two modes", "one mode"]
     x, y, _ = lines(titled[1])[0]
@@ -111,8 +109,8 @@ def test_one_panel_for_each_target() -> None:
 
 
 def test_legend_names_each_curve_once() -> None:
-    twice = Panel("", PANEL.target, [*PANEL.curves, Curve("reverse", "reverse, global", normal(2.98, 1.02))])
-    (axis,) = axes(densities([twice], style(), legend=True))
+    twice = question.densities(TARGETS["bimodal"], [*CURVES, ("reverse", "global minimum", normal(2.98, 1.02))])
+    (axis,) = axes(densities({"": twice}, style(), legend=True))
     words = [text.get_text() for text in axis.texts]
     assert sorted(words) == ["forward", "reverse, global", "reverse, local", "target"]
 
@@ -120,7 +118,7 @@ def test_legend_names_each_curve_once() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
     def svg() -> bytes:
-        return Drawing(densities([PANEL], style(theme), legend=True), "alt", "caption").svg(style(theme))
+        return Drawing(densities(PANEL, style(theme), legend=True), "alt", "caption").svg(style(theme))
 
     first = svg()
     assert first == svg()
@@ -130,16 +128,16 @@ def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
 
 
 def test_plotly_draws_without_a_warning() -> None:
-    densities([PANEL], style("light", "plotly"))
+    densities(PANEL, style("light", "plotly"))
 
 
 @pytest.mark.filterwarnings("ignore:Assuming dpi:UserWarning")
 def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
     s = style("light", "plotly")
-    collection = densities([PANEL], s, legend=True)
+    collection = densities(PANEL, s, legend=True)
     figure = collection.viz["figure"].item()
     figure = getattr(figure, "figure", figure)
-    x = np.asarray(lines(axes(densities([PANEL], style()))[0])[0][0])
+    x = np.asarray(lines(axes(densities(PANEL, style()))[0])[0][0])
     drawn = [
         np.asarray(trace.y, dtype=float) for trace in figure.data if trace.y is not None and len(trace.y) == len(x)
     ]
@@ -151,7 +149,7 @@ def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
 
 
 def test_saved_as_svg(tmp_path: Any) -> None:
-    drawing = Drawing(densities([PANEL], style()), "alt", "caption")
+    drawing = Drawing(densities(PANEL, style()), "alt", "caption")
     path = drawing.save(tmp_path / "hero", style())
     assert path.name == "hero.svg"
     assert path.read_bytes().rstrip().endswith(b"</svg>")
@@ -162,14 +160,13 @@ def test_saved_as_svg(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_hero_shows_the_target_and_all_exact_optima(results: xr.DataTree, theme: str) -> None:
-    panel = curves(case_of(results, "bimodal"))
-    (axis,) = axes(densities([panel], style(theme), legend=True))
+    (axis,) = axes(hero(case_of(results, "bimodal"), style(theme)))
     drawn = lines(axis)
     x = drawn[0][0]
     assert len(drawn) == 5
     for sd, mean in ((3.16227766, 0), (1.02336856, -2.98430599), (1.02336856, 2.98430599), (2.74376931, 0)):
         assert any(np.allclose(y, stats.norm(mean, sd).pdf(x), atol=1e-7) for _, y, _ in drawn)
-    assert [curve.local for curve in panel.curves] == [False, False, False, True]
+    assert [artist.get_linewidth() for *_, artist in drawn][1:] == [2.4, 2.4, 2.4, 1.4]
 
 
 def test_landscape_shows_every_run_and_every_stationary_point(results: xr.DataTree) -> None:
@@ -203,17 +200,14 @@ def test_pit_has_one_panel_for_each_fit(results: xr.DataTree) -> None:
 
 def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree) -> None:
     """The question's own, and those of cases that are not computed here."""
-    crossed = TARGETS["crossed"]
-    plane = PlanePanel("full rank", crossed, BROAD, [BROAD], np.array([[-0.84, -0.84], [1.48, 1.48]]))
 
     def plot(theme: str) -> dict[str, Drawing]:
         s = style(theme)
         case = case_of(results, "bimodal")
         figures = {
-            "gallery": densities([PANEL, PANEL], s, cols=2),
-            "planes": planes([plane, plane], s),
-            "hero": densities([curves(case)], s, legend=True),
-            **{draw.__name__: draw(case, s) for draw in (landscape, loss, pit)},
+            "gallery": densities(PANEL | {"again": PANEL["two modes"]}, s, cols=2),
+            "planes": planes({"one": (PLANE, ENDS), "two": (PLANE, ENDS)}, s),
+            **{draw.__name__: draw(case, s) for draw in (hero, landscape, loss, pit)},
         }
         return {name: Drawing(figure, "Words. " * 20, "Words. " * 20) for name, figure in figures.items()}
 
@@ -223,12 +217,9 @@ def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree)
 
 
 def test_planes_show_targets_and_ends() -> None:
-    crossed = TARGETS["crossed"]
-    member = BROAD
-    ends = np.array([[-0.84, -0.84], [1.48, 1.48]])
-    (axis,) = axes(planes([PlanePanel("full rank", crossed, member, [member], ends)], style()))
+    (axis,) = axes(planes({"full rank": (PLANE, ENDS)}, style()))
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections if len(c.get_offsets()) == 2])
-    np.testing.assert_allclose(dots, ends)
+    np.testing.assert_allclose(dots, ENDS)
 
 
 def test_levels_of_a_plane_enclose_their_mass() -> None:

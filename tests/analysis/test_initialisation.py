@@ -19,10 +19,11 @@ from scipy.special import expit
 from analysis.drawing.style import Style
 from analysis.initialisation import descent
 from analysis.initialisation import study as question
-from analysis.initialisation.descent import LOG_SDS, MEANS, METRICS, NO_MINIMUM
+from analysis.initialisation.descent import LOG_SDS, MEANS, METRICS
 from analysis.initialisation.figures import agreement, curves_of, panel_of, plot
 from analysis.initialisation.findings import TOLERANCE, findings, minimum_labels, only_adam_leaves, over_noise
 from analysis.initialisation.study import CASES, OPTIMIZERS, Settings
+from analysis.judged import NONE
 from analysis.site.chapter import words_of
 from models.divergences import kl
 from models.families import FAMILIES
@@ -109,9 +110,9 @@ def test_a_trap_holds_its_minimum_and_no_other_stationary_point(traps: dict[str,
     for kind in ("min", "saddle"):
         for i, p in enumerate(points(name, kind)):
             caught = trap.caught(np.array([[p["m"], np.log(p["s"])]]), np.array([p["kl"]]))
-            assert caught == [i if kind == "min" else NO_MINIMUM]
+            assert caught == [i if kind == "min" else NONE]
     # Near the minimum, but above the level of the rim: not caught.
-    assert trap.caught(trap.thetas[:1] + 0.01, trap.levels[:1] + 1e-3) == [NO_MINIMUM]
+    assert trap.caught(trap.thetas[:1] + 0.01, trap.levels[:1] + 1e-3) == [NONE]
 
 
 def velocity(name: str, metric: str, theta: Array, objective: Objective) -> Array:
@@ -166,7 +167,7 @@ def test_the_jacobian_is_the_derivative_of_the_velocity(objectives: dict[str, Ob
 def test_descent_never_climbs(objectives: dict[str, Objective], traps: dict[str, descent.Trap], metric: str) -> None:
     starts = grid(6, 5)
     minimum, ends = descent.descend(objectives["bimodal"], METRICS[metric], starts, traps["bimodal"])
-    assert np.all(minimum != NO_MINIMUM)
+    assert np.all(minimum != NONE)
     before, after = (objectives["bimodal"].gradient(theta)[0] for theta in (starts, ends))
     assert np.all(after <= before + 1e-10)
     assert np.all(after < traps["bimodal"].levels[minimum])

@@ -58,17 +58,9 @@ def _softplus_rates(log_sd: Array) -> tuple[Array, Array]:
     return np.stack([one, slope**2], axis=1), np.stack([zero, 2 * slope * slope_derivative], axis=1)
 
 
-def _natural_rates(log_sd: Array) -> tuple[Array, Array]:
-    """Inverse Fisher information of the Normal: 1/sd^2 for the mean, 2 for log sd."""
-    variance = np.exp(2 * log_sd)
-    half, zero = np.full_like(variance, 0.5), np.zeros_like(variance)
-    return np.stack([variance, half], axis=1), np.stack([2 * variance, zero], axis=1)
-
-
 METRICS = {
     "plain": Metric("exact, (mean, log sd)", _plain_rates),
     "softplus": Metric("exact, ADVI's coordinates", _softplus_rates),
-    "natural": Metric("exact, natural gradient", _natural_rates),
 }
 
 

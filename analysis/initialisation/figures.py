@@ -70,26 +70,8 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
 class BasinPanel:
     """One target's basins, and the ends of runs from a grid of starts.
 
-    Attributes
-    ----------
-    title : str
-    labels : tuple of str
-        ``left mode``, ``both modes`` or ``right mode`` for each minimum.
-    minima, saddles : ndarray (k, 3)
-        Mean, log sd and KL in nats.
-    regions : DataArray
-        Index of the minimum over ``map_mean`` and ``map_log_sd``.
-    curves, own_curves : sequence of ndarray (n, 2)
-        Boundaries between basins of exact descent in (mean, log sd), and in ADVI's own coordinates.
-    starts : ndarray (n, 2)
-        Mean and log sd.
-    ends : ndarray of int (n, r)
-        Index of the minimum that each run from each start reached; -1 for none.
-    arrived : ndarray of bool (n, r)
-        Whether the run has come close to that minimum.
-    exact : ndarray of int (n,)
-        Index of the minimum that exact descent reaches from each start.
-    pymc_start : ndarray (2,)
+    Places are means and log sds (n, 2), of `minima` and `saddles` with their KL (k, 3); `regions`, `ends` (n, r) and `exact` (n,) hold
+    indices of minima, -1 for none; `curves` are boundaries in (mean, log sd), `own_curves` in ADVI's own coordinates.
     """
 
     title: str

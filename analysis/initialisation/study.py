@@ -168,7 +168,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     xarray.DataTree
         ``stationary``: all stationary points, minima first, from left to right. ``map``: the minimum (index, -1 for none) that
         exact descent reaches from each cell. ``boundary``: points of the curves between basins, by saddle. ``starts``: the
-        starts of ADVI, the minimum that exact descent reaches from each in three metrics, and the distance to the nearest
+        starts of ADVI, the minimum that exact descent reaches from each in two metrics, and the distance to the nearest
         boundary. ``runs``: for each optimizer, start and repeat the end, the minimum it belongs to (the one that exact descent
         reaches from there), and the gap to it in nats. ``pymc_start``: the same for PyMC's own start.
     """
@@ -182,8 +182,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     def reached(starts: Array, metric: str = "plain") -> NDArray[np.int_]:
         return descend(objective, METRICS[metric], starts, trap)[0]
 
-    drawn = {name: [boundary(objective, saddle, METRICS[name]) for saddle in saddles] for name in ("plain", "softplus")}
-    curves = drawn["plain"]
+    drawn = {name: [boundary(objective, saddle, metric) for saddle in saddles] for name, metric in METRICS.items()}
     grid = pairs(cells(*MEANS, settings.start_means), cells(*LOG_SDS, settings.start_sds))
     default = np.array([default_starts(target)[0].mean[0], DEFAULT_LOG_SD])
     tree = {
@@ -194,7 +193,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
             {
                 "theta": (("start", "coordinate"), grid),
                 "exact": (("metric", "start"), [reached(grid, metric) for metric in METRICS]),
-                "distance": ("start", distance_to(grid, curves)),
+                "distance": ("start", distance_to(grid, drawn["plain"])),
             },
             coords={"metric": list(METRICS), "coordinate": ["mean", "log_sd"]},
         ),
@@ -205,13 +204,23 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         found = beside(runs, objective.gradient(ends)[0], exact, reached=reached(ends))
         return found["optimum"].to_numpy(), found["gap"].to_numpy()
 
-    tree["runs"], own = _advi_runs(target, settings, grid, default, judged)
-    tree["pymc_start"] = own.assign(
+    ends = advi_ends(target, settings, grid, default[0])
+    found = dict(zip(("minimum", "gap"), (v.reshape(ends.shape[:2]) for v in judged(ends.reshape(-1, 2))), strict=True))
+    found["theta"] = ends
+    split, coords = len(grid) * settings.repeats, {"optimizer": list(OPTIMIZERS), "coordinate": ["mean", "log_sd"]}
+    dims = ("optimizer", "start", "repeat", "coordinate")
+    tree["runs"] = xr.Dataset(
+        {key: (dims[: 1 + v.ndim], folded(v[:, :split], settings)) for key, v in found.items()}, coords=coords
+    )
+    tree["pymc_start"] = xr.Dataset(
         {
+            **{key: (("optimizer", "run", "coordinate")[: v.ndim], v[:, split:]) for key, v in found.items()},
+            "start": ("coordinate", default),
             "exact": ("metric", [int(reached(default[None], metric)[0]) for metric in METRICS]),
-            "margin": ("boundary", [margin_to(default, drawn[name]) for name in drawn]),
-        }
-    ).assign_coords(metric=list(METRICS), boundary=list(drawn))
+            "margin": ("metric", [margin_to(default, drawn[name]) for name in METRICS]),
+        },
+        coords={**coords, "metric": list(METRICS)},
+    )
     result = xr.DataTree.from_dict(tree)
     result.attrs = {
         "title": case.title,
@@ -221,25 +230,6 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         "certificate": exact[0].certificate,
     }
     return result
-
-
-def _advi_runs(
-    target: Target,
-    settings: Settings,
-    grid: Array,
-    default: Array,
-    judged: Callable[[Array], tuple[NDArray[np.int_], Array]],
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """Ends, minima and gaps of ADVI from the grid, and from PyMC's own start."""
-    thetas = advi_ends(target, settings, grid, default[0])
-    minimum, gap = (values.reshape(thetas.shape[:2]) for values in judged(thetas.reshape(-1, 2)))
-    split = len(grid) * settings.repeats
-    found = {"theta": thetas, "minimum": minimum, "gap": gap}
-    dims = ("optimizer", "start", "repeat", "coordinate")
-    coords = {"optimizer": list(OPTIMIZERS), "coordinate": ["mean", "log_sd"]}
-    runs = {key: (dims[: 1 + values.ndim], folded(values[:, :split], settings)) for key, values in found.items()}
-    own = {key: (("optimizer", "run", "coordinate")[: values.ndim], values[:, split:]) for key, values in found.items()}
-    return xr.Dataset(runs, coords=coords), xr.Dataset({**own, "start": ("coordinate", default)}, coords=coords)
 
 
 def _stationary(points: Sequence[Projection], target: Target) -> xr.Dataset:

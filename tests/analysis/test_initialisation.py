@@ -119,8 +119,6 @@ def velocity(name: str, metric: str, theta: Array, objective: Objective) -> Arra
     """Descent written out for each metric from the derivatives with respect to mean and log sd."""
     dm, dl = objective.gradient(theta[None])[1][0]
     sd = np.exp(theta[1])
-    if metric == "natural":
-        return np.array([-(sd**2) * dm, -dl / 2])
     if metric == "softplus":
         rho = np.log(np.expm1(sd))
         slope = expit(rho)  # dsd / drho
@@ -129,7 +127,7 @@ def velocity(name: str, metric: str, theta: Array, objective: Objective) -> Arra
 
 
 @pytest.mark.parametrize(
-    ("name", "metric"), [("bimodal", "plain"), ("bimodal", "natural"), ("unequal_weights", "softplus")]
+    ("name", "metric"), [("bimodal", "plain"), ("unequal_weights", "softplus")]
 )
 def test_descent_ends_where_scipy_ends(
     objectives: dict[str, Objective], traps: dict[str, descent.Trap], name: str, metric: str

@@ -116,9 +116,11 @@ def traced(case: Case, largest: float) -> xr.DataTree:
     if symmetric:
         pieces += [_mirrored(piece) for piece in pieces if piece.points[:, 1].max() > 0.1]
     pieces = [part for piece in pieces for part in _ranked(piece, exchange, symmetric)]
-    return xr.DataTree.from_dict(
+    tree = xr.DataTree.from_dict(
         {"branches": _pieces_dataset(pieces), "critical": _critical_dataset(critical), "forward": _forward(case.weight)}
     )
+    tree.attrs = {"weight": case.weight, "title": case.title, "bimodal_from": bimodal_from(case.weight)}
+    return tree
 
 
 def _pieces(branch: Branch) -> list[Piece]:

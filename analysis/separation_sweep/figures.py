@@ -24,7 +24,7 @@ from analysis.drawing.style import Style, rim
 from analysis.judged import within_tolerance
 from analysis.reading import dataset_of
 from analysis.separation_sweep.branches import BOUNDS, HALF, pieces_of
-from analysis.separation_sweep.findings import EVENTS, TOLERANCE, along
+from analysis.separation_sweep.findings import EVENTS, TOLERANCE, along, table_of
 
 __all__ = ["explorer", "plot"]
 
@@ -67,7 +67,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
 
 def explorer(results: xr.DataTree) -> dict[str, Any]:
     """Return the table of the interactive figure: see `analysis.site.explorer.Explorer`."""
-    table = dataset_of(results, "optima")
+    table = table_of(results)
     half = table["weight"].to_numpy()
     full = [*((float(w), False) for w in half), *((float(np.round(1 - w, 9)), True) for w in half[::-1] if w < HALF)]
     separations = [float(a) for a in table["a"].to_numpy()]
@@ -131,13 +131,14 @@ class Sweep:
 
 def sweep_of(results: xr.DataTree, name: str, span: tuple[float, float], events: Mapping[str, str]) -> Sweep:
     """Read the branches, located points and runs of equal or unequal modes."""
-    critical, forward, advi = (dataset_of(results, f"{name}/{child}") for child in ("critical", "forward", "advi"))
+    critical, forward = (dataset_of(results, f"branches_{name}/{child}") for child in ("critical", "forward"))
+    advi = dataset_of(results, f"advi_{name}")
     at = {key: float(critical["a"].sel(name=EVENTS[key])) for key in events if key in EVENTS}
-    at["bimodal"] = float(results[name].attrs["bimodal_from"])
+    at["bimodal"] = float(results[f"branches_{name}"].attrs["bimodal_from"])
     separations = np.broadcast_to(advi["a"].to_numpy()[:, None], advi["gap"].shape)
     columns = {key: advi[key].to_numpy().ravel() for key in ("mean", "sd", "kl")}
     return Sweep(
-        pieces_of(dataset_of(results, f"{name}/branches")),
+        pieces_of(dataset_of(results, f"branches_{name}/branches")),
         forward={key: forward[key].to_numpy() for key in ("a", "mean", "sd")},
         flags=sorted((at[key], text) for key, text in events.items()),
         ends={"a": separations.ravel(), **columns, "arrived": within_tolerance(advi["gap"], TOLERANCE).ravel()},

@@ -26,21 +26,9 @@ CLEAR = 1e-3
 
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
-    """Every number that the report states.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `analysis.separation_sweep.study.run`.
-
-    Returns
-    -------
-    dict
-        ``equal`` and ``unequal``, ``cusp``, ``check``, ``table`` of the points where the list of optima changes, and counts of
-        runs of ADVI.
-    """
+    """Every number that the report states, of ``equal`` and ``unequal`` weights and of all of them."""
     equal, unequal = (case_findings(results, case.name) for case in CASES)
-    cusp, optima = dataset_of(results, "boundaries/cusp"), dataset_of(results, "optima")
+    cusp, optima = dataset_of(results, "boundaries/cusp"), table_of(results)
     curves = dataset_of(results, "boundaries/curves")
     complete = optima["complete"].to_numpy()
     return {
@@ -69,19 +57,25 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     }
 
 
+def table_of(results: xr.DataTree) -> xr.Dataset:
+    """Return the table of optima over all weights."""
+    rows = [dataset_of(results, name) for name in results.children if name.startswith("optima_")]
+    return xr.concat(rows, "weight", join="outer").sortby("weight")
+
+
 # --- optima ----------------------------------------------------------------------------------------------------------
 
 
 def case_findings(results: xr.DataTree, name: str) -> dict[str, Any]:
     """Where the optima of equal or unequal modes change, the minima at the largest separation, and runs of ADVI."""
-    critical = dataset_of(results, f"{name}/critical")
+    critical = dataset_of(results, f"branches_{name}/critical")
     exchange = critical.sel(name="exchange")
     found: dict[str, Any] = {
-        "title": str(results[name].attrs["title"]),
-        "weight": float(results[name].attrs["weight"]),
-        "bimodal": float(results[name].attrs["bimodal_from"]),
+        "title": str(results[f"branches_{name}"].attrs["title"]),
+        "weight": float(results[f"branches_{name}"].attrs["weight"]),
+        "bimodal": float(results[f"branches_{name}"].attrs["bimodal_from"]),
         **{f"exchange_{key}": float(exchange[key]) for key in ("kl", "sd", "other_sd")},
-        "advi": _advi_findings(dataset_of(results, f"{name}/advi")),
+        "advi": _advi_findings(dataset_of(results, f"advi_{name}")),
     }
     for key, label in EVENTS.items():
         if label in critical["name"]:
@@ -89,7 +83,7 @@ def case_findings(results: xr.DataTree, name: str) -> dict[str, Any]:
             found[key] = Estimate(float(point["a"]), float(point["error"]), "quadrature")
     last = {
         label: {k: float(v[np.argmax(values["a"])]) for k, v in values.items()}
-        for label, status, values in pieces_of(dataset_of(results, f"{name}/branches"))
+        for label, status, values in pieces_of(dataset_of(results, f"branches_{name}/branches"))
         if status != "saddle" and values["a"].max() >= BOUNDS[1] - 1e-9
     }
     return found | {"last": last, "covering_stays": BOTH in last}
@@ -100,7 +94,7 @@ EVENTS = {"birth": f"birth of {RIGHT}", "exchange": "exchange", "end": f"end of 
 
 
 def _event_rows(results: xr.DataTree, name: str, case: Mapping[str, Any]) -> list[dict[str, Any]]:
-    critical = dataset_of(results, f"{name}/critical")
+    critical = dataset_of(results, f"branches_{name}/critical")
     same = {"target": case["title"], "symmetric": name == "equal"}
     rows = [{**same, "event": "bimodal", "a": case["bimodal"], "apart": 2 * case["bimodal"],
              "mean": None, "sd": None, "kl": None}]  # fmt: skip

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, Unpack
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.judged import Normals, beside, downhill, labels
-from analysis.parts import Options, Part, compute_parts
+from analysis.parts import Part, runner
 from analysis.separation_sweep import QUESTION
 from analysis.separation_sweep.branches import (
     BOUNDS,
@@ -134,37 +134,8 @@ def parts(settings: Settings) -> list[Part]:
     ]  # fmt: skip
 
 
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Compute branches, boundaries, the table of optima, and ADVI.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        ``jobs``, ``remember`` and ``on_progress`` of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        ``equal`` and ``unequal``, each with ``branches``, ``critical``, ``forward`` (see `traced`) and ``advi`` (see
-        `advi_runs`); ``boundaries`` (see `boundaries`); ``optima`` (see `optima`) over separations and weights.
-    """
-    settings = settings or Settings()
-    done = compute_parts(parts(settings), question=QUESTION, settings=settings, **options)
-    rows = [done[f"optima_{i}"]["optima"].to_dataset() for i in range(settings.weights)]
-    tree = {"boundaries": done["boundaries"], "optima": xr.concat(rows, "weight", join="outer").sortby("weight")}
-    for case in CASES:
-        tree |= {f"{case.name}/{name}": child for name, child in done[f"branches_{case.name}"].children.items()}
-        tree[f"{case.name}/advi"] = done[f"advi_{case.name}"]["advi"]
-    result = xr.DataTree.from_dict(tree)
-    result.attrs = done.attrs
-    for case in CASES:
-        result[case.name].attrs = {
-            "weight": case.weight,
-            "title": case.title,
-            "bimodal_from": bimodal_from(case.weight),
-        }
-    return result
+#: ``advi_equal``, ``branches_equal`` (see `traced`), the same of ``unequal``, ``boundaries``, and ``optima_0``, ... by weight.
+run = runner(QUESTION, Settings, parts)
 
 
 # --- boundaries ------------------------------------------------------------------------------------------------------
@@ -256,7 +227,7 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        ``optima``: ``mean``, ``sd``, ``kl``, ``is_global`` over (weight, a, slot), lowest first and padded with nan;
+        ``mean``, ``sd``, ``kl``, ``is_global`` over (weight, a, slot), lowest first and padded with nan;
         ``forward`` over (weight, a, value); ``minima``, ``saddles`` and ``complete`` (the certificate) over (weight, a).
     """
     found = [reverse_projections(target(a, weight), NORMAL) for a in separations]
@@ -277,7 +248,7 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         },
         coords={"weight": [weight], "a": separations, "slot": np.arange(slots), "value": ["mean", "sd", "kl"]},
     )
-    return xr.DataTree.from_dict({"optima": dataset})
+    return xr.DataTree(dataset)
 
 
 def _point(p: Projection) -> list[float]:
@@ -312,7 +283,7 @@ def advi_runs(case: Case, separations: Sequence[float], settings: Settings) -> x
     Returns
     -------
     xarray.DataTree
-        ``advi``: ``mean``, ``sd``, ``kl`` of each end over (a, start); ``label`` and ``is_global`` of the minimum to which
+        ``mean``, ``sd``, ``kl`` of each end over (a, start); ``label`` and ``is_global`` of the minimum to which
         Newton's method leads downhill from there, and the ``gap`` to it in nats (nan if it leads to none); ``minima`` and
         ``n_minima`` over a.
     """
@@ -324,8 +295,7 @@ def advi_runs(case: Case, separations: Sequence[float], settings: Settings) -> x
         fits = fit_advi(target(a, case.weight), starts=begin, seed=seed, schedule=schedule, draws=2)["restarts"]
         theta = np.stack([fits["mean"].to_numpy()[:, 0], np.log(fits["sd"].to_numpy()[:, 0])], axis=1)
         rows.append(judged(theta, a, case.weight).assign_coords(start=[s.label for s in begin]))
-    dataset = xr.concat(rows, "a").assign_coords(a=list(separations))
-    return xr.DataTree.from_dict({"advi": dataset})
+    return xr.DataTree(xr.concat(rows, "a").assign_coords(a=list(separations)))
 
 
 def judged(theta: Array, separation: float, weight: float) -> xr.Dataset:

@@ -126,9 +126,7 @@ def velocity(name: str, metric: str, theta: Array, objective: Objective) -> Arra
     return np.array([-dm, -dl])
 
 
-@pytest.mark.parametrize(
-    ("name", "metric"), [("bimodal", "plain"), ("unequal_weights", "softplus")]
-)
+@pytest.mark.parametrize(("name", "metric"), [("bimodal", "plain"), ("unequal_weights", "softplus")])
 def test_descent_ends_where_scipy_ends(
     objectives: dict[str, Objective], traps: dict[str, descent.Trap], name: str, metric: str
 ) -> None:

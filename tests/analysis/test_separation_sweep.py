@@ -34,7 +34,7 @@ from analysis.separation_sweep.branches import (
     target,
 )  # fmt: skip
 from analysis.separation_sweep.figures import plot
-from analysis.separation_sweep.findings import TOLERANCE, along, check_table, findings, own_start
+from analysis.separation_sweep.findings import TOLERANCE, along, check_table, findings, own_start, table_of
 from analysis.separation_sweep.study import Settings
 from analysis.site.chapter import words_of
 from models.divergences import kl
@@ -136,7 +136,7 @@ def counted(a: float, w: float) -> int:
 def test_located_points_are_the_reference(
     results: xr.DataTree, case: str, name: str, expected: dict[str, float]
 ) -> None:
-    point = results[f"{case}/critical"].to_dataset().sel(name=name)
+    point = results[f"branches_{case}/critical"].to_dataset().sel(name=name)
     for key, value in expected.items():
         assert float(point[key]) == pytest.approx(value, abs=5e-6 if value == 2.35579 else 1e-10)
     assert 0 < float(point["error"]) < 1e-9
@@ -182,7 +182,7 @@ def test_exchange_curve_has_two_optima_of_equal_divergence(results: xr.DataTree)
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_points_of_branches_are_stationary_and_what_they_are_said_to_be(results: xr.DataTree, case: Any) -> None:
-    for _, status, v in pieces_of(results[f"{case.name}/branches"].to_dataset()):
+    for _, status, v in pieces_of(results[f"branches_{case.name}/branches"].to_dataset()):
         for i in {len(v["a"]) // 3, len(v["a"]) // 2, len(v["a"]) - 2}:
             m, s, a = v["mean"][i], v["sd"][i], v["a"][i]
             gradient, hessian = derivatives(m, s, a, case.weight)
@@ -195,7 +195,7 @@ def test_points_of_branches_are_stationary_and_what_they_are_said_to_be(results:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 @pytest.mark.parametrize("a", [1.7, 2.25, 2.5, 2.9, 4.4])
 def test_branches_hold_all_optima_and_rank_them(results: xr.DataTree, case: Any, a: float) -> None:
-    pieces = pieces_of(results[f"{case.name}/branches"].to_dataset())
+    pieces = pieces_of(results[f"branches_{case.name}/branches"].to_dataset())
     expected = sorted(
         (p.status, round(float(p.params["mu"]), 6)) for p in reverse_projections(target(a, case.weight), NORMAL)
     )
@@ -235,7 +235,7 @@ def test_second_mode_of_the_target(weight: float) -> None:
 
 
 def test_table_agrees_with_the_curves_and_would_say_if_not(results: xr.DataTree) -> None:
-    table, curves = results["optima"].to_dataset(), results["boundaries/curves"].to_dataset()
+    table, curves = table_of(results), results["boundaries/curves"].to_dataset()
     assert check_table(table, curves) == {"cells": 15, "near": 0, "differ": 0}
     wrong = table.copy(deep=True)
     wrong["minima"].loc[{"weight": 0.5, "a": 5.0}] = 2
@@ -274,7 +274,7 @@ def test_explorer_begins_at_a_position_of_its_table(effort: Any) -> None:
 
 
 def test_ends_are_judged_by_their_own_divergence(results: xr.DataTree) -> None:
-    advi = results["equal/advi"].to_dataset().sel(a=2.6)
+    advi = results["advi_equal"].to_dataset().sel(a=2.6)
     found = minima(reverse_projections(target(2.6, 0.5), NORMAL))
     exact = dict(zip(labels(found, target(2.6, 0.5)), found, strict=True))
     for i in (1, 2, 8):
@@ -299,29 +299,23 @@ def test_ends_at_a_minimum_belong_to_it_and_others_to_none() -> None:
 
 def test_runs_are_the_same_each_time(results: xr.DataTree) -> None:
     """The only random part; parts share nothing, so this is also why ``--jobs`` changes no number."""
-    again = question.advi_runs(CASES[1], SETTINGS.advi_unequal, SETTINGS)["advi"].to_dataset()
-    xr.testing.assert_equal(again, results["unequal/advi"].to_dataset())
+    again = question.advi_runs(CASES[1], SETTINGS.advi_unequal, SETTINGS).to_dataset()
+    xr.testing.assert_equal(again, results["advi_unequal"].to_dataset())
     other = question.advi_runs(CASES[1], SETTINGS.advi_unequal, SETTINGS.model_copy(update={"seed": 4}))
-    assert np.all(other["advi/mean"] != again["mean"])
+    assert np.all(other["mean"] != again["mean"])
 
 
 def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Path, monkeypatch: Any) -> None:
     seen: list[float] = []
     asked: list[str] = []
-    known = {
-        **{f"advi_{c.name}": xr.DataTree.from_dict({"advi": results[f"{c.name}/advi"].to_dataset()}) for c in CASES},
-        **{f"branches_{c.name}": results[c.name] for c in CASES},
-        "boundaries": results["boundaries"],
-        **{f"optima_{i}": xr.DataTree.from_dict({"optima": results["optima"].to_dataset().isel(weight=[4 - i])}) for i in range(5)},
-    }  # fmt: skip
 
     def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
         asked.append(name)
         json.dumps(inputs)
-        return known[name]
+        return results[name]  # type: ignore[return-value]
 
     again = question.run(SETTINGS, remember=remember, on_progress=lambda _, done: seen.append(done))
-    assert sorted(asked) == sorted(known)
+    assert sorted(asked) == sorted(results.children)
     assert seen == sorted(seen)
     assert seen[-1] == 1
     xr.testing.assert_equal(load(save(again, tmp_path / "results.nc")), results)
@@ -357,18 +351,18 @@ def test_findings_are_complete(results: xr.DataTree) -> None:
 
 def test_findings_count_what_happened(results: xr.DataTree) -> None:
     tree = results.copy(deep=True)
-    advi = tree["equal/advi"].to_dataset()
+    advi = tree["advi_equal"].to_dataset()
     labels = np.array([[BOTH] * 4 + [LEFT] * 3 + [RIGHT] * 2])
     gaps = np.full((1, 9), TOLERANCE / 2)
     gaps[0, :2] = 2 * TOLERANCE
-    tree["equal/advi"] = xr.DataTree(
+    tree["advi_equal"] = xr.DataTree(
         advi.assign(
             label=(advi["label"].dims, labels),
             gap=(advi["gap"].dims, gaps),
             is_global=(advi["gap"].dims, labels == BOTH),
         )
     )
-    tree["unequal/advi/gap"] = tree["unequal/advi/gap"] * 0
+    tree["advi_unequal/gap"] = tree["advi_unequal/gap"] * 0
     f = findings(tree)
     assert f["runs"] == {"runs": 18, "not_arrived": 2}
     assert f["start"]["cover"] == {"separations": 1, "both": 4, "single": 5}

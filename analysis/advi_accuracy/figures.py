@@ -44,19 +44,7 @@ _MARKS = {
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A line, or marks, in one panel.
-
-    Attributes
-    ----------
-    x, y : ndarray (n,)
-    color : str
-        A role of `Style`.
-    dash : str, optional
-        ``solid``, ``dashed`` or ``dotted``; no line without it.
-    mark : str, optional
-        ``dot``, ``square`` or ``triangle``.
-    width : float
-    """
+    """A line (with a dash) or marks (``dot``, ``square``, ``triangle``) in one panel; the color is a role of `Style`."""
 
     x: Array
     y: Array
@@ -79,18 +67,7 @@ class Label:
 
 @dataclass(frozen=True, eq=False)
 class LinePanel:
-    """One panel of lines.
-
-    Attributes
-    ----------
-    title, xlabel, ylabel : str
-    lines : sequence of Line
-    labels : sequence of Label
-    xlim, ylim : (float, float)
-    levels : sequence of (float, str)
-        Heights of faint horizontal lines, with words at their left ends.
-    log_x, log_y : bool
-    """
+    """One panel of lines; `levels` are heights of faint horizontal lines, with words at their left ends."""
 
     title: str
     xlabel: str
@@ -104,24 +81,10 @@ class LinePanel:
     log_y: bool = True
 
 
-def side_by_side(panels: Sequence[LinePanel], style: Style, *, cols: int = 2, height: float = 4.2) -> PlotCollection:
-    """Panels of lines side by side.
-
-    Parameters
-    ----------
-    panels : sequence of LinePanel
-    style : Style
-    cols : int
-    height : float
-        Of a row, in inches.
-
-    Returns
-    -------
-    PlotCollection
-    """
-    rows = -(-len(panels) // cols)
+def side_by_side(panels: Sequence[LinePanel], style: Style) -> PlotCollection:
+    """Panels of lines side by side."""
     with style.settings():
-        collection, axes = panel_grid([p.title for p in panels], style, cols, (5.0 * cols, height * rows))
+        collection, axes = panel_grid([p.title for p in panels], style, 2, (10.0, 4.2))
         for panel, axis in zip(panels, axes, strict=True):
             fx, fy = (np.log10 if log else np.asarray for log in (panel.log_x, panel.log_y))
             for level, text in panel.levels:

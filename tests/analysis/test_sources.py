@@ -193,7 +193,7 @@ def test_a_question_reaches_the_tools_that_it_uses() -> None:
     wanted = {
         "mode_covering_vs_seeking.study._judge",
         "data.columns.load_column",
-        "gaussians.nearest",
-        "gaussians.moments",
+        "judged.nearest",
+        "gaussians.gaussian",
     }
     assert wanted <= found

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 
 from models.errors import ConvergenceError
 from models.families import FAMILIES
-from models.projections import forward_projection, reverse_projections
+from models.projections import reverse_projections
 from models.projections.continuation import Branch, Critical, branches, locate_exchange, locate_fold
 from models.projections.exact import Exact, exact_objective
 from models.targets import Target, normal_mixture
@@ -236,11 +236,18 @@ def _critical_dataset(critical: Sequence[tuple[str, Critical, float]]) -> xr.Dat
     )
 
 
+def forward_moments(separation: float, weight: float) -> tuple[float, float]:
+    """Mean and sd of the target, which are those of the one optimum of forward KL."""
+    goal = target(separation, weight)
+    assert goal.mean is not None, "mixtures know their moments"
+    assert goal.cov is not None, "mixtures know their moments"
+    return float(goal.mean[0]), float(np.sqrt(goal.cov[0, 0]))
+
+
 def _forward(weight: float) -> xr.Dataset:
     separations = np.linspace(*BOUNDS, _FORWARD)
-    found = [forward_projection(target(a, weight), NORMAL) for a in separations]
-    values = {name: ("a", [float(p.params[key]) for p in found]) for name, key in (("mean", "mu"), ("sd", "sigma"))}
-    return xr.Dataset(values, coords={"a": separations})
+    mean, sd = np.transpose([forward_moments(a, weight) for a in separations])
+    return xr.Dataset({"mean": ("a", mean), "sd": ("a", sd)}, coords={"a": separations})
 
 
 def pieces_of(data: xr.Dataset) -> list[tuple[str, str, dict[str, Array]]]:

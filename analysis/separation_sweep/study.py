@@ -22,14 +22,17 @@ from analysis.separation_sweep.branches import (
     Array,
     Case,
     bimodal_from,
+    forward_moments,
     objective,
     target,
     traced,
     twice,
 )  # fmt: skip
 from models.advi import PYMC_ADAM, Start, dispersed_starts, fit_advi
-from models.projections import Projection, forward_projection, minima, reverse_projections
+from models.divergences import kl
+from models.projections import Projection, minima, reverse_projections
 from models.projections.continuation import Critical, curve, locate_cusp, locate_exchange, locate_fold
+from models.targets import Target
 
 LEAST = 0.01  # weight of the phase diagram
 #: First guesses for Newton: ((mean, log sd), separation) of the folds at w = 1/2 and w = 0.3, of the exchange and the cusp.
@@ -231,7 +234,8 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         ``forward`` over (weight, a, value); ``minima``, ``saddles`` and ``complete`` (the certificate) over (weight, a).
     """
     found = [reverse_projections(target(a, weight), NORMAL) for a in separations]
-    forward = [_point(forward_projection(target(a, weight), NORMAL)) for a in separations]
+    forward = [[*moments, kl(target(a, weight), _normal(*moments)).value]
+               for a, moments in ((a, forward_moments(a, weight)) for a in separations)]  # fmt: skip
     lowest = [minima(points) for points in found]
     slots = max(len(row) for row in lowest)
     padded = np.full((1, len(lowest), slots, 4), np.nan)
@@ -249,6 +253,10 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         coords={"weight": [weight], "a": separations, "slot": np.arange(slots), "value": ["mean", "sd", "kl"]},
     )
     return xr.DataTree(dataset)
+
+
+def _normal(mean: float, sd: float) -> Target:
+    return NORMAL.member({"mu": mean, "sigma": sd})
 
 
 def _point(p: Projection) -> list[float]:
@@ -303,14 +311,14 @@ def judged(theta: Array, separation: float, weight: float) -> xr.Dataset:
     goal, smooth = target(separation, weight), objective(separation, weight)
     exact = minima(reverse_projections(goal, NORMAL))
     best, names = [p.status == "global minimum" for p in exact], labels(exact, goal)
-    kl, sd = smooth.gradient(theta)[0], np.exp(theta[:, 1])
-    found = beside(Normals.by_sd(theta[:, :1], sd[:, None]), kl, exact, reached=downhill(smooth, theta, exact))
+    value, sd = smooth.gradient(theta)[0], np.exp(theta[:, 1])
+    found = beside(Normals.by_sd(theta[:, :1], sd[:, None]), value, exact, reached=downhill(smooth, theta, exact))
     at = found["optimum"].to_numpy()  # the last entry below is that of NONE
     return xr.Dataset(
         {
             "mean": ("start", theta[:, 0]),
             "sd": ("start", sd),
-            "kl": ("start", kl),
+            "kl": ("start", value),
             "gap": ("start", found["gap"].to_numpy()),
             "label": ("start", np.array([*names, "none"])[at]),
             "is_global": ("start", np.array([*best, False])[at]),

@@ -38,7 +38,7 @@ from analysis.separation_sweep.findings import TOLERANCE, along, check_table, fi
 from analysis.separation_sweep.study import Settings
 from analysis.site.chapter import words_of
 from models.divergences import kl
-from models.projections import minima, reverse_projections
+from models.projections import forward_projection, minima, reverse_projections
 from models.results import load, save
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
@@ -259,7 +259,10 @@ def test_explorer_is_symmetric_and_exact(results: xr.DataTree) -> None:
         ],
         atol=1e-7,
     )
-    assert cell["forward"][:2] == pytest.approx([-2.0, np.sqrt(26 - 4)])
+    best = forward_projection(target(5.0, 0.7), NORMAL)
+    expected = [float(best.params["mu"]), float(best.params["sigma"]), best.divergence.value]
+    assert cell["forward"] == pytest.approx(expected, abs=1e-8)
+    assert expected[:2] == pytest.approx([-2.0, np.sqrt(26 - 4)])
 
 
 @pytest.mark.parametrize("effort", ["quick", "default", "full"])

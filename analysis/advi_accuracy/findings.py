@@ -389,7 +389,7 @@ def evidence(cases: Mapping[str, xr.DataTree], how: Mapping[str, str], nats: flo
         "restarts_at_rest": int(first["at_rest"].sum()),
         "restarts_false": int((first["at_rest"].to_numpy() & ~first_good).sum()),
         "restarts_minima": ", ".join(
-            f"{int((first['minimum'] == k).sum())} {label.item()}"
+            f"{int((first['optimum'] == k).sum())} {label.item()}"
             for k, label in enumerate(cases[next(iter(cases))]["minima/label"])
         ),
     }

@@ -1,18 +1,10 @@
 """A run beside its exact optimum: which one it reached, how far off it stopped, and which modes a member covers.
 
-The words, one rule each:
-
-reached
-    `nearest`: the optimum from which the run is the fewest nats away, as Normals go; or `downhill`: the minimum to which Newton's
-    method leads down the exact divergence. A run may reach none (`NONE`).
-gap
-    Divergence of the run less that of the optimum it reached, in nats.
-at rest
-    The run's own evidence: nothing left to gain, Hessian positive. Says nothing about truth.
-within tolerance
-    Beside the optimum: gap and, where asked for, standard deviations below a stated tolerance.
-covers
-    A member covers a mode if it has at least a stated share (`COVERED`) of the mass that the target has there.
+*Reached*: the optimum from which the run is the fewest nats away, as Normals go (`nearest`), or the minimum to which Newton's method
+leads down the exact divergence (`downhill`); a run may reach none (`NONE`). *Gap*: divergence of the run less that of the optimum it
+reached, in nats. *At rest*: the run's own evidence, nothing left to gain, Hessian positive; says nothing about truth. *Within
+tolerance*: beside the optimum, gap and, where asked for, standard deviations below a stated tolerance. *Covers*: a member covers a
+mode if it has at least a stated share (`COVERED`) of the mass that the target has there.
 """
 
 from __future__ import annotations

@@ -199,27 +199,18 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         ),
     }
 
-    def judged(ends: Array) -> tuple[NDArray[np.int_], Array]:
-        runs = Normals.by_sd(ends[:, :1], np.exp(ends[:, 1:]))
-        found = beside(runs, objective.gradient(ends)[0], exact, reached=reached(ends))
-        return found["optimum"].to_numpy(), found["gap"].to_numpy()
-
     ends = advi_ends(target, settings, grid, default[0])
-    found = dict(zip(("minimum", "gap"), (v.reshape(ends.shape[:2]) for v in judged(ends.reshape(-1, 2))), strict=True))
-    found["theta"] = ends
-    split, coords = len(grid) * settings.repeats, {"optimizer": list(OPTIMIZERS), "coordinate": ["mean", "log_sd"]}
-    dims = ("optimizer", "start", "repeat", "coordinate")
-    tree["runs"] = xr.Dataset(
-        {key: (dims[: 1 + v.ndim], folded(v[:, :split], settings)) for key, v in found.items()}, coords=coords
+    flat = ends.reshape(-1, 2)
+    judged = beside(
+        Normals.by_sd(flat[:, :1], np.exp(flat[:, 1:])), objective.gradient(flat)[0], exact, reached=reached(flat)
     )
-    tree["pymc_start"] = xr.Dataset(
-        {
-            **{key: (("optimizer", "run", "coordinate")[: v.ndim], v[:, split:]) for key, v in found.items()},
-            "start": ("coordinate", default),
-            "exact": ("metric", [int(reached(default[None], metric)[0]) for metric in METRICS]),
-            "margin": ("metric", [margin_to(default, drawn[name]) for name in METRICS]),
-        },
-        coords={**coords, "metric": list(METRICS)},
+    found = {"theta": ends, **{key: judged[name].to_numpy().reshape(ends.shape[:2])
+                               for key, name in (("minimum", "optimum"), ("gap", "gap"))}}  # fmt: skip
+    tree["runs"], own = _split(found, len(grid) * settings.repeats, settings)
+    tree["pymc_start"] = own.assign_coords(metric=list(METRICS)).assign(
+        start=("coordinate", default),
+        exact=("metric", [int(reached(default[None], metric)[0]) for metric in METRICS]),
+        margin=("metric", [margin_to(default, drawn[name]) for name in METRICS]),
     )
     result = xr.DataTree.from_dict(tree)
     result.attrs = {
@@ -230,6 +221,16 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         "certificate": exact[0].certificate,
     }
     return result
+
+
+def _split(found: Mapping[str, NDArray[Any]], count: int, settings: Settings) -> tuple[xr.Dataset, xr.Dataset]:
+    """What is known of each run (optimizer, run, ...): of the first ones, from the grid, and of those from PyMC's own start."""
+    coords = {"optimizer": list(OPTIMIZERS), "coordinate": ["mean", "log_sd"]}
+    dims, own = ("optimizer", "start", "repeat", "coordinate"), ("optimizer", "run", "coordinate")
+    return (
+        xr.Dataset({k: (dims[: 1 + v.ndim], folded(v[:, :count], settings)) for k, v in found.items()}, coords),
+        xr.Dataset({k: (own[: v.ndim], v[:, count:]) for k, v in found.items()}, coords),
+    )
 
 
 def _stationary(points: Sequence[Projection], target: Target) -> xr.Dataset:

@@ -159,6 +159,29 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         target, [("forward", "", forward.member), *(("reverse", p.status, p.member) for p in exact)]
     )
 
+    tree |= _advi(case, target, exact, settings)
+    if case.name == "bimodal":
+        tree["pymc_default"] = _pymc_default(target, settings, exact)
+        tree["landscape"] = _landscape(target)
+    if data is not None:
+        tree["p_data/observed_data"] = xr.Dataset({"x": ("observation", data)})
+    result = xr.DataTree.from_dict(tree)
+    result.attrs = {
+        "title": case.title,
+        "family": case.family,
+        "method": case.method,
+        "target": json.dumps(dict(target.spec)),
+        "target_name": target.name,
+        "certificate": exact[0].certificate,
+        "real_data": int(data is not None),
+    }
+    return result
+
+
+def _advi(case: Case, target: Target, exact: list[Projection], settings: Settings) -> dict[str, xr.Dataset]:
+    """Every run of ADVI beside its exact optimum, and the fits that they share."""
+    family = exact[0].family
+    tree: dict[str, xr.Dataset] = {}
     starts = default_starts(target)
     starts = [Start(f"centre {i + 1}", starts[0].mean) for i in range(settings.centre_runs)] + starts[1:]
     schedule = replace(PYMC_ADAM, steps=settings.steps, draws_per_step=settings.draws_per_step)
@@ -176,22 +199,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
             for group in ("posterior", "sample_stats", "vi_trace"):
                 tree[f"reverse_advi_{k}/{group}"] = child[group].to_dataset()
             tree[f"reverse_advi_{k}/fit"] = _fit(q, scores)
-    if case.name == "bimodal":
-        tree["pymc_default"] = _pymc_default(target, settings, exact)
-        tree["landscape"] = _landscape(target)
-    if data is not None:
-        tree["p_data/observed_data"] = xr.Dataset({"x": ("observation", data)})
-    result = xr.DataTree.from_dict(tree)
-    result.attrs = {
-        "title": case.title,
-        "family": case.family,
-        "method": case.method,
-        "target": json.dumps(dict(target.spec)),
-        "target_name": target.name,
-        "certificate": exact[0].certificate,
-        "real_data": int(data is not None),
-    }
-    return result
+    return tree
 
 
 def _target_of(case: Case) -> tuple[Target, Array | None]:

@@ -29,6 +29,7 @@ PATH_TITLES = {"one_mode": "q on one mode", "matched": "q with the moments of p"
 DIRECTIONS = {"pq": "KL(p‖q)", "qp": "KL(q‖p)"}
 _ROLES = {"pq": "forward", "qp": "reverse"}
 _PATH_NAMES = {"pq": "KL(p‖qₜ)", "qp": "KL(qₜ‖p)"}
+_DRAWN = 11.0  # values of x on either side
 _LINEAR = 0.01  # nats within which the scale of errors is linear
 
 
@@ -57,8 +58,7 @@ def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotColl
             p, q = densities["log_density"].sel(pair=name).to_numpy()
             _densities(np.exp(p), np.exp(q), x, top, style)
             for direction, log, axis in zip(DIRECTIONS, ((p, q), (q, p)), below, strict=True):
-                areas = densities["area"].sel(pair=name, direction=direction).to_numpy()
-                _signed_area(x, integrand(*log), areas, _ROLES[direction], axis, style)
+                _signed_area(x, integrand(*log), _ROLES[direction], axis, style)
         for axis, label in ((rows[0][0], "density"), (rows[1][0], "p log(p / q)"), (rows[2][0], "q log(q / p)")):
             style.draw.ylabel(label, axis)
         for axis in axes:
@@ -70,6 +70,7 @@ def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotColl
 
 
 def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
+    x, p, q = x[shown := np.abs(x) <= _DRAWN], p[shown], q[shown]
     style.draw.fill_between_y(x, np.zeros_like(x), p, axis, color=style.target, alpha=style.fill_alpha)
     style.draw.line(x, p, axis, color=style.target, width=1.4)
     style.draw.line(x, q, axis, color=style.ink, width=2.2)
@@ -81,7 +82,9 @@ def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
     style.draw.ylim((0, 1.25 * float(max(p.max(), q.max()))), axis)
 
 
-def _signed_area(x: Array, y: Array, areas: Array, role: str, axis: Any, style: Style) -> None:
+def _signed_area(x: Array, y: Array, role: str, axis: Any, style: Style) -> None:
+    areas = np.maximum(y, 0).sum() * (x[1] - x[0]), np.minimum(y, 0).sum() * (x[1] - x[0])
+    x, y = x[shown := np.abs(x) <= _DRAWN], y[shown]
     color, zero = style.color(role), np.zeros_like(x)
     style.draw.fill_between_y(x, zero, np.maximum(y, 0), axis, color=color, alpha=0.45)
     style.draw.fill_between_y(x, zero, np.minimum(y, 0), axis, color=color, alpha=0.15)

@@ -32,11 +32,6 @@ SHOWN = 60
 SYMBOLS = {"mu": "μ", "sigma": "σ", "nu": "ν"}
 #: What a mean over large data sets should be, in units of theory.
 CONSTANTS = {"excess": 1, "optimism": -1}
-WELL = {
-    "unequal": "0.3 N(−2, 0.25) + 0.7 N(2, 1) onto mixtures of two Normals",
-    "student_t_6": "Student-t with ν = 6 onto the Student-t",
-}
-
 Row = Mapping[str, Any]
 
 
@@ -60,7 +55,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "products": product(dataset_of(results, "lines/products")),
         "smoothing": smoothing(dataset_of(results, "lines/smoothed")),
         "map": prior(dataset_of(results, "lines/map"), float(cases["bimodal"]["projection/best"].sel(parameter="sigma"))),
-        "well": [well(dataset_of(results, "lines/well_specified").sel(target=name), title) for name, title in WELL.items()],
+        "well": well(dataset_of(results, "lines/well_specified")),
         "intervals": json.loads(results.attrs["settings"])["intervals"],
         "interval_n": INTERVAL_N,
         "large": LARGE,
@@ -127,14 +122,18 @@ def constants(cases: Sequence[Row]) -> dict[str, Any]:
 
 def endless(cases: Mapping[str, xr.DataTree]) -> list[dict[str, Any]]:
     """Where a parameter has no finite estimate."""
-    rows = []
-    for case in cases.values():
-        estimates, counts = case["replications/estimate"], case["replications/count"]
-        for (n, label), infinite in (
-            np.isinf(estimates).sum("replication").stack(at=("n", "parameter")).to_series().items()
-        ):
-            row = {"case": case.attrs["short"], "parameter": SYMBOLS[label], "n": n, "infinite": int(infinite)}
-            rows.append({**row, "count": int(counts.sel(n=n))})
+    rows = [
+        {
+            "case": case.attrs["short"],
+            "parameter": SYMBOLS[str(label)],
+            "n": n,
+            "count": int(case["replications/count"].sel(n=n)),
+            "infinite": int(np.isinf(case["replications/estimate"].sel(n=n, parameter=label).to_numpy()).sum()),
+        }
+        for case in cases.values()
+        for n in case["replications/n"].to_numpy().tolist()
+        for label in case["replications/parameter"].to_numpy()
+    ]
     return [row for row in rows if row["infinite"]]
 
 
@@ -280,7 +279,7 @@ def smoothing(s: xr.Dataset) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def well(one: xr.Dataset, title: str) -> dict[str, Any]:
+def well(one: xr.Dataset) -> dict[str, Any]:
     """Projection onto a family that contains the target."""
     numbers = {key: float(one[key]) for key in ("error", "difference", "trace")}
-    return {"case": title, **numbers, "kl": estimate_of(one, "kl"), "parameters": int(one["parameters"])}
+    return {**numbers, "kl": estimate_of(one, "kl"), "parameters": int(one["parameters"])}

@@ -47,7 +47,7 @@ class Settings(BaseModel):
 
     seed: int = Field(default=0, ge=0)
     draws: int = Field(default=20_000, ge=100)
-    arviz_repeats: int = Field(default=10, ge=2)
+    arviz_repeats: int = Field(default=8, ge=2)
     repeats: int = Field(default=100, ge=10)
     largest_power: int = Field(default=4, ge=2, le=6)
 

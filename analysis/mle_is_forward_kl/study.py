@@ -66,9 +66,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    largest: int = Field(default=100_000, ge=30_000)
+    largest: int = Field(default=1_000_000, ge=30_000)
     replications: int = Field(default=2000, ge=20)
-    fewest: int = Field(default=12, ge=5)
+    fewest: int = Field(default=5, ge=5)
     budget: int = Field(default=1_000_000, ge=1000)
     intervals: int = Field(default=1000, ge=50)
 
@@ -76,11 +76,9 @@ class Settings(BaseModel):
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(seed=seed, largest=30_000, replications=400, fewest=6, budget=200_000, intervals=400)
+            return cls(seed=seed, largest=100_000, replications=400, budget=200_000, intervals=400)
         if effort == "full":
-            return cls(
-                seed=seed, largest=1_000_000, replications=10_000, fewest=100, budget=20_000_000, intervals=10_000
-            )
+            return cls(seed=seed, replications=10_000, fewest=100, budget=20_000_000, intervals=10_000)
         return cls(seed=seed)
 
     def sizes(self) -> list[int]:

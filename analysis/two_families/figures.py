@@ -69,9 +69,10 @@ def _plane(data: xr.Dataset, index: int, kl: xr.DataArray, axis: Any, style: Sty
         curve, (low, *_, high) = places[here], sds[here]
         draw.line(curve[:, 0], curve[:, 1], axis, color=style.forward, width=2, linestyle=style.dash(_DASH[family]))
         _mark(curve[[0, -1], 0], curve[[0, -1], 1], _MARKER[family], axis, style, size=3)
-        words(*curve[0] - [0.02, 0], f"sd {low:g}", axis, style, style.ink, "right", size=10)
+        left, right = curve[[0, -1]]
+        words(left[0] - 0.02, left[1], f"sd {low:g}", axis, style, style.ink, "right", size=10)
         name = f"{family.capitalize()}, sd {high:g}"
-        words(*curve[-1] + [0, 0.025], name, axis, style, style.forward, "center", "bottom", size=10)
+        words(right[0], right[1] + 0.025, name, axis, style, style.forward, "center", "bottom", size=10)
     for family in PAIR:
         place = places[(role == "projection") & (families == family)][index]
         draw.line(*np.stack([target, place]).T, axis, color=style.ink, width=1.3, linestyle=style.dash("dotted"))

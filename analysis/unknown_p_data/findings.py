@@ -17,20 +17,8 @@ from analysis.unknown_p_data.targets import NAMES
 from models.quadrature import Estimate
 
 __all__ = [
-    "FEW",
-    "FULL_FILE",
-    "MOST",
-    "WANTED",
-    "biased",
-    "covered",
-    "differences",
-    "draws_needed",
-    "findings",
-    "nearer",
-    "share",
-    "sign",
-    "stored_study",
-]
+    "FEW", "FULL_FILE", "biased", "covered", "differences", "draws_needed", "findings", "nearer", "share", "sign", "stored_study",
+]  # fmt: skip
 
 #: Replications stored with the project; ``tests/reference/make_unknown_study.py`` writes them.
 FULL_FILE = Path(__file__).parents[1] / "data" / "unknown_study.csv"
@@ -108,32 +96,31 @@ def _cells(row: Row) -> dict[str, Any]:
 
 def study(studies: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """Intervals and rivals of all targets at one sample size."""
-    table, rivals, judged = [], [], []
+    table, rivals = [], []
     for data in studies.values():
         h, kl = (_row(data, estimator=estimator, n=N) for estimator in ("entropy", "kl"))
-        head = {"target": data.attrs["title"], "new": bool(data["new"]), "kl": float(data["kl"])}
+        head = {
+            "target": data.attrs["title"],
+            "new": bool(data["new"]),
+            "dim": int(data["dim"]),
+            "kl": float(data["kl"]),
+        }
         table.append(
             {**head, **_cells(kl), "error": kl["mean_error"] / kl["sd"], "entropy": share(h["coverage"], h["count"])}
         )
-        rivals.append({**head, "ours": _bias(kl), **{key: _bias(_row(data, estimator=key, n=N)) for key in RIVALS}})
-        judged.append({"title": data.attrs["title"], "dim": int(data["dim"]), **kl})
-    shallow = [row for row in judged if row["dim"] <= DEEPEST]
-    one, three = (float(studies[name]["length"].sel(estimator="kl", n=N)) / 2 for name in ("normal_1", "normal_3"))
+        rivals.append({**head, **{key: _bias(_row(data, estimator=key, n=N)) for key in ("kl", *RIVALS)}})
+    held = [(row["coverage"].value, row["dim"] <= DEEPEST) for row in table]
     return {
         "table": table,
-        "rivals": rivals,
-        "n_targets": len(judged),
+        "n_targets": len(table),
         "n_new": sum(row["new"] for row in table),
-        "count": int(judged[0]["count"]),
-        "biased": biased(judged),
-        "covered": covered(judged),
-        "lowest": min(row["coverage"] for row in shallow),
-        "highest": max(row["coverage"] for row in shallow),
-        "lowest_of_all": min(row["coverage"] for row in judged),
+        "count": int(next(iter(studies.values()))["count"].sel(estimator="kl", n=N)),
+        "lowest": min(value for value, shallow in held if shallow),
+        "highest": max(value for value, shallow in held if shallow),
+        "lowest_of_all": min(value for value, _ in held),
         "worst": {key: _worst(rivals, key) for key in RIVALS},
-        "largest": {key: max(abs(float(data["bias"].sel(estimator=key, n=N))) for data in studies.values()
-                             if data["dim"] <= (1 if key == "scipy" else DEEPEST)) for key in ("kl", "kernels", "scipy")},
-        "half": {"one": one, "three": three},
+        "largest": {key: max(abs(row[key].value) for row in rivals if row[key] is not None and row["dim"] <= DEEPEST)
+                    for key in ("kl", "kernels", "scipy")},
     }  # fmt: skip
 
 
@@ -281,20 +268,14 @@ def differences(data: xr.Dataset) -> dict[str, Any]:
     best, n = data.attrs["best"], int(data["n"])
     table, others = [], data.drop_sel(family=best)
     for name in data["family"].to_numpy():
-        row = {key: float(data[key].sel(family=name)) for key in ("cross_entropy", "difference", "error", "arviz", "arviz_error")}  # fmt: skip
-        pairs = {
-            "difference": (row["difference"], row["error"]),
-            "arviz": (row["arviz"], row["arviz_error"]),
-            "total": (n * row["difference"], n * row["error"]),
-        }
+        row = {key: float(data[key].sel(family=name)) for key in ("cross_entropy", "difference", "error")}
+        pairs = {"difference": (row["difference"], row["error"]), "total": (n * row["difference"], n * row["error"])}
         shown = {key: None if name == best else Estimate(*pair, "draws") for key, pair in pairs.items()}
         table.append({"family": str(name), "cross_entropy": row["cross_entropy"], **shown})
-    gaps = [abs(data["difference"] - data["arviz"]).max(), abs(data["error"] - data["arviz_error"]).max()]
     return {
         "table": table,
         "best": best,
         "n": n,
-        "gap": float(max(gaps)),
         "gain": float((others["unpaired"] / others["error"]).mean()),
         "kl": Estimate(float(data["kl"]), float(data["kl_error"]), "draws"),
         "lower": float(data["kl_lower"]),
@@ -347,12 +328,9 @@ def stored(data: xr.Dataset, titles: Mapping[str, str]) -> dict[str, Any]:
             "infomeasure": other and _bias(other),
             "sd_infomeasure": other and float(other["sd"]),
         })  # fmt: skip
-    tail_rows = {title: rows[f"tail {name}", "kl", N] for name, (title, _) in TAILS.items()}
     longer = [row["sd"] / row["sd_infomeasure"] for row in table if row["sd_infomeasure"]]
     return {
         "table": table,
-        "tails": [{"target": title, **_cells(row)} for title, row in tail_rows.items()],
-        "tail_count": max(int(row["count"]) for row in tail_rows.values()),
         "count": int(judged[0]["count"]),
         "date": data.attrs["date"],
         "versions": [f"{name} {version}" for name, version in data.attrs["versions"].items()],

@@ -1,4 +1,4 @@
-"""Drawings of what a KL divergence is made of, of its fall to zero, and of the errors of its estimators.
+"""Drawings of what a KL divergence is made of, and of the errors of its estimators.
 
 KL(p||q) has the colour of forward KL and KL(q||p) that of reverse KL: p is the target of the rest of the report.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, power, short, squeeze
+from analysis.drawing.marks import points, short, squeeze
 from analysis.drawing.style import Style
 from analysis.kl_properties.pairs import PAIRS
 from analysis.kl_properties.study import integrand
@@ -25,20 +25,18 @@ __all__ = ["plot"]
 
 Array = NDArray[np.float64]
 
-PATH_TITLES = {"one_mode": "q on one mode", "matched": "q with the moments of p"}
+TITLES = {"one_mode": "q on one mode", "matched": "q with the moments of p"}
 DIRECTIONS = {"pq": "KL(p‖q)", "qp": "KL(q‖p)"}
 _ROLES = {"pq": "forward", "qp": "reverse"}
-_PATH_NAMES = {"pq": "KL(p‖qₜ)", "qp": "KL(qₜ‖p)"}
 _DRAWN = 11.0  # values of x on either side
 _LINEAR = 0.01  # nats within which the scale of errors is linear
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``asymmetry``, ``path`` and ``estimators``."""
+    """Draw ``asymmetry`` and ``estimators``."""
     style, ways = Style.of(theme, backend), dataset_of(results, "ways/estimators")
     return {
         "asymmetry": Drawing(asymmetry(ways, dataset_of(results, "curves/densities"), style)),
-        "path": Drawing(path(dataset_of(results, "zero/path"), style)),
         "estimators": Drawing(estimators(ways, {pair.name: pair.title for pair in PAIRS}, style)),
     }
 
@@ -49,7 +47,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
 def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotCollection:
     """Densities of each pair, and below them the integrands of KL(p||q) and of KL(q||p)."""
     x, names = densities["x"].to_numpy(), [str(name) for name in densities["pair"].to_numpy()]
-    titles = [PATH_TITLES[name] for name in names]
+    titles = [TITLES[name] for name in names]
     titles += [f"{label} = {float(ways['kl'].sel(pair=name, direction=d)):.3f} nats" for d, label in DIRECTIONS.items() for name in names]  # fmt: skip
     with style.settings():
         collection, axes = panel_grid(titles, style, len(names), (4.6 * len(names), 7.2))
@@ -98,57 +96,6 @@ def _signed_area(x: Array, y: Array, role: str, axis: Any, style: Style) -> None
         mark = "" if float(size) == 0 else "+" if area > 0 else "−"
         style.draw.text(-10.8, height, f"{word} the axis: {mark}{size}", axis, color=style.ink, size=10.5,
                         horizontal_align="left")  # fmt: skip
-
-
-# --- path ------------------------------------------------------------------------------------------------------------
-
-
-def path(data: xr.Dataset, style: Style) -> PlotCollection:
-    """Both divergences along a path from q to p, on logarithmic scales."""
-    titles = {str(name): PATH_TITLES[str(name)] for name in data["path"].to_numpy()}
-    rest = data["rest"].to_numpy()
-    x = np.log10(rest)
-    with style.settings():
-        collection, axes = panel_grid(list(titles.values()), style, len(titles), (4.6 * len(titles), 4.4))
-        for name, axis in zip(titles, axes, strict=True):
-            chi2 = float(data["chi2"].sel(path=name))
-            if np.isfinite(chi2):
-                style.draw.line(x, np.log10(chi2 / 2 * rest**2), axis, color=style.faint, width=5, alpha=0.45)
-                style.draw.text(-2.9, -7.3, "½ (1 − t)² χ²", axis, color=style.ink, horizontal_align="left")
-            curves = {d: np.log10(data["kl"].sel(path=name, direction=d).to_numpy()) for d in _ROLES}
-            for d, dash in (("pq", "dashed"), ("qp", "dotted")):
-                style.draw.line(x, curves[d], axis, color=style.color(_ROLES[d]), width=2.2, linestyle=style.dash(dash))
-            _label_path(x, curves, axis, style)
-            _log_ticks(axis, style)
-            style.draw.xlabel("1 − t, the part of q that is left", axis)
-        style.draw.ylabel("divergence, nats", axes[0])
-    return collection
-
-
-def _label_path(x: Array, curves: Mapping[str, Array], axis: Any, style: Style) -> None:
-    """Name each line and its final slope: the upper line above its end, the lower line below."""
-    slopes = {d: (y[-1] - y[-3]) / (x[-1] - x[-3]) for d, y in curves.items()}
-    apart = abs(curves["pq"][-1] - curves["qp"][-1]) > 0.3
-    upper = max(curves, key=lambda d: curves[d][-1 if apart else 0])
-    for d, y in curves.items():
-        up = d == upper
-        label = f"{_PATH_NAMES[d]}, slope {slopes[d]:.2f}"
-        if apart:
-            at = -2.0
-            height = float(np.interp(at, x[::-1], y[::-1]))
-            style.draw.text(at, height + (0.8 if up else -0.8), label, axis, color=style.color(_ROLES[d]),
-                            horizontal_align="right" if up else "left")  # fmt: skip
-        else:
-            style.draw.text(
-                -1.5, 0.6 if up else -0.25, label, axis, color=style.color(_ROLES[d]), horizontal_align="right"
-            )
-
-
-def _log_ticks(axis: Any, style: Style) -> None:
-    style.draw.xticks(np.arange(-4, 1), [power(k) for k in range(-4, 1)], axis)
-    style.draw.yticks(np.arange(-8, 2, 2), [power(k) for k in range(-8, 2, 2)], axis)
-    style.draw.xlim((-4.1, 0.1), axis)
-    style.draw.ylim((-8.7, 1.4), axis)
 
 
 # --- estimators ------------------------------------------------------------------------------------------------------

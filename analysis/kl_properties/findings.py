@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from analysis.kl_properties.pairs import PAIRS
-from analysis.kl_properties.study import MAPS, MISSED, one_to_one
+from analysis.kl_properties.study import MAPS, MISSED
 from analysis.reading import dataset_of, estimate_of
 from models.quadrature import Estimate
 
-__all__ = ["findings", "infinite", "maps", "path", "sign", "ways"]
+__all__ = ["findings", "infinite", "maps", "sign", "ways"]
 
 Array = NDArray[np.float64]
 DIRECTIONS = {"pq": "p‖q", "qp": "q‖p"}
@@ -34,7 +34,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "pairs": [{"pair": p.title, "p": p.p_text, "q": p.q_text, "formula": p.formula} for p in PAIRS],
         "ways": ways(estimators),
         "sign": sign(estimators),
-        "path": path(dataset_of(results, "zero/path")),
         "maps": maps(dataset_of(results, "maps/one_to_one"), dataset_of(results, "maps/many_to_one")),
         "infinite": infinite(dataset_of(results, "limits/infinite")),
         "settings": json.loads(results.attrs["settings"]),
@@ -120,33 +119,16 @@ def sign(data: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def path(data: xr.Dataset) -> dict[str, Any]:
-    """Slopes with which the divergences vanish, and the ratio to half of chi-squared times the square."""
-    rest, found = data["rest"].to_numpy(), {}
-    for name in data["path"].to_numpy():
-        kl = data["kl"].sel(path=name).transpose("rest", "direction").to_numpy()
-        chi2 = estimate_of(data, "chi2", path=name)
-        slopes = np.log(kl[-1] / kl[-3]) / np.log(rest[-1] / rest[-3])
-        ratios = kl[-1] / (rest[-1] ** 2 * chi2.value / 2)
-        values = {"slope": slopes, "ratio": ratios, "start": kl[0]}
-        found[str(name)] = {
-            "chi2": chi2,
-            **{key: dict(zip(DIRECTIONS, map(float, pair), strict=True)) for key, pair in values.items()},
-        }
-    return {**found, "smallest_rest": float(rest[-1])}
-
-
 def maps(one: xr.Dataset, many: xr.Dataset) -> dict[str, Any]:
     """Divergences and entropies under maps of x, and how far they keep what they should keep."""
     table = [
         {
-            "map": title,
             "direction": DIRECTIONS[d],
-            "slope": estimate_of(one, "slope", map=name, direction=d),
-            **{f"{what}_{when}": estimate_of(one, what, map=name, direction=d, when=when)
+            "slope": float(one["slope"].sel(direction=d)),
+            **{f"{what}_{when}": estimate_of(one, what, direction=d, when=when)
                for what in ("kl", "entropy") for when in ("before", "after")},
         }
-        for name, (title, *_) in one_to_one().items() for d in DIRECTIONS
+        for d in DIRECTIONS
     ]  # fmt: skip
     change = {what: one[what].sel(when="after") - one[what].sel(when="before") for what in ("kl", "entropy")}
     lost = many["kl"].sel(map="x") - many["kl"]

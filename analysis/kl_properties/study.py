@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import norm
 
 from analysis.kl_properties import QUESTION
-from analysis.kl_properties.pairs import PAIRS, Spec, find_pair, normal, pymc
+from analysis.kl_properties.pairs import PAIRS, find_pair, normal, pymc
 from analysis.parts import Part, runner
 from models.divergences import entropy, kl
 from models.quadrature import Estimate, expect
@@ -141,85 +141,14 @@ def run_estimators(settings: Settings) -> xr.DataTree:
     return xr.DataTree.from_dict({"/estimators": dataset})
 
 
-# --- part 2: zero only for p = q -------------------------------------------------------------------------------------
-
-#: Pairs joined by a path; the second has a chi-squared divergence that is infinite.
-PATHS = ("one_mode", "matched")
+# --- part 2: maps of x -----------------------------------------------------------------------------------------------
 
 
-def blend(p: Spec, q: Spec, share: float) -> Target:
-    """The mixture (1 - share) p + share q of two mixtures of Normals."""
-    weights = np.concatenate([(1 - share) * np.array(p["weights"]), share * np.array(q["weights"])])
-    keep = weights > 0
-    means, sds = (np.concatenate([p[key], q[key]])[keep] for key in ("means", "sds"))
-    return normal_mixture(weights[keep], means, sds)
-
-
-def chi_squared(p: Target, q: Target) -> Estimate:
-    """The integral of (q - p)²/p for mixtures of Normals, infinite if q's tail is too wide: E_q[q/p] - 1."""
-    widest_p, widest_q = (max(t.spec["sds"]) for t in (p, q))
-    if widest_q**2 >= 2 * widest_p**2:  # then q²/p does not fade
-        return Estimate(np.inf, 0.0, "exact")
-    # Where the bound acts the density of q has underflowed.
-    whole = expect(q, lambda x: np.exp(np.minimum(log_ratio(q, p)(x), 300.0)), others=[p])
-    return Estimate(whole.value - 1, whole.error, whole.kind)
-
-
-def run_path(settings: Settings) -> xr.DataTree:  # noqa: ARG001 (every part is called alike)
-    """Both divergences along q_t = (1 - t) q + t p, as 1 - t falls from 1 to 1/10,000."""
-    rest = np.logspace(0, -4, 13)
-    found = np.empty((len(PATHS), len(rest), len(DIRECTIONS), 2))
-    chi2 = []
-    for i, name in enumerate(PATHS):
-        pair = find_pair(name)
-        p, q = pair.targets()
-        chi2.append(chi_squared(p, q))
-        for k, share in enumerate(rest):
-            q_t = blend(pair.p, pair.q, float(share))
-            for j, estimate in enumerate((kl(p, q_t), kl(q_t, p))):
-                found[i, k, j] = estimate.value, estimate.error
-    dims = ("path", "rest", "direction")
-    dataset = xr.Dataset(
-        {"kl": (dims, found[..., 0]), "kl_error": (dims, found[..., 1]),
-         "chi2": ("path", [c.value for c in chi2]), "chi2_error": ("path", [c.error for c in chi2])},
-        {"path": list(PATHS), "rest": rest, "direction": list(DIRECTIONS)},
-    )  # fmt: skip
-    return xr.DataTree.from_dict({"/path": dataset})
-
-
-# --- part 3: maps of x -----------------------------------------------------------------------------------------------
-
-
-def one_to_one() -> dict[str, tuple[str, tuple[Spec, Spec], tuple[Spec, Spec], Callable[[Array], Array]]]:
-    """One-to-one maps by name: title, p and q before, p and q after, and log |dy/dx| as a function of x (n, 1)."""
-    normals = (0.5, 1.0), (1.0, 1.5)
-    mixed = find_pair("mixtures")
-    slope, shift = -2.0, 3.0
-
-    def moved(spec: Spec) -> Spec:
-        return {
-            "weights": spec["weights"],
-            "means": [slope * m + shift for m in spec["means"]],
-            "sds": [abs(slope) * s for s in spec["sds"]],
-        }
-
-    return {
-        "exp": (
-            "y = exp(x), Normal to log-normal",
-            (normal(*normals[0]), normal(*normals[1])),
-            (pymc("LogNormal", mu=normals[0][0], sigma=normals[0][1]),
-             pymc("LogNormal", mu=normals[1][0], sigma=normals[1][1])),
-            lambda x: x[:, 0],
-        ),
-        "affine": (
-            "y = 3 − 2x, the two mixtures",
-            (mixed.p, mixed.q),
-            (moved(mixed.p), moved(mixed.q)),
-            lambda x: np.full(len(x), np.log(abs(slope))),
-        ),
-    }  # fmt: skip
-
-
+#: The map exp from two Normals to two log-normals: p and q before, and after.
+EXP = (
+    (normal(0.5, 1.0), normal(1.0, 1.5)),
+    (pymc("LogNormal", mu=0.5, sigma=1.0), pymc("LogNormal", mu=1.0, sigma=1.5)),
+)
 #: Pairs that many-to-one maps are applied to, all of them mixtures of Normals.
 MAPPED = ("one_mode", "matched", "mixtures")
 MAPS = ("x", "fold", "sign")
@@ -243,24 +172,17 @@ def sign_kl(p: Target, q: Target) -> Estimate:
 
 
 def run_maps(settings: Settings) -> xr.DataTree:  # noqa: ARG001 (every part is called alike)
-    """Divergences and entropies under one-to-one maps, and divergences under many-to-one maps."""
-    maps = one_to_one()
-    data = {name: np.empty((len(maps), 2, 2)) for name in ("kl", "kl_error", "entropy", "entropy_error")}
-    slopes = np.empty((len(maps), 2, 2))
-    for i, (_, before, after, log_slope) in enumerate(maps.values()):
-        for k, specs in enumerate((before, after)):
-            p, q = (from_spec(spec) for spec in specs)
-            for j, (first, second) in enumerate(((p, q), (q, p))):
-                for name, estimate in (("kl", kl(first, second)), ("entropy", entropy(first))):
-                    data[name][i, j, k], data[f"{name}_error"][i, j, k] = estimate.value, estimate.error
-                if k == 0:
-                    slope = expect(first, log_slope)
-                    slopes[i, j] = slope.value, slope.error
-    dims = ("map", "direction", "when")
-    bijections = xr.Dataset(
-        {name: (dims, values) for name, values in data.items()}
-        | {name: (("map", "direction"), slopes[..., k]) for k, name in enumerate(("slope", "slope_error"))},
-        {"map": list(maps), "direction": list(DIRECTIONS), "when": ["before", "after"]},
+    """Divergences and entropies under a one-to-one map, and divergences under many-to-one maps."""
+    data = {name: np.empty((2, 2)) for name in ("kl", "kl_error", "entropy", "entropy_error")}
+    for k, specs in enumerate(EXP):
+        p, q = (from_spec(spec) for spec in specs)
+        for j, (first, second) in enumerate(((p, q), (q, p))):
+            for name, estimate in (("kl", kl(first, second)), ("entropy", entropy(first))):
+                data[name][j, k], data[f"{name}_error"][j, k] = estimate.value, estimate.error
+    slopes = [spec["means"][0] for spec in EXP[0]]  # log |dy/dx| is x, whose mean this is
+    bijection = xr.Dataset(
+        {name: (("direction", "when"), values) for name, values in data.items()} | {"slope": ("direction", slopes)},
+        {"direction": list(DIRECTIONS), "when": ["before", "after"]},
     )
     found = np.empty((len(MAPPED), len(DIRECTIONS), len(MAPS), 2))
     for i, name in enumerate(MAPPED):
@@ -272,10 +194,10 @@ def run_maps(settings: Settings) -> xr.DataTree:  # noqa: ARG001 (every part is 
         {"kl": (dims, found[..., 0]), "kl_error": (dims, found[..., 1])},
         {"pair": list(MAPPED), "direction": list(DIRECTIONS), "map": list(MAPS)},
     )
-    return xr.DataTree.from_dict({"/one_to_one": bijections, "/many_to_one": merging})
+    return xr.DataTree.from_dict({"/one_to_one": bijection, "/many_to_one": merging})
 
 
-# --- part 4: infinite ------------------------------------------------------------------------------------------------
+# --- part 3: infinite ------------------------------------------------------------------------------------------------
 
 #: Mass of p = Uniform(0, 1) that q = Uniform(0, 1 - mass) misses.
 MISSED = 0.001
@@ -347,7 +269,6 @@ def run_curves(settings: Settings) -> xr.DataTree:  # noqa: ARG001 (every part i
 
 PARTS: dict[str, tuple[str, Callable[[Settings], xr.DataTree]]] = {
     "ways": ("four ways to compute it", run_estimators),
-    "zero": ("zero only for p = q", run_path),
     "maps": ("maps of x", run_maps),
     "limits": ("infinite divergences", run_infinite),
     "curves": ("densities that are drawn", run_curves),
@@ -363,7 +284,7 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-#: ``ways/estimators``: every pair both ways by every method. ``zero/path``: divergences on the way from q to p.
+#: ``ways/estimators``: every pair both ways by every method.
 #: ``maps/one_to_one`` and ``maps/many_to_one``: divergences under maps of x. ``limits/infinite``: Monte Carlo of divergences
 #: that are infinite, or whose log ratio has no variance. ``curves/densities``: what the first figure draws.
 run = runner(QUESTION, Settings, parts)

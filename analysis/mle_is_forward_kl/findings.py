@@ -14,12 +14,12 @@ from scipy.stats import norm
 from analysis.mle_is_forward_kl.fits import CASES
 from analysis.mle_is_forward_kl.lines import REPEATS
 from analysis.mle_is_forward_kl.study import INTERVAL_N, LEVEL, PRIOR, PRODUCT_N, REACH, SIGMAS
-from analysis.reading import case_of, dataset_of, estimate_of
+from analysis.reading import case_of, dataset_of, estimate_of, mean_of, share_of
 from models.quadrature import Estimate
 
 __all__ = [
     "SHOWN", "SYMBOLS", "cases_of", "constants", "coverage", "coverage_table", "endless", "findings", "fit", "means",
-    "pooled", "seen", "share",
+    "pooled", "seen",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -76,11 +76,7 @@ def cases_of(results: xr.DataTree) -> dict[str, xr.DataTree]:
 
 def means(case: xr.DataTree, key: str) -> list[Estimate]:
     """Mean over data sets of each size, with its standard error; fits without a maximum are left out."""
-    return [_mean(row[np.isfinite(row)]) for row in case[f"replications/{key}"].to_numpy()]
-
-
-def _mean(values: Array) -> Estimate:
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), "draws")
+    return [mean_of(row[np.isfinite(row)]) for row in case[f"replications/{key}"].to_numpy()]
 
 
 def pooled(values: Sequence[Estimate], scale: Array, counts: Array) -> Estimate:
@@ -140,13 +136,6 @@ def endless(cases: Mapping[str, xr.DataTree]) -> list[dict[str, Any]]:
 # --- intervals -------------------------------------------------------------------------------------------------------
 
 
-def share(hits: NDArray[np.bool_]) -> Estimate:
-    """Share of hits with its binomial standard error, which is not zero where all or none hit."""
-    n = len(hits)
-    smooth = (hits.sum() + 0.5) / (n + 1)
-    return Estimate(float(hits.mean()), float(np.sqrt(smooth * (1 - smooth) / n)), "draws")
-
-
 def coverage_table(results: xr.DataTree) -> list[dict[str, Any]]:
     """Coverage of each parameter's intervals, and the ratio of the two standard errors, exact and as fits see it."""
     table = []
@@ -162,7 +151,10 @@ def coverage_table(results: xr.DataTree) -> list[dict[str, Any]]:
                 {
                     "case": case.attrs["short"],
                     "parameter": SYMBOLS[str(label)],
-                    **{k: share(error <= REACH * one[f"se_{k}"].to_numpy()[used]) for k in ("sandwich", "hessian")},
+                    **{
+                        k: share_of(float((error <= REACH * one[f"se_{k}"].to_numpy()[used]).mean()), len(error))
+                        for k in ("sandwich", "hessian")
+                    },
                     "ratio": ratio,
                     "seen": Estimate(float(of_fits.mean()), float(of_fits.std(ddof=1)), "draws"),
                     "same_side": float(((of_fits - 1) * (ratio - 1) > 0).mean()),
@@ -223,7 +215,7 @@ def curve(c: xr.Dataset) -> dict[str, Any]:
         "argmin_ce": lowest(grid, ce),
         "argmin_kl": lowest(grid, kl),
         "table": [
-            {"n": n, "gap": _mean(gap), "argmin": lowest(grid, nll)}
+            {"n": n, "gap": mean_of(gap), "argmin": lowest(grid, nll)}
             for n, nll, gap in zip(
                 c["draws"].to_numpy().tolist(), c["nll"].to_numpy(), c["gap"].to_numpy(), strict=True
             )

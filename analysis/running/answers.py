@@ -323,8 +323,11 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
         drawings = json.loads(kept.path.read_bytes())
     figures: list[Any] = []
     for name, drawing in drawings.items():
-        svg = drawing["svg"].encode()
-        alt, caption = words.alt.get(name, drawing["alt"]), words.caption.get(name, drawing["caption"])
+        svg = drawing.encode()
+        alt, caption = (
+            words.alt.get(name, ""),
+            words.caption.get(name, ""),
+        )  # of which a figure says that they are missing
         figures.append(Figure(name, svg, to_dark(svg), "svg", alt=alt, caption=caption))
     if hasattr(module, "explorer"):
         from analysis.site.explorer import Explorer
@@ -334,14 +337,11 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
     return figures
 
 
-def _draw(module: Any, tree: Any) -> dict[str, dict[str, str]]:
+def _draw(module: Any, tree: Any) -> dict[str, str]:
     os.environ["MPLBACKEND"] = "agg"  # if matplotlib is still to be imported
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use("agg")
     from analysis.drawing.style import Style
 
     style = Style.of("light", "matplotlib")
-    return {
-        name: {"svg": drawing.svg(style).decode(), "alt": drawing.alt, "caption": drawing.caption}
-        for name, drawing in module.plot(tree, theme="light").items()
-    }
+    return {name: drawing.svg(style).decode() for name, drawing in module.plot(tree, theme="light").items()}

@@ -17,8 +17,8 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, words
 from analysis.drawing.style import Style
-from analysis.reading import case_of, dataset_of
-from analysis.two_families.findings import QUANTILE, SHOWN, scores, share
+from analysis.reading import case_of, dataset_of, share_of
+from analysis.two_families.findings import QUANTILE, SHOWN, scores
 from analysis.two_families.targets import DATA, KNOWN, PAIR
 
 __all__ = ["plot"]
@@ -170,7 +170,7 @@ def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
         rate, at = wrong["rate"].sel(criterion=name).to_numpy(), x + 0.07 * (i - 1)
         draw.line(at, rate, axis, color=style.forward, width=1.4, linestyle=style.dash(dash))
         for a, r in zip(at, rate, strict=True):
-            h = QUANTILE * share(r, int(wrong["trials"])).error
+            h = QUANTILE * share_of(r, int(wrong["trials"])).error
             draw.line(np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.forward, width=1.0)
         _mark(at, rate, marker, axis, style, size=5)
     draw.xticks(x, [f"{n:g}" for n in wrong["n"].to_numpy()], axis)

@@ -10,13 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from analysis.reading import case_of, estimate_of
+from analysis.reading import case_of, estimate_of, mean_of, share_of
 from analysis.two_families.plane import RANGE
 from analysis.two_families.study import SIZES
 from analysis.two_families.targets import DATA, KNOWN, PAIR, Known
 from models.quadrature import Estimate
 
-__all__ = ["findings", "judged", "needed_size", "note_of", "scores", "share"]
+__all__ = ["findings", "judged", "needed_size", "note_of", "scores"]
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
@@ -91,7 +91,7 @@ def _choice(part: xr.DataTree, case: Known) -> dict[str, Any]:
     exact, sets, wrong = (part[key].to_dataset() for key in ("exact", "replications", "wrong"))
     n, mean, sd, trials = int(part.attrs["n"]), float(exact["mean"]), float(exact["sd"]), int(wrong["trials"])
     half_gap = float(exact["trace"][0] - exact["trace"][1]) / 2
-    rates = {key: [share(float(r), trials) for r in wrong["rate"].sel(criterion=key).to_numpy()] for key in NAMES}
+    rates = {key: [share_of(float(r), trials) for r in wrong["rate"].sel(criterion=key).to_numpy()] for key in NAMES}
     return {
         "title": case.title,
         "short": case.short,
@@ -104,7 +104,7 @@ def _choice(part: xr.DataTree, case: Known) -> dict[str, Any]:
         "difference": estimate_of(exact, "mean"),
         "sd": sd,
         "differences": [
-            {"target": case.short, "criterion": name, "mean": _mean(sets[key].to_numpy()), "exact": n * mean,
+            {"target": case.short, "criterion": name, "mean": mean_of(sets[key].to_numpy()), "exact": n * mean,
              "theory": n * mean + (half_gap if key == "in_sample" else -half_gap)}
             for key, name in NAMES.items()
         ],
@@ -115,7 +115,7 @@ def _choice(part: xr.DataTree, case: Known) -> dict[str, Any]:
             for i, size in enumerate(SIZES)
         ],
         "at": {
-            key: {"n": size, "rate": rates["in_sample"][SIZES.index(size)], "changes": _changes(wrong.sel(n=size))}
+            key: {"n": size, "rate": rates["in_sample"][SIZES.index(size)]}
             for key, size in SPOKEN.items()
         },
         "needed": needed_size(mean, sd),
@@ -123,21 +123,12 @@ def _choice(part: xr.DataTree, case: Known) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _changes(wrong: xr.Dataset) -> list[dict[str, Any]]:
-    """What corrections for optimism did to the share of wrong choices, with errors paired over data sets."""
-    changes = {key: estimate_of(wrong, "change", "draws", criterion=key) for key in ("tic", "loo")}
-    return [
-        {"criterion": NAMES[key], "value": c.value, "error": c.error, "is_clear": abs(c.value) > CLEAR * c.error}
-        for key, c in changes.items()
-    ]
-
-
 def _intervals(difference: Array, error: Array, truth: float) -> dict[str, Any]:
     """What differences (r,) and their standard errors (r,) say over data sets, against what they are to estimate."""
-    spread, reported = _sd(difference), _mean(error)
+    spread, reported = _sd(difference), mean_of(error)
     ratio = spread.value / reported.value
     relative = float(np.hypot(spread.error / spread.value, reported.error / reported.value))
-    covered = share(float((np.abs(difference - truth) <= QUANTILE * error).mean()), len(difference))
+    covered = share_of(float((np.abs(difference - truth) <= QUANTILE * error).mean()), len(difference))
     return {"spread": spread, "reported": reported, **judged(covered, Estimate(ratio, ratio * relative, "draws"))}
 
 
@@ -167,16 +158,6 @@ def _compare(part: xr.DataTree) -> dict[str, Any]:
 def needed_size(mean: float, sd: float, wrong: float = 0.05) -> int:
     """Observations from which first-order theory, without the shift, puts wrong choices below a share."""
     return int(np.ceil((norm.ppf(1 - wrong) * sd / mean) ** 2))
-
-
-def share(rate: float, trials: int) -> Estimate:
-    """A share with its binomial standard error; with none or all, that of half a case."""
-    inside = np.clip(rate, 0.5 / trials, 1 - 0.5 / trials)
-    return Estimate(rate, float(np.sqrt(inside * (1 - inside) / trials)), "draws")
-
-
-def _mean(values: Array) -> Estimate:
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), "draws")
 
 
 def _sd(values: Array) -> Estimate:

@@ -126,8 +126,7 @@ def run_choice(case: Known, settings: Settings) -> xr.DataTree:
         ``exact``: over families the KL of the projection, its error and tr(J^-1 K); the mean and standard deviation of the
         difference of log densities at the projections, f - g, of one observation. ``replications``: the `criteria` for each
         data set of n draws. ``smoothed``: what ``az.compare`` says of the first of them, given draws of posteriors.
-        ``wrong``: share of wrong choices at each size, what first-order theory predicts, and the change against the log
-        likelihood on the same data sets with its standard error.
+        ``wrong``: share of wrong choices at each size, and what first-order theory predicts.
     """
     target = case.target
     projections = {f: forward_projection(target, FAMILIES[f]) for f in PAIR}
@@ -176,26 +175,16 @@ def _wrong(target: Target, exact: xr.Dataset, settings: Settings, index: int) ->
     gap = float(exact["trace"][0] - exact["trace"][1])
     # In the sample the maximum is higher by half the trace, leave-one-out lower by half of it, and TIC aims at the latter.
     shifts = {"in_sample": gap / 2, "tic": -gap / 2, "loo": -gap / 2}
-    rates, predicted, changes, errors = [], [], [], []
+    rates, predicted = [], []
     for i, n in enumerate(SIZES):
         found = criteria(data_sets(target, settings.trials, n, [settings.seed, index, 1, i]))
-        wrong = np.array([found[key] * mean < 0 for key in CRITERIA], dtype=float)
-        paired = wrong - wrong[0]  # the same data sets for every criterion
-        rates.append(wrong.mean(axis=1))
-        changes.append(paired.mean(axis=1))
-        errors.append(paired.std(axis=1, ddof=1) / np.sqrt(settings.trials))
+        rates.append([float((found[key] * mean < 0).mean()) for key in CRITERIA])
         predicted.append(
             [float(norm.cdf(-np.sign(mean) * (n * mean + shifts[key]) / (np.sqrt(n) * sd))) for key in CRITERIA]
         )
     by = ("n", "criterion")
     return xr.Dataset(
-        {
-            "rate": (by, rates),
-            "predicted": (by, predicted),
-            "change": (by, changes),
-            "change_error": (by, errors),
-            "trials": settings.trials,
-        },
+        {"rate": (by, rates), "predicted": (by, predicted), "trials": settings.trials},
         coords={"n": list(SIZES), "criterion": list(CRITERIA)},
     )
 

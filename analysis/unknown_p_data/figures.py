@@ -14,8 +14,8 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, short, squeeze
 from analysis.drawing.style import Style
-from analysis.reading import dataset_of
-from analysis.unknown_p_data.findings import FEW, share
+from analysis.reading import dataset_of, share_of
+from analysis.unknown_p_data.findings import FEW
 from analysis.unknown_p_data.study import TAILS, N
 from analysis.unknown_p_data.targets import NAMES
 
@@ -122,7 +122,7 @@ def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style)
 
 
 def _share(value: float, count: float, y: float, axis: Any, style: Style) -> None:
-    reach = 200 * share(value, count).error
+    reach = 200 * share_of(value, count).error
     ends = np.array([max(100 * value - reach, 70), min(100 * value + reach, 100)])
     style.draw.line(ends, np.full(2, y), axis, color=style.forward, width=1.4)
     _point(100 * value, y, "dot", style.forward, axis, style)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.reading import dataset_of
+from analysis.reading import dataset_of, mean_of, share_of
 from analysis.unknown_p_data.study import SIZES, SUMMARIES, TAILS, N
 from analysis.unknown_p_data.targets import NAMES
 from models.quadrature import Estimate
 
 __all__ = [
-    "FEW", "FULL_FILE", "biased", "covered", "differences", "draws_needed", "findings", "nearer", "share", "sign", "stored_study",
+    "FEW", "FULL_FILE", "biased", "covered", "differences", "draws_needed", "findings", "nearer", "sign", "stored_study",
 ]  # fmt: skip
 
 #: Replications stored with the project; ``tests/reference/make_unknown_study.py`` writes them.
@@ -58,17 +58,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     }
 
 
-def share(value: float, count: float) -> Estimate:
-    """Return a share with its binomial standard error, which is not zero for a share of all (two of each are added)."""
-    p = (value * count + 2) / (count + 4)
-    return Estimate(float(value), float(np.sqrt(p * (1 - p) / (count + 4))), "draws")
-
-
-def _mean(values: Any) -> Estimate:
-    """Mean of independent values with its standard error."""
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))), "draws")
-
-
 def _row(data: xr.Dataset, **at: Any) -> dict[str, float]:
     found = data.sel(at)
     return {name: float(found[name]) for name in SUMMARIES}
@@ -85,9 +74,9 @@ def _cells(row: Row) -> dict[str, Any]:
         "bias": _bias(row),
         "sd": row["sd"],
         "length": row["length"],
-        "coverage": share(row["coverage"], row["count"]),
+        "coverage": share_of(row["coverage"], row["count"]),
         "reliable": row["reliable"],
-        "among": share(row["coverage_reliable"], marked) if marked and row["reliable"] >= FEW else None,
+        "among": share_of(row["coverage_reliable"], marked) if marked and row["reliable"] >= FEW else None,
     }
 
 
@@ -106,7 +95,7 @@ def study(studies: Mapping[str, xr.Dataset]) -> dict[str, Any]:
             "kl": float(data["kl"]),
         }
         table.append(
-            {**head, **_cells(kl), "error": kl["mean_error"] / kl["sd"], "entropy": share(h["coverage"], h["count"])}
+            {**head, **_cells(kl), "error": kl["mean_error"] / kl["sd"], "entropy": share_of(h["coverage"], h["count"])}
         )
         rivals.append({**head, **{key: _bias(_row(data, estimator=key, n=N)) for key in ("kl", *RIVALS)}})
     held = [(row["coverage"].value, row["dim"] <= DEEPEST) for row in table]
@@ -143,7 +132,7 @@ def covered(rows: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         count = round(row["reliable"] * row["count"])
         if row["reliable"] >= FEW and count:
-            spread = 2 * share(row["coverage_reliable"], count).error
+            spread = 2 * share_of(row["coverage_reliable"], count).error
             if not HOLDS[0] - spread <= row["coverage_reliable"] <= HOLDS[1] + spread:
                 off.append({"title": row["title"], "coverage": row["coverage_reliable"]})
     unmarked = [row["title"] for row in rows if row["reliable"] < FEW]
@@ -222,7 +211,7 @@ def tails(data: xr.Dataset) -> dict[str, Any]:
     return {
         "table": [{"target": title, "kl": float(kl[title]), **_cells(row)} for title, row in rows.items()],
         "count": count,
-        "wrong": share(wrong[worst], count),
+        "wrong": share_of(wrong[worst], count),
         "worst": worst,
     }
 
@@ -251,11 +240,11 @@ def sign(data: xr.Dataset) -> dict[str, Any]:
         "cross_entropy": float(data["cross_entropy"]),
         "exact": float(data["cross_entropy_exact"]),
         "count": count,
-        "negative": share(float((value < 0).mean()), count),
-        "excluded": share(float((upper < 0).mean()), count),
-        "holds": share(float(((lower <= 0) & (upper >= 0)).mean()), count),
-        "mean": _mean(value),
-        "arviz": _mean(arviz),
+        "negative": share_of(float((value < 0).mean()), count),
+        "excluded": share_of(float((upper < 0).mean()), count),
+        "holds": share_of(float(((lower <= 0) & (upper >= 0)).mean()), count),
+        "mean": mean_of(value),
+        "arviz": mean_of(arviz),
         "clamped": float((arviz == 0).mean()),
     }
 
@@ -323,7 +312,7 @@ def stored(data: xr.Dataset, titles: Mapping[str, str]) -> dict[str, Any]:
         table.append({
             "target": title,
             "ratio": kl["bias"] / kl["sd"],
-            "entropy": share(h["coverage"], h["count"]),
+            "entropy": share_of(h["coverage"], h["count"]),
             **_cells(kl),
             "infomeasure": other and _bias(other),
             "sd_infomeasure": other and float(other["sd"]),

@@ -23,6 +23,7 @@ from analysis.mode_covering_vs_seeking import study as question
 from analysis.mode_covering_vs_seeking.figures import curves, landscape, loss, pit
 from analysis.mode_covering_vs_seeking.study import CASES, Settings
 from analysis.reading import case_of
+from analysis.site.chapter import Words
 from models.errors import InputError
 from models.families import FAMILIES
 from models.targets import TARGETS, Target, normal_mixture
@@ -120,7 +121,7 @@ def test_legend_names_each_curve_once() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
     def svg() -> bytes:
-        return Drawing(densities([PANEL], style(theme), legend=True), "alt", "caption").svg(style(theme))
+        return Drawing(densities([PANEL], style(theme), legend=True)).svg(style(theme))
 
     first = svg()
     assert first == svg()
@@ -145,13 +146,13 @@ def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
     ]
     for mu, sd in ((0, 10**0.5), (-2.98, 1.02), (0, 2.74)):
         assert any(np.allclose(y, stats.norm(mu, sd).pdf(x), atol=1e-12) for y in drawn)
-    page = Drawing(collection, "alt", "caption").save(tmp_path / "page", s)
+    page = Drawing(collection).save(tmp_path / "page", s)
     assert page.name == "page.html"
     assert "plotly" in page.read_text(encoding="utf-8")
 
 
 def test_saved_as_svg(tmp_path: Any) -> None:
-    drawing = Drawing(densities([PANEL], style()), "alt", "caption")
+    drawing = Drawing(densities([PANEL], style()))
     path = drawing.save(tmp_path / "hero", style())
     assert path.name == "hero.svg"
     assert path.read_bytes().rstrip().endswith(b"</svg>")
@@ -215,11 +216,12 @@ def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree)
             "hero": densities([curves(case)], s, legend=True),
             **{draw.__name__: draw(case, s) for draw in (landscape, loss, pit)},
         }
-        return {name: Drawing(figure, "Words. " * 20, "Words. " * 20) for name, figure in figures.items()}
+        return {name: Drawing(figure) for name, figure in figures.items()}
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_drawings(plot)
+        words = dict.fromkeys(("gallery", "planes", "hero", "landscape", "loss", "pit"), "Words. " * 20)
+        check_drawings(plot, Words(alt=words, caption=words))
 
 
 def test_planes_show_targets_and_ends() -> None:

@@ -63,7 +63,7 @@ def drawn() -> tuple[bytes, bytes]:
         made = figure()
         before = raw(made)
     panel = type("Figure", (), {"viz": {"figure": np.array(made, dtype=object)}})()
-    return before, Drawing(panel, "alt", "caption").svg(LIGHT)
+    return before, Drawing(panel).svg(LIGHT)
 
 
 def picture(svg: bytes, folder: Path) -> np.ndarray:

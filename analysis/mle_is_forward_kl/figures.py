@@ -1,11 +1,11 @@
-"""Drawings of maximum likelihood beside its limit: curves over a parameter, convergence with the sandwich, coverage.
+"""Drawings of maximum likelihood beside its limit: curves over a parameter, convergence with the sandwich.
 
 Cases are told apart by markers and words, never by hue: everything here is forward KL, and so blue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, power, spread, words
 from analysis.drawing.style import Style
-from analysis.mle_is_forward_kl.findings import SHOWN, SYMBOLS, cases_of, coverage_table, means
-from analysis.mle_is_forward_kl.study import LEVEL, REACH
+from analysis.mle_is_forward_kl.findings import SHOWN, SYMBOLS, cases_of, means
+from analysis.mle_is_forward_kl.study import REACH
 from analysis.reading import dataset_of
 
 __all__ = ["plot"]
@@ -32,12 +32,11 @@ _ESTIMATES = {"bimodal": "sigma", "outliers": "nu"}
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``curves``, ``convergence`` and ``coverage``."""
+    """Draw ``curves`` and ``convergence``."""
     style = Style.of(theme, backend)
     return {
         "curves": Drawing(curves(dataset_of(results, "lines/curves"), style)),
         "convergence": Drawing(convergence(cases_of(results), style)),
-        "coverage": Drawing(coverage(coverage_table(results), style)),
     }
 
 
@@ -172,35 +171,3 @@ def _constants(cases: Mapping[str, xr.DataTree], axis: Any, style: Style) -> Non
 def _case_points(x: Any, y: Any, name: str, axis: Any, style: Style) -> None:
     marker, size = _MARKERS[name]
     points(x, y, axis, style, color=style.ink, marker=marker, area=size**2, alpha=0.9)
-
-
-# --- coverage --------------------------------------------------------------------------------------------------------
-
-
-def coverage(table: Sequence[Mapping[str, Any]], style: Style) -> PlotCollection:
-    """Coverage of sandwich and Hessian intervals, one row for each parameter."""
-    count, rows = len(table), np.arange(len(table))[::-1]
-    looks = (
-        ("sandwich", 0.13, 0.02, "dot", 6.5, style.forward, "sandwich"),
-        ("hessian", -0.13, 0.3, "cross", 7.5, style.ink, "Hessian alone"),
-    )
-    low = min(95.0, *(100 * (row["hessian"].value - 2 * row["hessian"].error) for row in table))
-    left = low - 0.05 * (100 - low)
-    with style.settings():
-        collection, (axis,) = panel_grid(["coverage"], style, 1, (8.4, 1.4 + 0.5 * count))
-        _line([100 * LEVEL] * 2, [-0.6, count - 0.35], axis, style, style.ink, 1.2, "dashed")
-        for y, row in zip(rows, table, strict=True):
-            for key, shift, _, marker, size, color, _ in looks:
-                value, error = 100 * row[key].value, 100 * row[key].error
-                ends = np.clip([value - 2 * error, value + 2 * error], 0, 100)
-                _line(ends, [y + shift] * 2, axis, style, color, 1.3)
-                points(value, y + shift, axis, style, color=color, marker=marker, area=size**2)
-        style.draw.yticks(rows, [f"{row['parameter']}, {row['case']}" for row in table], axis)
-        style.draw.ylim((-0.6, count + 0.3), axis)
-        style.draw.xlim((left, 100 + 0.03 * (100 - low)), axis)
-        for _, _, at, marker, _, color, name in looks:
-            x = left + at * (100 - left)
-            points(x, count - 0.1, axis, style, color=color, marker=marker, area=45)
-            words(x + 0.015 * (100 - left), count - 0.1, name, axis, style, color, "left", "center")
-        style.draw.xlabel("coverage, %", axis)
-    return collection

@@ -1,11 +1,10 @@
-"""Drawings of two families and a target: a plane of distributions, the choice between families, and forests.
+"""Drawings of two families and a target: a plane of distributions, and the choice between families.
 
 Both families are approximations in forward KL, so both are blue; a line style and a marker tell them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, words
 from analysis.drawing.style import Style
 from analysis.reading import case_of, dataset_of, share_of
-from analysis.two_families.findings import QUANTILE, SHOWN, scores
-from analysis.two_families.targets import DATA, KNOWN, PAIR
+from analysis.two_families.findings import QUANTILE, SHOWN
+from analysis.two_families.targets import KNOWN, PAIR
 
 __all__ = ["plot"]
 
@@ -35,13 +34,11 @@ _CRITERIA = {
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``geometry``, ``choice`` and ``real_data``."""
+    """Draw ``geometry`` and ``choice``."""
     style = Style.of(theme, backend)
-    forests = {data.title: scores(case_of(results, data.name)) for data in DATA}
     return {
         "geometry": Drawing(geometry(case_of(results, "geometry"), style)),
         "choice": Drawing(choice(results, style)),
-        "real_data": Drawing(real_data(forests, style)),
     }
 
 
@@ -186,35 +183,3 @@ def _key(left: float, axis: Any, style: Style) -> None:
                         linestyle=style.dash(dash))  # fmt: skip
         _mark(left + 0.25, y, marker, axis, style, size=5)
         words(left + 0.6, y, name, axis, style, style.ink, size=10)
-
-
-def real_data(forests: Mapping[str, Sequence[Mapping[str, Any]]], style: Style) -> PlotCollection:
-    """For each data set, by its title, how far each family is behind the best, with intervals.
-
-    A family has the same row in every panel, which is empty where it was not fitted.
-    """
-    draw = style.draw
-    names = list(dict.fromkeys(row["family"] for rows in forests.values() for row in rows))
-    places = {name: len(names) - 1 - i for i, name in enumerate(names)}
-    with style.settings():
-        collection, axes = panel_grid(list(forests), style, len(forests), (3.7 * len(forests), 1.0 + 0.4 * len(names)))
-        for rows, axis in zip(forests.values(), axes, strict=True):
-            lowest = min(r["difference"].value - QUANTILE * r["difference"].error for r in rows if not r["note"])
-            draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
-            for row in rows:
-                y = places[row["family"]]
-                if row["note"]:
-                    words(lowest, y, row["note"], axis, style, style.ink, size=10)
-                    continue
-                value, half = row["difference"].value, QUANTILE * row["difference"].error
-                draw.line(
-                    np.array([value - half, value + half]), np.array([y, y]), axis, color=style.forward, width=1.8
-                )
-                if value == 0:
-                    _mark(value, y, "star", axis, style, size=12, color=style.ink)
-                else:
-                    _mark(value, y, "dot", axis, style, size=6)
-            draw.yticks(np.array(list(places.values())), names if axis is axes[0] else [""] * len(names), axis)
-            draw.ylim((-0.5, len(names) - 0.5), axis)
-            draw.xlabel("nats per observation", axis)
-    return collection

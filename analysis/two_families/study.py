@@ -64,7 +64,7 @@ class Settings(BaseModel):
     members: int = Field(default=17, ge=5)
     n: int = Field(default=200, ge=20, multiple_of=2)
     replications: int = Field(default=1000, ge=10)
-    smoothed: int = Field(default=12, ge=2)
+    smoothed: int = Field(default=8, ge=2)
     posterior_draws: int = Field(default=1000, ge=400, multiple_of=4)
     trials: int = Field(default=1000, ge=20)
     starts: int = Field(default=6, ge=1)

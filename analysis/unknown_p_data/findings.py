@@ -85,30 +85,22 @@ def _cells(row: Row) -> dict[str, Any]:
 
 def study(studies: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """Intervals and rivals of all targets at one sample size."""
-    table, rivals = [], []
-    for data in studies.values():
-        h, kl = (_row(data, estimator=estimator, n=N) for estimator in ("entropy", "kl"))
-        head = {
-            "target": data.attrs["title"],
-            "new": bool(data["new"]),
-            "dim": int(data["dim"]),
-            "kl": float(data["kl"]),
-        }
-        table.append(
-            {**head, **_cells(kl), "error": kl["mean_error"] / kl["sd"], "entropy": share_of(h["coverage"], h["count"])}
-        )
+    intervals, rivals = {}, []
+    for name, data in studies.items():
+        intervals[name] = _row(data, estimator="kl", n=N)
+        head = {"target": data.attrs["title"], "shallow": int(data["dim"]) <= DEEPEST}
         rivals.append({**head, **{key: _bias(_row(data, estimator=key, n=N)) for key in ("kl", *RIVALS)}})
-    held = [(row["coverage"].value, row["dim"] <= DEEPEST) for row in table]
+    held = [row["coverage"] for row in intervals.values()]
+    shallow = [row["coverage"] for name, row in intervals.items() if int(studies[name]["dim"]) <= DEEPEST]
     return {
-        "table": table,
-        "n_targets": len(table),
-        "n_new": sum(row["new"] for row in table),
-        "count": int(next(iter(studies.values()))["count"].sel(estimator="kl", n=N)),
-        "lowest": min(value for value, shallow in held if shallow),
-        "highest": max(value for value, shallow in held if shallow),
-        "lowest_of_all": min(value for value, _ in held),
+        "n_targets": len(held),
+        "n_new": sum(bool(data["new"]) for data in studies.values()),
+        "count": int(next(iter(intervals.values()))["count"]),
+        "lowest": min(shallow),
+        "highest": max(shallow),
+        "lowest_of_all": min(held),
         "worst": {key: _worst(rivals, key) for key in RIVALS},
-        "largest": {key: max(abs(row[key].value) for row in rivals if row[key] is not None and row["dim"] <= DEEPEST)
+        "largest": {key: max(abs(row[key].value) for row in rivals if row[key] is not None and row["shallow"])
                     for key in ("kl", "kernels", "scipy")},
     }  # fmt: skip
 

@@ -346,7 +346,7 @@ def test_failures_of_the_hessian_are_told_apart(found: dict[str, Any]) -> None:
     failing = said.coverage([row(0.95, 0.78), row(0.94, 1.0), row(0.95, 0.96)])
     assert ([len(failing[key]) for key in ("short", "long")], failing["rest"]) == ([1, 1], 1)
     text = text_of(found, coverage=failing)
-    assert "cover between 94.0% and 95.0%" in text
+    assert "in 94.0% to 95.0%" in text
     assert "too short for σ of *A* (78.0%)." in text
     assert "too long for σ of *A* (100.0%). For the other 1 no" in text
     text = text_of(found, coverage=said.coverage([row(0.95, 0.95)]))
@@ -412,12 +412,15 @@ def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree, found: 
 @pytest.mark.usefixtures("closed")
 def test_figures(results: xr.DataTree) -> None:
     drawings = plot(results)
-    assert set(drawings) == {"curves", "convergence", "coverage"}
-    axis = drawings["coverage"].figure.viz["figure"].item().axes[0]
+    assert set(drawings) == {"curves", "convergence"}
+    # Each mark of the last panel is a mean in units of theory.
+    axis = drawings["convergence"].figure.viz["figure"].item().axes[2]
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
-    for row in said.coverage_table(results):
-        for key in ("sandwich", "hessian"):
-            assert np.isclose(dots[:, 0], 100 * row[key].value).any()
+    for case in said.cases_of(results).values():
+        unit = 2 * case["replications/n"].to_numpy() / float(case["projection/trace"])
+        for key in ("excess", "optimism"):
+            for mean, scale in zip(said.means(case, key), unit, strict=True):
+                assert np.isclose(dots[:, 1], mean.value * scale).any()
 
 
 @pytest.mark.usefixtures("closed")

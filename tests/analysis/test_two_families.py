@@ -16,11 +16,10 @@ from pydantic import ValidationError
 from scipy import stats
 
 from analysis.data.columns import load_column
-from analysis.drawing.style import Style
 from analysis.site.chapter import words_of
 from analysis.two_families import criteria, plane
 from analysis.two_families import study as question
-from analysis.two_families.figures import plot, real_data
+from analysis.two_families.figures import plot
 from analysis.two_families.findings import findings, judged, needed_size, note_of
 from analysis.two_families.study import SIZES, Settings
 from analysis.two_families.targets import KNOWN, PAIR, SPREAD, Known
@@ -373,24 +372,10 @@ def test_parts_are_remembered_by_what_they_depend_on(results: xr.DataTree) -> No
     assert seen["logistic"] != other["logistic"]
 
 
-def test_a_family_has_the_same_row_in_every_panel() -> None:
-    def rows(**values: float) -> list[dict[str, Any]]:
-        return [{"family": k, "note": "", "difference": Estimate(v, 0.1, "draws")} for k, v in values.items()]
-
-    forests = {"A": rows(normal=-0.5, two=0.0), "B": rows(normal=-0.7, two=-0.2, three=0.0)}
-    axes = real_data(forests, Style.of("light", "matplotlib")).viz["figure"].item().axes
-    assert [t.get_text() for t in axes[0].get_yticklabels()] == ["normal", "two", "three"]
-    ticks = dict(zip(("normal", "two", "three"), axes[0].get_yticks(), strict=True))
-    for axis, panel in zip(axes, forests.values(), strict=True):
-        marks = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
-        np.testing.assert_allclose(marks[:, 1], [ticks[row["family"]] for row in panel])
-        np.testing.assert_allclose(marks[:, 0], [row["difference"].value for row in panel])
-
-
 def test_figures_have_words_and_survive_a_file(results: xr.DataTree, tmp_path: Any) -> None:
     save(results, tmp_path / "r.nc")
     again = load(tmp_path / "r.nc")
-    assert list(plot(again)) == ["geometry", "choice", "real_data"]
+    assert list(plot(again)) == ["geometry", "choice"]
     words = words_of("two_families", findings(again))
     check_drawings(lambda theme: plot(again, theme=theme), words)
     assert words == words_of("two_families", findings(results))

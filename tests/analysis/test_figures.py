@@ -18,7 +18,7 @@ from analysis.drawing.densities import Curve, Panel, densities
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.marks import squeeze
 from analysis.drawing.planes import PlanePanel, levels, planes
-from analysis.drawing.style import Style
+from analysis.drawing.style import Style, to_dark
 from analysis.mode_covering_vs_seeking import study as question
 from analysis.mode_covering_vs_seeking.figures import curves, landscape, loss, pit
 from analysis.mode_covering_vs_seeking.study import CASES, Settings
@@ -221,7 +221,10 @@ def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         words = dict.fromkeys(("gallery", "planes", "hero", "landscape", "loss", "pit"), "Words. " * 20)
-        check_drawings(plot, Words(alt=words, caption=words))
+        light = check_drawings(plot, Words(alt=words, caption=words))
+        assert {name: to_dark(svg) for name, svg in light.items()} == {
+            name: drawing.svg(style("dark")) for name, drawing in plot("dark").items()
+        }
 
 
 def test_planes_show_targets_and_ends() -> None:

@@ -19,14 +19,13 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.marks import squeeze
 from analysis.drawing.planes import PlanePanel, levels, planes
 from analysis.drawing.style import Style, to_dark
-from analysis.mode_covering_vs_seeking import study as question
 from analysis.mode_covering_vs_seeking.figures import curves, landscape, loss, pit
-from analysis.mode_covering_vs_seeking.study import CASES, Settings
 from analysis.reading import case_of
 from analysis.site.chapter import Words
 from models.errors import InputError
 from models.families import FAMILIES
 from models.targets import TARGETS, Target, normal_mixture
+from tests.analysis.bimodal import bimodal
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -59,9 +58,7 @@ def closed() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    settings = Settings(n=200, steps=100, draws_per_step=5, centre_runs=1, default_runs=1, default_steps=100, draws=200)
-    (bimodal,) = (case for case in CASES if case.name == "bimodal")
-    return xr.DataTree.from_dict({"/bimodal": question.run_case(bimodal, settings)})
+    return xr.DataTree.from_dict({"/bimodal": bimodal()})
 
 
 def style(theme: str = "light", backend: str = "matplotlib") -> Style:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -18,10 +17,9 @@ from analysis.kl_properties import figures as drawn
 from analysis.kl_properties import study as question
 from analysis.kl_properties.findings import findings, infinite, sign, ways
 from analysis.kl_properties.pairs import CORRELATED, INDEPENDENT, PAIRS, Pair, find_pair, normal_kl, student_normal_kl
-from analysis.kl_properties.study import DIRECTIONS, MAPS, PARTS, Settings
+from analysis.kl_properties.study import DIRECTIONS, MAPS, Settings
 from analysis.site.chapter import words_of
 from models.divergences import kl
-from models.results import load, save
 from models.targets import normal_mixture
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
@@ -274,22 +272,6 @@ def test_sentences_follow_the_truth_values(
 ) -> None:
     said = words_of("kl_properties", found | {part: found[part] | changed})
     assert words in " ".join(said.text.split())
-
-
-def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Any) -> None:
-    asked: list[str] = []
-    seen: list[float] = []
-
-    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
-        asked.append(name)
-        json.dumps(inputs)
-        return results[name]
-
-    again = question.run(SETTINGS, remember=remember, on_progress=lambda _, done: seen.append(done))
-    assert asked == list(PARTS)
-    assert seen == sorted(seen)
-    assert seen[-1] == 1
-    assert load(save(again, tmp_path / "results.nc")).equals(again)
 
 
 def test_streams_are_seeded_and_apart() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +27,6 @@ from models.families import FAMILIES
 from models.mle import fit_mle
 from models.projections import forward_projection
 from models.quadrature import Estimate
-from models.results import load, save
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
@@ -300,22 +298,6 @@ def test_counts(results: xr.DataTree) -> None:
         assert list(r["count"].to_numpy()) == [60, 60, 60, 20, 6]
         assert (np.isfinite(r["excess"]).sum("replication") <= r["count"]).all()
         assert (r["excess"].to_numpy()[np.isfinite(r["excess"])] > 0).all()
-
-
-def test_run_asks_the_store_and_reports_progress(results: xr.DataTree, tmp_path: Any) -> None:
-    asked: list[str] = []
-    seen: list[float] = []
-
-    def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
-        asked.append(name)
-        json.dumps(inputs)
-        return results[name]
-
-    again = question.run(SETTINGS, remember=remember, on_progress=lambda _, done: seen.append(done))
-    assert sorted(asked) == sorted([*BY_NAME, "lines"])
-    assert seen == sorted(seen)
-    assert seen[-1] == 1
-    assert load(save(again, tmp_path / "results.nc")).equals(again)
 
 
 def test_the_same_seed_gives_the_same_numbers(results: xr.DataTree) -> None:

@@ -247,13 +247,13 @@ def product(p: xr.Dataset) -> dict[str, Any]:
 def prior(m: xr.Dataset, sigma: float) -> dict[str, Any]:
     """MAP against maximum likelihood; `sigma` is the projection's, whose mean is 0."""
     n, mle, best = m["n"].to_numpy(), *(m[key].sel(parameter="mu").to_numpy() for key in ("mle", "map"))
-    distance, large = np.abs(best - mle), n >= LARGE
+    distance = np.abs(best - mle)
     return {
         "table": [
             {"n": int(k), "mle": float(a), "map": float(b), "distance": float(d), "scaled": float(k * d)}
             for k, a, b, d in zip(n, mle, best, distance, strict=True)
         ],
-        "slope": float(np.polyfit(np.log(n[large]), np.log(distance[large]), 1)[0]),
+        "slope": float(np.polyfit(np.log(n), np.log(distance), 1)[0]),
         "theory": sigma**2 * PRIOR[0] / PRIOR[1] ** 2,
         "mean": PRIOR[0],
         "sd": PRIOR[1],

@@ -1,11 +1,10 @@
-"""Drawings of what a KL divergence is made of, and of the errors of its estimators.
+"""Drawings of what a KL divergence is made of.
 
 KL(p||q) has the colour of forward KL and KL(q||p) that of reverse KL: p is the target of the rest of the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, short, squeeze
+from analysis.drawing.marks import short
 from analysis.drawing.style import Style
-from analysis.kl_properties.pairs import PAIRS
 from analysis.kl_properties.study import integrand
 from analysis.reading import dataset_of
 
@@ -29,15 +27,13 @@ TITLES = {"one_mode": "q on one mode", "matched": "q with the moments of p"}
 DIRECTIONS = {"pq": "KL(p‖q)", "qp": "KL(q‖p)"}
 _ROLES = {"pq": "forward", "qp": "reverse"}
 _DRAWN = 11.0  # values of x on either side
-_LINEAR = 0.01  # nats within which the scale of errors is linear
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``asymmetry`` and ``estimators``."""
+    """Draw ``asymmetry``."""
     style, ways = Style.of(theme, backend), dataset_of(results, "ways/estimators")
     return {
         "asymmetry": Drawing(asymmetry(ways, dataset_of(results, "curves/densities"), style)),
-        "estimators": Drawing(estimators(ways, {pair.name: pair.title for pair in PAIRS}, style)),
     }
 
 
@@ -96,55 +92,3 @@ def _signed_area(x: Array, y: Array, role: str, axis: Any, style: Style) -> None
         mark = "" if float(size) == 0 else "+" if area > 0 else "−"
         style.draw.text(-10.8, height, f"{word} the axis: {mark}{size}", axis, color=style.ink, size=10.5,
                         horizontal_align="left")  # fmt: skip
-
-
-# --- estimators ------------------------------------------------------------------------------------------------------
-
-
-def _at(x: Any) -> Any:
-    return squeeze(x, _LINEAR)
-
-
-def estimators(ways: xr.Dataset, titles: Mapping[str, str], style: Style) -> PlotCollection:
-    """Errors of Monte Carlo and of ``az.kl_divergence``, one line for each divergence."""
-    with style.settings():
-        collection, (axis,) = panel_grid(["errors"], style, 1, (8.6, 6.4))
-        style.draw.vline(0, axis, color=style.faint, width=1.2)
-        for i, name in enumerate(titles):
-            for direction, shift in (("pq", 0.2), ("qp", -0.2)):
-                _errors(
-                    ways.sel(pair=name, direction=direction), -i + shift, style.color(_ROLES[direction]), axis, style
-                )
-            if i:
-                style.draw.hline(-i + 0.5, axis, color=style.faint, width=0.4, alpha=0.5)
-        ticks = np.array([-10, -1, -0.1, 0, 0.1, 1])
-        style.draw.xticks(_at(ticks), [short(t) for t in ticks], axis)
-        style.draw.yticks(-np.arange(len(titles)), list(titles.values()), axis)
-        style.draw.ylim((-len(titles) + 0.4, 1.5), axis)
-        style.draw.xlim((float(_at(-14)), float(_at(1.6))), axis)
-        style.draw.xlabel("estimate minus numerical integration, nats", axis)
-        _estimator_key(axis, style)
-    return collection
-
-
-def _errors(row: xr.Dataset, y: float, color: str, axis: Any, style: Style) -> None:
-    """Two marks for one divergence, each with a bar of two standard errors, or deviations of a single call, either way."""
-    kl, calls = float(row["kl"]), row["arviz"].to_numpy()
-    for centre, bar, marker, area, alpha, filled in (
-        (float(calls.mean()) - kl, 2 * float(calls.std(ddof=1)), "diamond", 49, 0.6, True),
-        (float(row["mc"]) - kl, 2 * float(row["mc_se"]), "dot", 25, 1.0, bool(np.isfinite(row["sd"]))),
-    ):
-        at = y + (0.09 if marker == "dot" else -0.09)
-        ends = _at(np.array([centre - bar, centre + bar]))
-        style.draw.line(ends, np.full(2, at), axis, color=color, width=1.3, alpha=alpha)
-        points(_at(centre), at, axis, style, color=color, marker=marker, area=area, hollow=not filled, width=1.5,
-               alpha=alpha if filled else 1.0)  # fmt: skip
-
-
-def _estimator_key(axis: Any, style: Style) -> None:
-    """What the markers mean, in a strip above the rows."""
-    for x, marker, text in ((-11.0, "dot", "Monte Carlo"), (-0.9, "diamond", "az.kl_divergence")):
-        points(_at(x), 1.1, axis, style, color=style.ink, marker=marker, area=36)
-        style.draw.text(_at(x) + 0.12, 1.1, text, axis, color=style.ink, size=10, horizontal_align="left")
-    for x, role, text in ((0.03, "forward", "KL(p‖q)"), (0.35, "reverse", "KL(q‖p)")):
-        style.draw.text(float(_at(x)), 1.1, text, axis, color=style.color(role), size=10, horizontal_align="left")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import doctest
-import json
 import os
-import pickle
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,7 +12,6 @@ import xarray as xr
 from pydantic import BaseModel
 
 from analysis import parts as parts_module
-from analysis.catalogue import questions
 from analysis.parts import Part, compute_parts
 
 
@@ -118,22 +114,6 @@ def test_a_failure_names_the_part(jobs: int) -> None:
 def test_parts_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="different names"):
         computed([part("a", 1), part("a", 2)])
-
-
-@pytest.mark.parametrize("name", list(questions()))
-def test_parts_of_the_questions_can_be_sent_and_keyed(name: str) -> None:
-    """To a process or a Dask worker by pickle, to the store as JSON; the settings that numbers depend on are in the key."""
-    question = import_module(f"analysis.{name}.study")  # not above: the workers of these tests need no PyMC
-    settings = question.Settings.preset("quick", 1)
-    parts = question.parts(settings)
-    assert len({p.name for p in parts}) == len(parts)
-    for p in parts:
-        assert p.title
-        assert json.loads(json.dumps(dict(p.inputs)))
-        assert pickle.loads(pickle.dumps(p)).compute.func is p.compute.func
-    changed = question.parts(question.Settings.preset("default", 1))
-    before = {p.name: json.dumps(dict(p.inputs), sort_keys=True) for p in parts}
-    assert any(json.dumps(dict(p.inputs), sort_keys=True) != before.get(p.name) for p in changed)
 
 
 def test_the_example_is_true() -> None:

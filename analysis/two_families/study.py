@@ -32,7 +32,7 @@ SIZES = (20, 60, 200, 600, 2000)
 #: Criteria by which a family is chosen.
 CRITERIA = ("in_sample", "tic", "loo")
 #: Families fitted to real data, besides mixtures.
-SINGLE = ("normal", "student_t", "skew_normal", "logistic", "laplace")
+SINGLE = ("normal", "student_t", "laplace")
 
 
 class Settings(BaseModel):

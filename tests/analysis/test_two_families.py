@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import arviz as az
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import pymc as pm
 import pytest
 import xarray as xr
 from pydantic import ValidationError
@@ -252,18 +250,6 @@ def test_compare_agrees_with_leave_one_out_by_quadrature() -> None:
     assert worst < 0.7
     assert elpd == pytest.approx(difference.sum(), abs=0.1)
     assert dse == pytest.approx(np.sqrt(len(x)) * difference.std(), rel=0.1)
-
-
-def test_compare_is_arviz_on_a_pymc_model() -> None:
-    """The log likelihoods are those that PyMC computes for the same draws."""
-    x = sample(1, 20, seed=9)[0]
-    mu, b = criteria.posterior("laplace", x, 400, np.random.default_rng(2))
-    with pm.Model() as model:
-        pm.Laplace("x", pm.Flat("mu"), pm.HalfFlat("b"), observed=x)
-    tree = az.from_dict({"posterior": {"mu": mu.reshape(4, -1), "b": b.reshape(4, -1)}})
-    computed = pm.compute_log_likelihood(tree, model=model, extend_inferencedata=False, progressbar=False)
-    ours = criteria.log_density("laplace", x, mu.reshape(4, -1, 1), b.reshape(4, -1, 1))
-    np.testing.assert_allclose(ours, computed["x"].to_numpy(), atol=1e-10)
 
 
 # --- findings --------------------------------------------------------------------------------------------------------

@@ -323,7 +323,7 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
             words.alt.get(name, ""),
             words.caption.get(name, ""),
         )  # of which a figure says that they are missing
-        figures.append(Figure(name, svg, to_dark(svg), "svg", alt=alt, caption=caption))
+        figures.append(Figure(name, svg, to_dark(svg), alt=alt, caption=caption))
     if hasattr(module, "explorer"):
         from analysis.site.explorer import Explorer
 

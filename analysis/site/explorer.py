@@ -105,7 +105,7 @@ class Explorer(Placed):
         drawings = {theme: _still(state, palette).encode() for theme, palette in _PALETTES.items()}
         caption = f"{self.caption.strip()} Shown at {state.separation}, {state.weight}. "
         caption += "The HTML report has this figure with a slider for each of the two."
-        return Figure(self.name, **drawings, suffix="svg", alt=f"{self.alt.strip()} {state.words}", caption=caption)
+        return Figure(self.name, **drawings, alt=f"{self.alt.strip()} {state.words}", caption=caption)
 
     def body(self) -> str:
         """Return the placeholder of the widget."""

@@ -298,7 +298,7 @@ def test_command_draws_once_and_adds_the_explorer_of_a_question() -> None:
     plain = SimpleNamespace(plot=lambda _, theme: {"hero": hero} if theme == "light" else {})
     keen = SimpleNamespace(**vars(plain), explorer=lambda results: make_explorer(initial=results))
     (figure,) = running.figures_of(plain, cast("Any", None), words)
-    assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "svg", "Words.", "Words.")
+    assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "Words.", "Words.")
     added = running.figures_of(keen, cast("Any", {"a": 1.0, "w": 0.5}), words)
     assert [f.name for f in added] == ["hero", "explorer"]
     assert added[1].table["initial"] == {"a": 1.0, "w": 0.5}

@@ -64,14 +64,6 @@ def test_progress_is_the_share_of_the_weight() -> None:
     assert [fraction for _, fraction in seen] == pytest.approx([0, 5 / 9, 7 / 9, 8 / 9, 1])
 
 
-def test_other_processes_give_the_same_numbers() -> None:
-    alone, together = computed(PARTS), computed(PARTS, jobs=2)
-    assert list(alone.children) == list(together.children)
-    for p in PARTS:
-        assert together[f"{p.name}/leaf/value"].equals(alone[f"{p.name}/leaf/value"])
-    assert {int(together[f"{p.name}/leaf/process"]) for p in PARTS} != {os.getpid()}
-
-
 def test_the_store_is_asked_with_the_inputs_and_its_answer_is_taken() -> None:
     asked: dict[str, Any] = {}
 
@@ -84,8 +76,8 @@ def test_the_store_is_asked_with_the_inputs_and_its_answer_is_taken() -> None:
     assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 10, 3, 4]
 
 
-def test_a_memory_is_asked_and_filled_by_this_process_alone() -> None:
-    """Other processes may share no disk with it, and what is remembered is not computed."""
+def test_other_processes_give_the_same_numbers_and_this_one_alone_asks_and_fills_the_memory() -> None:
+    """Others may share no disk with it, and what is remembered is not computed."""
     here: list[str] = []
 
     def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
@@ -95,9 +87,12 @@ def test_a_memory_is_asked_and_filled_by_this_process_alone() -> None:
         here.append(name)
         return tree
 
-    tree = computed(PARTS, jobs=2, remember=remember)
+    alone, tree = computed(PARTS), computed(PARTS, jobs=2, remember=remember)
     assert sorted(here) == ["brief", "middle", "short"]
+    assert list(tree.children) == list(alone.children)
     assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 10, 3, 4]
+    for name in here:
+        assert tree[f"{name}/leaf/value"].equals(alone[f"{name}/leaf/value"])
     processes = {p.name: int(tree[f"{p.name}/leaf/process"]) for p in PARTS}
     assert processes.pop("long") == os.getpid()
     assert os.getpid() not in processes.values()

@@ -52,7 +52,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    replications: int = Field(default=25, ge=10)
+    replications: int = Field(default=20, ge=10)
     large: int = Field(default=2, ge=2)
     rivals: int = Field(default=6, ge=2)
 

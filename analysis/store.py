@@ -131,18 +131,6 @@ def put_whole(path: Path, key: str, content: bytes, more: Mapping[str, Any] | No
     write_whole(_record_of(path), json.dumps(record, indent=1).encode())
 
 
-def add_to_record(path: Path, more: Mapping[str, Any]) -> None:
-    """Add to the record of a file what does not bear on whether it is whole."""
-    record = _record(path)
-    if record:
-        write_whole(_record_of(path), json.dumps({**record, **more}, indent=1).encode())
-
-
-def noted(path: Path, name: str) -> Any:
-    """Return something that the record of a file says, or ``None``."""
-    return _record(path).get(name)
-
-
 def is_whole(path: Path, key: str) -> bool:
     """Say whether a file is there, has this key, and is byte for byte what was written."""
     record = _record(path)

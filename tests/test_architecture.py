@@ -84,6 +84,17 @@ def by_path(paths: list[Path]) -> pytest.MarkDecorator:
 # --- imports ---------------------------------------------------------------------------------------------------------
 
 
+def test_figures_know_the_theme_by_its_colours_only() -> None:
+    """So the dark drawing is the light one in other colours: a figure hands the theme to `Style.of`, and that is all."""
+    for path in sorted((ROOT / "analysis").rglob("*.py")):
+        if path.name == "figures.py" or (path.parent.name == "drawing" and path.name != "style.py"):
+            nodes = list(ast.walk(tree(path)))
+            assert not [n.lineno for n in nodes if isinstance(n, ast.Attribute) and n.attr == "theme"], path
+            asked = [n for n in nodes if isinstance(n, ast.Name) and n.id == "theme"]
+            given = [n.args[0] for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "Style.of"]
+            assert all(any(n is g for g in given) for n in asked), path
+
+
 @by_path(MODELS)
 def test_models_import_nothing_of_analysis_plotting_or_the_command_line_by_name(path: Path) -> None:
     assert not tops(anywhere(path)) & FOREIGN_TO_MODELS

@@ -18,11 +18,9 @@ __all__ = ["Drawing"]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure; its words are in the chapter, and those here are of chapters that do not have them yet."""
+    """A figure; its words are in the chapter."""
 
     figure: PlotCollection
-    alt: str = ""
-    caption: str = ""
 
     def svg(self, style: Style) -> bytes:
         """Return the matplotlib figure as SVG bytes, the same for the same numbers."""

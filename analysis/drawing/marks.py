@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from analysis.drawing.style import Style
 
-__all__ = ["clear", "points", "power", "short", "squeeze"]
+__all__ = ["clear", "points", "power", "short", "spread", "squeeze", "words"]
 
 
 def clear(style: Style) -> str:
@@ -23,6 +25,28 @@ def points(
     """Draw marks at places (n,) or a single one, filled or `hollow` with a line of a `width`."""
     look = {"facecolor": clear(style), "edgecolor": color, "width": width} if hollow else {"color": color}
     style.draw.scatter(np.atleast_1d(x), np.atleast_1d(y), axis, size=area, marker=style.marker(marker), **look, **options)  # fmt: skip
+
+
+def words(
+    x: Any, y: Any, text: str, axis: Any, style: Style, color: str, across: str = "left", up: str = "center", **options: Any
+) -> None:  # fmt: skip
+    """Write words at a place, which is their left, center or right, and their top, center or bottom."""
+    if up == "center" and style.backend != "matplotlib":
+        up = "middle"
+    style.draw.text(x, y, text, axis, color=color, horizontal_align=across, vertical_align=up, **options)
+
+
+def spread(values: Sequence[float], least: float) -> list[float]:
+    """Move places apart, symmetrically, until neighbours have the least distance."""
+    places = np.array(values, dtype=float)
+    order = np.argsort(places)
+    for _ in range(100):
+        for i, j in pairwise(order):
+            lack = least - (places[j] - places[i])
+            if lack > 1e-9:
+                places[i] -= lack / 2
+                places[j] += lack / 2
+    return [float(p) for p in places]
 
 
 def squeeze(x: Any, linear: float) -> Any:

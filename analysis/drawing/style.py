@@ -32,22 +32,8 @@ _DASHES = {
 }
 _MARKERS = {
     "matplotlib": {"dot": "o", "cross": "X", "triangle": "^", "square": "s", "diamond": "D", "star": "*"},
-    "plotly": {
-        "dot": "circle",
-        "cross": "x",
-        "triangle": "triangle-up",
-        "square": "square",
-        "diamond": "diamond",
-        "star": "star",
-    },
-    "bokeh": {
-        "dot": "circle",
-        "cross": "x",
-        "triangle": "triangle",
-        "square": "square",
-        "diamond": "diamond",
-        "star": "star",
-    },
+    "plotly": {"dot": "circle", "cross": "x", "triangle": "triangle-up"},
+    "bokeh": {"dot": "circle", "cross": "x"},
 }
 
 
@@ -116,8 +102,8 @@ class Style:
         return _DASHES[self.backend][name]
 
     def marker(self, name: str) -> str:
-        """Marker in the backend's word."""
-        return _MARKERS[self.backend][name]
+        """Marker in the backend's word, which is ours where the table has none."""
+        return _MARKERS[self.backend].get(name, name)
 
     @property
     def draw(self) -> Any:

@@ -94,7 +94,7 @@ def recoloured(svg: bytes, colors: Mapping[str, str]) -> bytes:
     return _COLOR.sub(new, svg.decode()).encode()
 
 
-def inline(light: bytes, dark: bytes, name: str, label: str) -> str | None:
+def inline(light: bytes, dark: bytes, name: str, label: str) -> str:
     """Return two drawings that differ by nothing but colours as one SVG element for an HTML page.
 
     Parameters
@@ -107,14 +107,18 @@ def inline(light: bytes, dark: bytes, name: str, label: str) -> str | None:
 
     Returns
     -------
-    str or None
-        The colours are custom properties of the element, light or dark as the reader prefers, and light in print. ``None``
-        if the drawings differ otherwise.
+    str
+        The colours are custom properties of the element, light or dark as the reader prefers, and light in print.
+
+    Raises
+    ------
+    ValueError
+        The drawings differ by more.
     """
     texts = [re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg.decode()).strip() for svg in (light, dark)]
     parts, others = (_COLOR.split(text) for text in texts)
     if parts != others or "@" in "".join(parts):
-        return None
+        raise ValueError(f"the light and the dark drawing {name!r} differ by more than colours")
     pairs = list(zip(*(_COLOR.findall(text) for text in texts), strict=True))
     variables = {pair: f"--{word}" for pair, word in zip(dict.fromkeys(pairs), _words(), strict=False)}
     text = parts[0] + "".join(f"var({variables[pair]}){part}" for pair, part in zip(pairs, parts[1:], strict=True))

@@ -1,11 +1,10 @@
-"""Drawings of what a KL divergence is made of, of its fall to zero, and of the errors of its estimators.
+"""Drawings of what a KL divergence is made of.
 
 KL(p||q) has the colour of forward KL and KL(q||p) that of reverse KL: p is the target of the rest of the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, power, short, squeeze
+from analysis.drawing.marks import short
 from analysis.drawing.style import Style
-from analysis.kl_properties.pairs import PAIRS
 from analysis.kl_properties.study import integrand
 from analysis.reading import dataset_of
 
@@ -25,20 +23,17 @@ __all__ = ["plot"]
 
 Array = NDArray[np.float64]
 
-PATH_TITLES = {"one_mode": "q on one mode", "matched": "q with the moments of p"}
+TITLES = {"one_mode": "q on one mode", "matched": "q with the moments of p"}
 DIRECTIONS = {"pq": "KL(p‖q)", "qp": "KL(q‖p)"}
 _ROLES = {"pq": "forward", "qp": "reverse"}
-_PATH_NAMES = {"pq": "KL(p‖qₜ)", "qp": "KL(qₜ‖p)"}
-_LINEAR = 0.01  # nats within which the scale of errors is linear
+_DRAWN = 11.0  # values of x on either side
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``asymmetry``, ``path`` and ``estimators``."""
+    """Draw ``asymmetry``."""
     style, ways = Style.of(theme, backend), dataset_of(results, "ways/estimators")
     return {
         "asymmetry": Drawing(asymmetry(ways, dataset_of(results, "curves/densities"), style)),
-        "path": Drawing(path(dataset_of(results, "zero/path"), style)),
-        "estimators": Drawing(estimators(ways, {pair.name: pair.title for pair in PAIRS}, style)),
     }
 
 
@@ -48,7 +43,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
 def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotCollection:
     """Densities of each pair, and below them the integrands of KL(p||q) and of KL(q||p)."""
     x, names = densities["x"].to_numpy(), [str(name) for name in densities["pair"].to_numpy()]
-    titles = [PATH_TITLES[name] for name in names]
+    titles = [TITLES[name] for name in names]
     titles += [f"{label} = {float(ways['kl'].sel(pair=name, direction=d)):.3f} nats" for d, label in DIRECTIONS.items() for name in names]  # fmt: skip
     with style.settings():
         collection, axes = panel_grid(titles, style, len(names), (4.6 * len(names), 7.2))
@@ -57,8 +52,7 @@ def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotColl
             p, q = densities["log_density"].sel(pair=name).to_numpy()
             _densities(np.exp(p), np.exp(q), x, top, style)
             for direction, log, axis in zip(DIRECTIONS, ((p, q), (q, p)), below, strict=True):
-                areas = densities["area"].sel(pair=name, direction=direction).to_numpy()
-                _signed_area(x, integrand(*log), areas, _ROLES[direction], axis, style)
+                _signed_area(x, integrand(*log), _ROLES[direction], axis, style)
         for axis, label in ((rows[0][0], "density"), (rows[1][0], "p log(p / q)"), (rows[2][0], "q log(q / p)")):
             style.draw.ylabel(label, axis)
         for axis in axes:
@@ -70,6 +64,7 @@ def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotColl
 
 
 def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
+    x, p, q = x[shown := np.abs(x) <= _DRAWN], p[shown], q[shown]
     style.draw.fill_between_y(x, np.zeros_like(x), p, axis, color=style.target, alpha=style.fill_alpha)
     style.draw.line(x, p, axis, color=style.target, width=1.4)
     style.draw.line(x, q, axis, color=style.ink, width=2.2)
@@ -81,7 +76,9 @@ def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
     style.draw.ylim((0, 1.25 * float(max(p.max(), q.max()))), axis)
 
 
-def _signed_area(x: Array, y: Array, areas: Array, role: str, axis: Any, style: Style) -> None:
+def _signed_area(x: Array, y: Array, role: str, axis: Any, style: Style) -> None:
+    areas = np.maximum(y, 0).sum() * (x[1] - x[0]), np.minimum(y, 0).sum() * (x[1] - x[0])
+    x, y = x[shown := np.abs(x) <= _DRAWN], y[shown]
     color, zero = style.color(role), np.zeros_like(x)
     style.draw.fill_between_y(x, zero, np.maximum(y, 0), axis, color=color, alpha=0.45)
     style.draw.fill_between_y(x, zero, np.minimum(y, 0), axis, color=color, alpha=0.15)
@@ -95,106 +92,3 @@ def _signed_area(x: Array, y: Array, areas: Array, role: str, axis: Any, style: 
         mark = "" if float(size) == 0 else "+" if area > 0 else "−"
         style.draw.text(-10.8, height, f"{word} the axis: {mark}{size}", axis, color=style.ink, size=10.5,
                         horizontal_align="left")  # fmt: skip
-
-
-# --- path ------------------------------------------------------------------------------------------------------------
-
-
-def path(data: xr.Dataset, style: Style) -> PlotCollection:
-    """Both divergences along a path from q to p, on logarithmic scales."""
-    titles = {str(name): PATH_TITLES[str(name)] for name in data["path"].to_numpy()}
-    rest = data["rest"].to_numpy()
-    x = np.log10(rest)
-    with style.settings():
-        collection, axes = panel_grid(list(titles.values()), style, len(titles), (4.6 * len(titles), 4.4))
-        for name, axis in zip(titles, axes, strict=True):
-            chi2 = float(data["chi2"].sel(path=name))
-            if np.isfinite(chi2):
-                style.draw.line(x, np.log10(chi2 / 2 * rest**2), axis, color=style.faint, width=5, alpha=0.45)
-                style.draw.text(-2.9, -7.3, "½ (1 − t)² χ²", axis, color=style.ink, horizontal_align="left")
-            curves = {d: np.log10(data["kl"].sel(path=name, direction=d).to_numpy()) for d in _ROLES}
-            for d, dash in (("pq", "dashed"), ("qp", "dotted")):
-                style.draw.line(x, curves[d], axis, color=style.color(_ROLES[d]), width=2.2, linestyle=style.dash(dash))
-            _label_path(x, curves, axis, style)
-            _log_ticks(axis, style)
-            style.draw.xlabel("1 − t, the part of q that is left", axis)
-        style.draw.ylabel("divergence, nats", axes[0])
-    return collection
-
-
-def _label_path(x: Array, curves: Mapping[str, Array], axis: Any, style: Style) -> None:
-    """Name each line and its final slope: the upper line above its end, the lower line below."""
-    slopes = {d: (y[-1] - y[-3]) / (x[-1] - x[-3]) for d, y in curves.items()}
-    apart = abs(curves["pq"][-1] - curves["qp"][-1]) > 0.3
-    upper = max(curves, key=lambda d: curves[d][-1 if apart else 0])
-    for d, y in curves.items():
-        up = d == upper
-        label = f"{_PATH_NAMES[d]}, slope {slopes[d]:.2f}"
-        if apart:
-            at = -2.0
-            height = float(np.interp(at, x[::-1], y[::-1]))
-            style.draw.text(at, height + (0.8 if up else -0.8), label, axis, color=style.color(_ROLES[d]),
-                            horizontal_align="right" if up else "left")  # fmt: skip
-        else:
-            style.draw.text(
-                -1.5, 0.6 if up else -0.25, label, axis, color=style.color(_ROLES[d]), horizontal_align="right"
-            )
-
-
-def _log_ticks(axis: Any, style: Style) -> None:
-    style.draw.xticks(np.arange(-4, 1), [power(k) for k in range(-4, 1)], axis)
-    style.draw.yticks(np.arange(-8, 2, 2), [power(k) for k in range(-8, 2, 2)], axis)
-    style.draw.xlim((-4.1, 0.1), axis)
-    style.draw.ylim((-8.7, 1.4), axis)
-
-
-# --- estimators ------------------------------------------------------------------------------------------------------
-
-
-def _at(x: Any) -> Any:
-    return squeeze(x, _LINEAR)
-
-
-def estimators(ways: xr.Dataset, titles: Mapping[str, str], style: Style) -> PlotCollection:
-    """Errors of Monte Carlo and of ``az.kl_divergence``, one line for each divergence."""
-    with style.settings():
-        collection, (axis,) = panel_grid(["errors"], style, 1, (8.6, 6.4))
-        style.draw.vline(0, axis, color=style.faint, width=1.2)
-        for i, name in enumerate(titles):
-            for direction, shift in (("pq", 0.2), ("qp", -0.2)):
-                _errors(
-                    ways.sel(pair=name, direction=direction), -i + shift, style.color(_ROLES[direction]), axis, style
-                )
-            if i:
-                style.draw.hline(-i + 0.5, axis, color=style.faint, width=0.4, alpha=0.5)
-        ticks = np.array([-10, -1, -0.1, 0, 0.1, 1])
-        style.draw.xticks(_at(ticks), [short(t) for t in ticks], axis)
-        style.draw.yticks(-np.arange(len(titles)), list(titles.values()), axis)
-        style.draw.ylim((-len(titles) + 0.4, 1.5), axis)
-        style.draw.xlim((float(_at(-14)), float(_at(1.6))), axis)
-        style.draw.xlabel("estimate minus numerical integration, nats", axis)
-        _estimator_key(axis, style)
-    return collection
-
-
-def _errors(row: xr.Dataset, y: float, color: str, axis: Any, style: Style) -> None:
-    """Two marks for one divergence, each with a bar of two standard errors, or deviations of a single call, either way."""
-    kl, calls = float(row["kl"]), row["arviz"].to_numpy()
-    for centre, bar, marker, area, alpha, filled in (
-        (float(calls.mean()) - kl, 2 * float(calls.std(ddof=1)), "diamond", 49, 0.6, True),
-        (float(row["mc"]) - kl, 2 * float(row["mc_se"]), "dot", 25, 1.0, bool(np.isfinite(row["sd"]))),
-    ):
-        at = y + (0.09 if marker == "dot" else -0.09)
-        ends = _at(np.array([centre - bar, centre + bar]))
-        style.draw.line(ends, np.full(2, at), axis, color=color, width=1.3, alpha=alpha)
-        points(_at(centre), at, axis, style, color=color, marker=marker, area=area, hollow=not filled, width=1.5,
-               alpha=alpha if filled else 1.0)  # fmt: skip
-
-
-def _estimator_key(axis: Any, style: Style) -> None:
-    """What the markers mean, in a strip above the rows."""
-    for x, marker, text in ((-11.0, "dot", "Monte Carlo"), (-0.9, "diamond", "az.kl_divergence")):
-        points(_at(x), 1.1, axis, style, color=style.ink, marker=marker, area=36)
-        style.draw.text(_at(x) + 0.12, 1.1, text, axis, color=style.ink, size=10, horizontal_align="left")
-    for x, role, text in ((0.03, "forward", "KL(p‖q)"), (0.35, "reverse", "KL(q‖p)")):
-        style.draw.text(float(_at(x)), 1.1, text, axis, color=style.color(role), size=10, horizontal_align="left")

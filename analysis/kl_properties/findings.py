@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from analysis.kl_properties.pairs import PAIRS
-from analysis.kl_properties.study import MAPS, MISSED, TAILS, one_to_one
+from analysis.kl_properties.study import MAPS, MISSED
 from analysis.reading import dataset_of, estimate_of
 from models.quadrature import Estimate
 
-__all__ = ["bounds", "findings", "infinite", "maps", "path", "sign", "ways"]
+__all__ = ["findings", "infinite", "maps", "sign", "ways"]
 
 Array = NDArray[np.float64]
 DIRECTIONS = {"pq": "p‖q", "qp": "q‖p"}
@@ -29,15 +29,13 @@ ROUNDING = 1e-14
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
     """Every number that the chapter states, and every truth value that its sentences turn on."""
-    estimators, random = (dataset_of(results, path) for path in ("ways/estimators", "sign/random"))
+    estimators = dataset_of(results, "ways/estimators")
     return {
         "pairs": [{"pair": p.title, "p": p.p_text, "q": p.q_text, "formula": p.formula} for p in PAIRS],
         "ways": ways(estimators),
-        "sign": sign(estimators, random, dataset_of(results, "sign/catalogue")),
-        "path": path(dataset_of(results, "zero/path")),
+        "sign": sign(estimators),
         "maps": maps(dataset_of(results, "maps/one_to_one"), dataset_of(results, "maps/many_to_one")),
         "infinite": infinite(dataset_of(results, "limits/infinite")),
-        "bounds": bounds(estimators, random),
         "settings": json.loads(results.attrs["settings"]),
     }
 
@@ -107,18 +105,12 @@ def _arviz(neighbours: Array, value: Array) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def sign(data: xr.Dataset, random: xr.Dataset, catalogue: xr.Dataset) -> dict[str, Any]:
+def sign(data: xr.Dataset) -> dict[str, Any]:
     """Smallest values of divergences and of their integrands."""
-    kl, error = random["kl"].to_numpy(), random["kl_error"].to_numpy()
-    integrand, bregman = (
-        np.concatenate([random[name].to_numpy(), catalogue[name].to_numpy().ravel()])
-        for name in ("integrand", "bregman")
-    )
-    lowest = int(kl.argmin())
+    integrand, bregman = (data[name].to_numpy()[np.isfinite(data[name])] for name in ("integrand", "bregman"))
     return {
-        "n_random": len(kl),
-        "smallest_random": Estimate(float(kl[lowest]), float(error[lowest]), "quadrature"),
-        "n_negative_kl": int((kl < 0).sum() + (data["kl"] < 0).sum()),
+        "smallest": float(data["kl"].min()),
+        "n_negative_kl": int((data["kl"] < 0).sum()),
         "n_pointwise": len(integrand),
         "n_negative": int((integrand < 0).sum()),
         "most_negative": float(integrand.min()),
@@ -127,33 +119,16 @@ def sign(data: xr.Dataset, random: xr.Dataset, catalogue: xr.Dataset) -> dict[st
     }
 
 
-def path(data: xr.Dataset) -> dict[str, Any]:
-    """Slopes with which the divergences vanish, and the ratio to half of chi-squared times the square."""
-    rest, found = data["rest"].to_numpy(), {}
-    for name in data["path"].to_numpy():
-        kl = data["kl"].sel(path=name).transpose("rest", "direction").to_numpy()
-        chi2 = estimate_of(data, "chi2", path=name)
-        slopes = np.log(kl[-1] / kl[-3]) / np.log(rest[-1] / rest[-3])
-        ratios = kl[-1] / (rest[-1] ** 2 * chi2.value / 2)
-        values = {"slope": slopes, "ratio": ratios, "start": kl[0]}
-        found[str(name)] = {
-            "chi2": chi2,
-            **{key: dict(zip(DIRECTIONS, map(float, pair), strict=True)) for key, pair in values.items()},
-        }
-    return {**found, "smallest_rest": float(rest[-1])}
-
-
 def maps(one: xr.Dataset, many: xr.Dataset) -> dict[str, Any]:
     """Divergences and entropies under maps of x, and how far they keep what they should keep."""
     table = [
         {
-            "map": title,
             "direction": DIRECTIONS[d],
-            "slope": estimate_of(one, "slope", map=name, direction=d),
-            **{f"{what}_{when}": estimate_of(one, what, map=name, direction=d, when=when)
+            "slope": float(one["slope"].sel(direction=d)),
+            **{f"{what}_{when}": estimate_of(one, what, direction=d, when=when)
                for what in ("kl", "entropy") for when in ("before", "after")},
         }
-        for name, (title, *_) in one_to_one().items() for d in DIRECTIONS
+        for d in DIRECTIONS
     ]  # fmt: skip
     change = {what: one[what].sel(when="after") - one[what].sel(when="before") for what in ("kl", "entropy")}
     lost = many["kl"].sel(map="x") - many["kl"]
@@ -184,61 +159,37 @@ def _merged(many: xr.Dataset, pair: Any, direction: str, name: str) -> Estimate 
 def infinite(data: xr.Dataset) -> dict[str, Any]:
     """What integration says of divergences that are infinite, and what Monte Carlo says."""
     sizes = data["n"].to_numpy()
-    blind, (finite, *heavy) = [f"missed {mass:g}" for mass in MISSED], [f"t {nu:g}" for nu in TAILS]
-    share = (abs(data["mc"]) < np.inf).mean("repeat")
+    share = (abs(data["mc"]) < np.inf).sel(case="missed").mean("repeat")
     medians = data[["mc", "mc_se"]].median("repeat")
 
     def typical(name: str, n: int) -> Estimate:
         row = medians.sel(case=name, n=n)
         return Estimate(float(row["mc"]), float(row["mc_se"]), "draws")
 
-    table = [
-        {
-            "n": int(n),
-            "share": [float(share.sel(case=name, n=n)) for name in blind],
-            "chance": [(1 - mass) ** int(n) for mass in MISSED],
-            **{f"tail_{i}": typical(name, n) for i, name in enumerate((finite, *heavy))},
-        }
-        for n in sizes
-    ]
-    seen = data["mc"].sel(case=blind[-1]).to_numpy()
-    last, truth = data.sel(case=finite).isel(n=-1), estimate_of(data, "kl", case=finite, direction="pq")
+    seen = data["mc"].sel(case="missed").to_numpy()
+    last, truth = data.sel(case="t3").isel(n=-1), estimate_of(data, "kl", case="t3", direction="pq")
     covers = float((np.abs(last["mc"] - truth.value) <= 2 * last["mc_se"]).mean())
     middle = float(np.median(last["mc"]))
-    two, one = (medians["mc"].sel(case=name).to_numpy() for name in heavy)
-    kl = data["kl"].sel(direction="pq")
+    kl = data["kl"].sel(direction="pq", case=["missed", "t2"])
     return {
-        "table": table,
+        "table": [
+            {"n": int(n), "share": float(share.sel(n=n)), "chance": (1 - MISSED) ** int(n), "t3": typical("t3", n), "t2": typical("t2", n)}
+            for n in sizes
+        ],
+        "missed": MISSED,
         "repeats": int(data.sizes["repeat"]),
         "largest_n": int(sizes[-1]),
-        "n_infinite": int(np.isinf(kl.drop_sel(case=finite)).sum()),
-        "n_should": len(kl) - 1,
-        "example": typical(heavy[0], sizes[-1]),
+        "n_infinite": int(np.isinf(kl).sum()),
+        "n_should": kl.size,
+        "example": typical("t2", sizes[-1]),
         "finite_value": float(np.median(seen[np.isfinite(seen)])) if np.isfinite(seen).any() else None,
-        "back": [estimate_of(data, "kl", case=name, direction="qp") for name in blind],
+        "back": estimate_of(data, "kl", case="missed", direction="qp"),
         "truth": truth,
         "covers": covers,
         "covers_too_few": covers < 0.9,
         "median": middle,
         "median_below": middle < truth.value,
-        "growth": float(np.diff(two)[-2:].mean()),
+        "growth": float(np.diff(medians["mc"].sel(case="t2"))[-2:].mean()),
         "growth_expected": float(np.log(10) / 2),
-        "steep": float((one[-1] / one[0]) ** (1 / (len(sizes) - 1))),
-        "se_last": float(medians["mc_se"].sel(case=heavy[0]).isel(n=-1)),
-    }
-
-
-def bounds(data: xr.Dataset, random: xr.Dataset) -> dict[str, Any]:
-    """Total variation distances against the bounds of Pinsker and of Bretagnolle and Huber."""
-    kl, tv, error = (
-        np.concatenate([data[v].to_numpy().ravel(), random[v].to_numpy()]) for v in ("kl", "tv", "tv_error")
-    )
-    pinsker, huber = np.sqrt(kl / 2), np.sqrt(-np.expm1(-kl))
-    lower = np.minimum(pinsker, huber)
-    return {
-        "n": len(kl),
-        "broken": int((tv - error > lower).sum()),
-        "tightest": float((tv / lower).max()),
-        "n_huber": int((huber < pinsker).sum()),
-        "n_vacuous": int((pinsker > 1).sum()),
-    }
+        "se_last": float(medians["mc_se"].sel(case="t2").isel(n=-1)),
+    }  # fmt: skip

@@ -13,22 +13,9 @@ from scipy.special import betaln, digamma
 from models.targets import Target, from_spec
 
 __all__ = [
-    "CORRELATED",
-    "INDEPENDENT",
-    "PAIRS",
-    "Pair",
-    "Spec",
-    "cauchy_kl",
-    "exponential_kl",
-    "find_pair",
-    "laplace_normal_kl",
-    "mvnormal_kl",
-    "normal",
-    "normal_kl",
-    "normal_laplace_kl",
-    "pymc",
-    "student_normal_kl",
-]
+    "CORRELATED", "INDEPENDENT", "PAIRS", "Pair", "Spec", "cauchy_kl", "exponential_kl", "find_pair", "laplace_normal_kl",
+    "mvnormal_kl", "normal", "normal_kl", "normal_laplace_kl", "pymc", "student_normal_kl",
+]  # fmt: skip
 
 Spec = dict[str, Any]
 

@@ -1,11 +1,11 @@
-"""Drawings of maximum likelihood beside its limit: curves over a parameter, convergence with the sandwich, coverage.
+"""Drawings of maximum likelihood beside its limit: curves over a parameter, convergence with the sandwich.
 
 Cases are told apart by markers and words, never by hue: everything here is forward KL, and so blue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, power
+from analysis.drawing.marks import points, power, spread, words
 from analysis.drawing.style import Style
-from analysis.mle_is_forward_kl.findings import SHOWN, SYMBOLS, cases_of, coverage_table, means
-from analysis.mle_is_forward_kl.study import LEVEL, REACH
+from analysis.mle_is_forward_kl.findings import SHOWN, SYMBOLS, cases_of, means
+from analysis.mle_is_forward_kl.study import REACH
 from analysis.reading import dataset_of
 
 __all__ = ["plot"]
@@ -32,12 +32,11 @@ _ESTIMATES = {"bimodal": "sigma", "outliers": "nu"}
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``curves``, ``convergence`` and ``coverage``."""
-    style, cases = Style.of(theme, backend), cases_of(results)
+    """Draw ``curves`` and ``convergence``."""
+    style = Style.of(theme, backend)
     return {
-        "curves": Drawing(curves([case for case in cases.values() if "curves" in case], style)),
-        "convergence": Drawing(convergence(cases, style)),
-        "coverage": Drawing(coverage(coverage_table(results), style)),
+        "curves": Drawing(curves(dataset_of(results, "lines/curves"), style)),
+        "convergence": Drawing(convergence(cases_of(results), style)),
     }
 
 
@@ -45,27 +44,18 @@ def _line(x: Any, y: Any, axis: Any, style: Style, color: str, width: float, das
     style.draw.line(np.asarray(x), np.asarray(y), axis, color=color, width=width, linestyle=style.dash(dash))
 
 
-def _text(x: float, y: float, text: str, axis: Any, style: Style, color: str, horizontal: str, vertical: str) -> None:
-    # Plotly calls the centre "middle".
-    word = "middle" if vertical == "center" and style.backend != "matplotlib" else vertical
-    style.draw.text(x, y, text, axis, color=color, horizontal_align=horizontal, vertical_align=word)
-
-
 # --- curves ----------------------------------------------------------------------------------------------------------
 
 
-def curves(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
-    """Cross-entropy, entropy and KL (left), mean negative log likelihoods (right), one row of panels per case."""
-    titles = [f"{case.attrs['short']}: {what}" for case in cases for what in ("exact", "from draws")]
+def curves(c: xr.Dataset, style: Style) -> PlotCollection:
+    """Cross-entropy, entropy and KL (left), mean negative log likelihoods (right)."""
     with style.settings():
-        collection, axes = panel_grid(titles, style, 2, (9.8, 3.9 * len(cases)))
-        for i, case in enumerate(cases):
-            c = dataset_of(case, "curves")
-            _exact(c, axes[2 * i], style)
-            _draws(c, axes[2 * i + 1], style)
-            style.draw.ylabel("nats", axes[2 * i])
-        for axis in axes[-2:]:
-            style.draw.xlabel("scale σ of the fit", axis)
+        collection, axes = panel_grid(["exact", "from draws"], style, 2, (9.8, 3.9))
+        _exact(c, axes[0], style)
+        _draws(c, axes[1], style)
+        style.draw.ylabel("nats", axes[0])
+        for axis in axes:
+            style.draw.xlabel("standard deviation σ of the fit", axis)
     return collection
 
 
@@ -81,9 +71,9 @@ def _exact(c: xr.Dataset, axis: Any, style: Style) -> None:
     for y in (float(ce.min()), float(kl.min())):
         points(at, y, axis, style, color=style.forward, area=30)
     right, room = x[-1], 0.035 * top
-    _text(right, ce[-1] + room, "cross-entropy", axis, style, style.forward, "right", "bottom")
-    _text(right, h - room, "entropy of the target", axis, style, style.target, "right", "top")
-    _text(right, kl[-1] + room, "KL", axis, style, style.forward, "right", "bottom")
+    words(right, ce[-1] + room, "cross-entropy", axis, style, style.forward, "right", "bottom")
+    words(right, h - room, "entropy of the target", axis, style, style.target, "right", "top")
+    words(right, kl[-1] + room, "KL", axis, style, style.forward, "right", "bottom")
     style.draw.ylim((-0.03 * top, top), axis)
 
 
@@ -103,40 +93,26 @@ def _draws(c: xr.Dataset, axis: Any, style: Style) -> None:
     _line(x, ce[shown], axis, style, style.forward, 2.8, "dashed")
     places.append((float(ce[shown][-1]), "cross-entropy", style.forward))
     places.sort()
-    heights = _apart([y for y, *_ in places], 0.075 * (top - low))
+    heights = spread([y for y, *_ in places], 0.075 * (top - low))
     span = x[-1] - x[0]
     for y, (_, text, color) in zip(heights, places, strict=True):
-        _text(x[-1] + 0.02 * span, y, text, axis, style, color, "left", "center")
+        words(x[-1] + 0.02 * span, y, text, axis, style, color, "left", "center")
     style.draw.xlim((x[0] - 0.02 * span, x[-1] + 0.36 * span), axis)
     style.draw.ylim((low - room, max(top, heights[-1]) + room), axis)
-
-
-def _apart(values: Sequence[float], least: float) -> list[float]:
-    """Ascending places, moved symmetrically until neighbours have the least distance."""
-    places = np.array(values, dtype=float)
-    for _ in range(100):
-        for i in range(len(places) - 1):
-            short = least - (places[i + 1] - places[i])
-            if short > 1e-9:
-                places[i] -= short / 2
-                places[i + 1] += short / 2
-    return [float(p) for p in places]
 
 
 # --- convergence -----------------------------------------------------------------------------------------------------
 
 
 def convergence(cases: Mapping[str, xr.DataTree], style: Style) -> PlotCollection:
-    """Estimates with the band of the sandwich (above), and excess KL with its line and constant (below)."""
+    """Estimates with the band of the sandwich, and excess KL and optimism in units of theory."""
     titles = [f"{SYMBOLS[parameter]} of {cases[name].attrs['short']}" for name, parameter in _ESTIMATES.items()]
-    titles += ["excess KL, nats", "excess KL and optimism, times 2n / tr(J⁻¹K)"]
     with style.settings():
-        collection, axes = panel_grid(titles, style, 2, (9.8, 8.0))
+        collection, axes = panel_grid([*titles, "times 2n / tr(J⁻¹K)"], style, 3, (11.4, 4.2))
         for (name, parameter), axis in zip(_ESTIMATES.items(), axes, strict=False):
             _funnel(cases[name], parameter, axis, style)
-        _excess(cases, axes[-2], style)
         _constants(cases, axes[-1], style)
-        for axis in axes[-2:]:
+        for axis in axes:
             style.draw.xlabel("number of draws n", axis)
     return collection
 
@@ -145,10 +121,10 @@ def _sizes(case: xr.DataTree) -> Array:
     return np.log10(case["replications/n"].to_numpy())
 
 
-def _powers(values: Array, style: Style, axis: Any, *, vertical: bool = False) -> None:
+def _powers(x: Array, axis: Any, style: Style) -> None:
     """Ticks at whole powers of ten for an axis in decimal logarithms."""
-    ticks = np.arange(int(np.floor(values.min())), int(np.ceil(values.max())) + 1)
-    (style.draw.yticks if vertical else style.draw.xticks)(ticks, [power(int(t)) for t in ticks], axis)
+    ticks = np.arange(int(np.floor(x.min())), int(np.ceil(x.max())) + 1)
+    style.draw.xticks(ticks, [power(int(t)) for t in ticks], axis)
 
 
 def _funnel(case: xr.DataTree, parameter: str, axis: Any, style: Style) -> None:
@@ -163,30 +139,13 @@ def _funnel(case: xr.DataTree, parameter: str, axis: Any, style: Style) -> None:
         values = row[np.isfinite(row)][:SHOWN]
         shift = 0.14 * np.linspace(-1, 1, len(values)) if len(values) > 1 else np.zeros(1)
         points(at + shift, values, axis, style, color=style.ink, area=6, alpha=0.6)
-    _powers(x, style, axis)
+    _powers(x, axis, style)
     first = shown[:, :SHOWN]
     farthest = float(np.abs(first[np.isfinite(first)] - exact).max())
     height = float(half[0]) * np.clip(1.05 * farthest / half[0], 1.3, 2.5)
     style.draw.ylim((exact - height, exact + height), axis)
-    words = "projection, with the\nband of the sandwich"
-    _text(fine[-1], exact + 0.3 * height, words, axis, style, style.forward, "right", "bottom")
-
-
-def _excess(cases: Mapping[str, xr.DataTree], axis: Any, style: Style) -> None:
-    heights = {name: np.log10([e.value for e in means(case, "excess")]) for name, case in cases.items()}
-    for name, case in cases.items():
-        x = _sizes(case)
-        _line(x, np.log10(float(case["projection/trace"]) / 2) - x, axis, style, style.forward, 1.6, "dashed")
-        _case_points(x, heights[name], name, axis, style)
-    every = np.concatenate(list(heights.values()))
-    _powers(every, style, axis, vertical=True)
-    x = np.concatenate([_sizes(case) for case in cases.values()])
-    _powers(x, style, axis)
-    low, high = float(every.min()), float(every.max())
-    for i, (name, case) in enumerate(cases.items()):
-        y = low + (0.02 + 0.09 * i) * (high - low)
-        _case_points(x.min(), y, name, axis, style)
-        _text(x.min() + 0.12, y, case.attrs["short"], axis, style, style.ink, "left", "center")
+    band = "projection, with the\nband of the sandwich"
+    words(fine[-1], exact + 0.3 * height, band, axis, style, style.forward, "right", "bottom")
 
 
 def _constants(cases: Mapping[str, xr.DataTree], axis: Any, style: Style) -> None:
@@ -201,43 +160,14 @@ def _constants(cases: Mapping[str, xr.DataTree], axis: Any, style: Style) -> Non
                 _line([at, at], [value - error, value + error], axis, style, style.ink, 1.0)
             _case_points(x, scaled[:, 0], name, axis, style)
     n = np.concatenate([_sizes(case) for case in cases.values()])
-    _powers(n, style, axis)
-    _text(n.min(), 0.45, "out of sample: excess KL", axis, style, style.ink, "left", "center")
-    _text(n.min(), -0.45, "in sample: optimism", axis, style, style.ink, "left", "center")
+    _powers(n, axis, style)
+    words(n.min(), 0.6, "out of sample: excess KL", axis, style, style.ink, "left", "center")
+    words(n.min(), -0.6, "in sample: optimism", axis, style, style.ink, "left", "center")
+    for i, (name, case) in enumerate(cases.items()):
+        _case_points(n.min() + 0.1, 0.25 - 0.25 * i, name, axis, style)
+        words(n.min() + 0.3, 0.25 - 0.25 * i, case.attrs["short"], axis, style, style.ink, "left", "center")
 
 
 def _case_points(x: Any, y: Any, name: str, axis: Any, style: Style) -> None:
     marker, size = _MARKERS[name]
     points(x, y, axis, style, color=style.ink, marker=marker, area=size**2, alpha=0.9)
-
-
-# --- coverage --------------------------------------------------------------------------------------------------------
-
-
-def coverage(table: Sequence[Mapping[str, Any]], style: Style) -> PlotCollection:
-    """Coverage of sandwich and Hessian intervals, one row for each parameter."""
-    count, rows = len(table), np.arange(len(table))[::-1]
-    looks = (
-        ("sandwich", 0.13, 0.02, "dot", 6.5, style.forward, "sandwich"),
-        ("hessian", -0.13, 0.3, "cross", 7.5, style.ink, "Hessian alone"),
-    )
-    low = min(95.0, *(100 * (row["hessian"].value - 2 * row["hessian"].error) for row in table))
-    left = low - 0.05 * (100 - low)
-    with style.settings():
-        collection, (axis,) = panel_grid(["coverage"], style, 1, (8.4, 1.4 + 0.5 * count))
-        _line([100 * LEVEL] * 2, [-0.6, count - 0.35], axis, style, style.ink, 1.2, "dashed")
-        for y, row in zip(rows, table, strict=True):
-            for key, shift, _, marker, size, color, _ in looks:
-                value, error = 100 * row[key].value, 100 * row[key].error
-                ends = np.clip([value - 2 * error, value + 2 * error], 0, 100)
-                _line(ends, [y + shift] * 2, axis, style, color, 1.3)
-                points(value, y + shift, axis, style, color=color, marker=marker, area=size**2)
-        style.draw.yticks(rows, [f"{row['parameter']}, {row['case']}" for row in table], axis)
-        style.draw.ylim((-0.6, count + 0.3), axis)
-        style.draw.xlim((left, 100 + 0.03 * (100 - low)), axis)
-        for _, _, at, marker, _, color, words in looks:
-            x = left + at * (100 - left)
-            points(x, count - 0.1, axis, style, color=color, marker=marker, area=45)
-            _text(x + 0.015 * (100 - left), count - 0.1, words, axis, style, color, "left", "center")
-        style.draw.xlabel("coverage, %", axis)
-    return collection

@@ -38,15 +38,12 @@ _GRADIENT = 1e-9
 
 @dataclass(frozen=True)
 class Case:
-    """A target outside a family; `vary` is the parameter along which curves are drawn, from `low` to `high`."""
+    """A target outside a family."""
 
     name: str
     short: str
     title: str
     family: str
-    vary: str | None = None
-    low: float = 0.0
-    high: float = 0.0
 
     @property
     def target(self) -> Target:
@@ -62,10 +59,10 @@ def _target(name: str) -> Target:
 
 
 CASES = (
-    Case("bimodal", "two modes, Normal", "½ N(±3, 1) onto the Normal", "normal", "sigma", 1.5, 6.0),
+    Case("bimodal", "two modes, Normal", "½ N(±3, 1) onto the Normal", "normal"),
     Case("laplace", "Laplace, Normal", "Laplace(0, 1) onto the Normal", "normal"),
-    Case("outliers", "outliers, Student-t", "0.9 N(0, 1) + 0.1 N(0, 25) onto the Student-t", "student_t", "sigma", 0.4, 2.2),
-)  # fmt: skip
+    Case("outliers", "outliers, Student-t", "0.9 N(0, 1) + 0.1 N(0, 25) onto the Student-t", "student_t"),
+)
 
 
 @dataclass(frozen=True, eq=False)

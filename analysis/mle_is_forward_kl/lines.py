@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -11,75 +10,67 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from analysis.draws import draw
-from analysis.mle_is_forward_kl.fits import Case
 from models.divergences import entropy
-from models.families import FAMILIES, Family, normal_mixture
+from models.families import FAMILIES
 from models.mle import sandwich
-from models.projections import Projection, forward_projection
+from models.projections import forward_projection
 from models.projections.objectives import forward_objective
 from models.quadrature import Nodes, nodes
-from models.targets import TARGETS, Target, from_distribution
+from models.targets import Target, from_distribution
 
-__all__ = ["REPEATS", "box_entropy", "curves", "products", "scaled_product", "smoothed", "well_specified"]
+__all__ = ["REPEATS", "box_entropy", "curves", "products", "smoothed", "well_specified"]
 
 Array = NDArray[np.float64]
+#: Of a product of densities (n, m) over its first axis.
+OBJECTIVES = {
+    "product": lambda p: p.prod(axis=0),
+    "sum": lambda p: np.log(p).sum(axis=0),
+    "mean": lambda p: np.log(p).mean(axis=0),
+}
+#: Standard deviations of the fit, over which curves are drawn.
+CURVE_SDS = np.geomspace(1.5, 6.0, 401)
 #: Sizes of the data sets whose mean negative log likelihood is drawn.
 CURVE_N = (100, 1000, 10_000)
 #: Data sets whose curves are compared with the cross-entropy.
 REPEATS = 30
 
 
-def curves(case: Case, best: Projection, rng: np.random.Generator) -> xr.Dataset:
-    """What lines (1) to (5) name, along one parameter with the others at the projection.
+def curves(target: Target, rng: np.random.Generator) -> xr.Dataset:
+    """What lines (2) to (5) name for the Normal, along its standard deviation with the mean at the projection.
 
-    Each is a mean of its own: ``kl`` of the log ratio, ``expected_log`` of the member's log density, ``cross_entropy`` of the
-    objective that projections minimise; ``nll`` takes draws instead.
+    ``kl`` is the mean of the log ratio, ``cross_entropy`` the objective that projections minimise; ``nll`` takes draws instead.
     """
-    assert case.vary is not None
-    family = best.family
-    index = [p.name for p in family.parameters].index(case.vary)
-    grid = np.geomspace(case.low, case.high, 401)
-    thetas = np.tile(best.theta, (len(grid), 1))
-    thetas[:, index] = np.log(grid)
-    rule = nodes(case.target, others=[best.member])
-    x = draw(case.target, rng, (REPEATS, max(CURVE_N)))
+    family = FAMILIES["normal"]
+    best = forward_projection(target, family)
+    thetas = np.tile(best.theta, (len(CURVE_SDS), 1))
+    thetas[:, [p.name for p in family.parameters].index("sigma")] = np.log(CURVE_SDS)
+    rule = nodes(target, others=[best.member])
+    x = draw(target, rng, (REPEATS, max(CURVE_N)))
     ce = forward_objective(family, rule).gradient(thetas)[0]
-    log_p = case.target.logp(rule.points)
-    logs = np.stack([family.logp(rule.points, {**best.params, case.vary: np.array(v)}) for v in grid])
+    logs = np.stack([family.logp(rule.points, {**best.params, "sigma": np.array(v)}) for v in CURVE_SDS])
 
     def nll(row: Array, n: int, at: Array) -> Array:
         return forward_objective(family, Nodes(row[:n, None], np.full(n, 1 / n), "draws")).gradient(at)[0]
 
     # A curve of one data set may happen to be close; how close they are takes many, on fewer values.
     gaps = [[np.abs(nll(row, n, thetas[::20]) - ce[::20]).max() for row in x] for n in CURVE_N]
-    h = entropy(case.target)
+    h = entropy(target)
     return xr.Dataset(
         {
             "cross_entropy": ("value", ce),
-            "expected_log": ("value", logs @ rule.weights),
-            "kl": ("value", (log_p - logs) @ rule.weights),
-            "expected_log_target": ((), float(log_p @ rule.weights)),
+            "kl": ("value", (target.logp(rule.points) - logs) @ rule.weights),
+            "exact": ((), float(best.params["sigma"])),
             "entropy": ((), h.value),
             "entropy_error": ((), h.error),
             "nll": (("draws", "value"), np.array([nll(x[0], n, thetas) for n in CURVE_N])),
             "gap": (("draws", "repeat"), np.array(gaps)),
         },
-        coords={"value": grid, "draws": list(CURVE_N)},
-        attrs={"parameter": case.vary},
+        coords={"value": CURVE_SDS, "draws": list(CURVE_N)},
     )
 
 
-def scaled_product(densities: Array) -> tuple[Array, NDArray[np.int_]]:
-    """Product over the first axis as mantissa * 2**exponent with an integer exponent, which cannot underflow."""
-    mantissa, exponent = np.ones(densities.shape[1]), np.zeros(densities.shape[1], dtype=int)
-    for row in densities:
-        mantissa, shift = np.frexp(mantissa * row)
-        exponent += shift
-    return mantissa, exponent
-
-
 def products(x: Array, sigmas: Array, small: int) -> xr.Dataset:
-    """Where the product of densities, its logarithm, the sum and the mean are largest over sigmas of N(0, sigma).
+    """Where the product of densities, the sum of their logarithms and its mean are largest over sigmas of N(0, sigma).
 
     Parameters
     ----------
@@ -99,32 +90,17 @@ def products(x: Array, sigmas: Array, small: int) -> xr.Dataset:
     if not zero.any():
         raise ValueError(f"{len(x)} draws are too few for the product to underflow")
     underflow = int(np.argmax(zero)) + 1
-    argmax, largest = [], []
-    for n in (small, underflow):
-        part = densities[:n]
-        product = part.prod(axis=0)
-        mantissa, exponent = scaled_product(part)
-        top = exponent == exponent.max()
-        total = np.log(part).sum(axis=0)
-        with np.errstate(divide="ignore"):
-            values = [product, np.where(top, mantissa, 0.0), np.log(product), total, np.log(part).mean(axis=0)]
-        flat = [v.max() == v.min() for v in values]
-        argmax.append([np.nan if f else sigmas[v.argmax()] for v, f in zip(values, flat, strict=True)])
-        largest.append(
-            [
-                product.max(),
-                np.log10(mantissa[top].max()) + exponent.max() * np.log10(2),
-                *(v.max() for v in values[2:]),
-            ]
-        )
+    values = np.array([[f(densities[:n]) for f in OBJECTIVES.values()] for n in (small, underflow)])
+    flat = values.max(axis=2) == values.min(axis=2)
+    by = ("draws", "objective")
     return xr.Dataset(
         {
-            "argmax": (("draws", "objective"), argmax),
-            "largest": (("draws", "objective"), largest),
+            "argmax": (by, np.where(flat, np.nan, sigmas[values.argmax(axis=2)])),
+            "largest": (by, values.max(axis=2)),
             "underflow": ((), underflow),
             "step": ((), float(sigmas[1] - sigmas[0])),
         },
-        coords={"draws": [small, underflow], "objective": ["product", "scaled", "log", "sum", "mean"]},
+        coords={"draws": [small, underflow], "objective": list(OBJECTIVES)},
     )
 
 
@@ -157,21 +133,18 @@ def smoothed(x: Array, widths: Sequence[float]) -> xr.Dataset:
 
 
 def well_specified() -> xr.Dataset:
-    """Projections onto families that contain the target: the truth is found, and J equals K."""
-    unequal = TARGETS["unequal"]
-    spec = {key: np.array(unequal.spec[key], dtype=float) for key in ("weights", "means", "sds")}
-    student = {"nu": 6.0, "mu": 0.0, "sigma": 1.0}
-    members: list[tuple[Target, Family, Mapping[str, Any]]] = [
-        (unequal, normal_mixture(2), {"w": spec["weights"], "mu": spec["means"], "sigma": spec["sds"]}),
-        (from_distribution("StudentT", student, label="student_t_6"), FAMILIES["student_t"], student),
-    ]
-    rows = []
-    for target, family, truth in members:
-        best = forward_projection(target, family)
-        limit = sandwich(target, best)
-        error = max(float(np.abs(best.params[k] - v).max()) for k, v in truth.items())
-        relative = float(np.abs(limit.k - limit.j).max() / np.abs(limit.j).max())
-        rows.append([error, best.divergence.value, best.divergence.error, relative, limit.trace, len(limit.labels)])
-    names = ("error", "kl", "kl_error", "difference", "trace", "parameters")
-    columns = {name: ("target", column) for name, column in zip(names, np.array(rows).T, strict=True)}
-    return xr.Dataset(columns, coords={"target": [target.name for target, *_ in members]})
+    """Project onto a family that contains the target: the truth is found, and J equals K."""
+    truth = {"nu": 6.0, "mu": 0.0, "sigma": 1.0}
+    target = from_distribution("StudentT", truth)
+    best = forward_projection(target, FAMILIES["student_t"])
+    limit = sandwich(target, best)
+    return xr.Dataset(
+        {
+            "error": max(abs(float(best.params[key]) - value) for key, value in truth.items()),
+            "kl": best.divergence.value,
+            "kl_error": best.divergence.error,
+            "difference": np.abs(limit.k - limit.j).max() / np.abs(limit.j).max(),
+            "trace": limit.trace,
+            "parameters": len(limit.labels),
+        }
+    )

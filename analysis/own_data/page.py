@@ -50,7 +50,7 @@ def write(tree: xr.DataTree, output: Path, provenance: Mapping[str, Any]) -> lis
     words = words_of("own_data", found, templates)
     for name, drawing in plot(tree).items():
         svg = drawing.svg(style)
-        figures.append(Figure(name, svg, to_dark(svg), "svg", alt=words.alt[name], caption=words.caption[name]))
+        figures.append(Figure(name, svg, to_dark(svg), alt=words.alt[name], caption=words.caption[name]))
     section = Section("data", "Your data", {"question": QUESTION, "answer": words.answer, **found}, figures)
     return write_report(
         [section],

@@ -31,7 +31,7 @@ __all__ = ["Answer", "Failure", "Kept", "Order", "answer_all", "compute", "figur
 
 #: Seconds of the default settings that a part takes with the others, roughly, where nothing better is known.
 _EFFORT = {"quick": 0.4, "default": 1.0, "full": 10.0}
-#: Seconds to put the parts of a question together and to draw its figures, where nothing better is known.
+#: Seconds to put the parts of a question together and to draw its figures, roughly.
 _DRAWING = 3.0
 
 
@@ -186,7 +186,7 @@ def _compute(
         expected = known if known is not None else part.weight * _EFFORT[order.effort]
         call = partial(compute, part.question, order.effort, order.seed, part.name)
         jobs.append(Job(label, call, expected))
-    seconds = sum(job.seconds for job in jobs) + sum(_drawing(name, order) for name in names)
+    seconds = sum(job.seconds for job in jobs) + _DRAWING * len(names)
     display.plan(len(jobs), len(parts) - len(jobs), seconds, workers.capacity(), more=len(names))
     failures, kept = [], len(parts) - len(jobs)
     for done in run_jobs(jobs, workers, display.started):
@@ -210,7 +210,9 @@ def _answers(
 ) -> tuple[dict[str, Answer], list[Failure]]:
     """Put the parts of every question together; findings and figures."""
     jobs = {f"{name}/answer": name for name in names}
-    work = [Job(label, partial(answer, name, order, question_key(name, order)), _drawing(name, order)) for label, name in jobs.items()]  # fmt: skip
+    work = [
+        Job(label, partial(answer, name, order, question_key(name, order)), _DRAWING) for label, name in jobs.items()
+    ]
     answers, failures = {}, []
     for done in run_jobs(work, workers, display.started):
         name, failed = jobs[done.job.name], done.outcome.failed
@@ -218,15 +220,8 @@ def _answers(
             failures.append(Failure(name, "findings and figures", failed))
         else:
             answers[name] = done.outcome.value
-            stored.add_to_record(_file(order.results, name), {"drawing": round(done.outcome.seconds, 3)})
         display.ended(done)
     return answers, failures
-
-
-def _drawing(name: str, order: Order) -> float:
-    """Seconds that the answer of a question took the last time, figures included."""
-    seconds = stored.noted(_file(order.results, name), "drawing")
-    return float(seconds) if isinstance(seconds, int | float) else _DRAWING
 
 
 # --- in the worker ---------------------------------------------------------------------------------------------------
@@ -323,9 +318,12 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
         drawings = json.loads(kept.path.read_bytes())
     figures: list[Any] = []
     for name, drawing in drawings.items():
-        svg = drawing["svg"].encode()
-        alt, caption = words.alt.get(name, drawing["alt"]), words.caption.get(name, drawing["caption"])
-        figures.append(Figure(name, svg, to_dark(svg), "svg", alt=alt, caption=caption))
+        svg = drawing.encode()
+        alt, caption = (
+            words.alt.get(name, ""),
+            words.caption.get(name, ""),
+        )  # of which a figure says that they are missing
+        figures.append(Figure(name, svg, to_dark(svg), alt=alt, caption=caption))
     if hasattr(module, "explorer"):
         from analysis.site.explorer import Explorer
 
@@ -334,14 +332,11 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
     return figures
 
 
-def _draw(module: Any, tree: Any) -> dict[str, dict[str, str]]:
+def _draw(module: Any, tree: Any) -> dict[str, str]:
     os.environ["MPLBACKEND"] = "agg"  # if matplotlib is still to be imported
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use("agg")
     from analysis.drawing.style import Style
 
     style = Style.of("light", "matplotlib")
-    return {
-        name: {"svg": drawing.svg(style).decode(), "alt": drawing.alt, "caption": drawing.caption}
-        for name, drawing in module.plot(tree, theme="light").items()
-    }
+    return {name: drawing.svg(style).decode() for name, drawing in module.plot(tree, theme="light").items()}

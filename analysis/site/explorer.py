@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import count, pairwise
-from numbers import Real
 from string import Template
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
 from analysis.site.figure import Figure, Placed
 from models.errors import InputError
@@ -26,8 +27,6 @@ __all__ = ["Explorer"]
 
 _MINUS, _NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 _WIDTH, _HEIGHT, _STEPS, _TAIL = 720, 280, 200, 3.5
-_FORWARD = ("mu", "sigma", "kl")
-_REVERSE = (*_FORWARD, "is_global")
 _KL_ROUNDING = 1e-6
 
 # The four kinds of curve: label and line, in the order in which they are drawn.
@@ -91,9 +90,13 @@ class Explorer(Placed):
         """Refuse what would make a broken figure."""
         super().__post_init__()
         try:
-            _check(self.table)
-        except InputError as error:
-            raise InputError(f"figure {self.name!r}: table: {error}") from None
+            _Table.model_validate(self.table)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(
+                "."
+            )
+            raise InputError(f"figure {self.name!r}: table: {place}{': ' if place else ''}{first['msg']}") from None
 
     @property
     def fallback(self) -> Figure:
@@ -102,7 +105,7 @@ class Explorer(Placed):
         drawings = {theme: _still(state, palette).encode() for theme, palette in _PALETTES.items()}
         caption = f"{self.caption.strip()} Shown at {state.separation}, {state.weight}. "
         caption += "The HTML report has this figure with a slider for each of the two."
-        return Figure(self.name, **drawings, suffix="svg", alt=f"{self.alt.strip()} {state.words}", caption=caption)
+        return Figure(self.name, **drawings, alt=f"{self.alt.strip()} {state.words}", caption=caption)
 
     def body(self) -> str:
         """Return the placeholder of the widget."""
@@ -129,85 +132,55 @@ class Explorer(Placed):
 # The table -----------------------------------------------------------------------------------------------------------
 
 
-def _check(table: Any) -> None:
-    """Refuse a table that is not as `Explorer` says."""
-    _keys(table, ("separations", "weights", "initial", "cells"), "it")
-    axes = {"a": _axis(table, "separations", 0, math.inf), "w": _axis(table, "weights", 0, 1)}
-    _keys(table["initial"], ("a", "w"), "initial")
-    for key, values in axes.items():
-        start = _number(table["initial"][key], f"initial {key}")
-        if not any(math.isclose(start, value, abs_tol=1e-9) for value in values):
-            raise InputError(f"initial {key} = {start:g} is not in the table; choose from {_listed(values)}")
-    rows = _list(table["cells"], len(axes["a"]), "cells", "rows, one for each separation")
-    for a, row in zip(axes["a"], rows, strict=True):
-        where = f"cells at a = {a:g}"
-        for w, one in zip(axes["w"], _list(row, len(axes["w"]), where, "cells, one for each weight"), strict=True):
-            _check_cell(one, f"cell at a = {a:g}, w = {w:g}")
+class _Checked(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False, strict=True)
 
 
-def _check_cell(one: Any, where: str) -> None:
-    _keys(one, ("forward", "reverse"), where)
-    _point(one["forward"], _FORWARD, f"{where}: forward")
-    if not isinstance(one["reverse"], list | tuple) or not one["reverse"]:
-        raise InputError(f"{where}: reverse needs a list with at least one minimum")
-    points = [_point(p, _REVERSE, f"{where}: reverse minimum {i}") for i, p in enumerate(one["reverse"], 1)]
-    for before, after in pairwise(points):
-        if after[2] < before[2] - _KL_ROUNDING or after[3] > before[3]:
-            raise InputError(f"{where}: reverse minima must come lowest KL first, global before local")
-    if points[0][3] != 1:
-        raise InputError(f"{where}: the first reverse minimum, the lowest, must be global (is_global = 1)")
+_Real = Annotated[float, Field(strict=True)]
+_Kl = Annotated[float, Field(ge=-_KL_ROUNDING)]
 
 
-def _keys(value: Any, names: Sequence[str], what: str) -> None:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{what} is a {type(value).__name__}; it must be a mapping with {', '.join(names)}")
-    if missing := [name for name in names if name not in value]:
-        raise InputError(f"{what} has no {missing[0]!r}; it must have {', '.join(names)}")
+class _Start(_Checked):
+    a: _Real
+    w: _Real
 
 
-def _list(value: Any, length: int, where: str, what: str) -> Sequence[Any]:
-    if not isinstance(value, list | tuple):
-        raise InputError(f"{where}: a {type(value).__name__} where a list of {length} {what} is needed")
-    if len(value) != length:
-        raise InputError(f"{where}: {len(value)} where {length} {what} are needed")
-    return value
+class _Cell(_Checked):
+    forward: Annotated[tuple[_Real, PositiveFloat, _Kl], Field(strict=False)]
+    reverse: Annotated[
+        list[Annotated[tuple[_Real, PositiveFloat, _Kl, Literal[0, 1]], Field(strict=False)]], Field(min_length=1)
+    ]
+
+    @model_validator(mode="after")
+    def _lowest_first(self) -> Self:
+        if self.reverse[0][3] != 1:
+            raise ValueError("the first reverse minimum, the lowest, must be global (is_global = 1)")
+        if any(after[2] < before[2] - _KL_ROUNDING or after[3] > before[3] for before, after in pairwise(self.reverse)):
+            raise ValueError("reverse minima must come lowest KL first, global before local")
+        return self
 
 
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise InputError(f"{what} is {value!r}; it must be a finite number")
-    return float(value)
+class _Table(_Checked):
+    separations: Annotated[list[PositiveFloat], Field(min_length=1)]
+    weights: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)]
+    initial: _Start
+    cells: list[list[_Cell]]
 
-
-def _axis(table: Mapping[str, Any], name: str, low: float, high: float) -> list[float]:
-    values = table[name]
-    if not isinstance(values, list | tuple) or not values:
-        raise InputError(f"{name} must be a list of numbers, not {values!r}")
-    numbers = [_number(value, f"{name}[{i}]") for i, value in enumerate(values)]
-    for i, value in enumerate(numbers):
-        if not low < value < high:
-            raise InputError(
-                f"{name}[{i}] = {value:g} must be above {low:g}" + f" and below {high:g}" * (high < math.inf)
-            )
-        if i and value <= numbers[i - 1]:
-            raise InputError(f"{name} must ascend; {name}[{i}] = {value:g} follows {numbers[i - 1]:g}")
-    return numbers
-
-
-def _point(value: Any, fields: Sequence[str], where: str) -> list[float]:
-    parts = _list(value, len(fields), where, f"numbers, {', '.join(fields)},")
-    numbers = [_number(part, f"{where}: {field}") for part, field in zip(parts, fields, strict=True)]
-    if numbers[1] <= 0:
-        raise InputError(f"{where}: sigma = {numbers[1]:g} must be above 0")
-    if numbers[2] < -_KL_ROUNDING:
-        raise InputError(f"{where}: kl = {numbers[2]:g} is negative, which no KL divergence is")
-    if len(numbers) == 4 and numbers[3] not in (0, 1):
-        raise InputError(f"{where}: is_global = {numbers[3]:g} must be 0 or 1")
-    return numbers
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for name, values, start in (
+            ("separations", self.separations, self.initial.a),
+            ("weights", self.weights, self.initial.w),
+        ):
+            if any(after <= before for before, after in pairwise(values)):
+                raise ValueError(f"{name} must ascend")
+            if not any(math.isclose(start, value, abs_tol=1e-9) for value in values):
+                raise ValueError(
+                    f"the initial position {start:g} is not among the {name}: {', '.join(f'{v:g}' for v in values)}"
+                )
+        if [len(row) for row in self.cells] != [len(self.weights)] * len(self.separations):
+            raise ValueError("cells need a row for each separation, with a cell for each weight")
+        return self
 
 
 # The state of the figure ---------------------------------------------------------------------------------------------

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from analysis.drawing.svg import inline
 from analysis.site.numbers import CLOSE, OPEN
-from models.errors import InputError, lookup_error
+from models.errors import InputError
 
 __all__ = ["DARK", "NAME", "Figure", "Placed", "mark"]
 
@@ -69,16 +67,14 @@ class Placed(ABC):
 
 @dataclass(frozen=True)
 class Figure(Placed):
-    r"""One drawing in a light and a dark version.
+    r"""One drawing in a light and a dark version, which differ by nothing but colours.
 
     Parameters
     ----------
     name : str
         File stem; lower-case letters, digits, ``-`` and ``_``. Unique in a report.
     light, dark : bytes
-        The two drawings, complete files.
-    suffix : {"svg", "png"}
-        Format of both.
+        The two drawings, complete SVG files.
     alt : str
         What the drawing shows, in words, for those who cannot see it.
     caption : str
@@ -91,7 +87,7 @@ class Figure(Placed):
 
     Examples
     --------
-    >>> hero = Figure("hero", b"<svg/>", b"<svg/>", "svg", alt="Two densities.", caption="Two densities.")
+    >>> hero = Figure("hero", b"<svg/>", b"<svg/>", alt="Two densities.", caption="Two densities.")
     >>> hero.ref == "\ue000ref:hero\ue001"
     True
     """
@@ -99,15 +95,12 @@ class Figure(Placed):
     name: str
     light: bytes
     dark: bytes
-    suffix: Literal["svg", "png"]
     alt: str
     caption: str
 
     def __post_init__(self) -> None:
         """Refuse what would make a broken or unreadable figure."""
         super().__post_init__()
-        if self.suffix not in ("svg", "png"):
-            raise lookup_error("figure suffix", self.suffix, ["svg", "png"])
         for field in ("light", "dark"):
             if not getattr(self, field).strip():
                 raise InputError(f"figure {self.name!r}: {field} is empty")
@@ -122,20 +115,5 @@ class Figure(Placed):
         return f"<!--figure:{self.name}-->"
 
     def embed(self, page: str) -> str:
-        """Return the page with the drawings in their place.
-
-        Two SVGs that differ by nothing but colours become one element of the page, whose colours are CSS custom properties;
-        others become a picture with two sources.
-        """
-        alt = " ".join(self.alt.split())
-        drawing = inline(self.light, self.dark, self.name, alt) if self.suffix == "svg" else None
-        picture = (
-            f'<picture>\n<source media="screen and {DARK}" srcset="{self.data_uri("dark")}">\n'
-            f'<img alt="{html.escape(alt)}" src="{self.data_uri("light")}">\n</picture>'
-        )
-        return page.replace(self.body(), drawing or picture)
-
-    def data_uri(self, scheme: Literal["light", "dark"]) -> str:
-        """Return one drawing as a ``data:`` address."""
-        kind = {"svg": "image/svg+xml", "png": "image/png"}[self.suffix]
-        return f"data:{kind};base64,{base64.b64encode(getattr(self, scheme)).decode('ascii')}"
+        """Return the page with both drawings as one element in their place, whose colours are CSS custom properties."""
+        return page.replace(self.body(), inline(self.light, self.dark, self.name, " ".join(self.alt.split())))

@@ -101,8 +101,8 @@ def _md_figure(figure: Figure, caption: str) -> str:
     alt = html.escape(" ".join(figure.alt.split()), quote=True)
     stem = f"figures/{figure.name}"
     picture = (
-        f'<p id="fig-{figure.name}">\n<picture>\n<source media="{DARK}" srcset="{stem}-dark.{figure.suffix}">\n'
-        f'<img alt="{alt}" src="{stem}-light.{figure.suffix}" width="100%">\n</picture>\n</p>'
+        f'<p id="fig-{figure.name}">\n<picture>\n<source media="{DARK}" srcset="{stem}-dark.svg">\n'
+        f'<img alt="{alt}" src="{stem}-light.svg" width="100%">\n</picture>\n</p>'
     )
     return _raw("html", picture) + caption
 
@@ -110,7 +110,7 @@ def _md_figure(figure: Figure, caption: str) -> str:
 def _pdf_figure(figure: Figure, caption: str) -> str:
     """Return a figure for typst."""
     alt = " ".join(figure.alt.split()).replace("\\", "\\\\").replace('"', '\\"')
-    image = f'image("{figure.name}-light.{figure.suffix}", width: 100%, alt: "{alt}")'
+    image = f'image("{figure.name}-light.svg", width: 100%, alt: "{alt}")'
     return _raw("typst", f"#figure({image}, caption: [") + caption + _raw("typst", f"]) <fig-{figure.name}>")
 
 
@@ -231,7 +231,7 @@ def _build_html(
 
 def _files_of(figure: Figure) -> dict[str, bytes]:
     """Return the files of a figure beside a page."""
-    return {f"{figure.name}-{theme}.{figure.suffix}": getattr(figure, theme) for theme in ("light", "dark")}
+    return {f"{figure.name}-{theme}.svg": getattr(figure, theme) for theme in ("light", "dark")}
 
 
 def _build_md(markdown: str, common: Sequence[str], title: str) -> bytes:
@@ -265,7 +265,7 @@ def _build_pdf(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for figure in figures.values():
-            (root / f"{figure.name}-light.{figure.suffix}").write_bytes(figure.light)
+            (root / f"{figure.name}-light.svg").write_bytes(figure.light)
         (root / "report.typ").write_text(source, encoding="utf-8")
         try:
             return typst.compile(str(root / "report.typ"), root=folder, ignore_system_fonts=True, timestamp=timestamp)

@@ -9,11 +9,9 @@ from typing import Any
 
 import arviz as az
 import numpy as np
-import xarray as xr
 from arviz_stats.utils import ELPDData
 from numpy.typing import NDArray
 from scipy.stats import norm
-from scipy.stats import t as student
 
 from analysis.two_families.targets import PAIR
 from models.families import FAMILIES
@@ -21,8 +19,7 @@ from models.graphs import compiled
 from models.graphs.distributions import logp_graph
 
 __all__ = [
-    "as_elpd", "compare", "criteria", "estimates", "estimates_without", "left_out_predictive", "log_density", "optimism",
-    "posterior", "smoothed_elpd",
+    "compare", "criteria", "estimates", "estimates_without", "log_density", "optimism", "posterior", "smoothed_elpd",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -129,55 +126,6 @@ def posterior(name: str, x: Array, draws: int, rng: np.random.Generator) -> tupl
     return location, np.abs(x[:, None] - location).sum(axis=0) / rng.gamma(n, size=draws)
 
 
-def left_out_predictive(name: str, x: Array) -> Array:
-    """Log posterior predictive density (n,) of each of the sorted observations x (n,) given the others, in nats: exact.
-
-    Under priors flat in location and log scale. For the Normal it is a Student-t with n - 2 degrees of freedom. For the
-    Laplace it is (n - 1) / 2 times the integral of S(m)^-n over that of R(m)^-(n - 1), with S(m) the sum of all distances
-    from m and R(m) the sum over the others; both are linear between observations, so each piece has a closed form.
-    """
-    n = len(x)
-    if name == "normal":
-        location, sd = (part[0] for part in estimates_without(name, x[None]))
-        return np.asarray(student.logpdf(x, n - 2, location, sd * np.sqrt(n / (n - 2))))
-    distances = np.abs(x[:, None] - x)
-    whole = distances.sum(axis=0)
-    steps = np.diff(x)
-    every = _log_integral(whole, steps, n)
-    return np.asarray(np.log((n - 1) / 2) + every - _log_integral(whole - distances, steps, n - 1))
-
-
-def _log_integral(sums: Array, steps: Array, count: int) -> Array:
-    """Log of the integral over the line of a sum of `count` distances to the power -count.
-
-    Parameters
-    ----------
-    sums : ndarray (..., n)
-        The sum at n ascending points, between which it is linear, and outside of which it has slope -count and count.
-    steps : ndarray (n - 1,)
-        Distances between these points.
-    count : int
-    """
-    least = sums.min(axis=-1, keepdims=True)
-    height = (sums / least) ** -float(count)
-    rise = np.log(sums[..., 1:] / sums[..., :-1])
-    flat = np.abs(rise) < 1e-12
-    safe = np.where(flat, 1.0, rise)
-    mean = np.where(flat, 1.0, np.expm1((1 - count) * safe) / ((1 - count) * np.expm1(safe)))
-    inside = (steps * height[..., :-1] * mean).sum(axis=-1)
-    outside = (height * sums)[..., [0, -1]].sum(axis=-1) / (count * (count - 1))
-    return np.asarray(np.log(inside + outside) - count * np.log(least[..., 0]))
-
-
-def as_elpd(pointwise: Array) -> ELPDData:
-    """Exact leave-one-out log densities (n,) as ArviZ has them; what it asks for besides is not used in a comparison."""
-    n = len(pointwise)
-    return ELPDData(
-        elpd=float(pointwise.sum()), se=float(np.sqrt(n * pointwise.var())), p=np.nan, n_samples=0, n_data_points=n,
-        scale="log", warning=False, good_k=0.7, elpd_i=xr.DataArray(pointwise, dims="x"),
-    )  # fmt: skip
-
-
 def smoothed_elpd(x: Array, draws: int, rng: np.random.Generator) -> dict[str, ELPDData]:
     """``az.loo`` of the two families on data (n,): leave-one-out by Pareto-smoothed importance sampling of draws."""
     models = {}
@@ -193,7 +141,7 @@ def smoothed_elpd(x: Array, draws: int, rng: np.random.Generator) -> dict[str, E
 
 
 def compare(models: dict[str, ELPDData]) -> tuple[float, float, float]:
-    """``az.compare`` of the two families: ``elpd_diff`` f - g, ``dse``, and the largest Pareto k if there is one."""
+    """``az.compare`` of the two families: ``elpd_diff`` f - g, ``dse``, and the largest Pareto k."""
     table = az.compare(models, reference=PAIR[1], round_to="none")
-    worst = max(np.nan if m.pareto_k is None else float(m.pareto_k.max()) for m in models.values())
+    worst = max(float(m.pareto_k.max()) for m in models.values())
     return float(table.loc[PAIR[0], "elpd_diff"]), float(table.loc[PAIR[0], "dse"]), worst

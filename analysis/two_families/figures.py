@@ -1,11 +1,10 @@
-"""Drawings of two families and a target: a plane of distributions, the choice between families, and forests.
+"""Drawings of two families and a target: a plane of distributions, and the choice between families.
 
 Both families are approximations in forward KL, so both are blue; a line style and a marker tell them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points
+from analysis.drawing.marks import points, words
 from analysis.drawing.style import Style
-from analysis.reading import case_of, dataset_of
-from analysis.two_families.findings import QUANTILE, SHOWN, scores, share
-from analysis.two_families.targets import DATA, KNOWN, PAIR
+from analysis.reading import case_of, dataset_of, share_of
+from analysis.two_families.findings import QUANTILE, SHOWN
+from analysis.two_families.targets import KNOWN, PAIR
 
 __all__ = ["plot"]
 
@@ -35,13 +34,11 @@ _CRITERIA = {
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``geometry``, ``choice`` and ``real_data``."""
+    """Draw ``geometry`` and ``choice``."""
     style = Style.of(theme, backend)
-    forests = {data.title: scores(case_of(results, data.name)) for data in DATA}
     return {
         "geometry": Drawing(geometry(case_of(results, "geometry"), style)),
         "choice": Drawing(choice(results, style)),
-        "real_data": Drawing(real_data(forests, style)),
     }
 
 
@@ -69,18 +66,20 @@ def _plane(data: xr.Dataset, index: int, kl: xr.DataArray, axis: Any, style: Sty
         curve, (low, *_, high) = places[here], sds[here]
         draw.line(curve[:, 0], curve[:, 1], axis, color=style.forward, width=2, linestyle=style.dash(_DASH[family]))
         _mark(curve[[0, -1], 0], curve[[0, -1], 1], _MARKER[family], axis, style, size=3)
-        _text(curve[0] - [0.02, 0], f"sd {low:g}", axis, style.ink, style, "right", "center")
+        left, right = curve[[0, -1]]
+        words(left[0] - 0.02, left[1], f"sd {low:g}", axis, style, style.ink, "right", size=10)
         name = f"{family.capitalize()}, sd {high:g}"
-        _text(curve[-1] + [0, 0.025], name, axis, style.forward, style, "center", "bottom")
+        words(right[0], right[1] + 0.025, name, axis, style, style.forward, "center", "bottom", size=10)
     for family in PAIR:
         place = places[(role == "projection") & (families == family)][index]
         draw.line(*np.stack([target, place]).T, axis, color=style.ink, width=1.3, linestyle=style.dash("dotted"))
         _mark(place[0], place[1], _MARKER[family], axis, style, size=8)
         below = family == "normal"
-        _text(place - [0, 0.035 if below else -0.035], f"KL {float(kl.sel(family=family)):.4f}", axis, style.ink, style,
-              "center", "top" if below else "bottom")  # fmt: skip
+        label = f"KL {float(kl.sel(family=family)):.4f}"
+        words(place[0], place[1] + (-0.035 if below else 0.035), label, axis, style, style.ink, "center",
+              "top" if below else "bottom", size=10)  # fmt: skip
     _mark(target[0], target[1], "star", axis, style, size=15, color=style.target)
-    _text(target - [0.035, 0], "p_data", axis, style.target, style, "right", "center")
+    words(target[0] - 0.035, target[1], "p_data", axis, style, style.target, "right", size=10)
     drawn = np.concatenate([places[role == "member"], target[None]])
     draw.xlim((drawn[:, 0].min() - 0.2, drawn[:, 0].max() + 0.2), axis)
     if style.backend == "matplotlib":  # one unit is as long on both axes
@@ -106,8 +105,8 @@ def _along(curves: xr.Dataset, found: xr.Dataset, axis: Any, style: Style) -> No
         y = (1.26 - 0.12 * i) * top
         draw.line(x[0] + np.array([0, 0.12]), np.array([y, y]), axis, color=style.forward, width=2, linestyle=dash)
         _mark(x[0] + 0.06, y, marker, axis, style, size=7)
-        words = f"{family.capitalize()}: least KL {float(best['kl']):.4f}, at sd {float(best['sd']):.3f}"
-        _text((x[0] + 0.15, y), words, axis, style.ink, style, "left", "center")
+        label = f"{family.capitalize()}: least KL {float(best['kl']):.4f}, at sd {float(best['sd']):.3f}"
+        words(x[0] + 0.15, y, label, axis, style, style.ink, size=10)
     ticks = [0.6, 0.8, 1.0, 1.3, 1.7]
     draw.xticks(np.log(ticks), [f"{t:g}" for t in ticks], axis)
     draw.ylim((0.0, 1.34 * top), axis)
@@ -122,14 +121,6 @@ def _mark(
     points(
         x, y, axis, style, color=color or style.forward, marker=marker, area=size**2, hollow=hollow, width=1.0, **above
     )
-
-
-def _text(
-    place: Sequence[float] | Array, words: str, axis: Any, color: str, style: Style, across: str, up: str
-) -> None:
-    if style.backend != "matplotlib" and up == "center":
-        up = "middle"
-    style.draw.text(*place, words, axis, color=color, size=10, horizontal_align=across, vertical_align=up)
 
 
 def choice(results: xr.DataTree, style: Style) -> PlotCollection:
@@ -160,8 +151,8 @@ def _intervals(sets: xr.Dataset, exact: float, axis: Any, style: Style) -> None:
     _mark(np.arange(len(order)), centres, "dot", axis, style, size=2.6)
     draw.hline(exact, axis, color=style.target, width=1.8)
     draw.hline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
-    words = f"exact\n{exact:.1f}".replace("-", "−")
-    _text((1.03 * len(order), exact), words, axis, style.ink, style, "left", "bottom")
+    label = f"exact\n{exact:.1f}".replace("-", "−")
+    words(1.03 * len(order), exact, label, axis, style, style.ink, up="bottom", size=10)
     draw.xlim((-0.03 * len(order), 1.16 * len(order)), axis)
     draw.xlabel("data sets, sorted", axis)
 
@@ -176,7 +167,7 @@ def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
         rate, at = wrong["rate"].sel(criterion=name).to_numpy(), x + 0.07 * (i - 1)
         draw.line(at, rate, axis, color=style.forward, width=1.4, linestyle=style.dash(dash))
         for a, r in zip(at, rate, strict=True):
-            h = QUANTILE * share(r, int(wrong["trials"])).error
+            h = QUANTILE * share_of(r, int(wrong["trials"])).error
             draw.line(np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.forward, width=1.0)
         _mark(at, rate, marker, axis, style, size=5)
     draw.xticks(x, [f"{n:g}" for n in wrong["n"].to_numpy()], axis)
@@ -186,41 +177,9 @@ def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
 
 def _key(left: float, axis: Any, style: Style) -> None:
     """What line and marker say of each criterion."""
-    for i, (words, dash, marker) in enumerate(_CRITERIA.values()):
+    for i, (name, dash, marker) in enumerate(_CRITERIA.values()):
         y = 0.16 - 0.05 * i
         style.draw.line(left + np.array([0, 0.5]), np.array([y, y]), axis, color=style.forward, width=1.4,
                         linestyle=style.dash(dash))  # fmt: skip
         _mark(left + 0.25, y, marker, axis, style, size=5)
-        _text((left + 0.6, y), words, axis, style.ink, style, "left", "center")
-
-
-def real_data(forests: Mapping[str, Sequence[Mapping[str, Any]]], style: Style) -> PlotCollection:
-    """For each data set, by its title, how far each family is behind the best, with intervals.
-
-    A family has the same row in every panel, which is empty where it was not fitted.
-    """
-    draw = style.draw
-    names = list(dict.fromkeys(row["family"] for rows in forests.values() for row in rows))
-    places = {name: len(names) - 1 - i for i, name in enumerate(names)}
-    with style.settings():
-        collection, axes = panel_grid(list(forests), style, len(forests), (3.7 * len(forests), 1.0 + 0.4 * len(names)))
-        for rows, axis in zip(forests.values(), axes, strict=True):
-            lowest = min(r["difference"].value - QUANTILE * r["difference"].error for r in rows if not r["note"])
-            draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
-            for row in rows:
-                y = places[row["family"]]
-                if row["note"]:
-                    _text((lowest, y), row["note"], axis, style.ink, style, "left", "center")
-                    continue
-                value, half = row["difference"].value, QUANTILE * row["difference"].error
-                draw.line(
-                    np.array([value - half, value + half]), np.array([y, y]), axis, color=style.forward, width=1.8
-                )
-                if value == 0:
-                    _mark(value, y, "star", axis, style, size=12, color=style.ink)
-                else:
-                    _mark(value, y, "dot", axis, style, size=6)
-            draw.yticks(np.array(list(places.values())), names if axis is axes[0] else [""] * len(names), axis)
-            draw.ylim((-0.5, len(names) - 0.5), axis)
-            draw.xlabel("nats per observation", axis)
-    return collection
+        words(left + 0.6, y, name, axis, style, style.ink, size=10)

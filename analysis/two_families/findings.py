@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from analysis.reading import case_of, estimate_of
+from analysis.reading import case_of, estimate_of, mean_of, share_of
 from analysis.two_families.plane import RANGE
 from analysis.two_families.study import SIZES
 from analysis.two_families.targets import DATA, KNOWN, PAIR, Known
 from models.quadrature import Estimate
 
-__all__ = ["findings", "judged", "maxima", "needed_size", "note_of", "scores", "share"]
+__all__ = ["findings", "judged", "needed_size", "note_of", "scores"]
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
@@ -28,8 +27,6 @@ CLEAR = 3.0
 #: Data sets whose intervals are drawn.
 SHOWN = 60
 NAMES = {"in_sample": "log likelihood", "tic": "TIC", "loo": "leave-one-out"}
-#: Ways to leave one out whose standard errors are judged: difference and standard error among the replications.
-WAYS = {"refits": ("loo", "dse"), "az.compare": ("bayes", "bayes_dse")}
 #: Sample sizes of which sentences speak.
 SPOKEN = {"few": SIZES[0], "some": 200, "most": SIZES[-1]}
 
@@ -43,9 +40,9 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "geometry": _geometry(case_of(results, "geometry")),
         **cases,
         "data": [_data(part) for part in data],
-        "em": maxima([row for part in data for row in _em_rows(part)]) | {"source": data[0]["em"].attrs["source"]},
         "settings": settings,
-        **{key: [row for case in cases.values() for row in case[key]] for key in ("differences", "errors", "wrong")},
+        **{key: [row for case in cases.values() for row in case[key]] for key in ("differences", "wrong")},
+        "errors": [case["error"] for case in cases.values()],
         "level": 100 * LEVEL,
         "quantile": QUANTILE,
         "threshold": CLEAR,
@@ -94,8 +91,7 @@ def _choice(part: xr.DataTree, case: Known) -> dict[str, Any]:
     exact, sets, wrong = (part[key].to_dataset() for key in ("exact", "replications", "wrong"))
     n, mean, sd, trials = int(part.attrs["n"]), float(exact["mean"]), float(exact["sd"]), int(wrong["trials"])
     half_gap = float(exact["trace"][0] - exact["trace"][1]) / 2
-    fitted = sets["fitted"].to_numpy()
-    rates = {key: [share(float(r), trials) for r in wrong["rate"].sel(criterion=key).to_numpy()] for key in NAMES}
+    rates = {key: [share_of(float(r), trials) for r in wrong["rate"].sel(criterion=key).to_numpy()] for key in NAMES}
     return {
         "title": case.title,
         "short": case.short,
@@ -108,23 +104,18 @@ def _choice(part: xr.DataTree, case: Known) -> dict[str, Any]:
         "difference": estimate_of(exact, "mean"),
         "sd": sd,
         "differences": [
-            {"target": case.short, "criterion": name, "mean": _mean(sets[key].to_numpy()), "exact": n * mean,
+            {"target": case.short, "criterion": name, "mean": mean_of(sets[key].to_numpy()), "exact": n * mean,
              "theory": n * mean + (half_gap if key == "in_sample" else -half_gap)}
             for key, name in NAMES.items()
         ],
-        "errors": [
-            {"target": case.short, "way": way,
-             **_intervals(sets[a].to_numpy(), sets[b].to_numpy(), n * mean, fitted)}
-            for way, (a, b) in WAYS.items()
-        ],
-        "fitted": _mean(fitted),
+        "error": {"target": case.short, **_intervals(sets["loo"].to_numpy(), sets["dse"].to_numpy(), n * mean)},
         "wrong": [
             {"target": case.short, "n": size, "predicted": float(wrong["predicted"].sel(n=size, criterion="in_sample")),
              **{key: rate[i] for key, rate in rates.items()}}
             for i, size in enumerate(SIZES)
         ],
         "at": {
-            key: {"n": size, "rate": rates["in_sample"][SIZES.index(size)], "changes": _changes(wrong.sel(n=size))}
+            key: {"n": size, "rate": rates["in_sample"][SIZES.index(size)]}
             for key, size in SPOKEN.items()
         },
         "needed": needed_size(mean, sd),
@@ -132,25 +123,13 @@ def _choice(part: xr.DataTree, case: Known) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _changes(wrong: xr.Dataset) -> list[dict[str, Any]]:
-    """What corrections for optimism did to the share of wrong choices, with errors paired over data sets."""
-    changes = {key: estimate_of(wrong, "change", "draws", criterion=key) for key in ("tic", "loo")}
-    return [
-        {"criterion": NAMES[key], "value": c.value, "error": c.error, "is_clear": abs(c.value) > CLEAR * c.error}
-        for key, c in changes.items()
-    ]
-
-
-def _intervals(difference: Array, error: Array, truth: float, fitted: Array) -> dict[str, Any]:
+def _intervals(difference: Array, error: Array, truth: float) -> dict[str, Any]:
     """What differences (r,) and their standard errors (r,) say over data sets, against what they are to estimate."""
-    spread, reported = _sd(difference), _mean(error)
+    spread, reported = _sd(difference), mean_of(error)
     ratio = spread.value / reported.value
     relative = float(np.hypot(spread.error / spread.value, reported.error / reported.value))
-    covered, covered_fitted = (
-        share(float((np.abs(difference - aim) <= QUANTILE * error).mean()), len(difference)) for aim in (truth, fitted)
-    )
-    found = judged(covered, Estimate(ratio, ratio * relative, "draws"))
-    return {"spread": spread, "reported": reported, "covered_fitted": covered_fitted, **found}
+    covered = share_of(float((np.abs(difference - truth) <= QUANTILE * error).mean()), len(difference))
+    return {"spread": spread, "reported": reported, **judged(covered, Estimate(ratio, ratio * relative, "draws"))}
 
 
 def judged(covered: Estimate, ratio: Estimate) -> dict[str, Any]:
@@ -165,35 +144,20 @@ def judged(covered: Estimate, ratio: Estimate) -> dict[str, Any]:
 
 
 def _compare(part: xr.DataTree) -> dict[str, Any]:
-    """ArviZ against the exact leave-one-out densities: given these, and given draws."""
-    sets, seen, smoothed = (part[key].to_dataset() for key in ("replications", "compare", "smoothed"))
-    bayes, dse = (sets[key].to_numpy() for key in ("bayes", "bayes_dse"))
-    first, few = seen.sizes["replication"], smoothed.sizes["replication"]
+    """ArviZ, given draws of posteriors, against exact refits of the same data sets."""
+    smoothed = part["smoothed"].to_dataset()
+    sets = part["replications"].to_dataset().isel(replication=slice(smoothed.sizes["replication"]))
     return {
-        "count": first,
-        "off": float(max(np.abs(seen["elpd_diff"] - bayes[:first]).max(), np.abs(seen["dse"] - dse[:first]).max())),
-        "apart": float(np.abs(bayes - sets["loo"].to_numpy()).mean()),
-        "same": int((bayes * sets["loo"].to_numpy() > 0).sum()),
-        "smoothed": few,
-        "gap": float(np.abs(smoothed["elpd_diff"].to_numpy() - bayes[:few]).mean()),
-        "dse": float((smoothed["dse"].to_numpy() / dse[:few]).mean()),
-        "pareto": int((smoothed["pareto_k"].to_numpy() > 0.7).sum()),
+        "smoothed": smoothed.sizes["replication"],
+        "gap": float(np.abs(smoothed["elpd_diff"] - sets["loo"]).mean()),
+        "dse": float((smoothed["dse"] / sets["dse"]).mean()),
+        "pareto": int((smoothed["pareto_k"] > 0.7).sum()),
     }
 
 
 def needed_size(mean: float, sd: float, wrong: float = 0.05) -> int:
     """Observations from which first-order theory, without the shift, puts wrong choices below a share."""
     return int(np.ceil((norm.ppf(1 - wrong) * sd / mean) ** 2))
-
-
-def share(rate: float, trials: int) -> Estimate:
-    """A share with its binomial standard error; with none or all, that of half a case."""
-    inside = np.clip(rate, 0.5 / trials, 1 - 0.5 / trials)
-    return Estimate(rate, float(np.sqrt(inside * (1 - inside) / trials)), "draws")
-
-
-def _mean(values: Array) -> Estimate:
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), "draws")
 
 
 def _sd(values: Array) -> Estimate:
@@ -266,27 +230,3 @@ def note_of(status: str) -> str:
     if status == "boundary: nu -> infinity":
         return "= normal (ν → ∞)"
     return "no maximum" if status.startswith("no maximum") else status.removeprefix("boundary: ")
-
-
-def _em_rows(part: xr.DataTree) -> list[dict[str, Any]]:
-    """Our log likelihood beside that of EM, for each number of components that both have."""
-    fits, em = part["fits"].to_dataset(), part["em"].to_dataset()
-    rows = []
-    for k in em["components"].to_numpy().tolist():
-        ours = fits.sel(family="normal" if k == 1 else f"normal_mixture({k})")
-        value, theirs = float(ours["pointwise"].sum()), float(em["log_likelihood"].sel(components=k))
-        rows.append(
-            {"data": part.attrs["title"], "components": k, "ours": value, "em": theirs, "gap": value - theirs,
-             "reached": int(ours["starts_reached"])}
-        )  # fmt: skip
-    return rows
-
-
-def maxima(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Who found the higher maximum; a gap below a tenth of a nat may be where an iteration stopped."""
-    return {
-        "table": rows,
-        "higher": [row for row in rows if row["gap"] < -1e-6],
-        "lower": [row for row in rows if row["gap"] > 0.1],
-        "largest_rest": max((row["gap"] for row in rows if 0 < row["gap"] <= 0.1), default=None),
-    }

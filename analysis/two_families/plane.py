@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 
 from analysis.two_families.targets import KNOWN, PAIR, SPREAD
@@ -78,8 +77,8 @@ def run_geometry(members: int) -> xr.DataTree:
     xarray.DataTree
         ``points``: place of each distribution, its family (or ``target``) and standard deviation. ``spectrum``: eigenvalues.
         ``curves``: exact forward KL from each target along each curve. ``projections``: for each target and family the exact
-        projection and its KL, the standard deviation of the members nearest in Jensen-Shannon divergence and in the plane,
-        and the length of the segment in the plane and in full.
+        projection and its KL, the standard deviation of the member nearest in Jensen-Shannon divergence and its KL, and the
+        length of the segment in the plane and in full.
     """
     sds = np.geomspace(*RANGE, members)
     projections = {(c.name, f): forward_projection(c.target, FAMILIES[f]) for c in KNOWN for f in PAIR}
@@ -101,14 +100,13 @@ def run_geometry(members: int) -> xr.DataTree:
         "spectrum": xr.Dataset(
             {
                 "eigenvalue": ("axis", eigenvalues),
-                "mass_error": np.abs(np.exp(logs) @ w - 1).max(),
                 "worst_distance": np.abs(flat - np.sqrt(np.maximum(squared, 0)))[upper].max(),
                 "longest": np.sqrt(squared.max()),
                 "members": members,
             }
         ),
         "curves": _curves(x, w),
-        "projections": _projections(projections, best, plane, squared, members, (x, w)),
+        "projections": _projections(projections, best, plane, np.sqrt(np.maximum(squared, 0)), (x, w)),
     }
     return xr.DataTree.from_dict(tree)
 
@@ -138,44 +136,32 @@ def _projections(
     projections: Mapping[tuple[str, str], Projection],
     best: Mapping[tuple[str, str], float],
     plane: Array,
-    squared: Array,
-    members: int,
+    distances: Array,
     rule: tuple[Array, Array],
 ) -> xr.Dataset:
     x, w = rule
-    titles = [c.name for c in KNOWN]
-    sds = np.geomspace(*RANGE, members)
-    values: dict[str, list[float]] = {key: [] for key in ("sd", "location", "kl", "kl_error", "js_sd", "js_kl", "plane_sd",
-                                                            "plane_kl", "drawn", "full")}  # fmt: skip
-    for i, (c, f) in enumerate(projections):
-        target, projection = KNOWN[titles.index(c)].target, projections[c, f]
-        log_p = target.logp(x[:, None])
-        at, of = 2 * members + i, 2 * members + len(projections) + titles.index(c)
-        curve = CubicSpline(np.log(sds), plane[PAIR.index(f) * members :][:members])
+    rows = []
+    for i, ((name, f), projection) in enumerate(projections.items()):
+        which = [c.name for c in KNOWN].index(name)
+        log_p = KNOWN[which].target.logp(x[:, None])
+        # The last points are the projections, and after them the targets.
+        at, of = i - len(projections) - len(KNOWN), which - len(KNOWN)
 
         def shannon(log_sd: float, f: str = f, log_p: Array = log_p) -> float:
             return float(jensen_shannon(log_p, member(f, float(np.exp(log_sd))).logp(x[:, None]), w))
 
-        def drawn(log_sd: float, curve: CubicSpline = curve, of: int = of) -> float:
-            return float(((curve(log_sd) - plane[of]) ** 2).sum())
-
-        def divergence(sd: float, f: str = f, log_p: Array = log_p) -> float:
-            return float((w * np.exp(log_p)) @ (log_p - member(f, sd).logp(x[:, None])))
-
-        js_sd, plane_sd = (
-            float(np.exp(minimize_scalar(g, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-9}).x))
-            for g in (shannon, drawn)
-        )
-        entry = {
-            "sd": best[c, f], "location": float(projection.params["mu"]), "kl": projection.divergence.value,
-            "kl_error": projection.divergence.error, "js_sd": js_sd, "js_kl": divergence(js_sd), "plane_sd": plane_sd,
-            "plane_kl": divergence(plane_sd), "drawn": float(np.linalg.norm(plane[at] - plane[of])),
-            "full": float(np.sqrt(squared[at, of])),
-        }  # fmt: skip
-        for key, value in entry.items():
-            values[key].append(value)
+        found = minimize_scalar(shannon, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-6})
+        js_sd = float(np.exp(found.x))
+        rows.append(
+            {
+                "sd": best[name, f], "location": float(projection.params["mu"]), "kl": projection.divergence.value,
+                "kl_error": projection.divergence.error, "js_sd": js_sd,
+                "js_kl": float((w * np.exp(log_p)) @ (log_p - member(f, js_sd).logp(x[:, None]))),
+                "drawn": float(np.linalg.norm(plane[at] - plane[of])), "full": float(distances[at, of]),
+            }
+        )  # fmt: skip
     shape = (len(KNOWN), len(PAIR))
     return xr.Dataset(
-        {key: (("target", "family"), np.reshape(column, shape)) for key, column in values.items()},
-        coords={"target": titles, "family": list(PAIR)},
+        {key: (("target", "family"), np.reshape([row[key] for row in rows], shape)) for key in rows[0]},
+        coords={"target": [c.name for c in KNOWN], "family": list(PAIR)},
     )

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.interpolate import CubicSpline
 from scipy.stats import norm
 
 from analysis.draws import draw
 from analysis.parts import Part, runner
 from analysis.two_families import QUESTION
-from analysis.two_families.criteria import (
-    as_elpd,
-    compare,
-    criteria,
-    estimates,
-    left_out_predictive,
-    optimism,
-    smoothed_elpd,
-)
+from analysis.two_families.criteria import compare, criteria, optimism, smoothed_elpd
 from analysis.two_families.plane import run_geometry
 from analysis.two_families.targets import DATA, KNOWN, PAIR, Data, Known
 from models.errors import ConvergenceError
@@ -39,13 +28,11 @@ from models.targets import Target, from_draws
 
 Array = NDArray[np.float64]
 #: Sample sizes at which the choice is studied.
-SIZES = (20, 50, 100, 200, 500, 1000, 2000)
+SIZES = (20, 60, 200, 600, 2000)
 #: Criteria by which a family is chosen.
 CRITERIA = ("in_sample", "tic", "loo")
 #: Families fitted to real data, besides mixtures.
-SINGLE = ("normal", "student_t", "skew_normal", "logistic", "laplace")
-#: What EM reaches on the real data; see ``data/README.md``.
-EM_FILE = Path(__file__).parents[1] / "data" / "em_mixtures.csv"
+SINGLE = ("normal", "student_t", "laplace")
 
 
 class Settings(BaseModel):
@@ -59,10 +46,8 @@ class Settings(BaseModel):
         Members of each family in the picture.
     n, replications : int
         Draws per data set, an even number, and number of data sets, in the study of the difference and its standard error.
-    compared : int
-        How many of these data sets ``az.compare`` is called on, with exact leave-one-out densities.
     smoothed : int
-        How many of them it is called on with ``az.loo`` of draws.
+        How many of these data sets ``az.loo`` and ``az.compare`` are called on.
     posterior_draws : int
         Draws of each posterior for these, over four chains.
     trials : int
@@ -76,28 +61,24 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    members: int = Field(default=25, ge=5)
+    members: int = Field(default=17, ge=5)
     n: int = Field(default=200, ge=20, multiple_of=2)
-    replications: int = Field(default=2000, ge=10)
-    compared: int = Field(default=200, ge=2)
+    replications: int = Field(default=1000, ge=10)
     smoothed: int = Field(default=8, ge=2)
     posterior_draws: int = Field(default=1000, ge=400, multiple_of=4)
     trials: int = Field(default=1000, ge=20)
-    starts: int = Field(default=12, ge=1)
+    starts: int = Field(default=6, ge=1)
     components: int = Field(default=6, ge=2)
 
     @classmethod
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(
-                seed=seed, members=21, replications=500, compared=50, smoothed=2, trials=200, starts=4, components=3
-            )
+            return cls(seed=seed, members=13, replications=500, smoothed=2, trials=200, starts=3, components=3)
         if effort == "full":
             return cls(
-                seed=seed, members=41, replications=10_000, compared=1000, smoothed=100, posterior_draws=4000, trials=5000,
-                starts=40,
-            )  # fmt: skip
+                seed=seed, members=41, replications=10_000, smoothed=100, posterior_draws=4000, trials=5000, starts=40
+            )
         return cls(seed=seed)
 
 
@@ -108,29 +89,14 @@ def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     drawn = settings.model_dump(exclude={"members", "starts", "components"})
     fitted = settings.model_dump(include={"seed", "starts", "components"})
-    members = settings.members
+    plane = {"part": "geometry", "members": settings.members}
     return [
-        Part(
-            "geometry",
-            "plane of distributions",
-            {"part": "geometry", "members": members},
-            partial(run_geometry, members),
-            weight=4,
-        ),
+        Part("geometry", "plane of distributions", plane, partial(run_geometry, settings.members), weight=4),
         *(
-            Part(
-                known.name,
-                f"choice, {known.title}",
-                {"part": known.name, **drawn},
-                partial(run_choice, known, settings),
-                weight=4,
-            )
-            for known in KNOWN
+            Part(k.name, f"choice, {k.title}", {"part": k.name, **drawn}, partial(run_choice, k, settings), 3)
+            for k in KNOWN
         ),
-        *(
-            Part(data.name, data.title, {"part": data.name, **fitted}, partial(run_data, data, settings), 12)
-            for data in DATA
-        ),
+        *(Part(d.name, d.title, {"part": d.name, **fitted}, partial(run_data, d, settings), 6) for d in DATA),
     ]
 
 
@@ -159,29 +125,22 @@ def run_choice(case: Known, settings: Settings) -> xr.DataTree:
     xarray.DataTree
         ``exact``: over families the KL of the projection, its error and tr(J^-1 K); the mean and standard deviation of the
         difference of log densities at the projections, f - g, of one observation. ``replications``: the `criteria` for each
-        data set of n draws; ``bayes`` and ``bayes_dse``, leave-one-out of the two posterior predictive densities; and the
-        difference ``fitted`` of the exact KL of the two fits, times n. ``compare``: what ``az.compare`` says of the first of
-        them, with the exact densities left out. ``smoothed``: the same with ``az.loo`` of draws. ``wrong``: share of wrong choices at each size, what first-order
-        theory predicts, and the change against the log likelihood on the same data sets with its standard error.
+        data set of n draws. ``smoothed``: what ``az.compare`` says of the first of them, given draws of posteriors.
+        ``wrong``: share of wrong choices at each size, and what first-order theory predicts.
     """
     target = case.target
     projections = {f: forward_projection(target, FAMILIES[f]) for f in PAIR}
     exact = _exact(target, projections)
     index = KNOWN.index(case)
     x = data_sets(target, settings.replications, settings.n, [settings.seed, index, 0])
-    found = criteria(x)
-    found["fitted"] = settings.n * fitted_difference(target, x)
-    left_out = {f: np.stack([left_out_predictive(f, row) for row in x]) for f in PAIR}
-    pointwise = left_out[PAIR[0]] - left_out[PAIR[1]]
-    found["bayes"], found["bayes_dse"] = pointwise.sum(axis=1), np.sqrt(settings.n * pointwise.var(axis=1))
     rng = np.random.default_rng([settings.seed, index, 2])
-    exactly = [compare({f: as_elpd(left_out[f][i]) for f in PAIR}) for i in range(min(settings.compared, len(x)))]
-    smoothed = [compare(smoothed_elpd(row, settings.posterior_draws, rng)) for row in x[: settings.smoothed]]
+    smoothed = np.array([compare(smoothed_elpd(row, settings.posterior_draws, rng)) for row in x[: settings.smoothed]])
     tree = {
         "exact": exact,
-        "replications": xr.Dataset({key: ("replication", values) for key, values in found.items()}),
-        "compare": _as_dataset(exactly, ("elpd_diff", "dse")),
-        "smoothed": _as_dataset(smoothed, ("elpd_diff", "dse", "pareto_k")),
+        "replications": xr.Dataset({key: ("replication", values) for key, values in criteria(x).items()}),
+        "smoothed": xr.Dataset(
+            {key: ("replication", smoothed[:, i]) for i, key in enumerate(("elpd_diff", "dse", "pareto_k"))}
+        ),
         "wrong": _wrong(target, exact, settings, index),
     }
     result = xr.DataTree.from_dict(tree)
@@ -211,55 +170,21 @@ def _exact(target: Target, projections: Mapping[str, Projection]) -> xr.Dataset:
     )
 
 
-def fitted_difference(target: Target, x: Array) -> Array:
-    """Difference KL(p||g) - KL(p||f) (r,) of the fits to each row: exact, given p.
-
-    Needs E|x - m| at the fitted medians m, from a spline through quadratures.
-    """
-    rule = nodes(target, [lambda t: t[:, 0] ** 2])
-    mean, variance = float(rule.weights @ rule.points[:, 0]), float(rule.weights @ rule.points[:, 0] ** 2)
-    m, s = (part[:, 0] for part in estimates("normal", x))
-    first = np.log(s) + np.log(2 * np.pi) / 2 + (variance - 2 * m * mean + m**2) / (2 * s**2)
-    centre, b = (part[:, 0] for part in estimates("laplace", x))
-    knots = np.linspace(centre.min(), centre.max(), 33)
-    distances = [expect(target, partial(_distance, knot), tolerance=1e-10).value for knot in knots]
-    second = np.log(2 * b) + CubicSpline(knots, distances)(centre) / b
-    return np.asarray(second - first)
-
-
-def _distance(centre: float, x: Array) -> Array:
-    return np.abs(x[:, 0] - centre)
-
-
-def _as_dataset(rows: Sequence[Sequence[float]], names: Sequence[str]) -> xr.Dataset:
-    return xr.Dataset({name: ("replication", [row[i] for row in rows]) for i, name in enumerate(names)})
-
-
 def _wrong(target: Target, exact: xr.Dataset, settings: Settings, index: int) -> xr.Dataset:
     mean, sd = float(exact["mean"]), float(exact["sd"])
     gap = float(exact["trace"][0] - exact["trace"][1])
     # In the sample the maximum is higher by half the trace, leave-one-out lower by half of it, and TIC aims at the latter.
     shifts = {"in_sample": gap / 2, "tic": -gap / 2, "loo": -gap / 2}
-    rates, predicted, changes, errors = [], [], [], []
+    rates, predicted = [], []
     for i, n in enumerate(SIZES):
         found = criteria(data_sets(target, settings.trials, n, [settings.seed, index, 1, i]))
-        wrong = np.array([found[key] * mean < 0 for key in CRITERIA], dtype=float)
-        paired = wrong - wrong[0]  # the same data sets for every criterion
-        rates.append(wrong.mean(axis=1))
-        changes.append(paired.mean(axis=1))
-        errors.append(paired.std(axis=1, ddof=1) / np.sqrt(settings.trials))
+        rates.append([float((found[key] * mean < 0).mean()) for key in CRITERIA])
         predicted.append(
             [float(norm.cdf(-np.sign(mean) * (n * mean + shifts[key]) / (np.sqrt(n) * sd))) for key in CRITERIA]
         )
     by = ("n", "criterion")
     return xr.Dataset(
-        {
-            "rate": (by, rates),
-            "predicted": (by, predicted),
-            "change": (by, changes),
-            "change_error": (by, errors),
-            "trials": settings.trials,
-        },
+        {"rate": (by, rates), "predicted": (by, predicted), "trials": settings.trials},
         coords={"n": list(SIZES), "criterion": list(CRITERIA)},
     )
 
@@ -281,44 +206,24 @@ def run_data(data: Data, settings: Settings) -> xr.DataTree:
         ``fits``: over ``family`` the log likelihood of each observation, the number of parameters, the trace tr(J^-1 K), and
         the fit's ``status``, ``starts_reached`` and ``starts_degenerate``. A family whose maximum lies in the limit of a
         parameter has the values of that limit's nearest member and no trace; one without a maximum has no values.
-        ``em``: over ``components`` the best log likelihood of a Normal mixture that EM finds (see `em_reference`).
     """
     x = data.values
     largest = min(data.components, settings.components)
     candidates = [*(FAMILIES[name] for name in SINGLE), *(normal_mixture(k) for k in range(2, largest + 1))]
     fits = [fit_family(x, family, settings) for family in candidates]
     columns = {key: ("family", [f[key] for f in fits]) for key in fits[0] if key != "pointwise"}
+    pointwise = {"pointwise": (("family", "observation"), np.stack([f["pointwise"] for f in fits]))}
     tree = xr.DataTree.from_dict(
-        {
-            "fits": xr.Dataset(
-                {"pointwise": (("family", "observation"), np.stack([f["pointwise"] for f in fits])), **columns},
-                coords={"family": [f.name for f in candidates]},
-            ),
-            "em": em_reference(data.name).sel(components=slice(1, largest)),
-        }
+        {"fits": xr.Dataset({**pointwise, **columns}, coords={"family": [f.name for f in candidates]})}
     )
     tree.attrs = {"title": data.title, "unit": data.unit, "n": len(x), "distinct": len(np.unique(x))}
     return tree
 
 
-def em_reference(name: str) -> xr.Dataset:
-    """Best log likelihood (nats) over numbers of ``components`` that scikit-learn's EM found on a data set, as stored.
-
-    Attribute ``source`` says by which version and from how many starts.
-    """
-    source, _, *lines = EM_FILE.read_text(encoding="utf-8").splitlines()
-    rows = [line.split(",") for line in lines if line.startswith(f"{name},")]
-    return xr.Dataset(
-        {"log_likelihood": ("components", [float(row[2]) for row in rows])},
-        coords={"components": [int(row[1]) for row in rows]},
-        attrs={"source": source.removeprefix("# ")},
-    )
-
-
 def fit_family(x: Array, family: Family, settings: Settings) -> dict[str, Any]:
     """Maximum likelihood fit of a family to data (n,), as `run_data` stores it."""
     found = {"pointwise": np.full(len(x), np.nan), "size": family.size(1), "trace": np.nan, "starts_reached": 0,
-             "starts_degenerate": 0, "params": "{}"}  # fmt: skip
+             "starts_degenerate": 0}  # fmt: skip
     try:
         fit = fit_mle(x, family, starts=settings.starts, seed=settings.seed, draws=2)["fit"].to_dataset()
     except ConvergenceError as error:
@@ -328,7 +233,6 @@ def fit_family(x: Array, family: Family, settings: Settings) -> dict[str, Any]:
     found |= {
         "pointwise": family.logp(x[:, None], params),
         "status": status,
-        "params": json.dumps({key: value.tolist() for key, value in params.items()}),
         **{key: int(fit[key]) for key in ("starts_reached", "starts_degenerate")},
     }
     if status == "converged":

@@ -57,6 +57,5 @@ KNOWN = (
 )
 DATA = (
     Data("old_faithful_waiting", "Old Faithful, waiting times", "minutes", 4),
-    Data("old_faithful_eruptions", "Old Faithful, eruptions", "minutes", 4),
     Data("galaxies", "Galaxy velocities", "1000 km/s", 6, 1000.0),
 )

@@ -1,4 +1,4 @@
-"""Drawings of how estimates from draws behave where the truth is known: bias, coverage, length, and rounding."""
+"""Drawings of how estimates from draws behave where the truth is known: bias and coverage."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, short, squeeze
 from analysis.drawing.style import Style
-from analysis.reading import dataset_of
-from analysis.unknown_p_data.findings import FEW, MOST, WANTED, share
+from analysis.reading import dataset_of, share_of
+from analysis.unknown_p_data.findings import FEW
 from analysis.unknown_p_data.study import TAILS, N
 from analysis.unknown_p_data.targets import NAMES
 
@@ -34,13 +34,11 @@ _LOOKS = {
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``bias``, ``interval_coverage``, ``length`` and ``ties``."""
+    """Draw ``bias`` and ``interval_coverage``."""
     style, studies = Style.of(theme, backend), {name: dataset_of(results, name) for name in NAMES}
     return {
         "bias": Drawing(bias(studies, style)),
         "interval_coverage": Drawing(coverage(studies, dataset_of(results, "tails"), style)),
-        "length": Drawing(length(studies, style)),
-        "ties": Drawing(ties(dataset_of(results, "ties"), style)),
     }
 
 
@@ -124,92 +122,7 @@ def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style)
 
 
 def _share(value: float, count: float, y: float, axis: Any, style: Style) -> None:
-    reach = 200 * share(value, count).error
+    reach = 200 * share_of(value, count).error
     ends = np.array([max(100 * value - reach, 70), min(100 * value + reach, 100)])
     style.draw.line(ends, np.full(2, y), axis, color=style.forward, width=1.4)
     _point(100 * value, y, "dot", style.forward, axis, style)
-
-
-# --- length ----------------------------------------------------------------------------------------------------------
-
-
-def length(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
-    """Half the mean length of intervals of KL against the number of draws, on logarithmic scales."""
-    with style.settings():
-        collection, (axis,) = panel_grid(["length"], style, 1, (8.0, 4.6))
-        style.draw.hline(np.log10(WANTED), axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
-        for name, data in studies.items():
-            dim = int(data["dim"])
-            role, dash = (
-                ("forward", "solid") if dim == 1 else ("target", "dashed") if dim == 2 else ("reverse", "dotted")
-            )
-            trusted = data["reliable"].sel(estimator="kl").to_numpy() >= MOST
-            if trusted.sum() < 2:
-                continue
-            x, y = (
-                np.log10(v)[trusted] for v in (data["n"].to_numpy(), data["length"].sel(estimator="kl").to_numpy() / 2)
-            )
-            style.draw.line(x, y, axis, color=style.color(role), width=1.5, linestyle=style.dash(dash), alpha=0.85)
-            if name.startswith("normal_"):
-                style.draw.text(x[-1] + 0.03, y[-1], f"Normal, {dim}-D", axis, color=style.color(role), size=10,
-                                horizontal_align="left")  # fmt: skip
-        sizes = next(iter(studies.values()))["n"].to_numpy()
-        style.draw.xticks(np.log10(sizes), [f"{n:,}" for n in sizes], axis)
-        ticks = np.array([0.02, 0.05, 0.1, 0.2, 0.5, 1, 2])
-        style.draw.yticks(np.log10(ticks), [f"{t:g}" for t in ticks], axis)
-        style.draw.ylim((np.log10(0.008), np.log10(4)), axis)
-        style.draw.xlim((np.log10(sizes[0]) - 0.1, np.log10(sizes[-1]) + 0.5), axis)
-        style.draw.xlabel("draws n", axis)
-        style.draw.ylabel("half length, nats", axis)
-    return collection
-
-
-# --- ties ------------------------------------------------------------------------------------------------------------
-
-
-def ties(data: xr.Dataset, style: Style) -> PlotCollection:
-    """Mean error of the entropy of rounded draws against the unit of rounding."""
-    looks = {
-        "jittered": ("forward", "solid", "this project, jitter"),
-        "plain": ("forward", "dotted", "this project"),
-        "scipy": ("target", "dashed", "SciPy"),
-        "kernels": ("reverse", "dashed", "kernels"),
-    }
-    x = np.arange(data.sizes["unit"], dtype=float)
-    with style.settings():
-        collection, (axis,) = panel_grid(["ties"], style, 1, (8.0, 4.2))
-        style.draw.hline(0, axis, color=style.faint, width=1.0)
-        low, high = -0.9, 1.9
-        ends = {}
-        for key, (role, dash, name) in looks.items():
-            y = data["bias"].sel(estimator=key).to_numpy()
-            outside = np.flatnonzero((y < low) | (y > high))
-            last = len(y) if not len(outside) else int(outside[0]) + 1
-            y = np.clip(y, low, high)
-            style.draw.line(x[:last], y[:last], axis, color=style.color(role), width=2.0, linestyle=style.dash(dash))
-            ends[key] = (x[last - 1], y[last - 1], name, role)
-        heights: list[tuple[float, float]] = []
-        for at, y_end, name, role in sorted(ends.values(), key=lambda end: -end[1]):
-            # Words that would lie on each other are moved down.
-            height = float(y_end)
-            while any(abs(height - other) < 0.16 and abs(at - place) < 1.5 for place, other in heights):
-                height -= 0.02
-            heights.append((at, height))
-            style.draw.text(
-                at + 0.08,
-                float(np.clip(height, low + 0.1, high - 0.4)),
-                name,
-                axis,
-                color=style.color(role),
-                size=10,
-                horizontal_align="left",
-            )
-        for i, share in enumerate(data["flagged"].sel(how="plain").to_numpy()):
-            style.draw.text(x[i], high - 0.12, f"{100 * share:.0f}%", axis, color=style.forward, size=9.5)
-        units = data["unit"].to_numpy()
-        style.draw.xticks(x, ["none" if u == 0 else f"{u:g}" for u in units], axis)
-        style.draw.xlim((-0.3, len(x) + 0.4), axis)
-        style.draw.ylim((low, high), axis)
-        style.draw.xlabel("values rounded to, in standard deviations", axis)
-        style.draw.ylabel("mean error of the entropy, nats", axis)
-    return collection

@@ -11,26 +11,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.reading import dataset_of
+from analysis.reading import dataset_of, mean_of, share_of
 from analysis.unknown_p_data.study import SIZES, SUMMARIES, TAILS, N
 from analysis.unknown_p_data.targets import NAMES
 from models.quadrature import Estimate
 
 __all__ = [
-    "FEW",
-    "FULL_FILE",
-    "MOST",
-    "WANTED",
-    "biased",
-    "covered",
-    "differences",
-    "draws_needed",
-    "findings",
-    "nearer",
-    "share",
-    "sign",
-    "stored_study",
-]
+    "FEW", "FULL_FILE", "biased", "covered", "differences", "draws_needed", "findings", "nearer", "sign", "stored_study",
+]  # fmt: skip
 
 #: Replications stored with the project; ``tests/reference/make_unknown_study.py`` writes them.
 FULL_FILE = Path(__file__).parents[1] / "data" / "unknown_study.csv"
@@ -70,17 +58,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     }
 
 
-def share(value: float, count: float) -> Estimate:
-    """Return a share with its binomial standard error, which is not zero for a share of all (two of each are added)."""
-    p = (value * count + 2) / (count + 4)
-    return Estimate(float(value), float(np.sqrt(p * (1 - p) / (count + 4))), "draws")
-
-
-def _mean(values: Any) -> Estimate:
-    """Mean of independent values with its standard error."""
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))), "draws")
-
-
 def _row(data: xr.Dataset, **at: Any) -> dict[str, float]:
     found = data.sel(at)
     return {name: float(found[name]) for name in SUMMARIES}
@@ -97,9 +74,9 @@ def _cells(row: Row) -> dict[str, Any]:
         "bias": _bias(row),
         "sd": row["sd"],
         "length": row["length"],
-        "coverage": share(row["coverage"], row["count"]),
+        "coverage": share_of(row["coverage"], row["count"]),
         "reliable": row["reliable"],
-        "among": share(row["coverage_reliable"], marked) if marked and row["reliable"] >= FEW else None,
+        "among": share_of(row["coverage_reliable"], marked) if marked and row["reliable"] >= FEW else None,
     }
 
 
@@ -108,32 +85,23 @@ def _cells(row: Row) -> dict[str, Any]:
 
 def study(studies: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """Intervals and rivals of all targets at one sample size."""
-    table, rivals, judged = [], [], []
-    for data in studies.values():
-        h, kl = (_row(data, estimator=estimator, n=N) for estimator in ("entropy", "kl"))
-        head = {"target": data.attrs["title"], "new": bool(data["new"]), "kl": float(data["kl"])}
-        table.append(
-            {**head, **_cells(kl), "error": kl["mean_error"] / kl["sd"], "entropy": share(h["coverage"], h["count"])}
-        )
-        rivals.append({**head, "ours": _bias(kl), **{key: _bias(_row(data, estimator=key, n=N)) for key in RIVALS}})
-        judged.append({"title": data.attrs["title"], "dim": int(data["dim"]), **kl})
-    shallow = [row for row in judged if row["dim"] <= DEEPEST]
-    one, three = (float(studies[name]["length"].sel(estimator="kl", n=N)) / 2 for name in ("normal_1", "normal_3"))
+    intervals, rivals = {}, []
+    for name, data in studies.items():
+        intervals[name] = _row(data, estimator="kl", n=N)
+        head = {"target": data.attrs["title"], "shallow": int(data["dim"]) <= DEEPEST}
+        rivals.append({**head, **{key: _bias(_row(data, estimator=key, n=N)) for key in ("kl", *RIVALS)}})
+    held = [row["coverage"] for row in intervals.values()]
+    shallow = [row["coverage"] for name, row in intervals.items() if int(studies[name]["dim"]) <= DEEPEST]
     return {
-        "table": table,
-        "rivals": rivals,
-        "n_targets": len(judged),
-        "n_new": sum(row["new"] for row in table),
-        "count": int(judged[0]["count"]),
-        "biased": biased(judged),
-        "covered": covered(judged),
-        "lowest": min(row["coverage"] for row in shallow),
-        "highest": max(row["coverage"] for row in shallow),
-        "lowest_of_all": min(row["coverage"] for row in judged),
+        "n_targets": len(held),
+        "n_new": sum(bool(data["new"]) for data in studies.values()),
+        "count": int(next(iter(intervals.values()))["count"]),
+        "lowest": min(shallow),
+        "highest": max(shallow),
+        "lowest_of_all": min(held),
         "worst": {key: _worst(rivals, key) for key in RIVALS},
-        "largest": {key: max(abs(float(data["bias"].sel(estimator=key, n=N))) for data in studies.values()
-                             if data["dim"] <= (1 if key == "scipy" else DEEPEST)) for key in ("kl", "kernels", "scipy")},
-        "half": {"one": one, "three": three},
+        "largest": {key: max(abs(row[key].value) for row in rivals if row[key] is not None and row["shallow"])
+                    for key in ("kl", "kernels", "scipy")},
     }  # fmt: skip
 
 
@@ -156,7 +124,7 @@ def covered(rows: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         count = round(row["reliable"] * row["count"])
         if row["reliable"] >= FEW and count:
-            spread = 2 * share(row["coverage_reliable"], count).error
+            spread = 2 * share_of(row["coverage_reliable"], count).error
             if not HOLDS[0] - spread <= row["coverage_reliable"] <= HOLDS[1] + spread:
                 off.append({"title": row["title"], "coverage": row["coverage_reliable"]})
     unmarked = [row["title"] for row in rows if row["reliable"] < FEW]
@@ -235,7 +203,7 @@ def tails(data: xr.Dataset) -> dict[str, Any]:
     return {
         "table": [{"target": title, "kl": float(kl[title]), **_cells(row)} for title, row in rows.items()],
         "count": count,
-        "wrong": share(wrong[worst], count),
+        "wrong": share_of(wrong[worst], count),
         "worst": worst,
     }
 
@@ -264,11 +232,11 @@ def sign(data: xr.Dataset) -> dict[str, Any]:
         "cross_entropy": float(data["cross_entropy"]),
         "exact": float(data["cross_entropy_exact"]),
         "count": count,
-        "negative": share(float((value < 0).mean()), count),
-        "excluded": share(float((upper < 0).mean()), count),
-        "holds": share(float(((lower <= 0) & (upper >= 0)).mean()), count),
-        "mean": _mean(value),
-        "arviz": _mean(arviz),
+        "negative": share_of(float((value < 0).mean()), count),
+        "excluded": share_of(float((upper < 0).mean()), count),
+        "holds": share_of(float(((lower <= 0) & (upper >= 0)).mean()), count),
+        "mean": mean_of(value),
+        "arviz": mean_of(arviz),
         "clamped": float((arviz == 0).mean()),
     }
 
@@ -281,20 +249,14 @@ def differences(data: xr.Dataset) -> dict[str, Any]:
     best, n = data.attrs["best"], int(data["n"])
     table, others = [], data.drop_sel(family=best)
     for name in data["family"].to_numpy():
-        row = {key: float(data[key].sel(family=name)) for key in ("cross_entropy", "difference", "error", "arviz", "arviz_error")}  # fmt: skip
-        pairs = {
-            "difference": (row["difference"], row["error"]),
-            "arviz": (row["arviz"], row["arviz_error"]),
-            "total": (n * row["difference"], n * row["error"]),
-        }
+        row = {key: float(data[key].sel(family=name)) for key in ("cross_entropy", "difference", "error")}
+        pairs = {"difference": (row["difference"], row["error"]), "total": (n * row["difference"], n * row["error"])}
         shown = {key: None if name == best else Estimate(*pair, "draws") for key, pair in pairs.items()}
         table.append({"family": str(name), "cross_entropy": row["cross_entropy"], **shown})
-    gaps = [abs(data["difference"] - data["arviz"]).max(), abs(data["error"] - data["arviz_error"]).max()]
     return {
         "table": table,
         "best": best,
         "n": n,
-        "gap": float(max(gaps)),
         "gain": float((others["unpaired"] / others["error"]).mean()),
         "kl": Estimate(float(data["kl"]), float(data["kl_error"]), "draws"),
         "lower": float(data["kl_lower"]),
@@ -342,17 +304,14 @@ def stored(data: xr.Dataset, titles: Mapping[str, str]) -> dict[str, Any]:
         table.append({
             "target": title,
             "ratio": kl["bias"] / kl["sd"],
-            "entropy": share(h["coverage"], h["count"]),
+            "entropy": share_of(h["coverage"], h["count"]),
             **_cells(kl),
             "infomeasure": other and _bias(other),
             "sd_infomeasure": other and float(other["sd"]),
         })  # fmt: skip
-    tail_rows = {title: rows[f"tail {name}", "kl", N] for name, (title, _) in TAILS.items()}
     longer = [row["sd"] / row["sd_infomeasure"] for row in table if row["sd_infomeasure"]]
     return {
         "table": table,
-        "tails": [{"target": title, **_cells(row)} for title, row in tail_rows.items()],
-        "tail_count": max(int(row["count"]) for row in tail_rows.values()),
         "count": int(judged[0]["count"]),
         "date": data.attrs["date"],
         "versions": [f"{name} {version}" for name, version in data.attrs["versions"].items()],

@@ -176,13 +176,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 #: Asked for as a process of its own: one of each kind of mistake.
-AS_PROCESS = (
-    "unknown command",
-    "unknown target",
-    "output below a file",
-    "missing JSON file",
-    "dimensions",
-)
+AS_PROCESS = ("unknown command", "output below a file", "dimensions")
 
 
 @pytest.fixture(scope="module")

@@ -51,13 +51,18 @@ def test_efforts_differ_and_keep_the_seed(name: str) -> None:
 
 @EVERY
 def test_parts_can_be_sent_and_stored(name: str) -> None:
+    """To a process or a Dask worker by pickle, to the store as JSON; the settings that numbers depend on are in the key."""
     module = study(name)
     parts = module.parts(module.Settings.preset("quick", 0))
     assert len({part.name for part in parts}) == len(parts)
+    keys = {}
     for part in parts:
-        assert pickle.loads(pickle.dumps(part.compute)).func is part.compute.func
-        assert json.dumps(part.inputs)
+        assert part.title
         assert part.weight > 0
+        assert pickle.loads(pickle.dumps(part)).compute.func is part.compute.func
+        keys[part.name] = json.dumps(dict(part.inputs), sort_keys=True)
+    changed = module.parts(module.Settings.preset("default", 0))
+    assert any(json.dumps(dict(part.inputs), sort_keys=True) != keys.get(part.name) for part in changed)
     assert [(p.question, p.name) for p in plan(name, "quick", 0)] == [(name, part.name) for part in parts]
 
 

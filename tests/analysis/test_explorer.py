@@ -103,27 +103,27 @@ def changed(path: list[Any], value: Any) -> dict[str, Any]:
     ("path", "value", "message"),
     [
         (["separations"], [3.0, 1.0], "separations must ascend"),
-        (["separations"], [], "separations must be a list of numbers"),
-        (["separations", 0], -1.0, r"separations\[0\] = -1 must be above 0"),
-        (["weights", 1], 1.0, r"weights\[1\] = 1 must be above 0 and below 1"),
-        (["weights", 1], "half", r"weights\[1\] is 'half'"),
-        (["weights", 1], float("nan"), r"weights\[1\] is nan"),
-        (["initial"], {"a": 3.0}, "initial has no 'w'"),
-        (["initial"], [3.0, 0.5], "initial is a list; it must be a mapping with a, w"),
-        (["initial", "a"], 2.0, "initial a = 2 is not in the table; choose from 1, 3"),
-        (["cells"], [[]], "cells: 1 where 2 rows"),
-        (["cells", 1], [], "cells at a = 3: 0 where 2 cells"),
-        (["cells", 1], 7, "cells at a = 3: a int where a list"),
-        (["cells", 1, 0], {"forward": [0, 1, 0]}, "cell at a = 3, w = 0.3 has no 'reverse'"),
-        (["cells", 1, 0, "forward"], [0.0, 1.0], "a = 3, w = 0.3: forward: 2 where 3 numbers, mu, sigma, kl"),
-        (["cells", 0, 1, "forward", 1], 0.0, "a = 1, w = 0.5: forward: sigma = 0 must be above 0"),
-        (["cells", 0, 1, "forward", 2], -0.1, "kl = -0.1 is negative"),
-        (["cells", 0, 1, "reverse"], [], "needs a list with at least one minimum"),
-        (["cells", 1, 1, "reverse", 2, 0], None, "reverse minimum 3: mu is None"),
-        (["cells", 1, 1, "reverse", 2, 3], 2, "is_global = 2 must be 0 or 1"),
+        (["separations"], [], "separations: List should have at least 1 item"),
+        (["separations", 0], -1.0, r"separations\[0\]: Input should be greater than 0"),
+        (["weights", 1], 1.0, r"weights\[1\]: Input should be less than 1"),
+        (["weights", 1], "half", r"weights\[1\]: Input should be a valid number"),
+        (["weights", 1], float("nan"), r"weights\[1\]: Input should be"),
+        (["initial"], {"a": 3.0}, "initial.w: Field required"),
+        (["initial"], [3.0, 0.5], "initial: Input should be a valid dictionary"),
+        (["initial", "a"], 2.0, "position 2 is not among the separations: 1, 3"),
+        (["cells"], [[]], "a row for each separation"),
+        (["cells", 1], [], "a cell for each weight"),
+        (["cells", 1], 7, r"cells\[1\]: Input should be a valid list"),
+        (["cells", 1, 0], {"forward": [0, 1, 0]}, r"cells\[1\]\[0\].reverse: Field required"),
+        (["cells", 1, 0, "forward"], [0.0, 1.0], r"cells\[1\]\[0\].forward"),
+        (["cells", 0, 1, "forward", 1], 0.0, r"cells\[0\]\[1\].forward\[1\]: Input should be greater than 0"),
+        (["cells", 0, 1, "forward", 2], -0.1, r"forward\[2\]: Input should be greater"),
+        (["cells", 0, 1, "reverse"], [], "at least 1 item"),
+        (["cells", 1, 1, "reverse", 2, 0], None, r"reverse\[2\]\[0\]: Input should be a valid number"),
+        (["cells", 1, 1, "reverse", 2, 3], 2, r"reverse\[2\]\[3\]: Input should be 0 or 1"),
         (["cells", 1, 1, "reverse", 2, 2], 0.5, "lowest KL first"),
         (["cells", 1, 1, "reverse", 1, 3], 0, None),
-        (["cells", 1, 1, "reverse", 0, 3], 0, "global before local"),
+        (["cells", 1, 1, "reverse", 0, 3], 0, "must be global"),
         (["cells", 0, 0, "reverse", 0, 3], 0, "the lowest, must be global"),
     ],
 )
@@ -283,12 +283,12 @@ def test_drawing_agrees_with_the_densities() -> None:
 
 def test_command_draws_once_and_adds_the_explorer_of_a_question() -> None:
     svg = b"<svg><style>.a{fill:#222222}</style></svg>"
-    hero = SimpleNamespace(svg=lambda _: svg, alt="Words.", caption="Words.")
+    hero, words = SimpleNamespace(svg=lambda _: svg), Words(alt={"hero": "Words."}, caption={"hero": "Words."})
     plain = SimpleNamespace(plot=lambda _, theme: {"hero": hero} if theme == "light" else {})
     keen = SimpleNamespace(**vars(plain), explorer=lambda results: make_explorer(initial=results))
-    (figure,) = running.figures_of(plain, cast("Any", None), Words())
-    assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "svg", "Words.", "Words.")
-    added = running.figures_of(keen, cast("Any", {"a": 1.0, "w": 0.5}), Words())
+    (figure,) = running.figures_of(plain, cast("Any", None), words)
+    assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "Words.", "Words.")
+    added = running.figures_of(keen, cast("Any", {"a": 1.0, "w": 0.5}), words)
     assert [f.name for f in added] == ["hero", "explorer"]
     assert added[1].table["initial"] == {"a": 1.0, "w": 0.5}
 

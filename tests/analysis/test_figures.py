@@ -17,15 +17,16 @@ from scipy import stats
 from analysis.drawing.densities import densities, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.marks import squeeze
-from analysis.drawing.style import Style
+from analysis.drawing.style import Style, to_dark
 from analysis.draws import levels
 from analysis.mode_covering_vs_seeking import study as question
 from analysis.mode_covering_vs_seeking.figures import hero, landscape, loss, pit
-from analysis.mode_covering_vs_seeking.study import CASES, Settings
 from analysis.reading import case_of
+from analysis.site.chapter import Words
 from models.errors import InputError
 from models.families import FAMILIES
 from models.targets import TARGETS, Target, normal_mixture
+from tests.analysis.bimodal import bimodal
 from tests.analysis.drawn import check_drawings
 
 mpl.use("Agg")
@@ -55,9 +56,7 @@ def closed() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def results() -> xr.DataTree:
-    settings = Settings(n=200, steps=100, draws_per_step=5, centre_runs=1, default_runs=1, default_steps=100, draws=200)
-    (bimodal,) = (case for case in CASES if case.name == "bimodal")
-    return xr.DataTree.from_dict({"/bimodal": question.run_case(bimodal, settings)})
+    return xr.DataTree.from_dict({"/bimodal": bimodal()})
 
 
 def style(theme: str = "light", backend: str = "matplotlib") -> Style:
@@ -118,7 +117,7 @@ def test_legend_names_each_curve_once() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
     def svg() -> bytes:
-        return Drawing(densities(PANEL, style(theme), legend=True), "alt", "caption").svg(style(theme))
+        return Drawing(densities(PANEL, style(theme), legend=True)).svg(style(theme))
 
     first = svg()
     assert first == svg()
@@ -143,13 +142,13 @@ def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
     ]
     for mu, sd in ((0, 10**0.5), (-2.98, 1.02), (0, 2.74)):
         assert any(np.allclose(y, stats.norm(mu, sd).pdf(x), atol=1e-12) for y in drawn)
-    page = Drawing(collection, "alt", "caption").save(tmp_path / "page", s)
+    page = Drawing(collection).save(tmp_path / "page", s)
     assert page.name == "page.html"
     assert "plotly" in page.read_text(encoding="utf-8")
 
 
 def test_saved_as_svg(tmp_path: Any) -> None:
-    drawing = Drawing(densities(PANEL, style()), "alt", "caption")
+    drawing = Drawing(densities(PANEL, style()))
     path = drawing.save(tmp_path / "hero", style())
     assert path.name == "hero.svg"
     assert path.read_bytes().rstrip().endswith(b"</svg>")
@@ -191,7 +190,8 @@ def test_loss_traces_have_the_exact_minima_as_lines(results: xr.DataTree) -> Non
     levels = [y[0] for x, y, _ in lines(axis) if len(y) == 2 and y[0] == y[1]]
     assert sorted(levels) == pytest.approx([0.688769, 0.840621], abs=1e-6)
     history = results["bimodal/restarts"]["history"].to_numpy()
-    assert any(np.allclose(y, history[0].reshape(-1, 50).mean(axis=1)) for _, y, _ in lines(axis) if len(y) == 2)
+    means = history[0].reshape(-1, 50).mean(axis=1)
+    assert any(np.allclose(y, means) for _, y, _ in lines(axis) if len(y) == len(means))
 
 
 def test_pit_has_one_panel_for_each_fit(results: xr.DataTree) -> None:
@@ -209,11 +209,15 @@ def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree)
             "planes": planes({"one": (PLANE, ENDS), "two": (PLANE, ENDS)}, s),
             **{draw.__name__: draw(case, s) for draw in (hero, landscape, loss, pit)},
         }
-        return {name: Drawing(figure, "Words. " * 20, "Words. " * 20) for name, figure in figures.items()}
+        return {name: Drawing(figure) for name, figure in figures.items()}
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_drawings(plot)
+        words = dict.fromkeys(("gallery", "planes", "hero", "landscape", "loss", "pit"), "Words. " * 20)
+        light = check_drawings(plot, Words(alt=words, caption=words))
+        assert {name: to_dark(svg) for name, svg in light.items()} == {
+            name: drawing.svg(style("dark")) for name, drawing in plot("dark").items()
+        }
 
 
 def test_planes_show_targets_and_ends() -> None:

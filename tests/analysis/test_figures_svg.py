@@ -63,7 +63,7 @@ def drawn() -> tuple[bytes, bytes]:
         made = figure()
         before = raw(made)
     panel = type("Figure", (), {"viz": {"figure": np.array(made, dtype=object)}})()
-    return before, Drawing(panel, "alt", "caption").svg(LIGHT)
+    return before, Drawing(panel).svg(LIGHT)
 
 
 def picture(svg: bytes, folder: Path) -> np.ndarray:
@@ -213,8 +213,9 @@ def test_a_page_has_one_drawing_with_both_colours(drawn: tuple[bytes, bytes]) ->
 
 def test_drawings_that_differ_otherwise_are_no_single_one() -> None:
     one, two = b'<svg viewBox="0 0 1 1"><rect width="1"/></svg>', b'<svg viewBox="0 0 1 1"><rect width="2"/></svg>'
-    assert inline(one, two, "a", "Words.") is None
-    assert inline(one, one, "a", "Words.") is not None
+    with pytest.raises(ValueError, match="'a' differ by more than colours"):
+        inline(one, two, "a", "Words.")
+    assert inline(one, one, "a", "Words.")
 
 
 def test_letters_are_outlined_once_in_a_page() -> None:

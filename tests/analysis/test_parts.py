@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import doctest
-import json
 import os
-import pickle
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,7 +12,6 @@ import xarray as xr
 from pydantic import BaseModel
 
 from analysis import parts as parts_module
-from analysis.catalogue import questions
 from analysis.parts import Part, compute_parts
 
 
@@ -68,14 +64,6 @@ def test_progress_is_the_share_of_the_weight() -> None:
     assert [fraction for _, fraction in seen] == pytest.approx([0, 5 / 9, 7 / 9, 8 / 9, 1])
 
 
-def test_other_processes_give_the_same_numbers() -> None:
-    alone, together = computed(PARTS), computed(PARTS, jobs=2)
-    assert list(alone.children) == list(together.children)
-    for p in PARTS:
-        assert together[f"{p.name}/leaf/value"].equals(alone[f"{p.name}/leaf/value"])
-    assert {int(together[f"{p.name}/leaf/process"]) for p in PARTS} != {os.getpid()}
-
-
 def test_the_store_is_asked_with_the_inputs_and_its_answer_is_taken() -> None:
     asked: dict[str, Any] = {}
 
@@ -88,8 +76,8 @@ def test_the_store_is_asked_with_the_inputs_and_its_answer_is_taken() -> None:
     assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 10, 3, 4]
 
 
-def test_a_memory_is_asked_and_filled_by_this_process_alone() -> None:
-    """Other processes may share no disk with it, and what is remembered is not computed."""
+def test_other_processes_give_the_same_numbers_and_this_one_alone_asks_and_fills_the_memory() -> None:
+    """Others may share no disk with it, and what is remembered is not computed."""
     here: list[str] = []
 
     def remember(name: str, inputs: Any, compute: Any) -> xr.DataTree:
@@ -99,9 +87,12 @@ def test_a_memory_is_asked_and_filled_by_this_process_alone() -> None:
         here.append(name)
         return tree
 
-    tree = computed(PARTS, jobs=2, remember=remember)
+    alone, tree = computed(PARTS), computed(PARTS, jobs=2, remember=remember)
     assert sorted(here) == ["brief", "middle", "short"]
+    assert list(tree.children) == list(alone.children)
     assert [int(tree[f"{p.name}/leaf/value"]) for p in PARTS] == [1, 10, 3, 4]
+    for name in here:
+        assert tree[f"{name}/leaf/value"].equals(alone[f"{name}/leaf/value"])
     processes = {p.name: int(tree[f"{p.name}/leaf/process"]) for p in PARTS}
     assert processes.pop("long") == os.getpid()
     assert os.getpid() not in processes.values()
@@ -118,22 +109,6 @@ def test_a_failure_names_the_part(jobs: int) -> None:
 def test_parts_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="different names"):
         computed([part("a", 1), part("a", 2)])
-
-
-@pytest.mark.parametrize("name", list(questions()))
-def test_parts_of_the_questions_can_be_sent_and_keyed(name: str) -> None:
-    """To a process or a Dask worker by pickle, to the store as JSON; the settings that numbers depend on are in the key."""
-    question = import_module(f"analysis.{name}.study")  # not above: the workers of these tests need no PyMC
-    settings = question.Settings.preset("quick", 1)
-    parts = question.parts(settings)
-    assert len({p.name for p in parts}) == len(parts)
-    for p in parts:
-        assert p.title
-        assert json.loads(json.dumps(dict(p.inputs)))
-        assert pickle.loads(pickle.dumps(p)).compute.func is p.compute.func
-    changed = question.parts(question.Settings.preset("default", 1))
-    before = {p.name: json.dumps(dict(p.inputs), sort_keys=True) for p in parts}
-    assert any(json.dumps(dict(p.inputs), sort_keys=True) != before.get(p.name) for p in changed)
 
 
 def test_the_example_is_true() -> None:

@@ -17,11 +17,9 @@ from analysis.mode_covering_vs_seeking.study import CASES, TOLERANCE, Case, Sett
 from models.divergences import kl
 from models.families import FAMILIES
 from models.targets import TARGETS
+from tests.analysis.bimodal import SETTINGS, bimodal
 from tests.reference import cases
 
-SETTINGS = Settings(
-    n=500, steps=300, draws_per_step=20, centre_runs=1, default_runs=1, default_steps=300, draws=200, seed=2
-)
 (BIMODAL,) = (case for case in CASES if case.name == "bimodal")
 POINTS: list[dict[str, Any]] = cases.case("rev_bim_a3")["answer"]["stationary_points"]
 MINIMA = sorted((p for p in POINTS if p["type"] == "min"), key=lambda p: (p["kl"], p["m"]))
@@ -29,7 +27,7 @@ MINIMA = sorted((p for p in POINTS if p["type"] == "min"), key=lambda p: (p["kl"
 
 @pytest.fixture(scope="module")
 def case() -> xr.DataTree:
-    return question.run_case(BIMODAL, SETTINGS)
+    return bimodal()
 
 
 def normal(fit: xr.Dataset | xr.DataTree) -> Any:
@@ -218,14 +216,14 @@ def test_what_is_found_of_the_defaults_follows_the_numbers() -> None:
             "within_tolerance": ("restart", [False, False, True]),
         }
     )
-    bimodal = {"n_minima": 3, "centre_broad": 0, "centre_runs": 2, "reverse_sds": [[1.02], [1.02], [2.74]]}
-    found = defaults(runs, bimodal, 100)
+    counts = {"n_minima": 3, "centre_broad": 0, "centre_runs": 2, "reverse_sds": [[1.02], [1.02], [2.74]]}
+    found = defaults(runs, counts, 100)
     assert (found["broad"], found["runs"], found["within"]) == (2, 3, 1)
     assert (found["sd"].value, found["sd"].error) == pytest.approx((2.55, 0.05))
     assert found["elsewhere"]
     assert found["not_all_the_way"]
     assert found["mostly_broad"]
-    few = defaults(runs.isel(restart=[0, 2]), bimodal | {"centre_broad": 1}, 100)
+    few = defaults(runs.isel(restart=[0, 2]), counts | {"centre_broad": 1}, 100)
     assert few["sd"] is None
     assert [few[name] for name in ("elsewhere", "not_all_the_way", "mostly_broad")] == [False, False, False]
 

@@ -1,4 +1,4 @@
-"""Drawings along Minka's alpha: optima as curves, the best members as ridges, and the spread of mean field.
+"""Drawings along Minka's alpha: optima as curves, and the best members as ridges.
 
 Alpha has a colour ramp, from the colour of reverse KL (0) over purple to that of forward KL (1). Every line also has a
 label or a place on an axis of alpha, so no two need to be told apart by hue.
@@ -17,10 +17,11 @@ from arviz_plots import PlotCollection
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from analysis.alpha_bridge.optima import critical, label, mixtures, reigns
-from analysis.alpha_bridge.study import CORRELATED, MEMBERS, RHO
+from analysis.alpha_bridge.optima import critical, named, reigns
+from analysis.alpha_bridge.study import CASES, MEMBERS
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points
 from analysis.drawing.style import Style
 from analysis.reading import case_of
 
@@ -35,13 +36,9 @@ _ALPHA = "α    (0 reverse KL, 1 forward KL)"
 
 
 def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
-    """Draw ``members``, ``alpha_branches`` and ``correlated``."""
-    style, cases = Style.of(theme, backend), mixtures(results)
-    return {
-        "members": Drawing(members(cases, style)),
-        "alpha_branches": Drawing(branches(cases, style)),
-        "correlated": Drawing(correlated(case_of(results, CORRELATED), style)),
-    }
+    """Draw ``members`` and ``alpha_branches``."""
+    style, cases = Style.of(theme, backend), [case_of(results, case.name) for case in CASES]
+    return {"members": Drawing(members(cases, style)), "alpha_branches": Drawing(branches(cases, style))}
 
 
 def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float) -> None:
@@ -66,7 +63,7 @@ def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any
 
 def branches(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
     """Mean, standard deviation and cover of every optimum against alpha; a column for each target."""
-    titles, lines = [case.attrs["short"] for case in cases], [_lines(case) for case in cases]
+    titles, lines = [case.attrs["title"] for case in cases], [_lines(case) for case in cases]
     data = xr.Dataset(
         {"panels": (("quantity", "target"), np.zeros((len(_QUANTITIES), len(cases))))},
         coords={"quantity": list(_QUANTITIES), "target": titles},
@@ -85,8 +82,6 @@ def branches(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
                 axis = plots.sel(quantity=quantity, target=title).item()
                 limits = _limits([line for some in lines for line in some] if quantity == "cover" else own, quantity)
                 _optima(case, own, quantity, limits, axis, style)
-                if quantity == "sd" and case is cases[0]:
-                    _kind_labels(own, limits[1], axis, style)
                 style.draw.ylim(limits, axis)
                 style.draw.xlim((-0.02, 1.02), axis)
         for title in titles:
@@ -112,7 +107,7 @@ def _lines(case: xr.DataTree) -> list[xr.Dataset]:
         ranges = [(low, high) for i, low, high in reigns(case) if i == arc]
         lines.append(
             piece.assign(cover=piece["cover"].min("mode")).assign_attrs(
-                minimum=minimum, label=label(case, piece["cover"][at]), reigns=ranges
+                minimum=minimum, label=named(case, piece["cover"][at]), reigns=ranges
             )
         )
     return lines
@@ -145,19 +140,13 @@ def _optima(
             inner = (alphas > low) & (alphas < high)
             ends = np.interp([low, high], alphas, y)
             _ramp_line(np.array([low, *alphas[inner], high]), np.array([ends[0], *y[inner], ends[1]]), axis, style, 4.0)
-    _dots(folds["alpha"].to_numpy(), folds[quantity].to_numpy(), axis, style)
+    points(folds["alpha"].to_numpy(), folds[quantity].to_numpy(), axis, style, color=style.ink, area=style.size(5.5))
     if quantity == "mean":
         _mean_labels(lines, limits[1] - limits[0], axis, style)
-    elif quantity == "sd":
-        _fold_labels(lines, folds, limits[1], axis, style)
-    else:
+    elif quantity == "cover":
         for alpha in jumps:
             _words(alpha + 0.02, limits[0] + 0.55 * (limits[1] - limits[0]), f"global minimum\njumps at {alpha:.3f}", axis,
                    style, size=_SMALL, vertical_align="center")  # fmt: skip
-
-
-def _dots(x: Array, y: Array, axis: Any, style: Style) -> None:
-    style.draw.scatter(x, y, axis, size=style.size(5.5), color=style.ink, marker=style.marker("dot"))
 
 
 def _mean_labels(lines: Sequence[xr.Dataset], height: float, axis: Any, style: Style) -> None:
@@ -176,49 +165,13 @@ def _mean_labels(lines: Sequence[xr.Dataset], height: float, axis: Any, style: S
         _words(x, y, line.attrs["label"], axis, style, horizontal_align=sides[0], vertical_align=sides[1])
 
 
-def _fold_labels(lines: Sequence[xr.Dataset], data: xr.Dataset, height: float, axis: Any, style: Style) -> None:
-    """Write the alpha of each fold beside it, where no curve is; mirror images get one label."""
-    seen: list[tuple[float, float]] = []
-    folds = sorted(zip(data["alpha"].to_numpy().tolist(), data["sd"].to_numpy().tolist(), strict=True))
-    for alpha, sd in folds:
-        if any(abs(alpha - a) < 1e-6 and abs(sd - s) < 1e-3 * height for a, s in seen):
-            continue
-        seen.append((alpha, sd))
-        begins = any(line.attrs["minimum"] and line["alpha"][0] == alpha for line in lines)
-        crowded = any(0.01 < a - alpha < 0.25 and abs(s - sd) < 0.1 * height for a, s in folds)
-        if begins:
-            x, y, sides = alpha - 0.025, sd, ("right", "center")
-        elif crowded:
-            x, y, sides = alpha, sd - 0.1 * height, ("center", "top")
-        else:
-            x, y, sides = alpha + 0.025, sd, ("left", "center")
-        _words(x, y, f"{alpha:.3f}", axis, style, size=_SMALL, horizontal_align=sides[0], vertical_align=sides[1])
-
-
-def _kind_labels(lines: Sequence[xr.Dataset], height: float, axis: Any, style: Style) -> None:
-    """Say what thick, thin and dashed lines are."""
-    found = [line for line in lines if line.attrs["minimum"]]
-    broad = max(found, key=lambda line: float(line["sd"].max()))
-    narrow = min(found, key=lambda line: float(line["sd"].min()))
-
-    def say(words: str, line: xr.Dataset, at: float, shift: float, across: str, up: str) -> None:
-        y = float(np.interp(at, line["alpha"], line["sd"])) + shift * height
-        _words(at, y, words, axis, style, size=_SMALL, horizontal_align=across, vertical_align=up)
-
-    say("global minimum", broad, 0.98, -0.05, "right", "top")
-    for saddle in [line for line in lines if not line.attrs["minimum"]][:1]:
-        say("saddle", saddle, 0.3 * float(saddle["alpha"][-1]), 0.03, "left", "bottom")
-    if narrow is not broad:
-        say("local minimum", narrow, 0.97 * float(narrow["alpha"][-1]), -0.06, "right", "top")
-
-
 # --- members ---------------------------------------------------------------------------------------------------------
 
 
 def members(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
     """Densities of the best Normals over their target, one row for each alpha, from 0 at the top."""
     with style.settings():
-        titles = [case.attrs["short"] for case in cases]
+        titles = [case.attrs["title"] for case in cases]
         collection, axes = panel_grid(titles, style, len(cases), (3.5 * len(cases), 5.6))
         for case, axis in zip(cases, axes, strict=True):
             _ridges(case, axis, style)
@@ -268,45 +221,3 @@ def _name_rows(axis: Any, style: Style) -> None:
         axis.tick_params(axis="y", length=0)
         for alpha, label in zip(MEMBERS, axis.get_yticklabels(), strict=True):
             label.set_color(style.ramp(alpha))
-
-
-# --- mean field ------------------------------------------------------------------------------------------------------
-
-
-def correlated(case: xr.DataTree, style: Style) -> PlotCollection:
-    """A correlated Normal with factorised fits, and their variance against alpha."""
-    draw, theory, data = style.draw, case["curve"].to_dataset()["variance"], case["projections"].to_dataset()
-    with style.settings():
-        collection, (plane, curve) = panel_grid(["the fits", "their variance"], style, 2, (9.4, 4.3))
-        _ellipses(theory, plane, style)
-        _ramp_line(theory["alpha"].to_numpy(), theory.to_numpy(), curve, style, 3.0)
-        _dots(data["alpha"].to_numpy(), data["variance"].to_numpy()[:, 0], curve, style)
-        low, middle = float(theory[0]), float(theory.sel(alpha=0.5))
-        _words(0.04, low - 0.05, f"1 − ρ² = {low:.2f}\nconditional variance", curve, style, vertical_align="top")
-        _words(0.54, middle - 0.03, f"√(1 − ρ²) = {middle:.3f}\nequal entropy", curve, style, vertical_align="top")
-        _words(0.97, 1.04, "1, marginal variance", curve, style, horizontal_align="right", vertical_align="bottom")
-        draw.xlim((-0.02, 1.02), curve)
-        draw.ylim((-0.08, 1.15), curve)
-        draw.xlabel(_ALPHA, curve)
-        draw.ylabel("variance of the fit", curve)
-    return collection
-
-
-def _ellipses(variance: xr.DataArray, axis: Any, style: Style) -> None:
-    """Contours that enclose 90% of the mass."""
-    angles = np.linspace(0, 2 * np.pi, 181)
-    circle = np.stack([np.cos(angles), np.sin(angles)]) * np.sqrt(2 * np.log(10))
-    x, y = np.linalg.cholesky(np.array([[1, RHO], [RHO, 1]])) @ circle
-    if style.backend == "matplotlib":
-        axis.fill(x, y, color=style.target, alpha=style.fill_alpha, linewidth=0)
-        axis.set_aspect("equal")
-    style.draw.line(x, y, axis, color=style.target, width=1.4)
-    for alpha, name in ((0.0, "α = 0"), (0.5, "α = ½"), (1.0, "α = 1")):
-        sd = np.sqrt(float(variance.sel(alpha=alpha)))
-        style.draw.line(sd * circle[0], sd * circle[1], axis, color=style.ramp(alpha), width=2.4)
-        _words(0, sd * circle[1].min() - 0.07, name, axis, style, color=style.ramp(alpha), horizontal_align="center",
-               vertical_align="top")  # fmt: skip
-    style.draw.xlim((-2.7, 2.7), axis)
-    style.draw.ylim((-2.7, 2.5), axis)
-    style.draw.xlabel("first coordinate", axis)
-    style.draw.ylabel("second coordinate", axis)

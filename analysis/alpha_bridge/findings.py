@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from analysis.alpha_bridge.following import EDGE
-from analysis.alpha_bridge.optima import COVERED, critical, label, mixtures
-from analysis.alpha_bridge.study import CASES, CORRELATED, FLOOR, MEMBERS
-from analysis.reading import case_of, estimate_of
+from analysis.alpha_bridge.optima import critical, named
+from analysis.alpha_bridge.study import CASES, FLOOR, MEMBERS
+from analysis.judged import COVERED
+from analysis.reading import case_of, dataset_of
+from models.families import FAMILIES
+from models.projections import minima
 from models.quadrature import Estimate
+from models.results import estimate_of, projections_of
 
 __all__ = ["across", "covers_from", "findings", "price", "story"]
 
@@ -22,44 +27,40 @@ AGREES = 1e-6
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
     """Every number that the chapter states, and every truth value that its sentences turn on."""
-    trees = mixtures(results)
-    cases = {str(tree.name): _case(tree) for tree in trees}
-    below, above = _divide(trees)
+    trees = {case.name: case_of(results, case.name) for case in CASES}
+    cases = {name: _case(tree) for name, tree in trees.items()}
+    below, above = _divide(list(trees.values()))
     return {
         **cases,
-        CORRELATED: _correlated(case_of(results, CORRELATED)),
-        **across([cases[case.name] for case in CASES]),
+        **across(list(cases.values())),
         "edge": EDGE,
         "covered": COVERED,
         "below": below,
         "above": above,
-        "is_clear": below < COVERED / 3 and above > 3 * COVERED,
+        "is_clear": below < COVERED / 1.5 and above > 1.5 * COVERED,
     }
 
 
-def _divide(trees: list[xr.DataTree]) -> tuple[float, float]:
+def _divide(trees: Sequence[xr.DataTree]) -> tuple[float, float]:
     """The covers of the least covered mode, over all minima at all alphas, that are next to the threshold on either side."""
-    arcs = [tree["arcs"].to_dataset() for tree in trees]
+    arcs = [dataset_of(tree, "arcs") for tree in trees]
     shares = np.concatenate([a["cover"].min("mode").to_numpy()[a["minimum"].to_numpy() == 1] for a in arcs])
     return float(shares[shares < COVERED].max(initial=0.0)), float(shares[shares >= COVERED].min(initial=np.inf))
 
 
-def across(cases: list[dict[str, Any]]) -> dict[str, Any]:
+def across(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What is said of all cases: two equal modes, unequal ones, and three."""
     covers, alone = ([case[key] for case in cases] for key in ("covers_from", "alone_from"))
     jumps = [case for case in cases if case["covers_from"] is not None and case["covers_from"].value > 0]
-    gap = None if None in alone[::2] else abs(alone[0].value - alone[2].value)
     return {
         "cases": cases,
         "jumps": jumps,
-        "by_jump": all(case["n_exchanges"] for case in jumps),
-        "always": [case["short"] for case in cases if case["covers_always"]],
+        "by_jump": all(case["is_jump"] for case in jumps),
+        "always": [case["title"] for case in cases if case["covers_always"]],
         "last": None if None in alone else max(estimate.value for estimate in alone),
-        "outer_gap": None if gap is None or gap > 1e-3 else gap,
-        "ordered": None not in covers[:2],
-        "later": None not in covers[:2] and covers[1].value > covers[0].value,
+        "later": None if None in covers[:2] else covers[1].value > covers[0].value,
         "events": [event for case in cases for event in case["events"]],
-        "all_complete": all(case["complete"] and case["certificate"] == "complete" for case in cases),
+        "all_complete": all(case["complete"] for case in cases),
         "all_connected": all(case["connected"] for case in cases),
         "all_agree": all(case["agrees"] for case in cases),
         "flat": [case for case in cases if case["flat_at"]],
@@ -67,43 +68,41 @@ def across(cases: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _case(case: xr.DataTree) -> dict[str, Any]:
-    best, ends, atlas, arcs = (case[name].to_dataset() for name in ("best", "ends", "atlas", "arcs"))
-    least = best["cover"].min("mode")
-    status = [str(s) for s in ends["status"].to_numpy()[ends["alpha"].to_numpy() == 0]]
-    exchange, folds = critical(case, "exchange"), critical(case, "fold")
+    best, atlas, arcs = (dataset_of(case, name) for name in ("best", "atlas", "arcs"))
+    least, shown = best["cover"].min("mode"), best.sel(alpha=list(MEMBERS), method="nearest")
+    reverse = projections_of(dataset_of(case, "reverse"), FAMILIES["normal"])
+    exchange = critical(case, "exchange")
     jump = exchange.isel(point=0) if exchange.sizes["point"] else None
-    shown = best.sel(alpha=list(MEMBERS), method="nearest")
     branch, at_end = arcs["branch"].to_numpy(), np.isin(arcs["alpha"].to_numpy(), (0, 1))
     before, after = (None if jump is None else float(jump[f"{p}cover"].min()) for p in ("", "partner_"))
+    difference, miss = (
+        float(atlas["difference"].max()),
+        float(max(case[f"{end}/miss"].max() for end in ("reverse", "forward"))),
+    )
     return {
-        "short": case.attrs["short"],
-        "n_minima": sum(s.endswith("minimum") for s in status),
-        "n_saddles": status.count("saddle"),
-        "certificate": case.attrs["certificate"],
+        "title": case.attrs["title"],
+        "n_minima": len(minima(reverse)),
+        "n_saddles": sum(p.status == "saddle" for p in reverse),
         "exchange": None if jump is None else estimate_of(jump, "alpha"),
         "exchange_divergence": None if jump is None else estimate_of(jump, "divergence"),
         "exchange_price": None if jump is None else price(float(jump["alpha"]), _held(case, jump)),
-        "exchanges": _distinct(exchange),
-        "n_exchanges": int(exchange.sizes["point"]),
-        "folds": _distinct(folds),
-        "start_label": label(case, best["cover"][0]),
+        "start_label": named(case, best["cover"][0]),
         "start_ties": int(best["ties"][0]),
-        "members": [{"alpha": a, "label": label(case, c)} for a, c in zip(MEMBERS, shown["cover"], strict=True)],
+        "members": [{"alpha": a, "label": named(case, c)} for a, c in zip(MEMBERS, shown["cover"], strict=True)],
         "start_cover": float(least[0]),
         "end_cover": float(least[-1]),
         **story(covers_from(case), _alone_from(case), before, after),
         "events": _events(case),
         "n_alphas": int(atlas.sizes["alpha"]),
-        **{key: int(atlas[key].sum()) for key in ("found", "minima", "saddles")},
+        **{key: int(atlas[key].sum()) for key in ("minima", "saddles")},
         # Points where the divergence is flat are none, so they do not count.
-        "complete": bool((atlas["minima"] - atlas["saddles"] == 1).all()),
-        "difference": _exponent(float(atlas["difference"].max())),
-        "gap": float(ends["gap"].max()),
-        "extrapolated": _exponent(float(ends["extrapolated"].max())),
+        "complete": bool((atlas["minima"] - atlas["saddles"] == 1).all()) and reverse[0].certificate == "complete",
+        "difference": _exponent(difference),
+        "miss": _exponent(miss),
         "flat_at": atlas["alpha"].to_numpy()[atlas["flat"].to_numpy() > 0].tolist(),
         # Every branch runs into a reverse or a forward projection.
         "connected": set(branch) == set(branch[at_end]),
-        "agrees": bool(max(atlas["difference"].max(), ends["extrapolated"].max()) < AGREES),
+        "agrees": max(difference, miss) < AGREES,
     }
 
 
@@ -120,11 +119,6 @@ def story(covers: Estimate | None, alone: Estimate | None, before: float | None,
     }
 
 
-def _distinct(points: xr.Dataset) -> list[float]:
-    """Alphas of points, mirror images once."""
-    return list(dict.fromkeys(round(float(a), 3) for a in points["alpha"]))
-
-
 def _exponent(value: float) -> int | None:
     """The power of ten that a difference, which rounding dominates, does not exceed; ``None`` without a limit."""
     return int(np.ceil(np.log10(max(value, 1e-15)))) if np.isfinite(value) else None
@@ -134,27 +128,28 @@ def _exponent(value: float) -> int | None:
 
 
 def _events(case: xr.DataTree) -> list[dict[str, Any]]:
-    """Folds and exchange points in the order of alpha; mirror images are one event."""
-    data = case["critical"].to_dataset().sortby(["alpha", "mean"])
-    alphas = data["alpha"].to_numpy()
-    groups = np.split(np.arange(len(alphas)), np.flatnonzero(np.diff(alphas) > FLOOR * 100) + 1) if len(alphas) else []
+    """Folds and exchange points in the order of alpha; of mirror images the right one."""
+    data, arcs = dataset_of(case, "critical").sortby("alpha"), dataset_of(case, "arcs")
+    spec = json.loads(case.attrs["target"])
+    symmetric = spec["weights"] == spec["weights"][::-1] and spec["means"] == [-m for m in spec["means"][::-1]]
+    minimum = arcs.isel(vertex=(arcs["minimum"] == 1).to_numpy())
     events = []
-    for group in groups:
-        points = data.isel(point=group).sortby("mean")
-        point = points.isel(point=-1)
-        exchange, mean = bool(point["kind"] == "exchange"), float(point["mean"])
-        mirrored = _mirrored(case, point) if exchange else len(group) > 1
+    for point in (data.isel(point=i) for i in range(data.sizes["point"])):
+        alpha, mean = float(point["alpha"]), float(point["mean"])
+        if symmetric and mean < -AGREES:
+            continue
+        meets = np.hypot(minimum["alpha"].to_numpy() - alpha, minimum["mean"].to_numpy() - mean) < FLOOR
+        arc = minimum.isel(vertex=np.isin(minimum["arc"], minimum["arc"][meets]))
         events.append(
             {
-                "target": case.attrs["short"],
+                "target": case.attrs["title"],
                 "alpha": estimate_of(point, "alpha"),
-                "is_exchange": exchange,
-                "labels": [label(case, cover) for cover in points["cover"]],
-                "next": label(case, point["partner_cover"]),
-                "mirrored": mirrored,
-                "ends": not exchange and _ends(case, points),
-                "is_central": abs(mean) <= AGREES,
-                "mean": 0.0 if abs(mean) <= AGREES / 2 else mean,
+                "is_exchange": str(point["kind"].item()) == "exchange",
+                "label": named(case, point["cover"]),
+                "next": named(case, point["partner_cover"]),
+                "mirrored": symmetric and mean > AGREES,
+                "ends": bool(meets.any()) and float(arc["alpha"].max()) <= alpha,
+                "mean": 0.0 if abs(mean) <= AGREES else mean,
                 "sd": float(point["sd"]),
                 "divergence": estimate_of(point, "divergence"),
             }
@@ -162,41 +157,25 @@ def _events(case: xr.DataTree) -> list[dict[str, Any]]:
     return events
 
 
-def _ends(case: xr.DataTree, points: xr.Dataset) -> bool:
-    """Whether the minima that meet a saddle in folds exist below their alpha, and not above."""
-    arcs = case["arcs"].to_dataset()
-    alphas, index = arcs["alpha"].to_numpy(), arcs["arc"].to_numpy()
-    here = np.isin(alphas, points["alpha"].to_numpy()) & (arcs["minimum"] == 1).to_numpy()
-    return bool(alphas[index == index[here][0]][-1] == alphas[here][0])
-
-
-def _mirrored(case: xr.DataTree, point: xr.Dataset) -> bool:
-    """Whether the minimum that loses to another has a mirror image."""
-    best = case["best"].to_dataset()
-    before = best.isel(alpha=best["alpha"].to_numpy() < float(point["alpha"]))
-    return bool(before.sizes["alpha"]) and int(before["ties"][-1]) > 1
-
-
 def covers_from(case: xr.DataTree) -> Estimate | None:
     """The alpha from which on the global minimum covers every mode; 0 if it always does, ``None`` if it does not at 1."""
-    best = case["best"].to_dataset()
+    best = dataset_of(case, "best")
     grid, covered = best["alpha"].to_numpy(), (best["cover"] >= COVERED).all("mode").to_numpy()
     if not covered[-1]:
         return None
     if covered.all():
         return Estimate(0.0, 0.0, "exact")
-    last = int(np.flatnonzero(~covered)[-1])
+    low, high = grid[(last := int(np.flatnonzero(~covered)[-1])) : last + 2]
     jumps = critical(case, "exchange")
-    places = jumps["alpha"].to_numpy()
-    between = jumps.isel(point=(places >= grid[last]) & (places <= grid[last + 1]))
+    between = jumps.isel(point=((jumps["alpha"] >= low) & (jumps["alpha"] <= high)).to_numpy())
     if between.sizes["point"] == 1:
         return estimate_of(between.isel(point=0), "alpha")
-    return Estimate(float(grid[last : last + 2].mean()), float(np.diff(grid[last : last + 2])[0] / 2), "quadrature")
+    return Estimate(float(low + high) / 2, float(high - low) / 2, "quadrature")
 
 
 def _alone_from(case: xr.DataTree) -> Estimate | None:
     """The alpha from which on there is one stationary point: the last fold, if one arc goes on to 1."""
-    arcs, folds = case["arcs"].to_dataset(), critical(case, "fold")
+    arcs, folds = dataset_of(case, "arcs"), critical(case, "fold")
     if not folds.sizes["point"]:
         return None
     last = folds.isel(point=-1)
@@ -224,25 +203,3 @@ def _held(case: xr.DataTree, point: xr.Dataset) -> float:
     """Weight of the modes that a fit covers."""
     weights = np.array(json.loads(case.attrs["target"])["weights"])
     return float(weights[point["cover"].to_numpy() >= COVERED].sum())
-
-
-# --- mean field ------------------------------------------------------------------------------------------------------
-
-
-def _correlated(case: xr.DataTree) -> dict[str, Any]:
-    data, curve = case["projections"].to_dataset(), case["curve"].to_dataset()["variance"]
-    difference = float(np.abs(data["variance"] - data["theory"]).max())
-    half = data.sel(alpha=0.5, method="nearest")
-    return {
-        "rho": float(case.attrs["rho"]),
-        "low": float(curve[0]),
-        "middle": float(curve.sel(alpha=0.5)),
-        "n": int(data.sizes["alpha"]),
-        "difference": _exponent(difference),
-        "agrees": difference < 1e-9,
-        "one_point": bool((data["points"] == 1).all()),
-        "complete": bool((data["certificate"] == "complete").all()),
-        "entropy_gap": _exponent(abs(float(half["entropy_gap"]))) if float(half["alpha"]) == 0.5 else None,
-        "entropy_low": float(data["entropy_gap"][0]),
-        "entropy_high": float(data["entropy_gap"][-1]),
-    }

@@ -21,7 +21,6 @@ __all__ = [
     "EDGE",
     "UNIT",
     "Arc",
-    "End",
     "Problem",
     "arcs_of",
     "exchanges",
@@ -172,19 +171,9 @@ def point_at(problem: Problem, arc: Arc, alpha: float) -> tuple[Array, float] | 
     return theta, float(objective.gradient(theta[None])[0][0])
 
 
-@dataclass(frozen=True, eq=False)
-class End:
-    """Where a branch meets a projection: gaps in (mean, log sd), at `EDGE` from the end and extrapolated to it."""
-
-    alpha: float
-    point: Projection
-    gap: float
-    extrapolated: float
-
-
 def join_ends(
     problem: Problem, arcs: Sequence[Arc], points: Sequence[Projection], end: float
-) -> tuple[list[Arc], list[End]]:
+) -> tuple[list[Arc], list[float]]:
     """Lead the arcs that come close to alpha = 0 or 1 into the projections there.
 
     Parameters
@@ -198,28 +187,26 @@ def join_ends(
     Returns
     -------
     arcs : list of Arc
-    ends : list of End
-        One per projection, with infinite gaps where no arc leads.
+    misses : list of float
+        For each projection, how far from it in (mean, log sd) the arc that leads there ends when extrapolated; infinite where no arc leads.
     """
-    sign = 1 - 2 * end
-    ways = end + sign * EDGE * np.arange(1, 5)
+    ways = end + (1 - 2 * end) * EDGE * np.arange(1, 5)
     joined, limits = list(arcs), {}
     for i, arc in enumerate(arcs):
         reached = [point_at(problem, arc, float(a)) if arc.spans(float(a)) else None for a in ways]
         thetas = [found[0] for found in reached if found is not None]
-        if len(thetas) == len(ways):
-            # The cubic through four points, at the end.
-            limits[i] = thetas[0], np.array([4, -6, 4, -1]) @ np.array(thetas)
-    ends = []
+        if len(thetas) == len(ways):  # the cubic through four points, at the end
+            limits[i] = np.array([4, -6, 4, -1]) @ np.array(thetas)
+    misses = []
     for point in points:
-        gaps = {i: float(np.abs(limit - point.theta).max()) for i, (_, limit) in limits.items()}
-        nearest = min(gaps, key=gaps.__getitem__, default=None)
-        if nearest is None or gaps[nearest] > _SAME:
-            ends.append(End(end, point, np.inf, np.inf))
+        away = {i: float(np.abs(limit - point.theta).max()) for i, limit in limits.items()}
+        nearest = min(away, key=away.__getitem__, default=None)
+        if nearest is None or away[nearest] > _SAME:
+            misses.append(np.inf)
             continue
         joined[nearest] = joined[nearest].extended(float(end), point)
-        ends.append(End(end, point, float(np.abs(limits[nearest][0] - point.theta).max()), gaps[nearest]))
-    return joined, ends
+        misses.append(away[nearest])
+    return joined, misses
 
 
 def lowest(problem: Problem, arcs: Sequence[Arc], alpha: float) -> dict[int, tuple[Array, float]]:

@@ -8,26 +8,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from analysis.reading import case_of
+from analysis.judged import label
 
-__all__ = ["COVERED", "critical", "label", "mixtures", "reigns"]
-
-#: A mode counts as covered if a fit gives its central interval at least this share of the mass that the target gives it.
-COVERED = 0.1
+__all__ = ["critical", "named", "reigns"]
 
 
-def mixtures(results: xr.DataTree) -> list[xr.DataTree]:
-    """Return the cases with branches."""
-    return [case_of(results, name) for name, case in results.children.items() if "arcs" in case]
-
-
-def label(case: xr.DataTree, cover: ArrayLike) -> str:
+def named(case: xr.DataTree, cover: ArrayLike) -> str:
     """Name the modes that a fit covers, by its cover (K,) of each."""
-    names = json.loads(case.attrs["modes"])
-    hit = [name for name, share in zip(names, np.asarray(cover), strict=True) if share >= COVERED]
-    if len(hit) == len(names):
-        return "both modes" if len(names) == 2 else f"all {len(names)} modes"
-    return f"{' and '.join(hit) or 'no'} mode{'s' if len(hit) > 1 else ''}"
+    return label(cover, json.loads(case.attrs["modes"]))
 
 
 def critical(case: xr.DataTree, kind: str) -> xr.Dataset:

@@ -11,16 +11,14 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import ndtr
 
 from analysis.alpha_bridge import QUESTION
 from analysis.alpha_bridge.following import (
     EDGE,
     UNIT,
     Arc,
-    End,
     Problem,
     arcs_of,
     exchanges,
@@ -29,22 +27,19 @@ from analysis.alpha_bridge.following import (
     lowest,
     point_at,
 )
+from analysis.judged import Normals, cover
 from analysis.parts import Part, runner
-from models.divergences import entropy
 from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.projections import Projection, alpha_projections, forward_projection, minima, reverse_projections
 from models.projections.continuation import Critical, branches, locate_exchange, locate_fold
 from models.projections.exact import Exact, exact_objective
-from models.targets import TARGETS, Target, mvnormal_mixture, normal_mixture
+from models.results import projections_dataset
+from models.targets import Target, normal_mixture
 
 Array = NDArray[np.float64]
 #: The alphas whose global optima are drawn: 0 is reverse KL, 1 forward KL.
 MEMBERS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-#: Half the width of the central 95% interval of a component, in its standard deviations.
-CENTRAL = 1.959964
-#: Correlation of the two-dimensional target.
-RHO = 0.9
 
 _NO_OVERLAP = 1e-3
 _NARROW = -9.0  # log sd of a fit a ten-thousandth as wide as a component
@@ -65,25 +60,22 @@ class Settings(BaseModel):
         Evenly spaced alphas, 0 and 1 included, at which the global optimum is computed.
     atlas : int
         Alphas at which all stationary points are searched for anew.
-    correlated : int
-        Alphas strictly between 0 and 1 for the two-dimensional target.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
     step: float = Field(default=0.02, gt=0, le=0.1)
-    grid: int = Field(default=101, ge=5)
-    atlas: int = Field(default=9, ge=1)
-    correlated: int = Field(default=5, ge=1)
+    grid: int = Field(default=41, ge=5)
+    atlas: int = Field(default=5, ge=1)
 
     @classmethod
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(seed=seed, step=0.05, grid=21, atlas=4, correlated=3)
+            return cls(seed=seed, step=0.05, grid=21, atlas=3)
         if effort == "full":
-            return cls(seed=seed, step=0.01, grid=401, atlas=39, correlated=15)
+            return cls(seed=seed, step=0.01, grid=401, atlas=39)
         return cls(seed=seed)
 
 
@@ -92,7 +84,6 @@ class Case:
     """A mixture of Normals with standard deviation 1, and the names of its modes from left to right."""
 
     name: str
-    short: str
     title: str
     weights: tuple[float, ...]
     means: tuple[float, ...]
@@ -101,59 +92,18 @@ class Case:
     @property
     def target(self) -> Target:
         """The density to approximate."""
-        if self.name in TARGETS:
-            return TARGETS[self.name]
-        return normal_mixture(self.weights, self.means, [1.0] * len(self.means), name=self.name)
+        return normal_mixture(self.weights, self.means, [1] * len(self.means), name=self.name)
 
     def cover(self, thetas: Array) -> Array:
-        """Cover (n, K) of each mode by fits (n, 2) of a mean and a log sd, see `cover`."""
-        return cover(thetas[:, 0], np.exp(thetas[:, 1]), self.weights, self.means, np.ones(len(self.means)))
+        """Cover (n, K) of each mode by fits (n, 2) of a mean and a log sd."""
+        return cover(Normals.by_sd(thetas[:, :1], np.exp(thetas[:, 1:])), self.target)
 
 
 CASES = (
-    Case("bimodal", "two equal modes", "two equal modes, ½ N(±3, 1)", (0.5, 0.5), (-3, 3), ("left", "right")),
-    Case(
-        "unequal_weights",
-        "unequal modes",
-        "unequal modes, 0.3 N(−3, 1) + 0.7 N(3, 1)",
-        (0.3, 0.7),
-        (-3, 3),
-        ("left", "right"),
-    ),
-    Case(
-        "trimodal",
-        "three equal modes",
-        "three equal modes, at −6, 0 and 6",
-        (1 / 3, 1 / 3, 1 / 3),
-        (-6, 0, 6),
-        ("left", "middle", "right"),
-    ),
+    Case("bimodal", "two equal modes", (0.5, 0.5), (-3, 3), ("left", "right")),
+    Case("unequal_weights", "unequal modes", (0.3, 0.7), (-3, 3), ("left", "right")),
+    Case("trimodal", "three equal modes", (1 / 3, 1 / 3, 1 / 3), (-6, 0, 6), ("left", "middle", "right")),
 )
-CORRELATED = "correlated"
-
-
-# --- what is covered -------------------------------------------------------------------------------------------------
-
-
-def cover(mean: ArrayLike, sd: ArrayLike, weights: ArrayLike, centres: ArrayLike, sds: ArrayLike) -> Array:
-    """Mass that Normals give to the central 95% interval of each component, relative to what the target gives it.
-
-    Parameters
-    ----------
-    mean, sd : array_like (n,)
-    weights, centres, sds : array_like (K,)
-        The target.
-
-    Returns
-    -------
-    ndarray (n, K)
-        1 where a fit gives an interval as much mass as the target does.
-    """
-    c, s, w = np.asarray(centres, dtype=float), np.asarray(sds, dtype=float), np.asarray(weights, dtype=float)
-    low, high = c - CENTRAL * s, c + CENTRAL * s
-    target = w @ (ndtr((high - c[:, None]) / s[:, None]) - ndtr((low - c[:, None]) / s[:, None]))
-    m, t = np.asarray(mean, dtype=float)[:, None], np.asarray(sd, dtype=float)[:, None]
-    return np.asarray((ndtr((high - m) / t) - ndtr((low - m) / t)) / target)
 
 
 # --- the computation -------------------------------------------------------------------------------------------------
@@ -162,19 +112,10 @@ def cover(mean: ArrayLike, sd: ArrayLike, weights: ArrayLike, centres: ArrayLike
 def parts(settings: Settings) -> list[Part]:
     """Everything to compute."""
     s = settings.model_dump()
-    return [
-        *(Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings), 5) for c in CASES),
-        Part(
-            CORRELATED,
-            "a correlated Normal, mean field",
-            {"case": {"rho": RHO}, "settings": s},
-            partial(run_correlated, settings),
-            weight=40,
-        ),
-    ]
+    return [Part(c.name, c.title, {"case": asdict(c), "settings": s}, partial(run_case, c, settings), 5) for c in CASES]
 
 
-#: One child per case; see `run_case` and `run_correlated`.
+#: One child per case; see `run_case`.
 run = runner(QUESTION, Settings, parts)
 
 
@@ -190,8 +131,8 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        ``arcs``: points of all branches by arc. ``critical``: folds and exchange points. ``ends``: where the branches meet
-        the reverse (alpha 0) and forward (alpha 1) projections. ``best``: the global minimum at each alpha (of mirror
+        ``arcs``: points of all branches by arc. ``critical``: folds and exchange points. ``reverse`` and ``forward``: the
+        projections at alpha 0 and 1, and by how much the branch that leads there misses each. ``best``: the global minimum at each alpha (of mirror
         images the right one) and how much of each mode it covers. ``atlas``: what searches from scratch found.
     """
     target = case.target
@@ -219,20 +160,13 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         {
             "arcs": _arc_dataset(case, arcs),
             "critical": _critical_dataset(case, critical),
-            "ends": _end_dataset([*begins, *ends]),
+            "reverse": projections_dataset(reverse).assign(miss=("point", begins)),
+            "forward": projections_dataset([forward]).assign(miss=("point", ends)),
             "best": _best_dataset(case, grid, best),
             "atlas": _atlas_dataset(problem, arcs, atlas),
         }
     )
-    spec = {"weights": list(case.weights), "means": list(case.means), "sds": [1.0] * len(case.means)}
-    result.attrs = {
-        "title": case.title,
-        "short": case.short,
-        "modes": json.dumps(case.modes),
-        "target": json.dumps(spec),
-        "target_name": target.name,
-        "certificate": reverse[0].certificate,
-    }
+    result.attrs = {"title": case.title, "modes": json.dumps(case.modes), "target": json.dumps(dict(target.spec))}
     return result
 
 
@@ -257,7 +191,6 @@ def _arc_dataset(case: Case, arcs: Sequence[Arc]) -> xr.Dataset:
             "alpha": ("vertex", np.concatenate([arc.alphas for arc in arcs])),
             "mean": ("vertex", thetas[:, 0]),
             "sd": ("vertex", np.exp(thetas[:, 1])),
-            "divergence": ("vertex", np.concatenate([arc.divergences for arc in arcs])),
             "cover": (("vertex", "mode"), case.cover(thetas)),
             "arc": ("vertex", np.repeat(np.arange(len(arcs)), sizes)),
             "branch": ("vertex", np.repeat([arc.branch for arc in arcs], sizes)),
@@ -285,21 +218,6 @@ def _critical_dataset(case: Case, points: Sequence[tuple[Critical, Critical]]) -
             "partner_cover": (("point", "mode"), case.cover(partners)),
             "divergence": ("point", np.array([c.divergence for c, _ in points])),
             "divergence_error": ("point", np.array([abs(c.divergence - f.divergence) for c, f in points]) + FLOOR),
-            "residual": ("point", np.array([c.residual for c, _ in points])),
-        }
-    )
-
-
-def _end_dataset(ends: Sequence[End]) -> xr.Dataset:
-    return xr.Dataset(
-        {
-            "alpha": ("end", [float(e.alpha) for e in ends]),
-            "mean": ("end", [e.point.theta[0] for e in ends]),
-            "sd": ("end", [np.exp(e.point.theta[1]) for e in ends]),
-            "divergence": ("end", [e.point.divergence.value for e in ends]),
-            "status": ("end", [e.point.status for e in ends]),
-            "gap": ("end", [e.gap for e in ends]),
-            "extrapolated": ("end", [e.extrapolated for e in ends]),
         }
     )
 
@@ -331,8 +249,6 @@ def _atlas_dataset(problem: Problem, arcs: Sequence[Arc], atlas: Mapping[float, 
         {
             "minima": ("alpha", [len(minima(points)) for points in kept.values()]),
             "saddles": ("alpha", [sum(p.status == "saddle" for p in points) for points in kept.values()]),
-            "found": ("alpha", [len(points) for points in kept.values()]),
-            "certificate": ("alpha", [points[0].certificate for points in atlas.values()]),
             "difference": ("alpha", differences),
             "flat": ("alpha", [len(points) - len(kept[alpha]) for alpha, points in atlas.items()]),
         },
@@ -346,69 +262,3 @@ def matched(first: Sequence[Array], second: Sequence[Array]) -> float:
         return float("inf")
     distance = np.abs(np.array(first)[:, None] - np.array(second)).max(axis=2)
     return float(max(distance.min(axis=0).max(), distance.min(axis=1).max()))
-
-
-# --- mean field ------------------------------------------------------------------------------------------------------
-
-
-def mean_field_variance(alpha: Array, rho: float) -> Array:
-    """Variance of the best factorised Normal for a pair of unit Normals with correlation rho.
-
-    The density proportional to p^alpha q^(1 - alpha) is Normal, with the precisions added in these shares. That its marginal
-    variances are those of q is a quadratic equation, alpha v^2 + (1 - 2 alpha) v - (1 - alpha)(1 - rho^2) = 0.
-
-    Parameters
-    ----------
-    alpha : ndarray (n,)
-        From 0 to 1.
-    rho : float
-
-    Returns
-    -------
-    ndarray (n,)
-    """
-    a = np.asarray(alpha, dtype=float)
-    root = np.sqrt(1 - 4 * a * (1 - a) * rho**2)
-    # Either form of the root of the quadratic loses digits on one side of one half.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(a < 0.5, 2 * (1 - a) * (1 - rho**2) / (1 - 2 * a + root), (2 * a - 1 + root) / (2 * a))
-
-
-@single_threaded
-def run_correlated(settings: Settings) -> xr.DataTree:
-    """Compute the mean-field projections of a correlated Normal in two dimensions.
-
-    Parameters
-    ----------
-    settings : Settings
-
-    Returns
-    -------
-    xarray.DataTree
-        ``projections``: over alpha, both ends included. ``curve``: their variance in closed form.
-    """
-    target = mvnormal_mixture([1.0], [[0.0, 0.0]], [[[1.0, RHO], [RHO, 1.0]]], name=CORRELATED)
-    family = FAMILIES["mvnormal_diag"]
-    alphas = np.arange(settings.correlated + 2) / (settings.correlated + 1)
-    found = [reverse_projections(target, family, seed=settings.seed)]
-    found += [alpha_projections(target, family, float(a), seed=settings.seed) for a in alphas[1:-1]]
-    found += [[forward_projection(target, family)]]
-    best = [points[0] for points in found]
-    fine = np.linspace(0, 1, 201)
-    own, fitted = entropy(target), [entropy(point.member) for point in best]
-    data = xr.Dataset(
-        {
-            "variance": (("alpha", "dim"), [np.asarray(p.params["sigma"]) ** 2 for p in best]),
-            "mean": (("alpha", "dim"), [np.asarray(p.params["mu"]) for p in best]),
-            "theory": ("alpha", mean_field_variance(alphas, RHO)),
-            "points": ("alpha", [len(points) for points in found]),
-            "certificate": ("alpha", [p.certificate for p in best]),
-            "entropy_gap": ("alpha", [e.value - own.value for e in fitted]),
-            "entropy_gap_error": ("alpha", [e.error + own.error for e in fitted]),
-        },
-        coords={"alpha": alphas},
-    )
-    curve = xr.Dataset({"variance": ("alpha", mean_field_variance(fine, RHO))}, coords={"alpha": fine})
-    result = xr.DataTree.from_dict({"projections": data, "curve": curve})
-    result.attrs = {"title": "a correlated Normal, mean field", "rho": RHO}
-    return result

@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.drawing.style import Style
 
-__all__ = ["clear", "points", "power", "short", "spread", "squeeze", "words"]
+__all__ = ["clear", "outline", "points", "power", "short", "spread", "squeeze", "words"]
 
 
 def clear(style: Style) -> str:
@@ -47,6 +48,13 @@ def spread(values: Sequence[float], least: float) -> list[float]:
                 places[i] -= lack / 2
                 places[j] += lack / 2
     return [float(p) for p in places]
+
+
+def outline(mean: NDArray[np.float64], cov: NDArray[np.float64], mass: float = 0.9) -> NDArray[np.float64]:
+    """Return the ellipse (61, 2) that holds a mass of a Normal in the plane."""
+    angles = np.linspace(0, 2 * np.pi, 61)
+    circle = np.sqrt(-2 * np.log(1 - mass)) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return np.asarray(mean + circle @ np.linalg.cholesky(cov).T)
 
 
 def squeeze(x: Any, linear: float) -> Any:

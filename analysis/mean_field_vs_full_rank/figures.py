@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points
+from analysis.drawing.marks import outline, points
 from analysis.drawing.style import Style, rim
-from analysis.mean_field_vs_full_rank.findings import MATCHED, MOST_COPIES, is_minimum
+from analysis.mean_field_vs_full_rank.findings import MATCHED, MOST_COPIES
 from analysis.mean_field_vs_full_rank.normals import NORMALS
 from analysis.mean_field_vs_full_rank.shapes import METHOD_NAMES, SHAPES
 from analysis.reading import case_of, dataset_of
+from models.advi import METHODS
+from models.families import FAMILIES
+from models.projections import minima
+from models.results import projections_of
 
-__all__ = ["outline", "plot"]
+__all__ = ["plot"]
 
 Array = NDArray[np.float64]
 _SMALL = 10
@@ -32,7 +36,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
     style, curves = Style.of(theme, backend), case_of(results, "curves")
     return {
         "normals": Drawing(normals(curves, [dataset_of(results, f"{c.name}/fits") for c in NORMALS], style)),
-        "alphas": Drawing(alphas(dataset_of(curves, "alpha"), dataset_of(curves, "entropy"), style)),
+        "alphas": Drawing(alphas(dataset_of(curves, "alpha"), style)),
         "pitchfork": Drawing(branches(case_of(results, "pitchfork"), style)),
         "shapes": Drawing(shapes(results, style)),
     }
@@ -58,14 +62,11 @@ def normals(curves: xr.DataTree, fits: list[xr.Dataset], style: Style) -> PlotCo
         _variances(curves, float(pair["variance"].sel(direction="reverse")[0]), left, style)
         data = dataset_of(curves, "dimension")
         dims = data["dim"].to_numpy()
-        for structure, width in (("chain", 2.4), ("exchangeable", 1.3)):
-            for direction, dash in _DIRECTIONS.items():
-                y, color = data["kl"].sel(structure=structure, direction=direction).to_numpy(), style.color(direction)
-                _line(dims, y, right, style, color, width, dash)
-                below = direction == "forward" and structure == "exchangeable"
-                _words(dims[-1], y[-1], f"{structure}, {direction}", right, style, color=color,
-                       horizontal_align="right", vertical_align="top" if below else "bottom")  # fmt: skip
-        for direction in ("reverse", "forward"):
+        for direction, dash in _DIRECTIONS.items():
+            y, color = data["kl"].sel(direction=direction).to_numpy(), style.color(direction)
+            _line(dims, y, right, style, color, 2.4, dash)
+            _words(dims[-1], y[-1], direction, right, style, color=color, horizontal_align="right",
+                   vertical_align="bottom")  # fmt: skip
             points(NORMALS[1].dim, float(chain["kl"].sel(direction=direction)), right, style,
                    color=style.color(direction), marker="triangle", area=style.size(8))  # fmt: skip
         style.draw.xlabel("dimension", right)
@@ -79,7 +80,9 @@ def _variances(curves: xr.DataTree, fitted: float, axis: Any, style: Style) -> N
     x = theory["rho"].to_numpy()
     _line(x, np.ones_like(x), axis, style, style.forward, 2.2, "dashed")
     _line(x, theory["variance"].to_numpy(), axis, style, style.reverse, 2.4, "dotted")
-    points(exact["rho"].to_numpy(), exact["variance"].to_numpy(), axis, style, color=style.ink, area=style.size(6))
+    points(
+        exact["rho"].to_numpy(), exact["sigma"].to_numpy()[:, 0] ** 2, axis, style, color=style.ink, area=style.size(6)
+    )
     points(rho, fitted, axis, style, color=style.reverse, marker="triangle", area=style.size(9))
     _words(0.03, 1.03, "forward: marginal variance", axis, style, color=style.forward, vertical_align="bottom")
     _words(0.03, 0.86, "reverse: 1 − ρ²", axis, style, color=style.reverse, vertical_align="top")
@@ -92,7 +95,7 @@ def _variances(curves: xr.DataTree, fitted: float, axis: Any, style: Style) -> N
 # --- what is matched -------------------------------------------------------------------------------------------------
 
 
-def alphas(data: xr.Dataset, entropy: xr.Dataset, style: Style) -> PlotCollection:
+def alphas(data: xr.Dataset, style: Style) -> PlotCollection:
     """What the best factorised Normal matches along alpha: each curve is at zero where a quantity is matched."""
     with style.settings():
         collection, axes = panel_grid([c.title for c in NORMALS], style, len(NORMALS), (9.4, 4.2))
@@ -103,7 +106,7 @@ def alphas(data: xr.Dataset, entropy: xr.Dataset, style: Style) -> PlotCollectio
             for name, y in heights.items():
                 _line(x, y, axis, style, style.ink, 1.9, _DASH[name])
             spread = float(np.ptp(np.concatenate(list(heights.values()))))
-            middle = float(entropy["alpha"].sel(case=case.name))
+            middle = float(data["entropy"].sel(case=case.name))
             for at, color in ((0.0, style.ramp(0)), (middle, style.middle), (1.0, style.ramp(1))):
                 points(at, 0.0, axis, style, color=color, area=style.size(9))
             if axis is axes[0]:
@@ -125,30 +128,28 @@ def alphas(data: xr.Dataset, entropy: xr.Dataset, style: Style) -> PlotCollectio
 
 
 def branches(case: xr.DataTree, style: Style) -> PlotCollection:
-    """Mean of every stationary point along the diagonal while two modes move apart."""
+    """Mean of every stationary point of mean field along the diagonal while two modes move apart."""
+    data, at = dataset_of(case, "points"), float(case["theory/separation"].sel(dim=2))
+    x, y, status = (
+        data["separation"].to_numpy(),
+        data["mu"].to_numpy().sum(axis=1) / np.sqrt(2),
+        data["status"].to_numpy(),
+    )
     with style.settings():
-        names = {name.replace(" ", "_"): name for name in METHOD_NAMES.values()}
-        collection, axes = panel_grid(list(names.values()), style, len(names), (9.4, 4.0))
-        for name, axis in zip(names, axes, strict=True):
-            data = dataset_of(case, name)
-            x, y = data["separation"].to_numpy(), data["along"].to_numpy()
-            for sign in (-1, 1):
-                style.draw.line(x, sign * x, axis, color=style.target, width=0.8, alpha=0.6)
-            minimum = is_minimum(data).to_numpy()
-            lowest = data["status"].astype(str).str.startswith("global").to_numpy()
-            for which, size, color, marker in (
-                (~minimum, 7, style.ink, "cross"),
-                (minimum & ~lowest, 4.5, style.reverse, "dot"),
-                (lowest, 9, style.reverse, "dot"),
-            ):
-                points(x[which], y[which], axis, style, color=color, marker=marker, area=style.size(size))
-            if name == "mean_field":
-                at = float(case["theory/separation"].sel(dim=2))
-                style.draw.vline(at, axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
-                _words(at - 0.04, 3.0, f"pitchfork\n{at:.4f}", axis, style, horizontal_align="right")
-            style.draw.ylim((-4.3, 4.3), axis)
-            style.draw.xlabel("distance of either mode from the centre", axis)
-            style.draw.ylabel("mean of the fit along the diagonal", axis)
+        collection, (axis,) = panel_grid(["mean field"], style, 1, (7.0, 4.0))
+        for sign in (-1, 1):
+            style.draw.line(x, sign * x, axis, color=style.target, width=0.8, alpha=0.6)
+        for kind, size, color, marker in (
+            ("saddle", 7, style.ink, "cross"),
+            ("local minimum", 4.5, style.reverse, "dot"),
+            ("global minimum", 9, style.reverse, "dot"),
+        ):
+            points(x[status == kind], y[status == kind], axis, style, color=color, marker=marker, area=style.size(size))
+        style.draw.vline(at, axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
+        _words(at - 0.04, 3.0, f"pitchfork\n{at:.4f}", axis, style, horizontal_align="right")
+        style.draw.ylim((-4.3, 4.3), axis)
+        style.draw.xlabel("distance of either mode from the centre", axis)
+        style.draw.ylabel("mean of the fit along the diagonal", axis)
     return collection
 
 
@@ -157,22 +158,22 @@ def branches(case: xr.DataTree, style: Style) -> PlotCollection:
 
 def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
     """Targets, filled, with ellipses of the forward optimum and of the reverse minima, and where runs ended."""
-    panels = {f"{shape.title},\n{METHOD_NAMES[method]}": case_of(results, f"{shape.name}_{method}")
-              for method in METHOD_NAMES for shape in SHAPES}  # fmt: skip
-    cols, rows = len(SHAPES), len(METHOD_NAMES)
+    panels = [(shape, method) for method in METHOD_NAMES for shape in SHAPES]
+    titles = [f"{shape.title},\n{METHOD_NAMES[method]}" for shape, method in panels]
     with style.settings():
-        collection, axes = panel_grid(list(panels), style, cols, (3.1 * cols, 3.3 * rows))
-        for case, axis in zip(panels.values(), axes, strict=True):
+        collection, axes = panel_grid(titles, style, len(SHAPES), (3.1 * len(SHAPES), 3.3 * len(METHOD_NAMES)))
+        for (shape, method), axis in zip(panels, axes, strict=True):
+            case = case_of(results, f"{shape.name}_{method}")
+            forward, runs = dataset_of(case, "forward"), dataset_of(case, "runs")
             _mass(dataset_of(case, "density")["density"], axis, style)
-            optima, forward, runs = (dataset_of(case, name) for name in ("optima", "forward", "runs"))
-            _ellipse(forward, axis, style, style.forward, 1.6, "dashed")
-            orbit = optima["orbit"].to_numpy()
-            for i in np.flatnonzero(is_minimum(optima)):
-                if (orbit == orbit[i]).sum() <= MOST_COPIES or i == np.argmax(orbit == orbit[i]):
-                    one = optima.isel(point=i)
-                    lowest = str(one["status"].item()).startswith("global")
-                    _ellipse(one, axis, style, style.reverse, 2.0 if lowest else 0.9, "dotted")
-            ends = runs["mean"].to_numpy()[runs["converged"].to_numpy()]
+            _ellipse(forward["mean"].to_numpy(), forward["cov"].to_numpy(), axis, style, style.forward, 1.6, "dashed")
+            found = minima(projections_of(dataset_of(case, "optima"), FAMILIES[METHODS[method]]))
+            kls = [round(p.divergence.value, 6) for p in found]
+            for i, p in enumerate(found):
+                if kls.count(kls[i]) <= MOST_COPIES or i == kls.index(kls[i]):
+                    (mean, factor), lowest = p.member.scales[0], p.status == "global minimum"
+                    _ellipse(mean, factor @ factor.T, axis, style, style.reverse, 2.0 if lowest else 0.9, "dotted")
+            ends = runs["mean"].to_numpy()[runs["at_rest"].to_numpy()]
             points(ends[:, 0], ends[:, 1], axis, style, color=style.ink, area=style.size(4))
     return collection
 
@@ -191,14 +192,6 @@ def _mass(density: xr.DataArray, axis: Any, style: Style) -> None:
         style.draw.contour(x, y, z, axis, levels=levels, color=style.target)
 
 
-def _ellipse(normal: xr.Dataset, axis: Any, style: Style, color: str, width: float, dash: str) -> None:
-    x, y = outline(normal["mean"].to_numpy(), normal["cov"].to_numpy()).T
+def _ellipse(mean: Array, cov: Array, axis: Any, style: Style, color: str, width: float, dash: str) -> None:
+    x, y = outline(mean, cov).T
     _line(x, y, axis, style, color, width, dash)
-
-
-def outline(mean: Array, cov: Array) -> Array:
-    """The ellipse (61, 2) that holds 90% of a Normal."""
-    angles = np.linspace(0, 2 * np.pi, 61)
-    radius = np.sqrt(-2 * np.log(1 - _MASS))
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return np.asarray(mean + radius * circle @ np.linalg.cholesky(cov).T)

@@ -9,28 +9,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.mean_field_vs_full_rank.normals import (
-    CHAIN_RHO,
-    NORMALS,
-    RHO,
-    Normal,
-    chain,
-    factorised,
-    factorised_kl,
-    matched,
-)
-from analysis.mean_field_vs_full_rank.shapes import LUMPS, METHOD_NAMES, SHAPES, Shape
-from analysis.reading import case_of, dataset_of, estimate_of
+from analysis.judged import within_tolerance
+from analysis.mean_field_vs_full_rank.normals import CHAIN_RHO, NORMALS, RHO, Normal
+from analysis.mean_field_vs_full_rank.shapes import LUMPS, METHOD_NAMES, SHAPES, Method, Shape
+from analysis.reading import case_of, dataset_of
 from models.advi import METHODS, Schedule
+from models.families import FAMILIES
+from models.projections import minima
+from models.results import projections_of
 
-__all__ = ["MATCHED", "MOST_COPIES", "TOLERANCE", "findings", "full_rank", "is_minimum", "pitchfork", "shape_findings"]
+__all__ = ["MATCHED", "MOST_COPIES", "TOLERANCE", "findings", "full_rank", "pitchfork", "shape_findings"]
 
-#: A converged run further than this from the exact optimum, in nats, is counted as off.
+#: A run at rest further than this from the exact optimum, in nats, is counted as off.
 TOLERANCE = 1e-3
 #: And one with a standard deviation further off than this, relative to the exact one, too.
 RELATIVE = 0.01
-#: An eigenvalue of the Hessian below this makes a direction flat, in the words of the report.
-FLAT = 0.05
 #: A gain of full rank below this, in nats, is said to be none, or to be small.
 NOTHING, SMALL = 1e-6, 0.02
 #: Of an optimum with more images than this under the symmetries of the target the figure shows one.
@@ -41,27 +34,35 @@ MATCHED = {"precision": "marginal precisions", "size": "generalised variance", "
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
     """Every number that the chapter states, and every truth value that its sentences turn on."""
-    normals = {c.name: of_normal(case_of(results, c.name), c) for c in NORMALS}
+    normals = {c.name: of_normal(dataset_of(results, f"{c.name}/fits"), c) for c in NORMALS}
     shapes = {s.name: shape_findings(results, s) for s in SHAPES}
     searches = [shape[m] for shape in shapes.values() for m in METHODS]
-    curves = case_of(results, "curves")
-    theory, rho, along = (
-        dataset_of(results, p) for p in ("pitchfork/theory", "curves/rho_exact", "curves/alpha_exact")
-    )
-    closed = [factorised_kl(chain(2, float(r)), "reverse") for r in rho["rho"].to_numpy()]
+    theory, along = dataset_of(results, "pitchfork/theory"), dataset_of(results, "curves/alpha")
+    last = dataset_of(results, "curves/dimension").isel(dim=-1)
+    entropy = {c.name: float(along["entropy"].sel(case=c.name)) for c in NORMALS}
+    exact = {name: dataset_of(results, f"curves/{name}_exact") for name in ("rho", "alpha")}
     return {
         "settings": json.loads(results.attrs["settings"]),
         "rho": RHO,
         "chain_rho": CHAIN_RHO,
         **normals,
         "normals": [row for normal in normals.values() for row in normal["entries"]],
-        "full_rank": full_rank({name: dataset_of(results, f"{name}/full_rank") for name in normals}),
-        "rho_difference": float(np.abs(rho["kl"].to_numpy() - closed).max()),
-        "n_rho": int(rho.sizes["rho"]),
-        "alpha_difference": float(np.abs(along["variance"] - along["theory"]).max()),
-        "n_alpha": int(along.sizes["alpha"]),
-        "dimension": dimension(dataset_of(curves, "dimension")),
-        "matched": matches(dataset_of(curves, "alpha"), dataset_of(curves, "entropy")),
+        "full_rank": full_rank({name: dataset_of(results, f"{name}/fullrank_advi") for name in normals}),
+        "n_exact": int(exact["rho"].sizes["point"]),
+        **{
+            f"{name}_difference": float(np.abs(data["sigma"] ** 2 - data["theory"]).max())
+            for name, data in exact.items()
+        },
+        "dimension": {
+            "dim": int(last["dim"]),
+            **{side: float(last["kl"].sel(direction=side)) for side in ("reverse", "forward")},
+        },
+        "matched": entropy
+        | {
+            "rising": bool((along["marginal"].diff("alpha") > 0).all()),
+            "half": abs(entropy["pair"] - 0.5) < 1e-6,
+            "elsewhere": abs(entropy["chain"] - 0.5) > 1e-3,
+        },
         "pitchforks": [
             {"dim": int(d), "distance": float(theory["separation"].sel(dim=d)), "sd": float(theory["sd"].sel(dim=d))}
             for d in theory["dim"].to_numpy()
@@ -72,134 +73,63 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "useless": [shape["title"] for shape in shapes.values() if shape["gain"] < SMALL],
         "useful": [shape["title"] for shape in shapes.values() if shape["gain"] >= SMALL],
         "searches": searches,
-        "orbits": [row for search in searches for row in search["entries"]],
-        **{key: sum(search[key] for search in searches) for key in ("runs", "converged", "off", "wide")},
-        "largest_gap": max(search["largest_gap"] for search in searches),
-        "worst": max(searches, key=lambda search: float(search["sd_error"])),
+        **{key: sum(search[key] for search in searches) for key in ("runs", "at_rest", "off", "wide")},
+        **{key: max(search[key] for search in searches) for key in ("gap", "sd_error")},
         "relative": RELATIVE,
         "tolerance": TOLERANCE,
         "small": SMALL,
         "lumps": LUMPS,
         "most_copies": MOST_COPIES,
-    }  # fmt: skip
+    }
 
 
-# --- correlated Normals ----------------------------------------------------------------------------------------------
+# --- Normals, alone and in pairs -------------------------------------------------------------------------------------
 
 
-def of_normal(case: xr.DataTree, normal: Normal) -> dict[str, Any]:
+def of_normal(fits: xr.Dataset, normal: Normal) -> dict[str, Any]:
     """Mean-field fits to a Normal in both directions: variances of the middle coordinate, and KL."""
-    fits, middle = dataset_of(case, "fits"), normal.dim // 2
     rows: list[dict[str, Any]] = []
     for direction, estimator in (("reverse", "ADVI"), ("forward", "maximum likelihood")):
         at = fits.sel(direction=direction)
-        theory, exact, fitted = (at["variance"].sel(source=s) for s in ("theory", "exact", "fitted"))
-        least, reached = (float(at["kl"].sel(source=s)) for s in ("theory", "fitted"))
+        theory, fitted = at.sel(source="theory"), at.sel(source="fitted")
         rows.append(
             {
                 "target": normal.title,
                 "direction": direction,
                 "estimator": estimator,
-                "theory": float(theory[middle]),
-                "exact": float(exact[middle]),
-                "fitted": float(fitted[middle]),
-                "exact_error": float(np.abs(exact / theory - 1).max()),
-                "fitted_error": float(np.abs(fitted / theory - 1).max()),
-                "kl_theory": least,
-                "kl_exact": estimate_of(at, "kl", case.attrs["kind"], source="exact"),
-                "gap": max(reached - least, 0.0),
+                "theory": float(theory["variance"][normal.dim // 2]),
+                "fitted": float(fitted["variance"][normal.dim // 2]),
+                "error": float(np.abs(fitted["variance"] / theory["variance"] - 1).max()),
+                "kl": float(theory["kl"]),
+                "gap": max(float(fitted["kl"] - theory["kl"]), 0.0),
             }
         )
-    return {
-        "entries": rows,
-        "lost": 1 - rows[0]["theory"],
-        "reverse": rows[0]["kl_theory"],
-        "forward": rows[1]["kl_theory"],
-        "quadrature": case.attrs["kind"],
-    }
+    return {"entries": rows, "lost": 1 - rows[0]["theory"], "reverse": rows[0]["kl"], "forward": rows[1]["kl"]}
 
 
 def full_rank(normals: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """What full-rank ADVI makes of the same Normals, which are in its family; ``exact``: where it ends *at* the target."""
     rows: list[dict[str, Any]] = []
     for name, runs in normals.items():
-        gaps = runs["gap"].to_numpy()[runs["converged"].to_numpy().astype(bool)]
+        gaps = runs["gap"].to_numpy()[runs["at_rest"].to_numpy()]
         rows.append(
-            {
-                "name": name,
-                "runs": int(runs.sizes["restart"]),
-                "converged": len(gaps),
-                "gap": float(gaps.max(initial=0.0)),
-            }
+            {"name": name, "runs": runs.sizes["run"], "at_rest": len(gaps), "gap": float(gaps.max(initial=0.0))}
         )
-    return {"normals": rows, "exact": all(row["converged"] and row["gap"] < 1e-6 for row in rows)}  # fmt: skip
-
-
-def dimension(data: xr.Dataset) -> dict[str, Any]:
-    """What the closed forms say in the largest dimension, and whether reverse KL is ever dearer."""
-    last, kl = data.isel(dim=-1), data["kl"]
-    dearer = kl.sel(direction="reverse") > kl.sel(direction="forward") + 1e-12
-    return {
-        "dim": int(data["dim"][-1]),
-        **{
-            structure: {
-                **{d: float(last["kl"].sel(structure=structure, direction=d)) for d in ("reverse", "forward")},
-                "variance": float(last["variance"].sel(structure=structure)),
-            }
-            for structure in ("chain", "exchangeable")
-        },
-        "dearer": bool(dearer.any()),
-        "grows": bool((kl.diff("dim") > 0).all()),
-    }
-
-
-def matches(data: xr.Dataset, entropy: xr.Dataset) -> dict[str, Any]:
-    """What the best factorised Normal keeps of a correlated one, at the ends of alpha, halfway, and where entropies agree."""
-    rows: list[dict[str, Any]] = []
-    at = {c.name: float(entropy["alpha"].sel(case=c.name)) for c in NORMALS}
-    for case in NORMALS:
-        halfway = [0.5] if abs(at[case.name] - 0.5) > 1e-4 else []
-        for alpha in (0.0, *halfway, at[case.name], 1.0):
-            marginal, precision, size = matched(case.cov, factorised(case.cov, alpha))
-            ratios = {"precision": precision, "size": size, "marginal": marginal}
-            kept = [MATCHED[key] for key, ratio in ratios.items() if abs(ratio - 1) < 1e-6]
-            rows.append({"target": case.title, "alpha": alpha, **ratios, "kept": kept})
-    return {
-        "table": rows,
-        "rising": bool((data["marginal"].diff("alpha") > 0).all()),
-        **at,
-        "half": abs(at["pair"] - 0.5) < 1e-6,
-        "elsewhere": abs(at["chain"] - 0.5) > 1e-3,
-    }
-
-
-# --- two modes moved apart -------------------------------------------------------------------------------------------
-
-
-def is_minimum(data: xr.Dataset) -> Any:
-    """Which stationary points are minima."""
-    return data["status"].astype(str).str.endswith("minimum")
+    return {"normals": rows, "exact": all(row["at_rest"] and row["gap"] < 1e-6 for row in rows)}
 
 
 def pitchfork(case: xr.DataTree) -> dict[str, Any]:
     """Up to where the middle is a minimum, whether theory says so, and whether others compete with it before."""
-    critical = float(case["theory/separation"].sel(dim=2))
-    found: dict[str, Any] = {"critical": critical}
-    for name in ("mean_field", "full_rank"):
-        data = dataset_of(case, name)
-        centre = data.where((np.abs(data["along"]) < 1e-6) & (np.abs(data["across"]) < 1e-6), drop=True)
-        stable, x = is_minimum(centre).to_numpy(), centre["separation"].to_numpy()
-        found[name] = {
-            "stable_to": float(x[stable].max()),
-            "unstable_from": float(x[~stable].min()) if (~stable).any() else None,
-            "last": float(x.max()),
-        }
-    m, fits = found["mean_field"], dataset_of(case, "mean_field")
-    beside = (np.abs(fits["along"]) > 1e-6) & is_minimum(fits)
+    critical, data = float(case["theory/separation"].sel(dim=2)), dataset_of(case, "points")
+    centre = (np.abs(data["mu"].to_numpy()) < 1e-6).all(axis=1)
+    minimum, x = data["status"].str.endswith("minimum").to_numpy(), data["separation"].to_numpy()
+    stable_to, lost = float(x[centre & minimum].max()), x[centre & ~minimum]
+    unstable_from = float(lost.min()) if len(lost) else None
     return {
-        **found,
-        "agrees": m["unstable_from"] is not None and m["stable_to"] < critical < m["unstable_from"],
-        "compete": bool((beside & (fits["separation"] < critical)).any()),
+        "stable_to": stable_to,
+        "unstable_from": unstable_from,
+        "agrees": unstable_from is not None and stable_to < critical < unstable_from,
+        "compete": bool((~centre & minimum & (x < critical)).any()),
     }
 
 
@@ -208,72 +138,41 @@ def pitchfork(case: xr.DataTree) -> dict[str, Any]:
 
 def shape_findings(results: xr.DataTree, shape: Shape) -> dict[str, Any]:
     """What full rank gains on a shape, and what is special about it."""
-    diagonal, full = (method_findings(case_of(results, f"{shape.name}_{m}"), shape) for m in METHODS)
-    gain, root = diagonal["best"] - full["best"], np.sqrt(diagonal["minima"])
+    diagonal, full = (method_findings(case_of(results, f"{shape.name}_{m}"), shape, m) for m in METHOD_NAMES)
+    gain = diagonal["best"] - full["best"]
     return {
         "title": shape.title,
         "advi": diagonal,
         "fullrank_advi": full,
         "gain": gain,
         "nothing": gain < NOTHING,
-        "little": NOTHING <= gain < SMALL,
-        "per_coordinate": int(root) if shape.name == "four_corners" and root % 1 == 0 else None,
-        "axes_matter": shape.name == "ring" and diagonal["lowest_minima"] < full["lowest_minima"],
+        "axes_matter": shape.name == "ring" and diagonal["lowest"] < full["lowest"],
         "valley": full["barrier"] is not None and full["barrier"] < 2 * Schedule().nats,
     }
 
 
-def method_findings(case: xr.DataTree, shape: Shape) -> dict[str, Any]:
-    """Minima of one family, and how many ADVI runs ended at each; errors of runs that have not converged stand apart."""
-    optima, runs = dataset_of(case, "optima"), dataset_of(case, "runs")
-    minima = optima.isel(point=np.flatnonzero(is_minimum(optima)))
-    converged = runs["converged"].to_numpy().astype(bool)
-    reached = np.bincount(runs["exact"].to_numpy()[converged], minlength=minima.sizes["point"])
-    named = {"target": shape.title, "method": METHOD_NAMES[case.attrs["method"]]}
-    rows = []
-    for orbit in dict.fromkeys(minima["orbit"].to_numpy().tolist()):
-        own = np.flatnonzero(minima["orbit"].to_numpy() == orbit)
-        first = minima.isel(point=own[0])
-        distance = float(np.linalg.norm(first["mean"].to_numpy() - case["forward/mean"].to_numpy()))
-        rows.append(
-            {
-                **named,
-                "status": str(first["status"].item()),
-                "images": len(own),
-                "kl": estimate_of(first, "kl"),
-                "axes": np.sqrt(np.linalg.eigvalsh(first["cov"].to_numpy()))[::-1].tolist(),
-                "distance": distance if distance > 1e-6 else 0.0,  # zero by symmetry, but for rounding
-                "runs": int(reached[own].sum()),
-            }
-        )
-    gaps, sd_errors = np.abs(runs["gap"].to_numpy()), runs["sd_error"].to_numpy()
-    lowest = minima["status"].astype(str).str.startswith("global").to_numpy()
+def method_findings(case: xr.DataTree, shape: Shape, method: Method) -> dict[str, Any]:
+    """Minima of one family, and how near ADVI came to them; runs that are not at rest stand apart."""
+    points = projections_of(dataset_of(case, "optima"), FAMILIES[METHODS[method]])
+    found, runs = minima(points), dataset_of(case, "runs")
+    rest, saddles = runs["at_rest"].to_numpy(), [p.divergence.value for p in points if p.status == "saddle"]
+    gaps, sd_errors = np.abs(runs["gap"].to_numpy()), np.abs(runs["sd_error"].to_numpy())
+    near, alike = within_tolerance(runs, TOLERANCE), within_tolerance(runs, np.inf, RELATIVE)
     return {
-        **named,
-        "entries": rows,
-        "minima": int(minima.sizes["point"]),
-        "best": float(minima["kl"].min()),
-        "runs": len(converged),
-        "converged": int(converged.sum()),
-        "flagged": int((~converged).sum()),
-        "off": int((gaps[converged] > TOLERANCE).sum()),
-        "wide": int((sd_errors[converged] > RELATIVE).sum()),
-        "largest_gap": float(gaps[converged].max(initial=0.0)),
-        "sd_error": float(sd_errors[converged].max(initial=0.0)),
-        "flagged_gap": float(gaps[~converged].max(initial=0.0)),
-        "flagged_sd": float(sd_errors[~converged].max(initial=0.0)),
-        "flattest": float(minima["flattest"].min()),
-        "flat": bool(minima["flattest"].min() < FLAT),
-        "lowest_minima": int(lowest.sum()),
-        "barrier": barrier(optima),
-        "reached": int((reached > 0).sum()),
-        "lowest": int(reached[lowest].sum()),
-        "certificate": case.attrs["certificate"],
+        "target": shape.title,
+        "method": METHOD_NAMES[method],
+        "minima": len(found),
+        "lowest": sum(p.status == "global minimum" for p in found),
+        "best": found[0].divergence.value,
+        "barrier": min(saddles) - found[0].divergence.value if saddles else None,
+        "runs": len(rest),
+        "at_rest": int(rest.sum()),
+        "reached": len(set(runs["optimum"].to_numpy()[rest])),
+        "off": int((rest & ~near).sum()),
+        "wide": int((rest & ~alike).sum()),
+        "gap": float(gaps[rest].max(initial=0.0)),
+        "sd_error": float(sd_errors[rest].max(initial=0.0)),
+        "others": int((~rest).sum()),
+        "others_gap": float(gaps[~rest].max(initial=0.0)),
+        "others_sd": float(sd_errors[~rest].max(initial=0.0)),
     }
-
-
-def barrier(optima: xr.Dataset) -> float | None:
-    """Height of the lowest saddle found over the lowest minimum, in nats."""
-    kls = optima["kl"].to_numpy()
-    saddles = kls[optima["status"].astype(str).to_numpy() == "saddle"]
-    return float(saddles.min() - kls.min()) if len(saddles) else None

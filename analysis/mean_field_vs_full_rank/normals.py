@@ -19,35 +19,20 @@ __all__ = [
     "Normal",
     "chain",
     "entropy_alpha",
-    "exchangeable",
     "factorised",
     "factorised_kl",
-    "kl_normals",
     "matched",
     "pitchfork",
 ]
 
 Array = NDArray[np.float64]
-#: Correlation of the pair, and of neighbours in the chain and in the exchangeable Normal.
+#: Correlation of the pair, and of neighbours in the chain.
 RHO, CHAIN_RHO = 0.9, 0.8
 
 
 def chain(dim: int, rho: float) -> Array:
     """Covariance (d, d) of unit variances with correlation rho^|i - j| (autoregression of order one)."""
     return np.asarray(rho ** np.abs(np.subtract.outer(np.arange(dim), np.arange(dim))), dtype=float)
-
-
-def exchangeable(dim: int, rho: float) -> Array:
-    """Covariance (d, d) of unit variances with every correlation equal to rho."""
-    return np.full((dim, dim), rho) + (1 - rho) * np.eye(dim)
-
-
-def kl_normals(mean: Array, cov: Array, other_mean: Array, other_cov: Array) -> float:
-    """KL(N(mean, cov) || N(other_mean, other_cov)) in nats, in any dimension."""
-    shift = other_mean - mean
-    inverse = np.linalg.inv(other_cov)
-    logdets = np.linalg.slogdet(other_cov)[1] - np.linalg.slogdet(cov)[1]
-    return float(0.5 * (np.trace(inverse @ cov) + shift @ inverse @ shift - len(mean) + logdets))
 
 
 def factorised(cov: Array, alpha: float) -> Array:

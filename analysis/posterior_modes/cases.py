@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from analysis.data.columns import load_column
 from models.graphs import Deferred
@@ -32,15 +31,6 @@ def cauchy_model() -> pm.Model:
     return model
 
 
-def ridge_model() -> pm.Model:
-    """A product of two parameters: the data know a b and nothing else."""
-    y = 1 + 0.5 * norm.ppf((np.arange(10) + 0.5) / 10)  # ten quantiles of N(1, 0.5)
-    with pm.Model(model=None) as model:
-        a, b = pm.Normal("a", 0, 1.5), pm.Normal("b", 0, 1.5)
-        pm.Normal("y", a * b, 0.5, observed=pm.Data("observed", y))
-    return model
-
-
 def durations() -> Array:
     """Every third duration of an eruption of Old Faithful, in minutes."""
     return load_column("old_faithful_eruptions")[::3]
@@ -59,7 +49,7 @@ def faithful_model() -> pm.Model:
 
 @dataclass(frozen=True)
 class Case:
-    """A model with a posterior of several modes.
+    """A model with a posterior of two modes.
 
     Attributes
     ----------
@@ -70,12 +60,11 @@ class Case:
         Of the parameter that is reported, in unconstrained space.
     parameter : str
     side : callable (n, d) -> (n,)
-        Which points belong to the first of two modes.
+        Which points belong to the first mode.
     side_name : str
-    reach : float, optional
-        Half width of the grid, where the dimension allows one.
     symmetry : ndarray (d, d), optional
-        A linear map of unconstrained space that leaves the posterior as it is and exchanges the modes.
+        A linear map of unconstrained space that leaves the posterior as it is and exchanges the modes. Without one the posterior has one
+        dimension and is normalised on a grid.
     """
 
     name: str
@@ -85,7 +74,6 @@ class Case:
     parameter: str
     side: Callable[[Array], NDArray[np.bool_]]
     side_name: str
-    reach: float | None = None
     symmetry: Array | None = None
 
 
@@ -103,10 +91,6 @@ _SWITCH[0, 0] = -1
 _SWITCH[[1, 2, 3, 4], [2, 1, 4, 3]] = 1
 
 CASES = (
-    Case("cauchy", "Cauchy location", cauchy_model, 0, "mu", _positive, "mu > 0", reach=40.0),
-    Case("ridge", "a product of parameters", ridge_model, 0, "a", _positive, "a > 0", 9.0, -np.eye(2)),
-    Case(
-        "faithful", "Old Faithful, two components", faithful_model, 1, "mu[0]", _in_order, "mu[0] < mu[1]",
-        symmetry=_SWITCH,
-    ),
-)  # fmt: skip
+    Case("cauchy", "Cauchy location", cauchy_model, 0, "mu", _positive, "mu > 0"),
+    Case("faithful", "Old Faithful, two components", faithful_model, 1, "mu[0]", _in_order, "mu[0] < mu[1]", _SWITCH),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from analysis.posterior_modes.cases import durations
 from analysis.posterior_modes.study import LEVEL, TOLERANCE
-from models.quadrature import Estimate
+from analysis.reading import dataset_of
+from models.results import estimate_of
 
-__all__ = ["both", "ends", "findings", "mixing", "one_sided", "particles"]
+__all__ = ["both", "ends", "findings", "one_sided", "particles"]
 
 Array = NDArray[np.float64]
 #: A chain with less than this share of its draws on one side has not seen that side.
@@ -23,34 +24,18 @@ STUCK = 0.01
 def findings(results: xr.DataTree) -> dict[str, Any]:
     """Every number that the chapter states, and every truth value that its sentences turn on."""
     cases = {name: _case(case) for name, case in results.children.items()}
-    mixtures = [row for case in results.children.values() for row in _mixtures(case)]
     return {
         **cases,
+        "settings": json.loads(results.attrs["settings"]),
         "level": LEVEL,
         "n_faithful": len(durations()),
         "stuck": sum(case["chains"]["stuck"] for case in cases.values()),
         "n_chains": sum(case["chains"]["n"] for case in cases.values()),
         "n_cases": len(cases),
         "smc_in_both": sum(not case["smc"]["lost"] for case in cases.values()),
-        "log_z": {
-            name: Estimate(float(case["exact/grid/log_z"]), float(case["exact/grid/log_z_error"]), "quadrature")
-            for name, case in results.children.items()
-            if _known(case)
-        },
-        "mixtures": mixtures,
-        "mixing": mixing(mixtures),
-        "runs": sum(case["runs"] for case in cases.values()),
-        "converged": sum(case["converged"] for case in cases.values()),
+        "log_z": estimate_of(dataset_of(results, "cauchy/grid"), "log_z"),
+        **{key: sum(case[key] for case in cases.values()) for key in ("runs", "at_rest")},
     }
-
-
-def _known(case: xr.DataTree) -> bool:
-    return "exact" in case.children
-
-
-def _exact_share(case: xr.DataTree) -> float:
-    """Share of the first mode: on the grid, else one half by symmetry."""
-    return float(case["exact/grid/share"]) if _known(case) else 0.5
 
 
 def _which(fits: xr.Dataset, **wanted: str) -> xr.Dataset:
@@ -60,66 +45,61 @@ def _which(fits: xr.Dataset, **wanted: str) -> xr.Dataset:
 
 
 def _case(case: xr.DataTree) -> dict[str, Any]:
-    """What samplers and fits say of a posterior."""
-    fits, column, exact_share = case["fits"].to_dataset(), int(case.attrs["column"]), _exact_share(case)
+    """What samplers and fits say of a posterior; the share of its first mode is that on the grid, else one half by symmetry."""
+    fits, column = dataset_of(case, "fits"), int(case.attrs["column"])
+    grid = dataset_of(case, "grid") if "grid" in case.children else None
+    exact_share = 0.5 if grid is None else float(grid["share"])
     advi = _which(fits, how="advi")
-    reverse = _which(fits, role="reverse", how="exact" if _known(case) else "advi")
-    at_smc = case["sources"].to_dataset().sel(source="SMC")
+    reverse = advi if grid is None else _which(fits, role="reverse", how="exact")
+    at_smc = dataset_of(case, "sources").sel(source="SMC")
     return {
         "parameter": case.attrs["parameter"],
         "side": case.attrs["side"],
-        "fits": _rows(case, column, exact_share),
+        "fits": _rows(case, grid, column),
         "exact_share": exact_share,
         "chains": one_sided(case["shares/share"].to_numpy()) | {"r_hat": float(case["shares/r_hat"])},
         "smc": particles(float(at_smc["share"]), int(at_smc["n"]), exact_share),
-        "ends": ends(advi["gap"].to_numpy(), advi["converged"].to_numpy()) if _known(case) else None,
+        "ends": None if grid is None else ends(advi["gap"].to_numpy(), advi["at_rest"].to_numpy()),
         "both": both(fits.isel(fit=0), reverse, column),
-        "runs": int(advi["runs"].sum()),
-        "converged": int(advi["converged"].sum()),
+        **{key: int(advi[key].sum()) for key in ("runs", "at_rest")},
     }
 
 
-def _rows(case: xr.DataTree, column: int, exact_share: float) -> list[dict[str, Any]]:
+def _rows(case: xr.DataTree, grid: xr.Dataset | None, column: int) -> list[dict[str, Any]]:
     """The reported parameter by the exact posterior, by every sampler, and by every fit."""
     absent = dict.fromkeys(("direction", "covered", "kl_forward", "kl_reverse", "runs"))
 
-    def of_moments(data: xr.Dataset, share: float) -> dict[str, Any]:
+    def of_moments(source: str, data: xr.Dataset) -> dict[str, Any]:
         sd = float(np.sqrt(data["cov"][column, column]))
-        return absent | {"mean": float(data["mean"][column]), "sd": sd, "share": share}
+        return absent | {"source": source, "mean": float(data["mean"][column]), "sd": sd, "share": float(data["share"])}
 
-    rows = []
-    if _known(case):
-        rows.append({"source": "exact posterior"} | of_moments(case["exact/grid"].to_dataset(), exact_share))
-    sources, fits = case["sources"].to_dataset(), case["fits"].to_dataset()
+    rows = [] if grid is None else [of_moments("exact posterior", grid)]
+    sources, fits = dataset_of(case, "sources"), dataset_of(case, "fits")
     for name in sources["source"].to_numpy():
         at = sources.sel(source=name)
         rows.append(absent | {"source": str(name)} | {key: float(at[key]) for key in ("mean", "sd", "share")})
     for fit in (fits.isel(fit=k) for k in range(fits.sizes["fit"])):
         direction, label = str(fit["fit"].item()).split(": ", 1)
-        forward, covered = float(fit["kl_forward"]), float(fit["covered"])
-        reverse = Estimate(float(fit["kl_reverse"]), float(fit["kl_reverse_error"]), "quadrature")
-        rows.append(
-            of_moments(fit, float(fit["share"]))
-            | {
-                "source": label,
-                "direction": direction,
-                "covered": covered if np.isfinite(covered) else None,
-                "kl_forward": forward if np.isfinite(forward) else None,
-                "kl_reverse": reverse if np.isfinite(reverse.value) else None,
-                "runs": int(fit["runs"]) or None,
-            }
-        )
+        row = of_moments(label, fit) | {
+            "direction": direction,
+            "covered": float(fit["covered"]),
+            "runs": int(fit["runs"]) or None,
+        }
+        if grid is not None:
+            row["kl_forward"] = float(fit["kl_forward"])
+            row["kl_reverse"] = estimate_of(fit, "kl_reverse") if direction == "reverse" else None
+        rows.append(row)
     return rows
 
 
-def ends(gaps: Array, converged: Array) -> dict[str, Any]:
+def ends(gaps: Array, at_rest: Array) -> dict[str, Any]:
     """How near to exact minima the distinct ends of ADVI (k,) are, in nats."""
     stopped = gaps > TOLERANCE
     return {
         "n": len(gaps),
         "stopped": int(stopped.sum()),
         "largest": None if stopped.all() else max(float(gaps[~stopped].max()), 0.0),
-        "though_converged": bool((converged[stopped] > 0).any()),
+        "though_at_rest": bool((at_rest[stopped] > 0).any()),
     }
 
 
@@ -159,43 +139,4 @@ def both(forward: xr.Dataset, reverse: xr.Dataset, column: int) -> dict[str, Any
         "highest_covered": float(covered.max()),
         "narrow": int(narrow.sum()),
         "broad_sds": sds[~narrow].tolist(),
-    }
-
-
-def _mixtures(case: xr.DataTree) -> list[dict[str, Any]]:
-    """Mixtures of ADVI fits beside the best single one, by both KLs where they are known, and by the share of the first mode."""
-    fits, rows = case["fits"].to_dataset(), []
-    labels = [str(label) for label in fits["fit"].to_numpy()]
-    forward, reverse = (fits[f"kl_{direction}"].to_numpy() for direction in ("forward", "reverse"))
-    for k in np.flatnonzero((fits["how"] == "combined").to_numpy()):
-        prefix = labels[k].removesuffix("mixture")
-        singles = [i for i, label in enumerate(labels) if label.startswith(f"{prefix}ADVI")]
-        values = {
-            "single": float(forward[singles].min()),
-            "mixture": float(forward[k]),
-            "forward": float(forward[0]),
-            "reverse_single": float(reverse[singles].min()),
-            "reverse": Estimate(float(reverse[k]), float(fits["kl_reverse_error"][k]), "quasi-Monte Carlo"),
-        }
-        rows.append(
-            {
-                "model": case.attrs["title"],
-                "fits": prefix.removeprefix("reverse: ").strip(", ") or "Normal",
-                "optima": len(singles),
-                "share": float(fits["share"][k]),
-                "exact": _exact_share(case),
-            }
-            | (values if _known(case) else dict.fromkeys(values))
-        )
-    return rows
-
-
-def mixing(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Where mixing repairs what single fits lack, and where it cannot."""
-    known = [row for row in rows if row["mixture"] is not None and row["optima"] > 1]
-    return {
-        "known": len(known),
-        "gains": all(row["mixture"] < row["single"] for row in known),
-        "alone": [f"{row['model']}, {row['fits']}" for row in rows if row["optima"] == 1],
-        "behind": [row for row in known if row["mixture"] > row["forward"]],
     }

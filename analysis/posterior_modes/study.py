@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -17,17 +16,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.gaussians import gaussian
+from analysis.judged import Normals, beside, within_tolerance
 from analysis.parts import Part, runner
 from analysis.posterior_modes import QUESTION
 from analysis.posterior_modes.cases import CASES, Case
-from analysis.posterior_modes.exact import Grid, exact_minima, exact_posterior, gap, reverse_kl
-from models.advi import METHODS, Schedule, combine, fit_advi
+from analysis.posterior_modes.exact import Grid, exact_posterior
+from models.advi import Schedule, fit_advi, optima
 from models.advi.diagnostics import covered_mass
 from models.families import FAMILIES
 from models.graphs import Deferred, numpy_mode, single_threaded
-from models.mle import fit_mle
+from models.projections import minima, reverse_projections
+from models.projections.exact import exact_objective
+from models.projections.starts import member_theta
 from models.quadrature import Estimate
-from models.results import member_of
+from models.results import estimate_variables
 from models.targets import Target, from_model
 
 # Imported when something is computed with them: drawing needs neither.
@@ -40,7 +42,6 @@ else:
 
 
 Array = NDArray[np.float64]
-Method = Literal["advi", "fullrank_advi"]
 #: Mass of a fit in the region that counts as covered.
 LEVEL = 0.999
 #: An end of ADVI further than this above the nearest exact minimum, in nats, is at none: it may be at a saddle.
@@ -60,8 +61,6 @@ class Settings(BaseModel):
         Of one round of ADVI.
     nats : float
         That a converged run of ADVI may still gain.
-    full_rank : tuple of str
-        Names of the models that full-rank ADVI fits too.
     chains, tune, draws : int
         Of NUTS.
     particles : int
@@ -76,7 +75,6 @@ class Settings(BaseModel):
     starts: int = Field(default=8, ge=2)
     steps: int = Field(default=500, ge=100)
     nats: float = Field(default=5e-3, gt=0)
-    full_rank: tuple[str, ...] = ("ridge",)
     chains: int = Field(default=4, ge=2, le=4)
     tune: int = Field(default=200, ge=50)
     draws: int = Field(default=300, ge=50)
@@ -93,7 +91,7 @@ class Settings(BaseModel):
             )  # fmt: skip
         if effort == "full":
             return cls(
-                seed=seed, starts=32, steps=1000, nats=1e-3, full_rank=("ridge", "faithful"), tune=1000, draws=2000, particles=5000, reference=20_000
+                seed=seed, starts=32, steps=1000, nats=1e-3, tune=1000, draws=2000, particles=5000, reference=20_000
             )  # fmt: skip
         return cls(seed=seed)
 
@@ -103,7 +101,7 @@ def parts(settings: Settings) -> list[Part]:
     s = settings.model_dump()
     return [
         Part(c.name, c.title, {"case": c.name, "settings": s}, partial(run_case, c.name, settings),
-             weight={"cauchy": 5, "ridge": 20}.get(c.name, 120))
+             weight=5 if c.name == "cauchy" else 40)
         for c in CASES
     ]  # fmt: skip
 
@@ -160,13 +158,6 @@ def sample_smc(model: pm.Model, settings: Settings) -> xr.DataTree:
     )  # fmt: skip
 
 
-def _draws(posterior: xr.Dataset, x: Array) -> dict[str, xr.Dataset]:
-    return {
-        "posterior": posterior,
-        "unconstrained_posterior": xr.Dataset({"x": (("chain", "draw", "dim"), x)}),
-    }
-
-
 # --- one case --------------------------------------------------------------------------------------------------------
 
 
@@ -183,39 +174,37 @@ def run_case(name: str, settings: Settings) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        ``exact`` (where a grid allows), ``nuts``, ``smc``: draws as ``posterior``, on the natural scale, and
-        ``unconstrained_posterior``; ``fits`` over ``fit``: every Normal with its mean and covariance in unconstrained space,
-        role, share on the first side, covered mass and, where exact, both divergences; ``sources``: mean and sd of the reported
-        parameter and share on the first side of every sampler; ``shares`` over ``chain``.
+        ``grid`` (in one dimension): the posterior. ``nuts``, ``smc``: draws ``x``, in unconstrained space. ``sources``: mean and sd of the
+        reported parameter and share on the first side of every sampler. ``shares``: that of each chain of NUTS. ``fits`` over ``fit``:
+        every Normal with its mean and covariance in unconstrained space, role, share on the first side, covered mass and, where exact,
+        both divergences.
     """
     case = next(c for c in CASES if c.name == name)
     model = case.build()
     target = from_model(model)
     rng = np.random.default_rng([settings.seed, 31])
     with _silent():
-        nuts, smc = sample_nuts(model, settings), sample_smc(model, settings)
-    x_nuts, x_smc = (unconstrained(model, t["posterior"].to_dataset()) for t in (nuts, smc))
-    grid = None if case.reach is None else exact_posterior(target, case.reach)
-    tree: dict[str, xr.Dataset] = {}
-    sources = {"NUTS, one chain": x_nuts[0], "NUTS, all chains": x_nuts.reshape(-1, target.dim),
-               "SMC": x_smc.reshape(-1, target.dim)}  # fmt: skip
-    for role, trace, x in (("nuts", nuts, x_nuts), ("smc", smc, x_smc)):
-        for group, dataset in _draws(trace["posterior"].to_dataset(), x).items():
-            tree[f"{role}/{group}"] = dataset
-    reference = sources["SMC"]
-    if case.symmetry is not None:  # so both modes have their share, whatever the sampler says of it
-        reference = np.concatenate([reference, reference @ case.symmetry.T])
+        traces = {"nuts": sample_nuts(model, settings), "smc": sample_smc(model, settings)}
+    draws = {role: unconstrained(model, trace["posterior"].to_dataset()) for role, trace in traces.items()}
+    sources = {
+        "NUTS, one chain": draws["nuts"][0],
+        "NUTS, all chains": draws["nuts"].reshape(-1, target.dim),
+        "SMC": draws["smc"].reshape(-1, target.dim),
+    }
+    tree = {role: xr.Dataset({"x": (("chain", "draw", "dim"), x)}) for role, x in draws.items()}
+    grid = exact_posterior(target) if case.symmetry is None else None
     if grid is not None:
         reference = grid.rvs(settings.reference, rng)
-        natural = target.natural(reference)
-        assert natural is not None, "a posterior has named variables"
-        variables = {v.name: (("chain", "draw"), natural[v.name][None]) for v in model.free_RVs}
-        for group, dataset in _draws(xr.Dataset(variables), reference[None]).items():
-            tree[f"exact/{group}"] = dataset
-        tree["exact/grid"] = _grid_dataset(grid, case)
-    fits = _forward_fits(target, sources, grid, settings)
-    fits += _reverse_fits(target, case, grid, settings)
-    tree["fits"] = _judged(fits, target, case, grid, reference, rng)
+        share = float(grid.mass[case.side(grid.points)].sum())
+        tree["grid"] = xr.Dataset(
+            {"mass": ("x", grid.mass), "mean": ("dim", grid.mean), "cov": (("dim", "dim_2"), grid.cov), "share": share}
+            | estimate_variables("log_z", grid.log_z),
+            coords={"x": grid.points[:, 0]},
+        )
+    else:  # both modes have their share, whatever the sampler says of it
+        reference = np.concatenate([sources["SMC"], sources["SMC"] @ np.asarray(case.symmetry).T])
+    fits = [*_forward_fits(sources, grid), *_reverse_fits(target, grid, settings)]
+    tree["fits"] = _judged(fits, case, grid, reference, rng)
     tree["sources"] = xr.Dataset(
         {
             "mean": ("source", [x[:, case.column].mean() for x in sources.values()]),
@@ -225,34 +214,11 @@ def run_case(name: str, settings: Settings) -> xr.DataTree:
         },
         coords={"source": list(sources)},
     )
-    tree["shares"] = xr.Dataset(
-        {
-            "share": ("chain", case.side(x_nuts).mean(axis=1)),
-            "r_hat": float(az.rhat(x_nuts[..., case.column])),
-        }
-    )
+    r_hat = float(az.rhat(draws["nuts"][..., case.column]))
+    tree["shares"] = xr.Dataset({"share": ("chain", case.side(draws["nuts"]).mean(axis=1)), "r_hat": r_hat})
     result = xr.DataTree.from_dict(tree)
-    result.attrs = {"title": case.title, "parameter": case.parameter, "side": case.side_name, "dim": target.dim,
-                    "column": case.column, "coordinates": json.dumps(target.coordinates)}  # fmt: skip
+    result.attrs = {"title": case.title, "parameter": case.parameter, "side": case.side_name, "column": case.column}
     return result
-
-
-def _grid_dataset(grid: Grid, case: Case) -> xr.Dataset:
-    dim = grid.points.shape[1]
-    side = case.side(grid.points)
-    kept = slice(None) if dim == 1 else slice(None, None, 3)  # enough for a picture
-    mass = grid.mass.reshape([len(grid.axis)] * dim)[(kept,) * dim]
-    return xr.Dataset(
-        {
-            "mass": (("x", "y")[:dim], mass / mass.sum()),
-            "mean": ("dim", grid.mean),
-            "cov": (("dim", "dim_2"), grid.cov),
-            "log_z": grid.log_z.value,
-            "log_z_error": grid.log_z.error,
-            "share": float(grid.mass[side].sum()),
-        },
-        coords=dict.fromkeys(("x", "y")[:dim], grid.axis[kept]),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,113 +227,74 @@ class Fit:
 
     label: str
     role: Literal["forward", "reverse"]
-    how: Literal["exact", "draws", "advi", "combined"]
+    how: Literal["exact", "draws", "advi"]
     member: Target
     runs: int = 0
-    converged: int = 0
-    negative_elbo: Estimate | None = None
+    at_rest: int = 0
+    reverse: Estimate | None = None
     gap: float = np.nan
 
 
-def _forward_fits(target: Target, sources: Mapping[str, Array], grid: Grid | None, settings: Settings) -> list[Fit]:
-    """Maximum likelihood of a Normal on draws of the posterior, and its limit."""
-    family = "normal" if target.dim == 1 else "mvnormal"
-    fits = []
-    if grid is not None:
-        fits.append(Fit("exact", "forward", "exact", gaussian(family, grid.mean, grid.cov)))
-    for source in ("SMC", "NUTS, one chain"):
-        x = sources[source]
-        fitted = fit_mle(x[:, 0] if target.dim == 1 else x, FAMILIES[family], seed=settings.seed, draws=2)
-        fits.append(
-            Fit(f"MLE on {source}", "forward", "draws", member_of(fitted["fit"].to_dataset(), FAMILIES[family]))
-        )
-    return fits
+def _forward_fits(sources: Mapping[str, Array], grid: Grid | None) -> list[Fit]:
+    """Maximum likelihood of a Normal on draws of the posterior, which has their mean and covariance, and its limit."""
+    moments = {name: (x.mean(axis=0), np.cov(x.T, bias=True).reshape(x.shape[1], -1)) for name, x in sources.items()}
+    exact = [] if grid is None else [Fit("exact", "forward", "exact", gaussian("normal", grid.mean, grid.cov))]
+    return exact + [
+        Fit(f"MLE on {name}", "forward", "draws", gaussian("normal" if len(mean) == 1 else "mvnormal", mean, cov))
+        for name, (mean, cov) in moments.items()
+        if name != "NUTS, all chains"
+    ]
 
 
-def _reverse_fits(target: Target, case: Case, grid: Grid | None, settings: Settings) -> list[Fit]:
-    """ADVI from many starts, mean field and full rank, its exact minima, and the mixture of what was found."""
-    default = Schedule()
-    schedule = replace(
-        default,
-        steps=settings.steps,
-        nats=settings.nats,
-        relative=default.relative * np.sqrt(settings.nats / default.nats),
-    )
-    methods: dict[Method, str] = {"advi": "mean field"}
-    if case.name in settings.full_rank:
-        methods["fullrank_advi"] = "full rank"
-    fits = []
-    for method, title in methods.items():
-        family = METHODS[method]
-        name = "" if target.dim == 1 else f"{title}, "
-        fit = fit_advi(target, method=method, starts=settings.starts, seed=settings.seed, schedule=schedule, draws=2)
-        restarts = fit["restarts"].to_dataset()
-        found = []
-        for k in range(sum(child.startswith("optimum_") for child in fit.children)):
-            member = member_of(fit[f"optimum_{k}/fit"].to_dataset(), FAMILIES[family])
-            here = restarts["optimum"].to_numpy() == k
-            converged = int(restarts["converged"].to_numpy()[here].sum())
-            verdict = "" if converged else " (not converged)"
-            found.append(Fit(f"{name}ADVI {k + 1}{verdict}", "reverse", "advi", member, int(here.sum()), converged))
-        if grid is not None:
-            one = "normal" if target.dim == 1 else family
-            ends = [f.member for f in found]
-            exact = exact_minima(target, one, ends + [_moved(m, case.symmetry, one) for m in ends])
-            fits += [Fit(f"{name}exact {k + 1}", "reverse", "exact", m) for k, m in enumerate(exact)]
-            found = [replace(f, gap=gap(target, f.member, exact)) for f in found]
-            found = [replace(f, label=f"{f.label} (at no minimum)") if f.gap > TOLERANCE else f for f in found]
-        fits += found
-        combined = combine(target, [f.member for f in found], seed=settings.seed, power=12)
-        fits.append(Fit(f"{name}mixture", "reverse", "combined", combined.mixture, negative_elbo=combined.divergence))
-    return fits
-
-
-def _moved(member: Target, symmetry: Array | None, family: str) -> Target:
-    """The image of a Normal under a symmetry of the posterior."""
-    if symmetry is None:
-        return member
-    location, factor = member.scales[0]
-    return gaussian(family, symmetry @ location, symmetry @ factor @ factor.T @ symmetry.T)
+def _reverse_fits(target: Target, grid: Grid | None, settings: Settings) -> list[Fit]:
+    """Exact minima of reverse KL, where the posterior is known, and the distinct ends of ADVI from many starts."""
+    # What is left in means and sds goes with the root of what is left in nats, as in the default.
+    schedule = Schedule(steps=settings.steps, nats=settings.nats, relative=float(np.sqrt(settings.nats / 20)))
+    found = optima(fit_advi(target, starts=settings.starts, seed=settings.seed, schedule=schedule, draws=2))
+    ends = Normals.by_sd(found["mean"].to_numpy(), found["sd"].to_numpy())
+    counts = list(zip(found["runs"].to_numpy().tolist(), found["converged"].to_numpy().tolist(), strict=True))
+    labels = [f"ADVI {k + 1}{'' if rest else ' (not at rest)'}" for k, (_, rest) in enumerate(counts)]
+    if grid is None:
+        members = [gaussian("mvnormal_diag", m, c) for m, c in zip(ends.mean, ends.cov, strict=True)]
+        return [Fit(label, "reverse", "advi", q, *n) for label, q, n in zip(labels, members, counts, strict=True)]
+    family, log_z = FAMILIES["normal"], grid.log_z
+    exact = minima(reverse_projections(target, family, seed=settings.seed))
+    members = [gaussian("normal", m, c) for m, c in zip(ends.mean, ends.cov, strict=True)]
+    thetas = np.array([member_theta(family, m, c, {}) for m, c in zip(ends.mean, ends.cov, strict=True)])
+    kl, finer = (exact_objective(family, target, 0.0).at(level).gradient(thetas)[0] for level in (1, 2))
+    judged = beside(ends, kl, exact)
+    near = within_tolerance(judged, TOLERANCE)
+    labels = [label if there else f"{label} (at no minimum)" for label, there in zip(labels, near, strict=True)]
+    errors = np.abs(finer - kl) + log_z.error
+    values = [Estimate(float(v) + log_z.value, float(e), "quadrature") for v, e in zip(kl, errors, strict=True)]
+    return [
+        Fit(f"exact {k + 1}", "reverse", "exact", p.member,
+            reverse=Estimate(p.divergence.value + log_z.value, p.divergence.error + log_z.error, "quadrature"))
+        for k, p in enumerate(exact)
+    ] + [
+        Fit(label, "reverse", "advi", q, *n, value, float(gap))
+        for label, q, n, value, gap in zip(labels, members, counts, values, judged["gap"].to_numpy(), strict=True)
+    ]  # fmt: skip
 
 
 def _judged(
-    fits: Sequence[Fit], target: Target, case: Case, grid: Grid | None, reference: Array, rng: np.random.Generator
+    fits: Sequence[Fit], case: Case, grid: Grid | None, reference: Array, rng: np.random.Generator
 ) -> xr.Dataset:
     """Everything that is said of every fit."""
     rows = []
     for fit in fits:
-        member = fit.member
-        single = len(member.scales) == 1
-        mean = np.asarray(member.mean)
-        cov = np.asarray(member.cov)
-        if single:
-            location, factor = member.scales[0]
-            mean, cov = location, factor @ factor.T
-        x = member.rvs(4000, int(rng.integers(2**31)))
-        forward, reverse, reverse_error = np.nan, np.nan, np.nan
-        if grid is not None:
-            forward = grid.forward(member)
-            if single:
-                estimate = reverse_kl(target, member, grid.log_z.value)
-                reverse, reverse_error = estimate.value, estimate.error + grid.log_z.error
-            elif fit.negative_elbo is not None:
-                reverse = fit.negative_elbo.value + grid.log_z.value
-                reverse_error = fit.negative_elbo.error + grid.log_z.error
+        mean, factor = fit.member.scales[0]
+        x = fit.member.rvs(4000, int(rng.integers(2**31)))
         rows.append(
             xr.Dataset(
                 {
                     "mean": ("dim", mean),
-                    "cov": (("dim", "dim_2"), cov),
+                    "cov": (("dim", "dim_2"), factor @ factor.T),
                     "share": float(case.side(x).mean()),
-                    "covered": covered_mass(member, reference, level=LEVEL).value if single else np.nan,
-                    "kl_forward": forward,
-                    "kl_reverse": reverse,
-                    "kl_reverse_error": reverse_error,
-                    "role": fit.role,
-                    "how": fit.how,
-                    "runs": fit.runs,
-                    "converged": fit.converged,
-                    "gap": fit.gap,
+                    "covered": covered_mass(fit.member, reference, level=LEVEL).value,
+                    "kl_forward": np.nan if grid is None else grid.forward(fit.member),
+                    **estimate_variables("kl_reverse", fit.reverse or Estimate(np.nan, np.nan, "quadrature")),
+                    **{name: getattr(fit, name) for name in ("role", "how", "runs", "at_rest", "gap")},
                 }
             )
         )

@@ -10,8 +10,9 @@ import xarray as xr
 
 from analysis.diagnosing_missed_modes.repair import LEVEL
 from analysis.diagnosing_missed_modes.study import SIZE, SIZES
-from analysis.reading import case_of, dataset_of, estimate_of
+from analysis.reading import case_of, dataset_of
 from models.quadrature import Estimate
+from models.results import estimate_of
 
 #: More than this mass outside the region that counts as covered, and a mode counts as missed.
 MISSED = 0.2
@@ -20,22 +21,10 @@ NEAR = 0.02
 
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
-    """Every number that the report states.
-
-    Parameters
-    ----------
-    results : xarray.DataTree
-        From `analysis.diagnosing_missed_modes.study.run`.
-
-    Returns
-    -------
-    dict
-        ``blind``, ``known``, ``unseen``, ``overlap``, the repaired targets, ``cauchy`` and ``mixture``.
-    """
-    known, unseen = (dataset_of(results, name) for name in ("known", "unseen"))
+    """Every number that the chapter states, and every truth value that its sentences turn on."""
+    unseen, prediction = dataset_of(results, "unseen"), case_of(results, "prediction")
     cases = {name: case for name, case in results.children.items() if name.startswith("repair_")}
     repairs = {name.removeprefix("repair_"): _repair(case) for name, case in cases.items()}
-    predictions = [case for name, case in results.children.items() if name.startswith("predict_")]
     return {
         "settings": json.loads(results.attrs["settings"]),
         "sizes": list(SIZES),
@@ -43,14 +32,10 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "level": LEVEL,
         "near": NEAR,
         "blind": blind(dataset_of(results, "distance")),
-        "known": {
-            "covered": float(known["covered"]),
-            "shares": [_share(known["good"].sel(size=size)) for size in SIZES],
-        },
         "unseen": {
             "runs": int(unseen["runs"]),
             "optima": int(unseen["optima"]),
-            "converged": bool(unseen["all_converged"]),
+            "at_rest": bool(unseen["at_rest"]),
             "distance": float(unseen["distance"]),
             "covered": float(unseen["covered"]),
             "seen": Estimate(
@@ -67,17 +52,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "largest_difference": max(abs(case["estimated"].value - case["mixture"].value) for case in repairs.values()),
         "short_of": [case for case in repairs.values() if case["mixture"].value >= NEAR],
         "overlap": _overlap(dataset_of(results, "overlap")),
-        **{key: _prediction(case_of(results, f"predict_{key}")) for key in ("cauchy", "mixture")},
-        "prediction_members": [row for case in predictions for row in _predicting(case)],
-        "prediction_scores": [
-            {
-                "model": case.attrs["title"],
-                "rule": str(rule),
-                "score": estimate_of(dataset_of(case, "scores"), "score", "draws", rule=rule),
-            }
-            for case in predictions
-            for rule in case["scores"]["rule"].to_numpy()
-        ],
+        **_prediction(prediction),
     }
 
 
@@ -127,9 +102,8 @@ def blind(data: xr.Dataset) -> dict[str, Any]:
     if not missed:
         return found | {"passes": False}
     worst = max(missed, key=lambda row: row["good"][SIZES.index(SIZE)].value)
-    apart = max(missed, key=lambda row: abs(row["good"][SIZES.index(SIZE)].value - row["advi"].value))
-    exact, advi = apart["good"][SIZES.index(SIZE)].value, apart["advi"].value
-    gap = float(fits["advi"]["kl"].sel(distance=apart["distance"])) - apart["kl"].value
+    exact, advi = worst["good"][SIZES.index(SIZE)].value, worst["advi"].value
+    gap = float(fits["advi"]["kl"].sel(distance=worst["distance"])) - worst["kl"].value
     few, some, many = (s.value for s in worst["good"])
     return found | {
         "worst": worst,
@@ -137,7 +111,6 @@ def blind(data: xr.Dataset) -> dict[str, Any]:
         "passes": some > 0.5,
         "by_budget": many < 0.5 < few,
         "advi": {
-            "distance": apart["distance"],
             "exact": exact,
             "advi": advi,
             "gap": max(gap, 0.0),
@@ -154,8 +127,7 @@ def _repair(case: xr.DataTree) -> dict[str, Any]:
     known = "exact_minima" in totals
     found: dict[str, Any] = {
         "title": case.attrs["title"],
-        **{key: estimate_of(totals, key) for key in ("single", "mixture", "softmax")},
-        "estimated": estimate_of(totals, "estimated", "quasi-Monte Carlo"),
+        **{key: estimate_of(totals, key) for key in ("single", "mixture", "softmax", "estimated")},
         "exact_members": estimate_of(totals, "exact_members") if known else None,
         "optima": case["members"].sizes["member"],
         "reached": int(totals["exact_reached"]) if known else None,
@@ -196,25 +168,22 @@ def _overlap(data: xr.Dataset) -> dict[str, Any]:
 
 def _prediction(case: xr.DataTree) -> dict[str, Any]:
     members, scores = dataset_of(case, "members"), dataset_of(case, "scores")
-    gain = estimate_of(scores, "gain", "draws", rule="stacking")
+    gain = estimate_of(scores, "gain", rule="stacking")
     return {
-        "n": int(case.attrs["n"]),
-        "softmax": float(members["softmax"].max()),
-        "largest_k": float(members["largest_k"].max()),
-        "gain": gain,
-        "softmax_gain": float(scores["gain"].sel(rule="softmax of ELBOs")),
-        "stacking_better": gain.value > 3 * gain.error and gain.value > 0.01,
+        "prediction": {
+            "n": case["observed_data"].sizes["observation"],
+            "softmax": float(members["softmax"].max()),
+            "largest_k": float(members["largest_k"].max()),
+            "gain": gain,
+            "softmax_gain": float(scores["gain"].sel(rule="softmax of ELBOs")),
+            "stacking_better": gain.value > 3 * gain.error and gain.value > 0.01,
+        },
+        "prediction_members": [
+            {"elbo": Estimate(float(row["elbo"]), float(row["elbo_error"]), "quasi-Monte Carlo")}
+            | {key: float(row[key]) for key in ("mean", "elpd_loo", "softmax", "reverse", "stacking")}
+            for row in (members.isel(member=k) for k in range(members.sizes["member"]))
+        ],
+        "prediction_scores": [
+            {"rule": str(rule), "score": estimate_of(scores, "score", rule=rule)} for rule in scores["rule"].to_numpy()
+        ],
     }
-
-
-def _predicting(case: xr.DataTree) -> list[dict[str, Any]]:
-    data = dataset_of(case, "members")
-    return [
-        {
-            "model": case.attrs["title"],
-            "mean": row["mean"].to_numpy().tolist(),
-            "elbo": Estimate(float(row["elbo"]), float(row["elbo_se"]), "quasi-Monte Carlo"),
-            **{key: float(row[key]) for key in ("elpd_loo", "softmax", "reverse", "stacking")},
-        }
-        for row in (data.isel(member=k) for k in range(data.sizes["member"]))
-    ]

@@ -1,10 +1,9 @@
-"""Models with two modes, fitted at each of them, and the weights by which the fits predict."""
+"""A model with two modes, fitted at each of them, and the weights by which the fits predict."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import arviz as az
@@ -38,39 +37,13 @@ def cauchy_model(y: Array) -> pm.Model:
     return model
 
 
-def mixture_model(y: Array) -> pm.Model:
-    """Two Normals of known weights 2/3 and 1/3: the labels are told apart, but the wrong way round is a mode too."""
-    with pm.Model(model=None) as model:
-        mu = pm.Normal("mu", 0, 10, shape=2)
-        pm.NormalMixture("y", w=np.array([2, 1]) / 3, mu=mu, sigma=1, observed=pm.Data("observed", y))
-    return model
-
-
 def cauchy_data(n: int, rng: np.random.Generator) -> Array:
     """Draws of ½ Cauchy(-10, 1) + ½ Cauchy(10, 1)."""
     return np.asarray(10 * rng.choice([-1, 1], n) + rng.standard_cauchy(n))
 
 
-def mixture_data(n: int, rng: np.random.Generator) -> Array:
-    """Draws of ⅔ N(5, 1) + ⅓ N(-5, 1)."""
-    return np.asarray(np.where(rng.uniform(size=n) < 2 / 3, 5, -5) + rng.standard_normal(n))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A model and its data, fitted at several modes and used to predict."""
-
-    name: str
-    title: str
-    build: Callable[[Array], pm.Model]
-    data: Callable[[int, np.random.Generator], Array]
-    n: int
-
-
-PREDICTIONS = (
-    Prediction("cauchy", "one Cauchy for observations from two", cauchy_model, cauchy_data, 100),
-    Prediction("mixture", "two Normals for observations from two", mixture_model, mixture_data, 30),
-)
+#: Observations.
+N = 100
 
 
 def pointwise(model: pm.Model) -> Callable[[Array], Array]:
@@ -88,13 +61,11 @@ def pointwise(model: pm.Model) -> Callable[[Array], Array]:
     return evaluate
 
 
-def run_prediction(name: str, seed: int, starts: int, draws: int, schedule: Schedule, held_out: int) -> xr.DataTree:
-    """Fit one model at each of its modes, and weight the fits by ELBO and by leave-one-out prediction.
+def run_prediction(seed: int, starts: int, draws: int, schedule: Schedule, held_out: int) -> xr.DataTree:
+    """Fit one Cauchy to draws from two at each of its modes, and weight the fits by ELBO and by leave-one-out prediction.
 
     Parameters
     ----------
-    name : str
-        Of one of `PREDICTIONS`.
     seed, starts, draws : int
     schedule : Schedule
     held_out : int
@@ -106,16 +77,15 @@ def run_prediction(name: str, seed: int, starts: int, draws: int, schedule: Sche
         ``members`` over ``member``: place, ELBO, the weights ``softmax``, ``reverse`` (best reverse KL) and ``stacking``, the
         expected log predictive density ``elpd_loo``, largest Pareto ``k``; ``scores`` over ``rule``: mean log
         predictive density of new observations, and its difference from the best single fit; ``density`` over x of the next
-        observation by each rule; ``observed_data``; ``fit_k`` with ``posterior`` and ``log_likelihood`` for ArviZ.
+        observation by each rule; ``observed_data``.
     """
-    case = next(p for p in PREDICTIONS if p.name == name)
     rng = np.random.default_rng([seed, 21])
-    y, new = case.data(case.n, rng), case.data(held_out, rng)
-    model = case.build(y)
-    target = from_model(model)
+    y, new = cauchy_data(N, rng), cauchy_data(held_out, rng)
+    model = cauchy_model(y)
+    target, likelihood = from_model(model), pointwise(model)
     fit = fit_advi(target, starts=starts, seed=seed, schedule=schedule, draws=draws)
     found, members = optima(fit), members_of(fit, METHODS[fit.attrs["method"]])
-    fits = [_with_likelihood(case_of(fit, f"optimum_{k}"), pointwise(model)) for k in range(len(members))]
+    fits = [_with_likelihood(case_of(fit, f"optimum_{k}"), likelihood) for k in range(len(members))]
     elpds = {f"fit {k}": _loo(data, dataset_of(fit, f"optimum_{k}/sample_stats")) for k, data in enumerate(fits)}
     combined = combine(target, members, seed=seed)
     weights = {
@@ -124,32 +94,28 @@ def run_prediction(name: str, seed: int, starts: int, draws: int, schedule: Sche
         "best reverse KL": combined.weights,
         "stacking": _stacked(elpds),
     }
-    per_member = {
+    columns = {
+        "mean": found["mean"].to_numpy()[:, 0],
         "elbo": found["elbo"].to_numpy(),
-        "elbo_se": found["elbo_se"].to_numpy(),
+        "elbo_error": found["elbo_se"].to_numpy(),
         "softmax": combined.separated,
         "reverse": combined.weights,
         "stacking": weights["stacking"],
         "elpd_loo": [float(e.elpd) for e in elpds.values()],
         "largest_k": [float(np.max(e.pareto_k)) for e in elpds.values()],
-        "runs": found["runs"].to_numpy(),
-        "converged": found["converged"].to_numpy(),
     }
-    places = {key: (("member", "dim"), found[key].to_numpy()) for key in ("mean", "sd")}
     x = np.linspace(-20, 20, 401)
-    densities = np.exp(_predictive(fits, case.build(x)))
-    tree = {
-        f"fit_{k}/{group}": child.to_dataset() for k, data in enumerate(fits) for group, child in data.children.items()
-    }
-    tree |= {
-        "observed_data": xr.Dataset({"y": ("observation", y)}),
-        "members": xr.Dataset(places | {key: ("member", column) for key, column in per_member.items()}),
-        "scores": _scores(_predictive(fits, case.build(new)), weights),
-        "density": xr.Dataset({rule: ("x", w @ densities) for rule, w in weights.items()}, coords={"x": x}),
-    }
-    result = xr.DataTree.from_dict(tree)
-    result.attrs = {"title": case.title, "n": case.n, "starts": starts}
-    return result
+    log_density = _predictive(fits, pointwise(cauchy_model(x)))
+    return xr.DataTree.from_dict(
+        {
+            "observed_data": xr.Dataset({"y": ("observation", y)}),
+            "members": xr.Dataset({key: ("member", column) for key, column in columns.items()}),
+            "scores": _scores(_predictive(fits, pointwise(cauchy_model(new))), weights),
+            "density": xr.Dataset(
+                {rule: ("x", w @ np.exp(log_density)) for rule, w in weights.items()}, coords={"x": x}
+            ),
+        }
+    )
 
 
 def _with_likelihood(optimum: xr.DataTree, likelihood: Callable[[Array], Array]) -> xr.DataTree:
@@ -178,9 +144,9 @@ def _stacked(elpds: dict[str, Any]) -> Array:
     return np.asarray(compared.loc[list(elpds), "weight"].to_numpy(dtype=float))
 
 
-def _predictive(fits: list[xr.DataTree], model: pm.Model) -> Array:
-    """Log predictive density (fits, observations) of the observations of a model."""
-    likelihood, rows = pointwise(model), []
+def _predictive(fits: list[xr.DataTree], likelihood: Callable[[Array], Array]) -> Array:
+    """Log predictive density (fits, observations) of the observations of a `pointwise` model."""
+    rows = []
     for data in fits:
         x = _points(data["posterior"].to_dataset())
         thinned = x[:: max(1, len(x) // 200)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,15 +11,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.gaussians import nearest
+from analysis.judged import Normals, nearest
 from models.advi import METHODS, Schedule, combine, fit_advi, optima
 from models.advi.diagnostics import covered_mass
 from models.divergences import kl
 from models.families import FAMILIES
-from models.projections import forward_projection, minima, reverse_projections
+from models.projections import minima, reverse_projections
 from models.quadrature import Estimate
-from models.results import draws_of, member_of
+from models.results import estimate_variables, member_of
 from models.targets import TARGETS, Target, mvnormal_mixture, normal_mixture
+
+__all__ = ["HEAVY", "LEVEL", "REPAIRS", "Repair", "members_of", "mixed", "run_overlap", "run_repair", "two_modes"]
 
 Array = NDArray[np.float64]
 #: Weight of the mode at 0; the other one lies at the distance.
@@ -50,25 +52,16 @@ def two_modes(distance: float) -> Target:
     return normal_mixture([HEAVY, 1 - HEAVY], [0, distance], [1, 1], name=f"two modes, {distance:g} apart")
 
 
-EQUAL = normal_mixture([0.5, 0.5], [-4, 4], [1, 1], name="equal")
 REPAIRS = (
-    Repair("equal", "½ N(±4, 1)", EQUAL),
-    Repair("unequal", "0.7 N(0, 1) + 0.3 N(8, 1)", two_modes(8)),
+    Repair("equal", "½ N(±4, 1)", normal_mixture([0.5, 0.5], [-4, 4], [1, 1], name="equal")),
     Repair("trimodal", "three equal modes, spacing 6", TARGETS["trimodal"]),
     Repair("crossed", "crossed, full rank", TARGETS["crossed"], "fullrank_advi"),
-    Repair(
-        "corners",
-        "four corners, mean field",
-        mvnormal_mixture(
-            [0.4, 0.3, 0.2, 0.1], [[-3, -3], [3, 3], [-3, 3], [3, -3]], [np.eye(2).tolist()] * 4, name="corners"
-        ),
-    ),
 )
 
 
 def members_of(fit: xr.DataTree, family: str) -> list[Target]:
     """Fits at the distinct optima of runs of ADVI."""
-    count = sum(name.startswith("optimum_") for name in fit.children)
+    count = optima(fit).sizes["optimum"]
     return [member_of(fit[f"optimum_{k}/fit"].to_dataset(), FAMILIES[family]) for k in range(count)]
 
 
@@ -82,14 +75,14 @@ def mixed(members: Sequence[Target], weights: Array) -> Target:
     return mvnormal_mixture(share, np.array([m for m, _ in places]), np.array([s @ s.T for _, s in places]))
 
 
-def run_repair(name: str, seed: int, starts: int, draws: int, schedule: Schedule) -> xr.DataTree:
+def run_repair(name: str, seed: int, starts: int, schedule: Schedule) -> xr.DataTree:
     """Find the optima of one target from several starts, and mix them.
 
     Parameters
     ----------
     name : str
         Of one of `REPAIRS`.
-    seed, starts, draws : int
+    seed, starts : int
     schedule : Schedule
 
     Returns
@@ -97,7 +90,7 @@ def run_repair(name: str, seed: int, starts: int, draws: int, schedule: Schedule
     xarray.DataTree
         ``members`` over ``member``: where each is, its KL, both weights, the mass it covers; ``combined``: KL of the best single
         fit, of the mixture with the best weights (estimated by `combine`, and exact), and of that with the softmax of the
-        ELBOs; ``p_data``, ``single``, ``mixture``: draws; ``shown``: see `_densities` and `_contours`.
+        ELBOs. Attributes ``target`` and ``mixture`` (JSON) give both densities back.
     """
     case = next(r for r in REPAIRS if r.name == name)
     target = case.target
@@ -118,65 +111,37 @@ def run_repair(name: str, seed: int, starts: int, draws: int, schedule: Schedule
     }
     reached = {}
     if target.dim == 1:
-        exact = minima(reverse_projections(target, FAMILIES[case.family]))
-        values["exact_members"] = kl(combine(target, [p.member for p in exact], seed=seed).mixture, target)
-        reached = {"exact_minima": len(exact), "exact_reached": len({nearest(m, exact) for m in members})}
-    per_member = {
-        "kl": [e.value for e in single],
-        "kl_error": [e.error for e in single],
+        exact = [p.member for p in minima(reverse_projections(target, FAMILIES[case.family]))]
+        values["exact_members"] = kl(combine(target, exact, seed=seed).mixture, target)
+        ends = set(nearest(Normals.of(members), Normals.of(exact)).tolist())
+        reached = {"exact_minima": len(exact), "exact_reached": len(ends)}
+    columns = {
         "weight": combined.weights,
         "softmax": combined.separated,
         "runs": found["runs"].to_numpy(),
-        "converged": found["converged"].to_numpy(),
         "covered": [covered_mass(m, reference, level=LEVEL).value for m in members],
     }
     places = {key: (("member", "dim"), found[key].to_numpy()) for key in ("mean", "sd")}
-    tree = {
-        "members": xr.Dataset(places | {key: ("member", column) for key, column in per_member.items()}),
-        "combined": xr.Dataset(_with_errors(values) | reached),
-        "shown": _densities(target, members[0], combined.mixture)
-        if target.dim == 1
-        else _contours(target, combined.mixture),
-    }
-    for role, q, stream in (("p_data", target, 0), ("single", members[0], 1), ("mixture", combined.mixture, 2)):
-        densities = {"log_p": target} | ({} if role == "p_data" else {"log_q": q})
-        for group, dataset in draws_of(q, draws, 1000 * seed + 501 + stream, **densities).items():
-            tree[f"{role}/{group}"] = dataset
-    result = xr.DataTree.from_dict(tree)
-    result.attrs = {
-        "title": case.title,
-        "family": case.family,
-        "method": case.method,
-        "target": json.dumps(dict(target.spec)),
-        "target_name": target.name,
+    result = xr.DataTree.from_dict(
+        {
+            "members": xr.Dataset(
+                {key: ("member", column) for key, column in columns.items()}
+                | places
+                | estimate_variables("kl", single, "member")
+            ),
+            "combined": _estimates(values).assign(reached),
+        }
+    )
+    densities = {"target": target, "single": mixed(members[:1], np.ones(1)), "mixture": combined.mixture}
+    result.attrs = {"title": case.title, "family": case.family} | {
+        name: json.dumps(dict(density.spec), default=np.ndarray.tolist) for name, density in densities.items()
     }
     return result
 
 
-def _with_errors(estimates: Mapping[str, Estimate]) -> dict[str, float]:
-    return {k: e.value for k, e in estimates.items()} | {f"{k}_error": e.error for k, e in estimates.items()}
-
-
-def _densities(target: Target, single: Target, mixture: Target) -> xr.Dataset:
-    """Densities over x of a target, its best single fit and the mixture."""
-    centres = [m[0] for m, _ in target.scales]
-    x = np.linspace(min(centres) - 4.5, max(centres) + 4.5, 401)
-    fits = {"target": target, "single": single, "mixture": mixture}
-    return xr.Dataset({key: ("x", np.exp(q.logp(x[:, None]))) for key, q in fits.items()}, coords={"x": x})
-
-
-def _contours(target: Target, mixture: Target) -> xr.Dataset:
-    """Densities over a plane of a target, the forward Normal and the mixture, and ``..._levels`` that enclose 90% and 50%."""
-    forward = forward_projection(target, FAMILIES["mvnormal"]).member
-    centre, factor = forward.scales[0]
-    reach = np.abs(centre) + 2.2 * np.sqrt(np.square(factor).sum(axis=1))  # holds the ellipse with 90% of the mass
-    x = np.linspace(-1, 1, 121) * max(5.2, float(reach.max()))
-    points = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2)
-    data = xr.Dataset(coords={"x": x, "y": x})
-    for key, q in (("target", target), ("forward", forward), ("mixture", mixture)):
-        data[key] = (("x", "y"), np.exp(q.logp(points)).reshape(len(x), len(x)))
-        data[f"{key}_levels"] = ("mass", np.quantile(np.exp(q.logp(q.rvs(20_000, seed=0))), [0.1, 0.5]))
-    return data
+def _estimates(values: dict[str, Estimate]) -> xr.Dataset:
+    variables = [estimate_variables(name, value) for name, value in values.items()]
+    return xr.Dataset({key: variable for part in variables for key, variable in part.items()})
 
 
 def run_overlap(separations: Sequence[float], seed: int) -> xr.DataTree:
@@ -192,16 +157,7 @@ def run_overlap(separations: Sequence[float], seed: int) -> xr.DataTree:
             "best": kl(found.mixture, target),
             "softmax": kl(mixed(members, found.separated), target),
             "single": min((p.divergence for p in exact), key=lambda e: e.value),
-            "estimated": found.divergence,
         }
-        rows.append(
-            xr.Dataset(
-                _with_errors(estimates)
-                | {
-                    "broad_weight": found.weights[broad],
-                    "broad_softmax": found.separated[broad],
-                    "minima": len(exact),
-                }
-            )
-        )
+        weights = {"broad_weight": found.weights[broad], "broad_softmax": found.separated[broad]}
+        rows.append(_estimates(estimates).assign(weights))
     return xr.DataTree(xr.concat(rows, "separation").assign_coords(separation=list(separations)))

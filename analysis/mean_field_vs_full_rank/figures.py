@@ -27,7 +27,6 @@ __all__ = ["plot"]
 Array = NDArray[np.float64]
 _SMALL = 10
 _DASH = {"marginal": "dashed", "size": "solid", "precision": "dotted"}
-_DIRECTIONS = {"forward": "dashed", "reverse": "dotted"}
 _MASS = 0.9
 
 
@@ -35,7 +34,7 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
     """Draw ``normals``, ``alphas``, ``pitchfork`` and ``shapes``."""
     style, curves = Style.of(theme, backend), case_of(results, "curves")
     return {
-        "normals": Drawing(normals(curves, [dataset_of(results, f"{c.name}/fits") for c in NORMALS], style)),
+        "normals": Drawing(normals(curves, dataset_of(results, "pair/fits"), style)),
         "alphas": Drawing(alphas(dataset_of(curves, "alpha"), style)),
         "pitchfork": Drawing(branches(case_of(results, "pitchfork"), style)),
         "shapes": Drawing(shapes(results, style)),
@@ -54,39 +53,29 @@ def _line(x: Any, y: Any, axis: Any, style: Style, color: str, width: float, das
 # --- correlated Normals ----------------------------------------------------------------------------------------------
 
 
-def normals(curves: xr.DataTree, fits: list[xr.Dataset], style: Style) -> PlotCollection:
-    """Variance of factorised fits against correlation, and their least KL against dimension."""
+def normals(curves: xr.DataTree, fits: xr.Dataset, style: Style) -> PlotCollection:
+    """Variance of factorised fits against correlation: closed forms, exact projections, and one fit in each direction."""
+    theory, exact = dataset_of(curves, "rho"), dataset_of(curves, "rho_exact")
     with style.settings():
-        collection, (left, right) = panel_grid(["two dimensions", "against dimension"], style, 2, (9.4, 4.2))
-        pair, chain = (data.sel(source="fitted") for data in fits)
-        _variances(curves, float(pair["variance"].sel(direction="reverse")[0]), left, style)
-        data = dataset_of(curves, "dimension")
-        dims = data["dim"].to_numpy()
-        for direction, dash in _DIRECTIONS.items():
-            y, color = data["kl"].sel(direction=direction).to_numpy(), style.color(direction)
-            _line(dims, y, right, style, color, 2.4, dash)
-            _words(dims[-1], y[-1], direction, right, style, color=color, horizontal_align="right",
-                   vertical_align="bottom")  # fmt: skip
-            points(NORMALS[1].dim, float(chain["kl"].sel(direction=direction)), right, style,
-                   color=style.color(direction), marker="triangle", area=style.size(8))  # fmt: skip
-        style.draw.xlabel("dimension", right)
-        style.draw.ylabel("least KL, nats", right)
+        collection, (axis,) = panel_grid(["variance"], style, 1, (7.0, 4.2))
+        _variances(theory, exact, fits["variance"].sel(source="fitted").isel(dim=0), axis, style)
     return collection
 
 
-def _variances(curves: xr.DataTree, fitted: float, axis: Any, style: Style) -> None:
-    """Variance against correlation: closed forms, exact projections, and one ADVI fit."""
-    theory, exact, rho = dataset_of(curves, "rho"), dataset_of(curves, "rho_exact"), NORMALS[0].rho
+def _variances(theory: xr.Dataset, exact: xr.Dataset, fitted: xr.DataArray, axis: Any, style: Style) -> None:
+    reverse, rho = float(fitted.sel(direction="reverse")), NORMALS[0].rho
     x = theory["rho"].to_numpy()
     _line(x, np.ones_like(x), axis, style, style.forward, 2.2, "dashed")
     _line(x, theory["variance"].to_numpy(), axis, style, style.reverse, 2.4, "dotted")
     points(
         exact["rho"].to_numpy(), exact["sigma"].to_numpy()[:, 0] ** 2, axis, style, color=style.ink, area=style.size(6)
     )
-    points(rho, fitted, axis, style, color=style.reverse, marker="triangle", area=style.size(9))
+    for direction in ("reverse", "forward"):
+        points(rho, float(fitted.sel(direction=direction)), axis, style, color=style.color(direction), marker="triangle",
+               area=style.size(9))  # fmt: skip
     _words(0.03, 1.03, "forward: marginal variance", axis, style, color=style.forward, vertical_align="bottom")
     _words(0.03, 0.86, "reverse: 1 − ρ²", axis, style, color=style.reverse, vertical_align="top")
-    _words(rho - 0.03, fitted - 0.01, "ADVI", axis, style, horizontal_align="right", vertical_align="top")
+    _words(rho - 0.03, reverse - 0.01, "ADVI", axis, style, horizontal_align="right", vertical_align="top")
     style.draw.ylim((0.0, 1.16), axis)
     style.draw.xlabel("correlation ρ", axis)
     style.draw.ylabel("variance of the fit", axis)

@@ -38,7 +38,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     shapes = {s.name: shape_findings(results, s) for s in SHAPES}
     searches = [shape[m] for shape in shapes.values() for m in METHODS]
     theory, along = dataset_of(results, "pitchfork/theory"), dataset_of(results, "curves/alpha")
-    last = dataset_of(results, "curves/dimension").isel(dim=-1)
     entropy = {c.name: float(along["entropy"].sel(case=c.name)) for c in NORMALS}
     exact = {name: dataset_of(results, f"curves/{name}_exact") for name in ("rho", "alpha")}
     return {
@@ -53,10 +52,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
             f"{name}_difference": float(np.abs(data["sigma"] ** 2 - data["theory"]).max())
             for name, data in exact.items()
         },
-        "dimension": {
-            "dim": int(last["dim"]),
-            **{side: float(last["kl"].sel(direction=side)) for side in ("reverse", "forward")},
-        },
         "matched": entropy
         | {
             "rising": bool((along["marginal"].diff("alpha") > 0).all()),
@@ -66,7 +61,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "pitchforks": [
             {"dim": int(d), "distance": float(theory["separation"].sel(dim=d)), "sd": float(theory["sd"].sel(dim=d))}
             for d in theory["dim"].to_numpy()
-            if d in (2, 3, 5, 10, 20, 50)
         ],
         "pitchfork": pitchfork(case_of(results, "pitchfork")),
         "shapes": shapes,

@@ -45,6 +45,8 @@ from models.results import projections_dataset
 from models.targets import Target, mvnormal_mixture
 
 Array = NDArray[np.float64]
+#: Dimensions in which the place of the pitchfork is told.
+DIMS = (2, 3, 5, 10)
 
 
 class Settings(BaseModel):
@@ -66,8 +68,6 @@ class Settings(BaseModel):
         Distances between two modes at which all stationary points are sought.
     curve : int
         Points of each closed-form curve.
-    largest_dim : int
-        Of the curves against dimension.
     steps, rounds : int
         Of ADVI: steps of a round, and the most rounds; a run stops once it is at rest.
     """
@@ -81,7 +81,6 @@ class Settings(BaseModel):
     exact: int = Field(default=3, ge=1)
     separations: int = Field(default=9, ge=3)
     curve: int = Field(default=61, ge=5)
-    largest_dim: int = Field(default=10, ge=2)
     steps: int = Field(default=300, ge=10)
     rounds: int = Field(default=8, ge=1)
 
@@ -91,7 +90,7 @@ class Settings(BaseModel):
         if effort == "quick":
             return cls(seed=seed, n=1000, normal_starts=2, starts=4, exact=1, separations=5, curve=31, rounds=4)
         if effort == "full":
-            return cls(seed=seed, n=50_000, normal_starts=10, starts=100, exact=9, separations=41, curve=201, largest_dim=50)  # fmt: skip
+            return cls(seed=seed, n=50_000, normal_starts=10, starts=100, exact=9, separations=41, curve=201)  # fmt: skip
         return cls(seed=seed)
 
 
@@ -187,19 +186,16 @@ def run_normal(case: Normal, settings: Settings) -> xr.DataTree:
 
 
 def run_curves(settings: Settings) -> xr.DataTree:
-    """Closed forms against correlation, dimension and alpha, with exact projections of the pair beside them.
+    """Closed forms against correlation and alpha, with exact projections of the pair beside them.
 
     Returns
     -------
     xarray.DataTree
-        ``rho``: ``variance`` in reverse. ``dimension``: of the chain, ``kl`` over (direction, dim) and the reverse ``variance`` of the
-        middle coordinate. ``alpha``: ``marginal``, ``precision``, ``size`` over (case, alpha), see `matched`, and ``entropy`` over
+        ``rho``: ``variance`` in reverse. ``alpha``: ``marginal``, ``precision``, ``size`` over (case, alpha), see `matched`, and ``entropy`` over
         case, the alpha at which it is kept. ``rho_exact`` and ``alpha_exact``: projections, with ``theory``, their variance in closed form.
     """
     family, pair = FAMILIES["mvnormal_diag"], NORMALS[0]
     rho, alphas = np.linspace(0, 0.99, settings.curve), np.linspace(0, 1, settings.curve)
-    dims = np.arange(2, settings.largest_dim + 1)
-    covs = [chain(int(d), CHAIN_RHO) for d in dims]
     ratios = np.array([[matched(c.cov, factorised(c.cov, float(a))) for a in alphas] for c in NORMALS])
     shares = np.arange(1, settings.exact + 1)
     exact_rho, exact_alpha = np.round(RHO * shares / settings.exact, 3), shares / (settings.exact + 1)
@@ -213,16 +209,6 @@ def run_curves(settings: Settings) -> xr.DataTree:
     }
     tree = {
         "rho": xr.Dataset({"variance": ("rho", [factorised(chain(2, r), 0)[0] for r in rho])}, coords={"rho": rho}),
-        "dimension": xr.Dataset(
-            {
-                "kl": (
-                    ("direction", "dim"),
-                    [[factorised_kl(c, side) for c in covs] for side in ("reverse", "forward")],
-                ),
-                "variance": ("dim", [factorised(c, 0)[len(c) // 2] for c in covs]),
-            },
-            coords={"direction": ["reverse", "forward"], "dim": dims},
-        ),
         "alpha": xr.Dataset(
             {name: (("case", "alpha"), ratios[..., i]) for i, name in enumerate(("marginal", "precision", "size"))}
             | {"entropy": ("case", [entropy_alpha(c.cov) for c in NORMALS])},
@@ -251,9 +237,8 @@ def run_pitchfork(settings: Settings) -> xr.DataTree:
         target = mvnormal_mixture([0.5, 0.5], [-place, place], [np.eye(2)] * 2)
         points = projections_dataset(reverse_projections(target, FAMILIES["mvnormal_diag"], seed=settings.seed))
         found.append(points.assign(separation=("point", np.full(points.sizes["point"], a))))
-    dims = np.arange(2, settings.largest_dim + 1)
-    distance, sd = np.array([pitchfork(int(d)) for d in dims]).T
-    theory = xr.Dataset({"separation": ("dim", distance), "sd": ("dim", sd)}, coords={"dim": dims})
+    distance, sd = np.array([pitchfork(d) for d in DIMS]).T
+    theory = xr.Dataset({"separation": ("dim", distance), "sd": ("dim", sd)}, coords={"dim": list(DIMS)})
     return xr.DataTree.from_dict({"points": xr.concat(found, "point"), "theory": theory})
 
 

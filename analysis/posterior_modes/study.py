@@ -72,7 +72,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    starts: int = Field(default=8, ge=2)
+    starts: int = Field(default=6, ge=2)
     steps: int = Field(default=500, ge=100)
     nats: float = Field(default=5e-3, gt=0)
     chains: int = Field(default=4, ge=2, le=4)

@@ -21,7 +21,7 @@ from analysis.diagnosing_missed_modes import prediction
 from analysis.diagnosing_missed_modes import study as question
 from analysis.diagnosing_missed_modes.figures import plot
 from analysis.diagnosing_missed_modes.findings import blind, findings
-from analysis.diagnosing_missed_modes.repair import HEAVY, LEVEL, mixed, two_modes
+from analysis.diagnosing_missed_modes.repair import HEAVY, LEVEL, REPAIRS, mixed, two_modes
 from analysis.diagnosing_missed_modes.study import SIZE, SIZES, Settings
 from analysis.site.chapter import Words, words_of
 from models.advi.diagnostics import covered_mass
@@ -34,7 +34,7 @@ from tests.analysis.drawn import check_drawings
 mpl.use("Agg")
 
 SETTINGS = Settings(
-    distances=(2, 8), repeats=30, large_repeats=2, starts=4, steps=200, nats=5e-3, targets=("equal", "crossed"),
+    distances=(2, 8), repeats=30, large_repeats=2, starts=4, steps=200, nats=5e-3,
     separations=(3, 6), held_out=500, draws=400, seed=2,
 )  # fmt: skip
 
@@ -69,8 +69,6 @@ def test_divergences_and_covered_mass_are_those_of_scipy(results: xr.DataTree, f
         assert float(facts["kl"]) == pytest.approx(reverse_kl(mean, sd, distance), abs=1e-7)
         low, high = norm(mean, sd).interval(LEVEL)
         assert float(facts["covered"]) == pytest.approx(quad(density, low, high, args=(distance,))[0], abs=1e-6)
-        error = float(facts["covered_by_draws_error"]) + 1e-3
-        assert float(facts["covered_by_draws"]) == pytest.approx(float(facts["covered"]), abs=4 * error)
 
 
 def test_the_mode_fit_misses_the_light_mode_and_the_broad_one_covers_it(results: xr.DataTree) -> None:
@@ -105,15 +103,6 @@ def test_verdicts_are_counted_for_every_size(results: xr.DataTree) -> None:
         np.testing.assert_array_equal(good == 1, k < threshold)
 
 
-def test_known_shares(results: xr.DataTree) -> None:
-    """½ N(±4, 1): passed in 96 % of the runs with 1000 and 95 % with 4000 draws, never with 100 000, as found before."""
-    known = results["known"].to_dataset()
-    assert float(known["covered"]) == pytest.approx(LEVEL / 2, abs=1e-3)
-    shares = known["good"].mean("repeat").to_numpy()
-    assert np.all(shares[:2] > 0.75)
-    assert shares[2] == 0
-
-
 def test_exact_cover_is_the_limit_of_covered_mass() -> None:
     target = two_modes(3)
     member = FAMILIES["normal"].member({"mu": 0.4, "sigma": 1.2})
@@ -124,7 +113,7 @@ def test_exact_cover_is_the_limit_of_covered_mass() -> None:
 def test_nothing_tells_of_a_mode_that_no_start_visits(results: xr.DataTree) -> None:
     unseen = results["unseen"].to_dataset()
     assert int(unseen["optima"]) == 1
-    assert bool(unseen["all_converged"])
+    assert bool(unseen["at_rest"])
     assert float(unseen["covered"]) == pytest.approx(HEAVY * LEVEL, abs=1e-3)
     assert float(unseen["relative_ess"].median()) > 0.95
     assert float(unseen["combined"]) == pytest.approx(-np.log(HEAVY), abs=1e-3)
@@ -139,7 +128,7 @@ def test_two_equal_modes_are_recovered(results: xr.DataTree) -> None:
     assert float(totals["mixture"]) < 0.01
 
 
-@pytest.mark.parametrize("name", SETTINGS.targets)
+@pytest.mark.parametrize("name", [r.name for r in REPAIRS])
 def test_the_estimate_of_the_mixture_is_that_of_quadrature(results: xr.DataTree, name: str) -> None:
     totals = results[f"repair_{name}/combined"].to_dataset()
     assert abs(float(totals["estimated"]) - float(totals["mixture"])) < 0.02
@@ -193,13 +182,10 @@ def test_pointwise_is_the_log_likelihood_of_scipy() -> None:
     y, mu = np.array([-1.0, 0.5, 12.0]), np.array([[0.3], [-9.0]])
     found = prediction.pointwise(prediction.cauchy_model(y))(mu)
     np.testing.assert_allclose(found, cauchy.logpdf(y, mu), rtol=1e-10)
-    both = np.array([[5.0, -5.0], [-5.0, 5.0]])
-    expected = np.log(2 / 3 * norm.pdf(y, both[:, :1]) + 1 / 3 * norm.pdf(y, both[:, 1:]))
-    np.testing.assert_allclose(prediction.pointwise(prediction.mixture_model(y))(both), expected, rtol=1e-8)
 
 
 def test_stacking_takes_both_fits_where_the_model_is_wrong(results: xr.DataTree) -> None:
-    case = results["predict_cauchy"]
+    case = results["prediction"]
     members, scores = case["members"].to_dataset(), case["scores"].to_dataset()
     assert members.sizes["member"] == 2
     assert float(members["softmax"].max()) > 0.99
@@ -207,16 +193,6 @@ def test_stacking_takes_both_fits_where_the_model_is_wrong(results: xr.DataTree)
     gain = scores.sel(rule="stacking")
     assert float(gain["gain"]) > 5 * float(gain["gain_error"])
     assert float(scores["gain"].sel(rule="best single fit")) == 0
-
-
-def test_all_rules_agree_where_the_model_is_right(results: xr.DataTree) -> None:
-    members = results["predict_mixture/members"].to_dataset()
-    right = members["mean"].to_numpy()[:, 0] > 0
-    for rule in ("softmax", "reverse", "stacking"):
-        assert float(members[rule].to_numpy()[right].sum()) > 0.99
-    # Twenty observations or so at 5 and ten at -5: the wrong way round costs n log 2 of the difference.
-    elbo = members["elbo"].to_numpy()
-    assert np.exp(elbo[~right]).sum() < 0.01 * np.exp(elbo[right]).sum()
 
 
 # --- findings, figures, files ----------------------------------------------------------------------------------------
@@ -264,8 +240,8 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     assert "Where it stays short: t: 0.200 nats are left, though" in said
     assert "did not find them all; u: 0.200 nats are left." in said
     assert "comes within 0.02 nats of it." in words(short_of=[]).text
-    assert "by nothing, since it is that fit." in words(cauchy=f["cauchy"] | {"softmax_gain": 0.0}).text
-    assert "**Two Normals.** All rules predict alike" in words(mixture=f["mixture"] | {"stacking_better": False}).text
+    assert "by nothing, since it is that fit." in words(prediction=f["prediction"] | {"softmax_gain": 0.0}).text
+    assert "All rules predict alike" in words(prediction=f["prediction"] | {"stacking_better": False}).text
 
 
 @pytest.fixture
@@ -290,14 +266,12 @@ def test_run_asks_the_store_and_the_results_can_be_kept(results: xr.DataTree, tm
     again = question.run(SETTINGS, remember=remember)
     assert sorted(asked) == sorted(results.children)
     assert load(save(again, tmp_path / "results.nc")).equals(again)
-    x = again["repair_equal/mixture/posterior/x"]
-    assert x.dims == ("chain", "draw")
 
 
 def test_diagnoses_are_the_same_each_time_and_differ_between_repeats(results: xr.DataTree) -> None:
-    again = question.run_known(SETTINGS)
-    xr.testing.assert_identical(again.to_dataset(), results["known"].to_dataset())
-    seen = results["known/seen_mass"].sel(size=SIZE).to_numpy()
+    again = question.run_unseen(SETTINGS)
+    xr.testing.assert_identical(again.to_dataset(), results["unseen"].to_dataset())
+    seen = results["unseen/seen_mass"].sel(size=SIZE).to_numpy()
     assert len(np.unique(seen[np.isfinite(seen)])) == SETTINGS.repeats
 
 

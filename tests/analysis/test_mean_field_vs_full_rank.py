@@ -45,7 +45,6 @@ SETTINGS = Settings(
     exact=1,
     separations=3,
     curve=9,
-    largest_dim=5,
     rounds=6,
     seed=3,
 )
@@ -333,7 +332,7 @@ def test_findings_are_complete(found: dict[str, Any]) -> None:
     assert len(found["normals"]) == 4
     assert len(found["searches"]) == 2 * len(SHAPES)
     assert found["runs"] == 2 * len(SHAPES) * SETTINGS.starts
-    assert [row["dim"] for row in found["pitchforks"]] == [2, 3, 5]
+    assert [row["dim"] for row in found["pitchforks"]] == [2, 3, 5, 10]
     assert found["matched"]["pair"] == pytest.approx(0.5, abs=1e-6)
 
 

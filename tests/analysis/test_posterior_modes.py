@@ -86,7 +86,8 @@ def test_both_divergences_are_those_of_scipy_and_the_right_way_round(results: xr
     for fit in (fits.isel(fit=k) for k in np.flatnonzero((fits["role"] == "reverse").to_numpy())):
         expected = reverse_kl(float(fit["mean"][0]), float(fit["cov"][0, 0]))
         assert float(fit["kl_reverse"]) == pytest.approx(expected, abs=1e-4)
-        assert float(fit["kl_reverse"]) < float(fit["kl_forward"])
+        if float(fit["cov"][0, 0]) < 9:  # on one mode: the other one costs in one direction only
+            assert float(fit["kl_reverse"]) < 2 < float(fit["kl_forward"])
 
 
 def test_forward_optimum_has_the_moments_and_is_lower_than_its_neighbours(grid: Grid) -> None:
@@ -207,7 +208,7 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
 
     assert "finds 0% with mu > 0: it has lost a mode" in said(smc=particles(0.0, 1000, 0.5))
     assert "(1.6 points of standard error), since particles share ancestors" in said(smc=particles(0.3, 1000, 0.5))
-    assert "finds 49% with mu > 0, where 50% would be right.\n" in said(smc=particles(0.49, 1000, 0.5)).replace(
+    assert "finds 58% with mu > 0, where 59% would be right.\n" in said(smc=particles(0.58, 1000, 0.59)).replace(
         " \n", "\n"
     )
 

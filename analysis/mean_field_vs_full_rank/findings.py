@@ -151,7 +151,7 @@ def method_findings(case: xr.DataTree, shape: Shape, method: Method) -> dict[str
     found, runs = minima(points), dataset_of(case, "runs")
     rest, saddles = runs["at_rest"].to_numpy(), [p.divergence.value for p in points if p.status == "saddle"]
     gaps, sd_errors = np.abs(runs["gap"].to_numpy()), np.abs(runs["sd_error"].to_numpy())
-    near, alike = within_tolerance(runs, TOLERANCE), within_tolerance(runs, np.inf, RELATIVE)
+    near, alike = within_tolerance(gaps, TOLERANCE), within_tolerance(gaps, np.inf, sd_errors, RELATIVE)
     return {
         "target": shape.title,
         "method": METHOD_NAMES[method],

@@ -263,7 +263,7 @@ def _reverse_fits(target: Target, grid: Grid | None, settings: Settings) -> list
     thetas = np.array([member_theta(family, m, c, {}) for m, c in zip(ends.mean, ends.cov, strict=True)])
     kl, finer = (exact_objective(family, target, 0.0).at(level).gradient(thetas)[0] for level in (1, 2))
     judged = beside(ends, kl, exact)
-    near = within_tolerance(judged, TOLERANCE)
+    near = within_tolerance(judged["gap"], TOLERANCE)
     labels = [label if there else f"{label} (at no minimum)" for label, there in zip(labels, near, strict=True)]
     errors = np.abs(finer - kl) + log_z.error
     values = [Estimate(float(v) + log_z.value, float(e), "quadrature") for v, e in zip(kl, errors, strict=True)]

@@ -50,7 +50,8 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
     grid = dataset_of(case, "grid") if "grid" in case.children else None
     exact_share = 0.5 if grid is None else float(grid["share"])
     advi = _which(fits, how="advi")
-    reverse = advi if grid is None else _which(fits, role="reverse", how="exact")
+    nowhere = (advi["covered"] < STUCK).to_numpy()
+    reverse = advi.isel(fit=np.flatnonzero(~nowhere)) if grid is None else _which(fits, role="reverse", how="exact")
     at_smc = dataset_of(case, "sources").sel(source="SMC")
     return {
         "parameter": case.attrs["parameter"],
@@ -61,6 +62,7 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
         "smc": particles(float(at_smc["share"]), int(at_smc["n"]), exact_share),
         "ends": None if grid is None else ends(advi["gap"].to_numpy(), advi["at_rest"].to_numpy()),
         "both": both(fits.isel(fit=0), reverse, column),
+        "nowhere": int(nowhere.sum()),
         **{key: int(advi[key].sum()) for key in ("runs", "at_rest")},
     }
 

@@ -237,13 +237,13 @@ class Fit:
 
 def _forward_fits(sources: Mapping[str, Array], grid: Grid | None) -> list[Fit]:
     """Maximum likelihood of a Normal on draws of the posterior, which has their mean and covariance, and its limit."""
-    moments = {name: (x.mean(axis=0), np.cov(x.T, bias=True).reshape(x.shape[1], -1)) for name, x in sources.items()}
-    exact = [] if grid is None else [Fit("exact", "forward", "exact", gaussian("normal", grid.mean, grid.cov))]
-    return exact + [
-        Fit(f"MLE on {name}", "forward", "draws", gaussian("normal" if len(mean) == 1 else "mvnormal", mean, cov))
-        for name, (mean, cov) in moments.items()
-        if name != "NUTS, all chains"
-    ]
+    fits = [] if grid is None else [Fit("exact", "forward", "exact", gaussian("normal", grid.mean, grid.cov))]
+    for name in ("SMC", "NUTS, one chain"):
+        x = sources[name]
+        cov = np.cov(x.T, bias=True).reshape(x.shape[1], -1)
+        member = gaussian("normal" if len(cov) == 1 else "mvnormal", x.mean(axis=0), cov)
+        fits.append(Fit(f"MLE on {name}", "forward", "draws", member))
+    return fits
 
 
 def _reverse_fits(target: Target, grid: Grid | None, settings: Settings) -> list[Fit]:

@@ -62,7 +62,7 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
         "smc": particles(float(at_smc["share"]), int(at_smc["n"]), exact_share),
         "ends": None if grid is None else ends(advi["gap"].to_numpy(), advi["at_rest"].to_numpy()),
         "both": both(fits.isel(fit=0), reverse, column),
-        "nowhere": int(nowhere.sum()),
+        "nowhere": int((nowhere & (advi["at_rest"] > 0).to_numpy()).sum()),
         **{key: int(advi[key].sum()) for key in ("runs", "at_rest")},
     }
 

@@ -63,7 +63,7 @@ def _blind(data: xr.Dataset, style: Style) -> PlotCollection:
         collection, axes = panel_grid(list(panels), style, 2, (9.6, 4.2))
         for lines, axis, label in zip(panels.values(), axes, ("share of runs", "mass, share, or nats"), strict=True):
             for name, y, role, dash, at, side in lines:
-                color, below = style.color(role), name in ("mass covered", "KL, nats")
+                color, below, at = style.color(role), name in ("mass covered", "KL, nats"), max(at, -len(x))
                 draw.line(x, y, axis, color=color, width=1.8, linestyle=style.dash(dash))
                 points(x, y, axis, style, color=color, area=style.size(4))
                 draw.text(x[at], y[at] + (-0.03 if below else 0.03), name, axis, color=color, horizontal_align=side,

@@ -10,11 +10,10 @@ from arviz_plots import PlotCollection
 from numpy.typing import NDArray
 
 from analysis.diagnosing_missed_modes.study import SIZE, SIZES
-from analysis.drawing.densities import Curve, Panel, densities
+from analysis.drawing.densities import densities, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points
-from analysis.drawing.planes import PlanePanel, planes
 from analysis.drawing.style import Style, rim
 from analysis.gaussians import gaussian
 from analysis.reading import case_of, dataset_of
@@ -33,9 +32,14 @@ def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotl
     return {
         "blind": Drawing(_blind(dataset_of(results, "distance"), style)),
         "repair": Drawing(
-            densities([_line(case) for case in line], style, cols=len(line), figsize=(4.6 * len(line), 3.8))
+            densities(
+                {case.attrs["title"]: _line(case) for case in line},
+                style,
+                cols=len(line),
+                figsize=(4.6 * len(line), 3.8),
+            )
         ),
-        "repair_plane": Drawing(planes([_plane(case) for case in plane], style)),
+        "repair_plane": Drawing(planes({case.attrs["title"]: _plane(case) for case in plane}, style)),
         "stacking": Drawing(_stacking(case_of(results, "prediction"), style)),
     }
 
@@ -81,22 +85,41 @@ def _density(case: xr.DataTree, name: str) -> Target:
     return from_spec(json.loads(case.attrs[name]), name=name)
 
 
-def _line(case: xr.DataTree) -> Panel:
-    """A one-dimensional target, its best single fit and the mixture of the fits."""
-    single, mixture = (_density(case, name) for name in ("single", "mixture"))
-    curves = [Curve("reverse", "", single, local=True), Curve("reverse", "", mixture)]
-    return Panel(case.attrs["title"], _density(case, "target"), curves)
-
-
-def _plane(case: xr.DataTree) -> PlanePanel:
-    """A two-dimensional target, its forward optimum, which has its moments, and the mixture of the fits."""
-    target = _density(case, "target")
-    assert target.mean is not None
-    assert target.cov is not None
-    forward = gaussian("mvnormal", target.mean, target.cov)
-    return PlanePanel(
-        case.attrs["title"], target, forward, [_density(case, "mixture")], case["members/mean"].to_numpy()
+def _line(case: xr.DataTree) -> xr.Dataset:
+    """Densities of a one-dimensional target, of its best single fit and of the mixture of the fits."""
+    curves = [_density(case, name) for name in ("target", "single", "mixture")]
+    centres = [m[0] for m, _ in curves[0].scales]
+    x = np.linspace(min(centres) - 4.5, max(centres) + 4.5, 401)
+    return xr.Dataset(
+        {
+            "density": (("curve", "x"), [np.exp(q.logp(x[:, None])) for q in curves]),
+            "role": ("curve", ["target", "reverse", "reverse"]),
+            "status": ("curve", ["", "local", ""]),
+        },
+        coords={"x": x},
     )
+
+
+def _plane(case: xr.DataTree) -> tuple[xr.Dataset, Array]:
+    """Densities of a two-dimensional target, of its forward optimum, which has its moments, and of the mixture; means of the fits."""
+    target, mixture = (_density(case, name) for name in ("target", "mixture"))
+    curves = [target, gaussian("mvnormal", np.asarray(target.mean), np.asarray(target.cov)), mixture]
+    x = np.linspace(-1, 1, 121) * max(5.2, 2.2 * float(np.sqrt(np.diag(np.asarray(target.cov))).max()))
+    z = np.array([np.exp(q.logp(np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2))) for q in curves])
+    levels = []
+    for density in z:  # on a grid that holds nearly all of the mass
+        ordered = np.sort(density)[::-1]
+        mass = np.cumsum(ordered) / ordered.sum()
+        levels.append([ordered[np.searchsorted(mass, share)] for share in (0.9, 0.5)])
+    data = xr.Dataset(
+        {
+            "density": (("curve", "x", "y"), z.reshape(-1, len(x), len(x))),
+            "level": (("curve", "mass"), levels),
+            "role": ("curve", ["target", "forward", "reverse"]),
+        },
+        coords={"x": x},
+    )
+    return data, case["members/mean"].to_numpy()
 
 
 def _stacking(case: xr.DataTree, style: Style) -> PlotCollection:

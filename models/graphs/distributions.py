@@ -10,22 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InputError, lookup_error
-from models.graphs.compiling import compile_graph, compiled, numpy_mode
+from models.graphs.compiling import Linked, compile_graph, compiled, numpy_mode
 from models.graphs.deferred import Deferred
+from models.graphs.stable import stable_logp
 from models.graphs.store import kept
-from models.graphs.translate import translate
+from models.graphs.translate import UntranslatableError, translate
 
 # Importing PyMC takes seconds; names and input errors must not wait for it.
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
 __all__ = [
+    "INTEGERS",
     "Distribution",
     "batched_logp",
     "build",
-    "distribution",
-    "in_double_precision",
     "jet_graph",
     "logp_graph",
     "slope_at_a_point",
@@ -49,6 +48,9 @@ def _mvnormal_mixture_chol(w: Any, mu: Any, chol: Any, **size: Any) -> Any:
     return pm.Mixture.dist(w=w, comp_dists=parts, **size)
 
 
+#: Levels at which quantiles of an arbitrary distribution are taken.
+LEVELS = np.array([0.001, 0.02, 0.16, 0.5, 0.84, 0.98, 0.999])
+
 #: PyMC distributions by the name used here; the keyword names are PyMC's. Others are reached by their PyMC name.
 BUILDERS: Mapping[str, Callable[..., Any]] = {
     "normal": lambda mu, sigma, **size: pm.Normal.dist(mu=mu, sigma=sigma, **size),
@@ -70,8 +72,21 @@ BUILDERS: Mapping[str, Callable[..., Any]] = {
 MULTIVARIATE = {"mvnormal", "mvnormal_chol", "mvnormal_diag", "mvnormal_mixture", "mvnormal_mixture_chol"}
 
 
+#: Parameters that PyMC takes as integers only.
+INTEGERS = {
+    "BetaBinomial": {"n"},
+    "Binomial": {"n"},
+    "DiracDelta": {"c"},
+    "DiscreteUniform": {"lower", "upper"},
+    "HyperGeometric": {"N", "k", "n"},
+    "ZeroInflatedBinomial": {"n"},
+}
+
+
 def build(name: str, params: Mapping[str, Any], **size: Any) -> Any:
     """Return the named PyMC distribution as an unregistered variable; ``shape=`` repeats it independently."""
+    if whole := INTEGERS.get(name):
+        params = {k: pytensor.tensor.cast(v, "int64") if k in whole else v for k, v in params.items()}
     return (BUILDERS[name] if name in BUILDERS else getattr(pm, name).dist)(**params, **size)
 
 
@@ -97,69 +112,9 @@ def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
     given = {"": pt.as_tensor_variable(point)} | {k: pt.as_tensor_variable(v) for k, v in params.items()}
     stand_in = {k: v if isinstance(v, pytensor.graph.basic.Constant) else v.type() for k, v in given.items()}
     own = {k: v for k, v in stand_in.items() if k}
-    graph = _stable(in_double_precision(pm.logp(build(name, own), stand_in[""])))
+    graph = stable_logp(build(name, own), name, stand_in[""])
     swap = {stand_in[k]: v for k, v in given.items() if stand_in[k] is not v}
     return pytensor.graph.replace.graph_replace(graph, swap, strict=False)
-
-
-def in_double_precision(graph: Any) -> Any:
-    """Evaluate constants such as the ``pt.sqrt(2)`` of PyMC's SkewNormal in float64.
-
-    PyTensor gives the square root of a small integer as float32, which leaves that density wrong by 2e-8 relative.
-    """
-    pt = pytensor.tensor
-    single = [
-        variable
-        for variable in pytensor.graph.traversal.ancestors([graph])
-        if variable.owner is not None
-        and getattr(variable, "dtype", None) == "float32"
-        and all(isinstance(i, pytensor.graph.basic.Constant) for i in variable.owner.inputs)
-    ]
-    exact = {v: v.owner.op(*[pt.constant(i.data, dtype="float64") for i in v.owner.inputs]) for v in single}
-    return pytensor.graph.replace.clone_replace(graph, exact, rebuild_strict=False) if exact else graph
-
-
-def _stable(graph: Any) -> Any:
-    """Write log(1 + erf(u)) and log(1 + exp(u)) so that they and their derivatives survive large arguments.
-
-    They occur in PyMC's SkewNormal and Logistic. PyTensor's own rewrites come after differentiation and rescue the values
-    only; second derivatives become 0/0 or inf/inf.
-    """
-    pt = pytensor.tensor
-    swap = {}
-    for variable in pytensor.graph.traversal.ancestors([graph]):
-        if (u := _log_one_plus(variable.owner, "Erf")) is not None:
-            swap[variable] = _log_one_plus_erf(u)
-        elif (u := _log_one_plus(variable.owner, "Exp")) is not None:
-            swap[variable] = pt.softplus(u)
-    return pytensor.graph.replace.clone_replace(graph, swap, rebuild_strict=False) if swap else graph
-
-
-def _log_one_plus_erf(u: Any) -> Any:
-    pt = pytensor.tensor
-    high, low = pt.maximum(u, 0.0), pt.maximum(pt.minimum(u, 0.0), -100.0)
-    # Far out by the asymptotic series (Abramowitz and Stegun, 1964, 7.1.23): the derivatives of erfcx cancel there.
-    far = pt.minimum(u, -100.0)
-    r = 1 / (2 * far**2)
-    series = -(far**2) - pt.log(-far) - 0.5 * np.log(np.pi) + pt.log1p(-r * (1 - 3 * r * (1 - 5 * r)))
-    return pt.switch(u < -100, series, pt.switch(u < 0, pt.log(pt.erfcx(-low)) - low**2, pt.log1p(pt.erf(high))))
-
-
-def _log_one_plus(node: Any, inner: str) -> Any:
-    """The argument u of log(1 + f(u)) or log1p(f(u)); ``None`` for any other node."""
-    if _is(node, "Log1p"):
-        candidates = list(node.inputs)
-    elif _is(node, "Log") and _is(node.inputs[0].owner, "Add") and len(node.inputs[0].owner.inputs) == 2:
-        terms = node.inputs[0].owner.inputs
-        ones = [t for t in terms if isinstance(t, pytensor.graph.basic.Constant) and np.all(t.data == 1)]
-        candidates = [t for t in terms if t not in ones] if ones else []
-    else:
-        return None
-    return candidates[0].owner.inputs[0] if candidates and _is(candidates[0].owner, inner) else None
-
-
-def _is(node: Any, scalar_op: str) -> bool:
-    return node is not None and type(getattr(node.op, "scalar_op", None)).__name__ == scalar_op
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,11 +129,14 @@ class Distribution:
         Parameters under PyMC's names.
     dim : int
         Dimension of one point (1 for a univariate distribution).
+    discrete : bool
+        Whether it puts mass on integers; then its log density is the log of that mass.
     """
 
     name: str
     params: Mapping[str, Array]
     dim: int = 1
+    discrete: bool = False
 
     @property
     def multivariate(self) -> bool:
@@ -196,8 +154,33 @@ class Distribution:
 
     def logp(self, points: Array) -> Array:
         """Log density at points (n, dim), in nats, as (n,)."""
-        points = np.asarray(points, dtype=float).reshape(-1, self.dim)
-        return np.asarray(_compiled_logp(self.key)(points if self.multivariate else points[:, 0], *self.values()))
+        points = np.asarray(points, dtype=np.int64 if self.discrete else float).reshape(-1, self.dim)
+        function = _compiled_logp(self.key, self.discrete)
+        return np.asarray(function(points if self.multivariate else points[:, 0], *self.values()))
+
+    def log_odds_density(self, points: Array) -> Array:
+        """Log density at x = 1/(1 + exp(-v)) for `points` v (n,): also where x rounds to 1, and to 0.
+
+        Without the Jacobian: the density of x.
+        """
+        return np.asarray(_compiled_log_odds(self.key)(points, *self.values()))
+
+    @cached_property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the support of a univariate density, infinite on the whole line."""
+        if self.name == "VonMises":
+            return -np.pi, np.pi
+        if self.support_map is None:
+            return -np.inf, np.inf
+        low, high = map(float, self.support_map(np.array([-1e3, 1e3]))[0])
+        return (low + float(self.params.get("alpha", 0.0)), high) if self.name == "Wald" else (low, high)
+
+    @cached_property
+    def quantiles(self) -> Array:
+        """Quantiles (7,) of a sample at ``LEVELS``: roughly where the mass lies."""
+        known = (self.key, [v.tolist() for v in self.values()])
+        found: Array = kept("quantiles", known, lambda: np.quantile(self.rvs(4096, seed=0)[:, 0], LEVELS))
+        return found
 
     def jet(self, points: Array) -> tuple[Array, Array, Array]:
         """Log density (n,) of a univariate distribution at points (n,), with its first and second derivatives."""
@@ -236,6 +219,8 @@ def _compiled_support(density: Distribution) -> Any:
     with pm.Model(model=None) as model:
         variable = density.variable()
     transform = model.rvs_to_transforms[variable]
+    if density.name == "LogitNormal":  # PyMC gives it none
+        transform = pm.distributions.transforms.logodds
     if transform is None:
         return _WHOLE_LINE
     u, params = pytensor.tensor.vector("u"), symbols(density.key)
@@ -249,13 +234,24 @@ def symbols(key: Key) -> dict[str, Any]:
 
 
 @cache
-def _compiled_logp(key: Key) -> Callable[..., Array]:
+def _compiled_logp(key: Key, discrete: bool = False) -> Callable[..., Array]:
     def build() -> Any:
         params = symbols(key)
-        points, logp = batched_logp(key[0], params, multivariate=key[0] in MULTIVARIATE)
+        whole = pytensor.tensor.lvector("points") if discrete else None
+        points, logp = batched_logp(key[0], params, multivariate=key[0] in MULTIVARIATE, points=whole)
         return [points, *params.values()], logp
 
     return compiled("log density", key, build)
+
+
+@cache
+def _compiled_log_odds(key: Key) -> Callable[..., Array]:
+    def build() -> Any:
+        params, v = symbols(key), pytensor.tensor.dvector("v")
+        # PyTensor writes log(sigmoid(v)) and log(1 - sigmoid(v)) as softplus.
+        return [v, *params.values()], batched_logp(key[0], params, multivariate=False, points=v, odds=True)[1]
+
+    return compiled("log density over log odds", key, build)
 
 
 @cache
@@ -271,7 +267,11 @@ def _compiled_rvs(key: Key, dim: int) -> tuple[Callable[..., Any], list[int]]:
             inputs, draws, random_seed=False, return_updates=True, mode=numpy_mode(), on_unused_input="ignore"
         )
         random = [place.variable for place in function.maker.inputs[len(inputs) :]]
-        return translate(function.maker.fgraph, single=False), [list(updates).index(v) for v in random]
+        order = [list(updates).index(v) for v in random]
+        try:
+            return translate(function.maker.fgraph, single=False), order
+        except UntranslatableError:  # a loop, such as that of a truncated distribution
+            return Linked(function.maker.fgraph, False), order
 
     found: tuple[Callable[..., Any], list[int]] = kept("draws", (key, dim), make)
     return found
@@ -306,64 +306,17 @@ def jet_graph(points: Any, logp: Any, params: list[Any]) -> tuple[list[Any], lis
     return [points, *params], [logp, slope, pytensor.grad(slope.sum(), points, disconnected_inputs="ignore")]
 
 
-def batched_logp(name: str, params: Mapping[str, Any], *, multivariate: bool, points: Any = None) -> tuple[Any, Any]:
-    """Log density over a batch: symbolic points (n,) or (n, d), and the log densities (n,)."""
+def batched_logp(
+    name: str, params: Mapping[str, Any], *, multivariate: bool, points: Any = None, odds: bool = False
+) -> tuple[Any, Any]:
+    """Log density over a batch: symbolic points (n,) or (n, d), and the log densities (n,).
+
+    With `odds`, points are log odds v and the densities those of x = sigmoid(v).
+    """
     from pytensor.graph.replace import vectorize_graph
 
     pt = pytensor.tensor
-    point = pt.vector("point") if multivariate else pt.scalar("point")
     if points is None:
         points = pt.matrix("points") if multivariate else pt.vector("points")
-    return points, vectorize_graph(logp_graph(name, point, params), {point: points})
-
-
-def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
-    """Check a univariate PyMC distribution given by name and parameters.
-
-    Parameters
-    ----------
-    name : str
-        PyMC's class name, e.g. ``"StudentT"``.
-    params : mapping
-        PyMC's keyword arguments, e.g. ``{"nu": 4, "mu": 0, "sigma": 1}``.
-
-    Raises
-    ------
-    InputError
-        If the distribution is unknown, discrete, or refuses the parameters.
-    """
-    values: dict[str, Array] = {}
-    for key, value in params.items():
-        try:
-            values[key] = np.asarray(value, dtype=float)
-        except (TypeError, ValueError):
-            raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be a number") from None
-        if not np.all(np.isfinite(values[key])):
-            raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be finite")
-    known = (name, [(key, value.tolist()) for key, value in values.items()])
-    kept("accepted distribution", known, lambda: _accepted(name, values, params))
-    return Distribution(name, values)
-
-
-def _accepted(name: str, values: Mapping[str, Array], given: Mapping[str, Any]) -> bool:
-    """Refuse what PyMC does not know or does not take."""
-    kind: Any = getattr(pm, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, pm.Distribution)):
-        known = [n for n in dir(pm) if isinstance(getattr(pm, n), type) and issubclass(getattr(pm, n), pm.Continuous)]
-        raise lookup_error("PyMC distribution", name, known)
-    if issubclass(kind, pm.Discrete):
-        raise InputError(f"distribution {name!r} is discrete; KL divergence is computed here for densities only")
-    try:
-        variable = build(name, values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"PyMC's {name} refuses params {dict(given)!r}: {error}") from None
-    if variable.ndim != 0:
-        raise InputError(f"distribution {name!r} is not univariate; use a mixture of MvNormal or a PyMC model")
-    try:
-        # FAST_COMPILE keeps PyMC's parameter checks, which our own mode leaves out.
-        pm.draw(variable, random_seed=0, mode="FAST_COMPILE")
-        pm.logp(variable, 0.5).eval(mode="FAST_COMPILE")
-    except Exception as error:  # PyMC raises its own ParameterValueError, NumPy ValueError: both say what is wrong
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"PyMC's {name} refuses params {dict(given)!r}: {reason}") from None
-    return True
+    point = pt.vector("point") if multivariate else pt.scalar("point", dtype=points.dtype)
+    return points, vectorize_graph(logp_graph(name, pt.sigmoid(point) if odds else point, params), {point: points})

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from models.graphs.compiling import inline_batched_symbolic
 from models.graphs.deferred import Deferred
-from models.graphs.distributions import MULTIVARIATE, Distribution, Key, batched_logp, in_double_precision, symbols
+from models.graphs.distributions import MULTIVARIATE, Distribution, Key, batched_logp, symbols
+from models.graphs.stable import in_double_precision
 from models.graphs.store import alone, place
 
 pm = Deferred("pymc")

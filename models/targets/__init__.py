@@ -13,11 +13,12 @@ from models.targets.constructors import (
     normal_mixture,
     student_t_mixture,
 )
-from models.targets.target import Density, Draws, Posterior, Target
+from models.targets.target import Density, Discrete, Draws, Posterior, Target
 
 __all__ = [
     "TARGETS",
     "Density",
+    "Discrete",
     "Draws",
     "Posterior",
     "Target",

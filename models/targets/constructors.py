@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.errors import InputError
-from models.graphs import kept
-from models.graphs.distributions import Distribution, distribution
+from models.graphs.distributions import Distribution
+from models.graphs.named import distribution
 from models.targets.checks import check_draws, cholesky, mixture_weights, numbers, positive, same_length
-from models.targets.target import Density, Draws, Posterior, Target
+from models.targets.target import Density, Discrete, Draws, Posterior, Target
 
 __all__ = [
     "from_distribution",
@@ -25,9 +25,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-#: Quantile levels that tell quadrature where an arbitrary density has its structure.
-_LEVELS = np.array([0.001, 0.02, 0.16, 0.5, 0.84, 0.98, 0.999])
 
 
 def _mixture_moments(w: Array, means: Array, covs: Array) -> tuple[Array, Array]:
@@ -165,8 +162,8 @@ def mvnormal_mixture(weights: ArrayLike, means: ArrayLike, covs: ArrayLike, *, n
     )
 
 
-def from_distribution(name: str, params: Mapping[str, Any], *, label: str | None = None) -> Density:
-    """Any univariate continuous PyMC distribution, by PyMC's name and parameters.
+def from_distribution(name: str, params: Mapping[str, Any], *, label: str | None = None) -> Density | Discrete:
+    """Any univariate PyMC distribution, continuous or discrete, by PyMC's name and parameters.
 
     Parameters
     ----------
@@ -185,15 +182,14 @@ def from_distribution(name: str, params: Mapping[str, Any], *, label: str | None
     Raises
     ------
     InputError
-        If PyMC does not know the distribution or refuses the parameters.
+        If PyMC does not know the distribution or a parameter, or refuses the values.
     """
     density = distribution(name, params)
-    known = (density.key, [v.tolist() for v in density.values()])
-    quantiles = kept("quantiles", known, lambda: np.quantile(density.rvs(4096, seed=0)[:, 0], _LEVELS))
+    quantiles = density.quantiles
     width = max(float(quantiles[4] - quantiles[2]) / 2, np.finfo(float).tiny)
     mean, cov = _moments_by_pymc(name, density)
     text = ", ".join(f"{k}={np.asarray(v).tolist()}" for k, v in density.params.items())
-    return Density(
+    return (Discrete if density.discrete else Density)(
         name=label or f"{name}({text})",
         dim=1,
         distribution=density,

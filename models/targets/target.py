@@ -16,25 +16,25 @@ from models.graphs.distributions import (
     Distribution,
     Key,
     batched_logp,
-    in_double_precision,
     jet_graph,
     slope_at_a_point,
     symbols,
 )
 from models.graphs.log_density import LogDensity, of_distribution, of_model
+from models.graphs.stable import in_double_precision
 from models.targets.checks import check_seed
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
-__all__ = ["Density", "Draws", "Posterior", "Target"]
+__all__ = ["Density", "Discrete", "Draws", "Posterior", "Target"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Target:
-    """A distribution p_data to approximate: a `Density`, `Draws`, or the `Posterior` of a PyMC model.
+    """A distribution p_data to approximate: a `Density`, a `Discrete` law, `Draws`, or the `Posterior` of a PyMC model.
 
     Built by the functions of `models.targets` rather than directly. What a kind of target does not have, it refuses.
 
@@ -312,6 +312,33 @@ class Density(Target):
         """Minus the log density and its gradient at one point (d,), as scipy.optimize takes them."""
         value, slope = slope_at_a_point(self.graph_key)(np.asarray(x, dtype=float), *self.graph_values)
         return float(value), np.asarray(slope, dtype=float)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Discrete(Target):
+    """A target that puts mass on integers, by a PyMC ``distribution``: entropies and divergences are sums, in nats.
+
+    It has no density, so what fits one to it refuses it; what needs draws alone can have them from `rvs`.
+    """
+
+    distribution: Distribution
+
+    has_density: ClassVar[bool] = False
+
+    def log_mass(self, points: ArrayLike) -> Array:
+        """Log of the mass (n,) at integers (n,), in nats."""
+        return self.distribution.logp(np.asarray(points, dtype=float))
+
+    def rvs(self, n: int, seed: int) -> Array:
+        """Draw integers (n, 1)."""
+        check_seed(seed)
+        return self.distribution.rvs(n, seed)
+
+    def _lacks(self, what: str) -> InputError:
+        return InputError(
+            f"target {self.name!r} is discrete, so it has no density and no {what}; ask for its entropy, or for divergences to "
+            "other discrete distributions, or give draws of it"
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

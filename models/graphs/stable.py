@@ -1,0 +1,183 @@
+"""Log densities that survive rounding: PyMC's own, rewritten, or in another form where PyMC's loses all its digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from models.graphs.deferred import Deferred
+
+pm = Deferred("pymc")
+pytensor = Deferred("pytensor")
+
+__all__ = ["in_double_precision", "stable_logp"]
+
+
+def stable_logp(variable: Any, name: str, point: Any) -> Any:
+    """Log density or log mass of an unregistered PyMC variable at a symbolic point.
+
+    Parameters
+    ----------
+    variable : TensorVariable
+        What ``dist`` of the PyMC distribution returns.
+    name : str
+        Of the distribution; for a few of them PyMC's form is replaced by one that is equal and keeps its digits.
+    point : TensorVariable
+
+    Returns
+    -------
+    TensorVariable
+        In nats.
+    """
+    if name in _FORMS:
+        node = variable.owner
+        return in_double_precision(_FORMS[name](point, *node.op.dist_params(node)))
+    return _rewritten(in_double_precision(pm.logp(variable, point)))
+
+
+def in_double_precision(graph: Any) -> Any:
+    """Evaluate constants such as the ``pt.sqrt(2)`` of PyMC's SkewNormal in float64.
+
+    PyTensor gives the square root of a small integer as float32, which leaves that density wrong by 2e-8 relative.
+    """
+    pt = pytensor.tensor
+    single = [
+        variable
+        for variable in pytensor.graph.traversal.ancestors([graph])
+        if variable.owner is not None
+        and getattr(variable, "dtype", None) == "float32"
+        and all(isinstance(i, pytensor.graph.basic.Constant) for i in variable.owner.inputs)
+    ]
+    exact = {v: v.owner.op(*[pt.constant(i.data, dtype="float64") for i in v.owner.inputs]) for v in single}
+    return pytensor.graph.replace.clone_replace(graph, exact, rebuild_strict=False) if exact else graph
+
+
+# --- rewritten -------------------------------------------------------------------------------------------------------
+
+
+def _rewritten(graph: Any) -> Any:
+    """Write log(1 + erf(u)) and log(1 + exp(u)) so that they and their derivatives survive large arguments.
+
+    They occur in PyMC's SkewNormal and Logistic. PyTensor's own rewrites come after differentiation and rescue the values
+    only; second derivatives become 0/0 or inf/inf.
+    """
+    pt = pytensor.tensor
+    swap = {}
+    for variable in pytensor.graph.traversal.ancestors([graph]):
+        if (u := _log_one_plus(variable.owner, "Erf")) is not None:
+            swap[variable] = _log_one_plus_erf(u)
+        elif (u := _log_one_plus(variable.owner, "Exp")) is not None:
+            swap[variable] = pt.softplus(u)
+    return pytensor.graph.replace.clone_replace(graph, swap, rebuild_strict=False) if swap else graph
+
+
+def _log_one_plus_erf(u: Any) -> Any:
+    pt = pytensor.tensor
+    high, low = pt.maximum(u, 0.0), pt.maximum(pt.minimum(u, 0.0), -100.0)
+    # Far out by the asymptotic series (Abramowitz and Stegun, 1964, 7.1.23): the derivatives of erfcx cancel there.
+    far = pt.minimum(u, -100.0)
+    r = 1 / (2 * far**2)
+    series = -(far**2) - pt.log(-far) - 0.5 * np.log(np.pi) + pt.log1p(-r * (1 - 3 * r * (1 - 5 * r)))
+    return pt.switch(u < -100, series, pt.switch(u < 0, pt.log(pt.erfcx(-low)) - low**2, pt.log1p(pt.erf(high))))
+
+
+def _log_one_plus(node: Any, inner: str) -> Any:
+    """The argument u of log(1 + f(u)) or log1p(f(u)); ``None`` for any other node."""
+    if _is(node, "Log1p"):
+        candidates = list(node.inputs)
+    elif _is(node, "Log") and _is(node.inputs[0].owner, "Add") and len(node.inputs[0].owner.inputs) == 2:
+        terms = node.inputs[0].owner.inputs
+        ones = [t for t in terms if isinstance(t, pytensor.graph.basic.Constant) and np.all(t.data == 1)]
+        candidates = [t for t in terms if t not in ones] if ones else []
+    else:
+        return None
+    return candidates[0].owner.inputs[0] if candidates and _is(candidates[0].owner, inner) else None
+
+
+def _is(node: Any, scalar_op: str) -> bool:
+    return node is not None and type(getattr(node.op, "scalar_op", None)).__name__ == scalar_op
+
+
+# --- in another form -------------------------------------------------------------------------------------------------
+
+
+def _student_t(x: Any, nu: Any, mu: Any, sigma: Any) -> Any:
+    pt = pytensor.tensor
+    half = nu / 2
+    # The difference of two log gammas near 1e17 has no digits left; its series (Tricomi and Erdelyi, 1951) has all of them.
+    far = pt.maximum(half, 100.0)
+    series = pt.log(far) / 2 - (1 - (1 - 0.3 / far**2) / (24 * far**2)) / (8 * far)
+    near = pt.minimum(half, 100.0)
+    ratio = pt.switch(half > 100, series, pt.gammaln(near + 0.5) - pt.gammaln(near))
+    z = (x - mu) / sigma
+    return ratio - pt.log(nu * np.pi) / 2 - pt.log(sigma) - (nu + 1) / 2 * pt.log1p(z**2 / nu)
+
+
+def _half_student_t(x: Any, nu: Any, sigma: Any) -> Any:
+    return _on(x >= 0, np.log(2.0) + _student_t(x, nu, 0.0, sigma))
+
+
+def _skew_student_t(x: Any, a: Any, b: Any, mu: Any, sigma: Any) -> Any:
+    # PyMC's log(1 - x / sqrt(a + b + x^2)) is the log of nothing from x = 1e8 on.
+    pt = pytensor.tensor
+    z, m = (x - mu) / sigma, a + b
+    root = pt.sqrt(m + z**2)
+
+    def log_share(y: Any) -> Any:
+        """Log of 1 + y / root."""
+        near = pt.log1p(pt.maximum(y, 0.0) / root)
+        return pt.switch(y > 0, near, pt.log(m) - pt.log(root) - pt.log(root + pt.maximum(-y, 0.0)))
+
+    constant = (m - 1) * np.log(2.0) + pt.special.betaln(a, b) + pt.log(m) / 2 + pt.log(sigma)
+    return (a + 0.5) * log_share(z) + (b + 0.5) * log_share(-z) - constant
+
+
+def _ex_gaussian(x: Any, mu: Any, sigma: Any, nu: Any) -> Any:
+    # PyMC puts a Normal without the exponential part where nu < sigma / 20, and cancels where it does not.
+    pt = pytensor.tensor
+    z, r = (x - mu) / sigma, sigma / nu
+    a = (r - z) / np.sqrt(2.0)
+    left = pt.log(pt.erfcx(pt.maximum(a, 0.0))) - z**2 / 2
+    right = r * (r / 2 - z) + pt.log(pt.erfc(pt.minimum(a, 0.0)))
+    return pt.switch(a > 0, left, right) - pt.log(2 * nu)
+
+
+def _kumaraswamy(x: Any, a: Any, b: Any) -> Any:
+    pt = pytensor.tensor
+    inside = pt.and_(x >= 0, x <= 1)
+    return _on(inside, pt.log(a) + pt.log(b) + (a - 1) * pt.log(x) + (b - 1) * pt.log1mexp(a * pt.log(x)))
+
+
+def _rice(x: Any, b: Any, sigma: Any) -> Any:
+    # PyMC takes the log of a product that is 0 from 39 sigma on.
+    pt = pytensor.tensor
+    z = pt.maximum(x, 0.0) / sigma
+    return _on(x > 0, pt.log(z) - (z - b) ** 2 / 2 + pt.log(pm.distributions.dist_math.i0e(z * b)) - pt.log(sigma))
+
+
+def _discrete_weibull(x: Any, q: Any, beta: Any) -> Any:
+    # q^(x^beta) - q^((x + 1)^beta) without its cancellation, and without its underflow.
+    pt = pytensor.tensor
+    k = pt.maximum(pt.cast(x, "float64"), 0.0)
+    power = k**beta
+    step = pt.switch(k > 0, power * pt.expm1(beta * pt.log1p(1 / pt.maximum(k, 1.0))), 1.0)
+    return _on(x >= 0, power * pt.log(q) + pt.log1mexp(step * pt.log(q)))
+
+
+def _on(support: Any, logp: Any) -> Any:
+    return pytensor.tensor.switch(support, logp, -np.inf)
+
+
+#: Forms by name: functions of the point and the parameters as PyMC's random variable holds them.
+_FORMS: Mapping[str, Callable[..., Any]] = {
+    "DiscreteWeibull": _discrete_weibull,
+    "ExGaussian": _ex_gaussian,
+    "HalfStudentT": _half_student_t,
+    "Kumaraswamy": _kumaraswamy,
+    "Rice": _rice,
+    "SkewStudentT": _skew_student_t,
+    "StudentT": _student_t,
+    "student_t": _student_t,
+}

@@ -6,16 +6,20 @@ chapter 2). For the other direction swap the arguments; there is no second funct
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.quadrature import Estimate, expect
-from models.targets import Target
+from models.quadrature import Estimate, expect, integrate, line_of, mass_defect, missed, sum_over
+from models.targets import Density, Discrete, Target
 
 __all__ = ["alpha_divergence", "cross_entropy", "entropy", "kl"]
 
 Array = NDArray[np.float64]
+#: Of the log densities (or log masses) of the first and the second distribution (n,), values (n,).
+OfLogs = Callable[[Array, Array], Array]
 
 
 def entropy(p: Target) -> Estimate:
@@ -42,8 +46,8 @@ def entropy(p: Target) -> Estimate:
     >>> round(entropy(normal_mixture([1], [0], [1])).value, 6)
     1.418939
     """
-    p.check_normalised()
-    return expect(p, lambda x: -p.logp(x))
+    _check(p)
+    return _mean(p, p, lambda log_p, _: -log_p)
 
 
 def cross_entropy(p: Target, q: Target) -> Estimate:
@@ -66,9 +70,9 @@ def cross_entropy(p: Target, q: Target) -> Estimate:
     InputError
         If `q` has no normalised density, or the dimensions differ.
     """
-    q.check_normalised()
+    _check(q)
     _same_dim(p, q)
-    return expect(p, lambda x: -q.logp(x), others=[q])
+    return _apart(p, q) or _mean(p, q, lambda _, log_q: -log_q)
 
 
 def kl(p: Target, q: Target) -> Estimate:
@@ -96,10 +100,9 @@ def kl(p: Target, q: Target) -> Estimate:
     >>> round(kl(wide, narrow).value, 6), round(kl(narrow, wide).value, 6)
     (1.306853, 0.443147)
     """
-    p.check_normalised()
-    q.check_normalised()
+    _check(p, q)
     _same_dim(p, q)
-    return expect(p, lambda x: _difference(p.logp(x), q.logp(x)), others=[q])
+    return _apart(p, q) or _mean(p, q, _difference)
 
 
 def alpha_divergence(p: Target, q: Target, alpha: float) -> Estimate:
@@ -126,22 +129,62 @@ def alpha_divergence(p: Target, q: Target, alpha: float) -> Estimate:
     """
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha}; it must be strictly between 0 and 1 (1 is forward KL, 0 is reverse KL)")
-    p.check_normalised()
-    q.check_normalised()
+    _check(p, q)
     _same_dim(p, q)
-    # Averaged under the distribution that makes the ratio to the smaller power.
-    if alpha >= 0.5:
-        base, other, power = p, q, 1 - alpha
-    else:
-        base, other, power = q, p, alpha
-
-    def missing(x: Array) -> Array:
-        with np.errstate(over="ignore"):  # only where the density of `base` underflows, and then it does not count
-            return -np.expm1(power * _difference(other.logp(x), base.logp(x)))
-
-    integral = expect(base, missing, others=[other])
     scale = alpha * (1 - alpha)
-    return Estimate(integral.value / scale, integral.error / scale, integral.kind)
+    if isinstance(p, Discrete) != isinstance(q, Discrete):
+        return Estimate(1 / scale, 0.0, "exact", _ATOMS)
+    # Averaged under the distribution that makes the ratio to the smaller power.
+    base, other, power = (p, q, 1 - alpha) if alpha >= 0.5 else (q, p, alpha)
+
+    def shortfall(log_base: Array, log_other: Array) -> Array:
+        with np.errstate(over="ignore"):  # only where the density of `base` underflows, and then it does not count
+            return -np.expm1(power * _difference(log_other, log_base))
+
+    integral = _mean(base, other, shortfall)
+    return Estimate(integral.value / scale, integral.error / scale, integral.kind, integral.reason)
+
+
+_ATOMS = "one puts mass on single integers and the other on none"
+
+
+def _mean(p: Target, q: Target, f: OfLogs) -> Estimate:
+    """E_p f(log p, log q): by quadrature, as a sum, or over draws (then log p is nan)."""
+    if isinstance(p, Discrete) and isinstance(q, Discrete):
+        return sum_over(p, lambda k: f(p.log_mass(k), q.log_mass(k)))
+    if not (isinstance(p, Density) and isinstance(q, Density)) or p.dim > 1 or p.multivariate:
+        known = p.has_density
+        return expect(p, lambda x: f(p.logp(x) if known else np.full(len(x), np.nan), q.logp(x)), others=[q])
+    line, edges = line_of(p, [q])
+    found = integrate(p, line, edges, lambda v, x: f(line.logp(p, v, x), line.logp(q, v, x)))
+    # A constant that rounding has put into a log density stands in the integral, and in that of the density.
+    defect = mass_defect(p) * (1 + abs(found.value)) + mass_defect(q)
+    return found if not np.isfinite(found.value) else Estimate(found.value, found.error + 2 * defect, found.kind)
+
+
+def _apart(p: Target, q: Target) -> Estimate | None:
+    """Infinity with its reason, if p has mass where q has none."""
+    if isinstance(p, Discrete) != isinstance(q, Discrete) and q.has_density | isinstance(q, Discrete) and not _drawn(p):
+        return Estimate(np.inf, 0.0, "exact", _ATOMS)
+    if isinstance(p, Discrete) and isinstance(q, Discrete) and (k := missed(p, q)) is not None:
+        return Estimate(np.inf, 0.0, "exact", f"the first puts mass on {k}, where the second has none")
+    if isinstance(p, Density) and isinstance(q, Density) and p.dim == 1 and not p.multivariate and not q.multivariate:
+        (low, high), (first, last) = p.ends, q.ends
+        if low < first or high > last:
+            side, end = ("below", first) if low < first else ("above", last)
+            return Estimate(np.inf, 0.0, "exact", f"the first has mass {side} {end:g}, where the second has none")
+    return None
+
+
+def _drawn(p: Target) -> bool:
+    return not p.has_density and not isinstance(p, Discrete)
+
+
+def _check(*targets: Target) -> None:
+    """Refuse what has neither a normalised density nor masses."""
+    for target in targets:
+        if not isinstance(target, Discrete):
+            target.check_normalised()
 
 
 def _difference(a: Array, b: Array) -> Array:

@@ -172,14 +172,14 @@ class Distribution:
             return -np.pi, np.pi
         if self.support_map is None:
             return -np.inf, np.inf
-        low, high = map(float, self.support_map(np.array([-1e3, 1e3]))[0])
+        low, high = sorted(map(float, self.support_map(np.array([-1e3, 1e3]))[0]))
         return (low + float(self.params.get("alpha", 0.0)), high) if self.name == "Wald" else (low, high)
 
     @cached_property
     def quantiles(self) -> Array:
         """Quantiles (7,) of a sample at ``LEVELS``: roughly where the mass lies."""
         known = (self.key, [v.tolist() for v in self.values()])
-        found: Array = kept("quantiles", known, lambda: np.quantile(self.rvs(4096, seed=0)[:, 0], LEVELS))
+        found: Array = kept("quantiles", known, lambda: np.quantile(np.clip(self.rvs(4096, seed=0), -1e300, 1e300), LEVELS))
         return found
 
     def jet(self, points: Array) -> tuple[Array, Array, Array]:

@@ -166,6 +166,14 @@ def _discrete_weibull(x: Any, q: Any, beta: Any) -> Any:
     return _on(x >= 0, power * pt.log(q) + pt.log1mexp(step * pt.log(q)))
 
 
+def _logit_normal(x: Any, mu: Any, sigma: Any) -> Any:
+    # Written so that PyTensor sees the log odds where x is made of them.
+    pt = pytensor.tensor
+    low, high = pt.log(x), pt.log1p(-x)
+    z = (low - high - mu) / sigma
+    return _on(pt.and_(x >= 0, x <= 1), -(z**2) / 2 - pt.log(sigma) - np.log(2 * np.pi) / 2 - low - high)
+
+
 def _on(support: Any, logp: Any) -> Any:
     return pytensor.tensor.switch(support, logp, -np.inf)
 
@@ -176,6 +184,7 @@ _FORMS: Mapping[str, Callable[..., Any]] = {
     "ExGaussian": _ex_gaussian,
     "HalfStudentT": _half_student_t,
     "Kumaraswamy": _kumaraswamy,
+    "LogitNormal": _logit_normal,
     "Rice": _rice,
     "SkewStudentT": _skew_student_t,
     "StudentT": _student_t,

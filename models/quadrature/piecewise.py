@@ -8,7 +8,8 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from models.quadrature.expectations import gauss_legendre, line_edges
+from models.quadrature.line import line_edges
+from models.quadrature.rules import bisect, gauss_legendre
 from models.targets import Density, Target
 
 __all__ = ["CORE", "kinked", "landmarks", "panels"]
@@ -71,23 +72,21 @@ def _panels(target: Target) -> tuple[Array, bool]:
     x, _ = gauss_legendre(16)
     to_coefficients = np.linalg.inv(legendre.legvander(x, 15))[-2:]
     smallest = 1e-8 * np.median(np.diff(edges))
-    done = [edges[:1]]
     kink = False
-    left, right = edges[:-1], edges[1:]
-    for _ in range(40):
+
+    def judge(left: Array, right: Array, _: None) -> tuple[NDArray[np.bool_], Array, None]:
+        nonlocal kink
         nodes = (left + right)[:, None] / 2 + (right - left)[:, None] / 2 * x
         logp = _finite_logp(target, nodes)
         tail = np.abs(logp @ to_coefficients.T).max(axis=1)
         rough = tail > _RESOLVED * (1 + np.abs(logp).max(axis=1))
         rough &= logp.max(axis=1) > 1e3 * _FAINT
-        kink |= bool(np.any(rough & (right - left <= smallest) & (logp.min(axis=1) > _FAINT)))
-        rough &= right - left > smallest
-        done.append(right[~rough])
-        if not rough.any():
-            break
-        middle = (left[rough] + right[rough]) / 2
-        left, right = np.concatenate([left[rough], middle]), np.concatenate([middle, right[rough]])
-    resolved = np.sort(np.concatenate(done))
+        wide = right - left > smallest
+        kink |= bool(np.any(rough & ~wide & (logp.min(axis=1) > _FAINT)))
+        return rough & wide, tail, None
+
+    left, right, _ = bisect(judge, edges, levels=40)
+    resolved = np.append(left, right[-1])
     return resolved, kink or _broken(target, resolved)
 
 

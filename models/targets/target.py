@@ -261,6 +261,11 @@ class Density(Target):
         """The map from the real line to a bounded support and its log derivative; ``None`` on the whole line."""
         return self.distribution.support_map
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the support of a 1-D density, infinite on the whole line."""
+        return self.distribution.ends
+
     def model(self) -> Any:
         """Return a PyMC model with one free variable ``x`` ~ p_data."""
         with pm.Model(model=None) as model:  # never a part of a model the caller has open

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from models.graphs.store import kept
 
-__all__ = ["Linked", "compile_graph", "compiled", "inline_batched_symbolic", "numpy_mode", "single_threaded", "untraced"]
+__all__ = ["compile_graph", "compiled", "inline_batched_symbolic", "numpy_mode", "single_threaded", "untraced"]
 
 #: Builds a graph: its symbolic inputs and outputs.
 Build = Callable[[], tuple[Sequence[Any], Any]]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.graphs.compiling import Linked, compile_graph, compiled, numpy_mode
+from models.graphs.compiling import compile_graph, compiled, numpy_mode
 from models.graphs.deferred import Deferred
-from models.graphs.stable import stable_logp
+from models.graphs.stable import FORMS, stable_logp
 from models.graphs.store import kept
 from models.graphs.translate import UntranslatableError, translate
 
@@ -190,6 +190,9 @@ class Distribution:
     def rvs(self, n: int, seed: int) -> Array:
         """Draw (n, dim) points with NumPy's generator seeded by `seed`."""
         function, order = _compiled_rvs(self.key, self.dim)
+        if function is None:
+            draws = pm.draw(build(self.name, self.params, shape=(n,)), random_seed=seed, mode=numpy_mode())
+            return np.asarray(draws, dtype=float).reshape(n, self.dim)
         # Generators as pm.draw seeds them.
         children = np.random.SeedSequence(seed).spawn(len(order))
         generators = [np.random.Generator(np.random.PCG64(children[i])) for i in order]
@@ -255,10 +258,10 @@ def _compiled_log_odds(key: Key) -> Callable[..., Array]:
 
 
 @cache
-def _compiled_rvs(key: Key, dim: int) -> tuple[Callable[..., Any], list[int]]:
+def _compiled_rvs(key: Key, dim: int) -> tuple[Callable[..., Any] | None, list[int]]:
     """Function of n, the parameters and random generators; and the places of these in the order of PyMC."""
 
-    def make() -> tuple[Callable[..., Any], list[int]]:
+    def make() -> tuple[Callable[..., Any] | None, list[int]]:
         params, n = symbols(key), pytensor.tensor.lscalar("n")
         # One variable of n independent points: pm.draw(draws=n) would call the graph n times.
         draws = build(key[0], params, shape=(n, dim) if key[0] in MULTIVARIATE else (n,))
@@ -270,10 +273,10 @@ def _compiled_rvs(key: Key, dim: int) -> tuple[Callable[..., Any], list[int]]:
         order = [list(updates).index(v) for v in random]
         try:
             return translate(function.maker.fgraph, single=False), order
-        except UntranslatableError:  # a loop, such as that of a truncated distribution
-            return Linked(function.maker.fgraph, False), order
+        except UntranslatableError:  # a loop, such as that of a truncated distribution: left to pm.draw
+            return None, order
 
-    found: tuple[Callable[..., Any], list[int]] = kept("draws", (key, dim), make)
+    found: tuple[Callable[..., Any] | None, list[int]] = kept("draws", (key, dim), make)
     return found
 
 
@@ -318,5 +321,7 @@ def batched_logp(
     pt = pytensor.tensor
     if points is None:
         points = pt.matrix("points") if multivariate else pt.vector("points")
+    if name in FORMS:  # elementwise as they are
+        return points, logp_graph(name, pt.sigmoid(points) if odds else points, params)
     point = pt.vector("point") if multivariate else pt.scalar("point", dtype=points.dtype)
     return points, vectorize_graph(logp_graph(name, pt.sigmoid(point) if odds else point, params), {point: points})

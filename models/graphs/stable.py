@@ -12,7 +12,7 @@ from models.graphs.deferred import Deferred
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
-__all__ = ["in_double_precision", "stable_logp"]
+__all__ = ["FORMS", "in_double_precision", "stable_logp"]
 
 
 def stable_logp(variable: Any, name: str, point: Any) -> Any:
@@ -31,9 +31,9 @@ def stable_logp(variable: Any, name: str, point: Any) -> Any:
     TensorVariable
         In nats.
     """
-    if name in _FORMS:
+    if name in FORMS:
         node = variable.owner
-        return in_double_precision(_FORMS[name](point, *node.op.dist_params(node)))
+        return in_double_precision(FORMS[name](point, *node.op.dist_params(node)))
     return _rewritten(in_double_precision(pm.logp(variable, point)))
 
 
@@ -174,17 +174,45 @@ def _logit_normal(x: Any, mu: Any, sigma: Any) -> Any:
     return _on(pt.and_(x >= 0, x <= 1), -(z**2) / 2 - pt.log(sigma) - np.log(2 * np.pi) / 2 - low - high)
 
 
+def _negative_binomial(x: Any, n: Any, p: Any) -> Any:
+    # A difference of log gammas of n and n + x has no digits left where n is large; that of their Stirling series has.
+    pt = pytensor.tensor
+    k = pt.maximum(pt.cast(x, "float64"), 0.0)
+    far, near = pt.maximum(n, 100.0), pt.minimum(n, 100.0)
+
+    def rest(y: Any) -> Any:
+        return (1 - (1 - 2 / (7 * y**2)) / (30 * y**2)) / (12 * y)
+
+    series = (far - 0.5) * pt.log1p(k / far) + k * (pt.log(far + k) - 1) + rest(far + k) - rest(far)
+    rising = pt.switch(n > 100, series, pt.gammaln(near + k) - pt.gammaln(near))
+    log_p, log_odds = pt.log(p), pt.log(1 - p) - pt.log(p)
+    few = rising - pt.gammaln(k + 1) + pt.switch(k > 0, k * pt.log(1 - p), 0.0) + n * log_p
+    poisson = pt.switch(k > 0, k * (pt.log(n) + log_odds), 0.0) - n * pt.exp(log_odds) - pt.gammaln(k + 1)
+    return _on(x >= 0, pt.switch(n > 1e10, poisson, few))  # as PyMC has it: 1 - p has no digits left there
+
+
+def _categorical(x: Any, p: Any) -> Any:
+    # PyMC's index is one that PyTensor can only loop over.
+    pt = pytensor.tensor
+    last = p.shape[0] - 1
+    return _on(pt.and_(x >= 0, x <= last), pt.log(p)[pt.clip(x, 0, last)])
+
+
 def _on(support: Any, logp: Any) -> Any:
     return pytensor.tensor.switch(support, logp, -np.inf)
 
 
-#: Forms by name: functions of the point and the parameters as PyMC's random variable holds them.
-_FORMS: Mapping[str, Callable[..., Any]] = {
+#: Forms by name, elementwise: functions of the point and the parameters as PyMC's random variable holds them.
+FORMS: Mapping[str, Callable[..., Any]] = {
+    "Categorical": _categorical,
     "DiscreteWeibull": _discrete_weibull,
     "ExGaussian": _ex_gaussian,
     "HalfStudentT": _half_student_t,
     "Kumaraswamy": _kumaraswamy,
     "LogitNormal": _logit_normal,
+    "NegativeBinomial": _negative_binomial,
+    "OrderedLogistic": _categorical,
+    "OrderedProbit": _categorical,
     "Rice": _rice,
     "SkewStudentT": _skew_student_t,
     "StudentT": _student_t,

@@ -154,7 +154,7 @@ def weighted(values: Array, weights: Array) -> Array:
 
 def rounding(terms: Array) -> float:
     """What rounding may have done to the sum of terms (n,)."""
-    finite = terms[np.isfinite(terms)]
+    finite = terms[np.isfinite(terms) & (terms != 0)]
     return float(8 * np.finfo(float).eps * np.abs(finite).sum() / max(1.0, np.sqrt(len(finite) / 16)))
 
 
@@ -179,8 +179,12 @@ def panel_nodes(left: Array, right: Array) -> tuple[Array, Array]:
 Judge = Callable[[Array, Array, Any], tuple[NDArray[np.bool_], Array, tuple[Array, Array] | None]]
 
 
-def bisect(judge: Judge, edges: Array, *, levels: int = _LEVELS, most: int | None = None) -> tuple[Array, Array, Array]:
+def bisect(
+    judge: Judge, edges: Array, *, levels: int = _LEVELS, most: int | None = None, whole: bool = False
+) -> tuple[Array, Array, Array]:
     """Halve panels until they are judged good, or have been halved `levels` times, or are `most` in all.
+
+    With `whole`, at whole numbers.
 
     Returns
     -------
@@ -192,7 +196,7 @@ def bisect(judge: Judge, edges: Array, *, levels: int = _LEVELS, most: int | Non
     count = 0
     for level in range(levels):
         rough, change, children = judge(left, right, carried)
-        middle = (left + right) / 2
+        middle = np.floor((left + right) / 2) if whole else (left + right) / 2
         rough &= (middle > left) & (middle < right)
         count += len(left)
         if level == levels - 1 or (most is not None and count > most):

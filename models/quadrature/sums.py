@@ -22,7 +22,7 @@ _APART = 64  # the least integers of a block whose 16 nodes differ; shorter ones
 _DENSE = 2048  # integers on either side of the middle, and of 0, that are summed one by one
 _FARTHEST = 2.0**52  # beyond it floats are not all integers
 _TOLERANCE = 1e-15
-_MOST = 10_000  # blocks
+_MOST = 6000  # blocks
 _TOO_MANY = "the law is spread over more integers than can be summed"
 
 
@@ -60,8 +60,10 @@ def sum_over(target: Discrete, f: Callable[[Array], Array]) -> Estimate:
         return rough, np.where(size > _BLOCK, change.max(axis=1), 0.0), (lower, upper)
 
     left, right, change = bisect(judge, _edges(target), whole=True, most=_MOST)
-    middle = np.floor((left + right) / 2)
-    sums = np.concatenate([_blocks(terms, left, middle), _blocks(terms, middle, right)])
+    long = right - left > 2 * _APART
+    middle = np.floor((left + right) / 2)[long]
+    singly = np.concatenate([np.empty(0), *(np.arange(a, b) for a, b in zip(left[~long], right[~long], strict=True))])
+    sums = np.concatenate([terms(singly).T, _blocks(terms, left[long], middle), _blocks(terms, middle, right[long])])
     if infinite:
         return Estimate(infinite[0], 0.0, "exact")
     mass, value = (float(np.sort(part).sum()) for part in sums.T)

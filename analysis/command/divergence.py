@@ -17,7 +17,7 @@ def divergence(
     q: Annotated[str, typer.Argument(help="Catalogue name, inline JSON, or a JSON file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Compute both KL divergences, entropies and cross-entropies of two distributions, in nats."""
+    """Compute both KL divergences, entropies and cross-entropies of two distributions, continuous or discrete, in nats."""
     first, second = target_of(p), target_of(q)
     from models.divergences import cross_entropy, entropy, kl
 
@@ -30,9 +30,13 @@ def divergence(
         "cross_entropy_qp": cross_entropy(second, first),
     }
     if as_json:
-        print_json({name: {"value": finite(e.value), "error": e.error} for name, e in values.items()})
+        numbers = ("value", "error")
+        print_json(
+            {n: {k: finite(v) if k in numbers else v for k, v in e.as_dict().items()} for n, e in values.items()}
+        )
         return
     from analysis.site.numbers import num
 
     for name, e in values.items():
-        typer.echo(f"{name:17} {num(e.value, e.error, digits=12)} nats")
+        known = f"{num(e.value, e.error, digits=12)} nats" if e.value == e.value else "cannot be computed"
+        typer.echo(f"{name:17} {known}{f': {e.reason}' if e.reason else ''}")

@@ -174,6 +174,15 @@ def _logit_normal(x: Any, mu: Any, sigma: Any) -> Any:
     return _on(pt.and_(x >= 0, x <= 1), -(z**2) / 2 - pt.log(sigma) - np.log(2 * np.pi) / 2 - low - high)
 
 
+def _triangular(x: Any, lower: Any, c: Any, upper: Any) -> Any:
+    # On (0, 1) the distances from the ends stand as PyTensor knows them where x is made of log odds.
+    pt = pytensor.tensor
+    left = pt.switch(pt.eq(lower, 0.0), pt.log(x), pt.log(x - lower)) - pt.log(c - lower)
+    right = pt.switch(pt.eq(upper, 1.0), pt.log1p(-x), pt.log(upper - x)) - pt.log(upper - c)
+    inside = pt.and_(x >= lower, x <= upper)
+    return _on(inside, np.log(2.0) - pt.log(upper - lower) + pt.switch(x < c, left, right))
+
+
 def _negative_binomial(x: Any, n: Any, p: Any) -> Any:
     # A difference of log gammas of n and n + x has no digits left where n is large; that of their Stirling series has.
     pt = pytensor.tensor
@@ -254,5 +263,6 @@ FORMS: Mapping[str, Callable[..., Any]] = {
     "Rice": _rice,
     "SkewStudentT": _skew_student_t,
     "StudentT": _student_t,
+    "Triangular": _triangular,
     "student_t": _student_t,
 }

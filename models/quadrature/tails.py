@@ -24,6 +24,7 @@ Parts = Callable[[Array], tuple[Array, Array]]
 
 _NOTHING = 1e-18  # of the whole
 _HUGE = 1e280  # a function that is larger just before it is infinite has left the floats, and is not infinite
+_OVERFLOW = 1e100  # the square of a distance may leave the floats beyond
 _STRAIGHT = 1e-7  # relative: a logarithm bent less than this is a straight line
 _FAR = 1e8  # how many times farther out an exponential is followed
 _NONE = Estimate(0.0, 0.0, "quadrature")
@@ -51,20 +52,20 @@ def beyond(line: Line, parts: Parts, edges: Array) -> tuple[float, float, list[E
     whole = float(density[good] @ np.abs(values[good])) + 1e-300
     middle = int(np.argmax(np.where(np.isfinite(log_weight), log_weight + np.log(widths), -np.inf)))
     if not good[middle]:
-        return np.nan, np.nan, [_in_the_bulk(parts, v, good, middle)]
+        return np.nan, np.nan, [_in_the_bulk(line, parts, v, good, middle)]
     tails, ends = [], []
     for sign in (-1, 1):
         outward = np.arange(middle, -1, -1) if sign < 0 else np.arange(middle, len(v))
         bad = np.flatnonzero(~good[outward])
         end, infinite = float(v[outward[-1]]), None
         if len(bad):
-            end, infinite = _boundary(parts, float(v[outward[bad[0] - 1]]), float(v[outward[bad[0]]]))
+            end, infinite = _boundary(line, parts, float(v[outward[bad[0] - 1]]), float(v[outward[bad[0]]]))
         ends.append(end)
         tails.append(infinite or _Tail(line, parts, end, float(v[middle]), sign, whole).value())
     return ends[0], ends[1], tails
 
 
-def _boundary(parts: Parts, inside: float, outside: float) -> tuple[float, Estimate | None]:
+def _boundary(line: Line, parts: Parts, inside: float, outside: float) -> tuple[float, Estimate | None]:
     """Where an integrand stops to be known, and whether it is infinite from there on."""
     for _ in range(200):
         middle = (inside + outside) / 2
@@ -74,17 +75,18 @@ def _boundary(parts: Parts, inside: float, outside: float) -> tuple[float, Estim
         known = bool(np.isfinite(log_weight[0]) and np.isfinite(values[0]))
         inside, outside = (middle, outside) if known else (inside, middle)
     log_weight, values = parts(np.array([inside, outside]))
-    if np.isinf(values[1]) and np.isfinite(log_weight[1]) and abs(values[0]) < _HUGE:
+    near = float(line.distance(np.array([outside]))[0]) < _OVERFLOW
+    if near and np.isinf(values[1]) and np.isfinite(log_weight[1]) and abs(values[0]) < _HUGE:
         return inside, Estimate(float(values[1]), 0.0, "quadrature", _MISSED)
     return inside, None
 
 
-def _in_the_bulk(parts: Parts, v: Array, good: NDArray[np.bool_], middle: int) -> Estimate:
+def _in_the_bulk(line: Line, parts: Parts, v: Array, good: NDArray[np.bool_], middle: int) -> Estimate:
     """What to say of an integrand that is not finite where most of the weight is."""
     known = np.flatnonzero(good)
     if len(known):
         nearest = int(known[np.argmin(np.abs(known - middle))])
-        infinite = _boundary(parts, float(v[nearest]), float(v[middle]))[1]
+        infinite = _boundary(line, parts, float(v[nearest]), float(v[middle]))[1]
         return infinite or Estimate(np.nan, np.inf, "quadrature", _TOO_LARGE)
     value = float(parts(v[middle : middle + 1])[1][0])
     return Estimate(value, 0.0 if np.isinf(value) else np.inf, "quadrature", _MISSED if np.isinf(value) else _UNKNOWN)
@@ -117,9 +119,10 @@ class _Tail:
         return self._straight(step, log_weight, f) or self._continued(v, log_weight, f)
 
     def _straight(self, step: float, log_weight: Array, f: Array) -> Estimate | None:
-        """What a weight adds whose logarithm is a straight line in v, if it is one."""
+        """What a weight adds whose logarithm is a straight line in v, if it is one; a bound if it is ever steeper."""
         fall, bend = -_slope(log_weight, step), _bend(log_weight, step)
-        if bend > _STRAIGHT * max(1.0, abs(fall)):
+        bent = bend > _STRAIGHT * max(1.0, abs(fall))
+        if bent and not log_weight[0] - log_weight[1] < log_weight[1] - log_weight[2] < log_weight[2] - log_weight[3]:
             return None
         slack = bend + 1e-14 * np.abs(log_weight).max() / step
         if abs(f[0] - 3 * f[1] + 3 * f[2] - f[3]) <= 1e-9 * np.abs(f).max():  # of degree 2 at most: of logs of powers
@@ -127,17 +130,19 @@ class _Tail:
                 return None
             first, second = (3 * f[0] - 4 * f[1] + f[2]) / (2 * step), (f[0] - 2 * f[1] + f[2]) / step**2
             value = np.exp(log_weight[0]) * (f[0] + (first + second / fall) / fall) / fall
-            return Estimate(float(value), float(abs(value)) * (4 * slack / fall + 1e-9), "quadrature")
+            return Estimate(float(value), float(abs(value)) * (1.0 if bent else 4 * slack / fall + 1e-9), "quadrature")
         size = np.log(np.abs(f))
         fall -= _slope(size, step)
         bend = _bend(size, step)
         if bend > _STRAIGHT * max(1.0, abs(_slope(size, step))):
             return None
         slack += bend + 1e-14 * np.abs(size).max() / step
-        if fall <= 3 * slack:
+        if bent and fall <= 0:
+            return None
+        if not bent and fall <= 3 * slack:
             return Estimate(float(np.sign(f[0])) * np.inf, 0.0, "quadrature", _DIVERGES)
         log_value = log_weight[0] + size[0] - np.log(fall)
-        return self._known(log_value, float(np.sign(f[0])), 2 * slack / fall + 1e-9)
+        return self._known(log_value, float(np.sign(f[0])), 1.0 if bent else 2 * slack / fall + 1e-9)
 
     def _continued(self, v: Array, log_weight: Array, f: Array) -> Estimate:
         """What a function adds that has left the floats before the weight has vanished."""

@@ -134,7 +134,7 @@ def alpha_divergence(p: Target, q: Target, alpha: float) -> Estimate:
     _same_dim(p, q)
     scale = alpha * (1 - alpha)
     if isinstance(p, Discrete) != isinstance(q, Discrete):
-        return Estimate(1 / scale, 0.0, "exact", _ATOMS)
+        return Estimate(1 / scale, 0.0, "exact", reason=_ATOMS)
     # Averaged under the distribution that makes the ratio to the smaller power.
     base, other, power = (p, q, 1 - alpha) if alpha >= 0.5 else (q, p, alpha)
 
@@ -143,7 +143,7 @@ def alpha_divergence(p: Target, q: Target, alpha: float) -> Estimate:
             return -np.expm1(power * _difference(log_other, log_base))
 
     integral = _mean(base, other, shortfall)
-    return Estimate(integral.value / scale, integral.error / scale, integral.kind, integral.reason)
+    return Estimate(integral.value / scale, integral.error / scale, integral.kind, reason=integral.reason)
 
 
 _ATOMS = "one puts mass on single integers and the other on none"
@@ -174,14 +174,14 @@ def _rest(q: Discrete) -> float:
 def _apart(p: Target, q: Target) -> Estimate | None:
     """Infinity with its reason, if p has mass where q has none."""
     if isinstance(p, Discrete) != isinstance(q, Discrete) and q.has_density | isinstance(q, Discrete) and not _drawn(p):
-        return Estimate(np.inf, 0.0, "exact", _ATOMS)
+        return Estimate(np.inf, 0.0, "exact", reason=_ATOMS)
     if isinstance(p, Discrete) and isinstance(q, Discrete) and (k := missed(p, q)) is not None:
-        return Estimate(np.inf, 0.0, "exact", f"the first puts mass on {k}, where the second has none")
+        return Estimate(np.inf, 0.0, "exact", reason=f"the first puts mass on {k}, where the second has none")
     if isinstance(p, Density) and isinstance(q, Density) and p.dim == 1 and not p.multivariate and not q.multivariate:
         (low, high), (first, last) = p.ends, q.ends
         if low < first or high > last:
             side, end = ("below", first) if low < first else ("above", last)
-            return Estimate(np.inf, 0.0, "exact", f"the first has mass {side} {end:g}, where the second has none")
+            return Estimate(np.inf, 0.0, "exact", reason=f"the first has mass {side} {end:g}, where the second has none")
     return None
 
 

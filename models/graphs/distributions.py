@@ -179,7 +179,9 @@ class Distribution:
     def quantiles(self) -> Array:
         """Quantiles (7,) of a sample at ``LEVELS``: roughly where the mass lies."""
         known = (self.key, [v.tolist() for v in self.values()])
-        found: Array = kept("quantiles", known, lambda: np.quantile(np.clip(self.rvs(4096, seed=0), -1e300, 1e300), LEVELS))
+        found: Array = kept(
+            "quantiles", known, lambda: np.quantile(np.clip(self.rvs(4096, seed=0), -1e300, 1e300), LEVELS)
+        )
         return found
 
     def jet(self, points: Array) -> tuple[Array, Array, Array]:

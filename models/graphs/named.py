@@ -65,15 +65,23 @@ def _univariate(name: str) -> Any:
     scalar = isinstance(kind, type) and kind.__module__.startswith("pymc.distributions.") and hasattr(kind, "dist")
     modules = ("continuous", "discrete", "mixture")
     made = {"Continuous", "Discrete", "Mixture", "NormalMixture", "Flat", "HalfFlat", "Interpolated"}
-    return kind if scalar and name not in made and (kind.__module__.split(".")[-1] in modules or name == "DiracDelta") else None
+    return (
+        kind
+        if scalar and name not in made and (kind.__module__.split(".")[-1] in modules or name == "DiracDelta")
+        else None
+    )
 
 
 def _accepted(name: str, values: Mapping[str, Array], given: Mapping[str, Any]) -> dict[str, bool]:
     """Refuse what PyMC does not know or does not take; say whether it is discrete."""
     if name in {"Flat", "HalfFlat"}:
-        raise InputError(f"distribution {name!r} has no finite mass; give a proper one, such as Uniform with its two ends")
+        raise InputError(
+            f"distribution {name!r} has no finite mass; give a proper one, such as Uniform with its two ends"
+        )
     if name in {"Interpolated", "NormalMixture"}:
-        raise InputError(f'distribution {name!r} is no target by name; give {{"weights", "means", "sds"}}, a mixture of Normals')
+        raise InputError(
+            f'distribution {name!r} is no target by name; give {{"weights", "means", "sds"}}, a mixture of Normals'
+        )
     kind: Any = getattr(pm, name, None)
     if not (isinstance(kind, type) and hasattr(kind, "dist")):
         raise lookup_error("PyMC distribution", name, [n for n in dir(pm) if _univariate(n) is not None])
@@ -88,7 +96,9 @@ def _accepted(name: str, values: Mapping[str, Array], given: Mapping[str, Any]) 
         raise InputError(f"distribution {name!r} is not univariate; use a mixture of MvNormal or a PyMC model")
     discrete = str(variable.dtype).startswith(("int", "uint", "bool"))
     if name.startswith("Hurdle") and not discrete:
-        raise InputError(f"distribution {name!r} has an atom at 0 beside a density, and is neither; give its parts one by one")
+        raise InputError(
+            f"distribution {name!r} has an atom at 0 beside a density, and is neither; give its parts one by one"
+        )
     try:
         # FAST_COMPILE keeps PyMC's parameter checks, which our own mode leaves out.
         pm.draw(variable, random_seed=0, mode="FAST_COMPILE")
@@ -108,6 +118,8 @@ def _check_names(name: str, kind: Any, values: Mapping[str, Array]) -> None:
     known = [k for k, p in signature(kind.dist).parameters.items() if p.kind in by_name]
     for key in values:
         if key not in known:
-            near = [k for k in _SYNONYMS.get(key.lower(), ()) if k in known] or get_close_matches(key, known, n=1, cutoff=0.1)
+            near = [k for k in _SYNONYMS.get(key.lower(), ()) if k in known] or get_close_matches(
+                key, known, n=1, cutoff=0.1
+            )
             hint = f"; did you mean {near[0]}?" if near else "."
             raise InputError(f"{name} has no parameter {key!r}{hint} Known: {', '.join(known)}")

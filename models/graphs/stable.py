@@ -202,7 +202,7 @@ def _stirling(x: Any) -> Any:
 
 
 def _deviance(k: Any, mean: Any) -> Any:
-    """k log(k/mean) + mean - k, without cancelling near k = mean."""
+    """K log(k/mean) + mean - k, without cancelling near k = mean."""
     pt = pytensor.tensor
     d = (k - mean) / mean
     small = pt.clip(d, -0.1, 0.1)

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from models.quadrature.line import Line, line_of
-from models.quadrature.rules import Estimate, Integrand, Nodes, adapt, gaussian_nodes, halves, panel_nodes, rounding, weighted
+from models.quadrature.rules import (
+    Estimate,
+    Integrand,
+    Nodes,
+    adapt,
+    gaussian_nodes,
+    halves,
+    panel_nodes,
+    rounding,
+    weighted,
+)
 from models.quadrature.tails import beyond
 from models.targets import Density, Discrete, Draws, Target
 

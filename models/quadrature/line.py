@@ -49,7 +49,10 @@ class Line:
     @cached_property
     def limits(self) -> tuple[float, float]:
         """The least and the largest v whose x is a float apart from the end, or is finite."""
-        near = [max(8 * np.finfo(float).eps * abs(end), 1 / _LARGEST) if np.isfinite(end) else 0.0 for end in (self.low, self.high)]
+        near = [
+            max(8 * np.finfo(float).eps * abs(end), 1 / _LARGEST) if np.isfinite(end) else 0.0
+            for end in (self.low, self.high)
+        ]
         match self.kind:
             case "sinh":
                 ends = (max(self.low, -_LARGEST), min(self.high, _LARGEST))
@@ -124,7 +127,10 @@ def line_of(target: Density, others: Sequence[Target] = ()) -> tuple[Line, Array
     for one in (target, *others):
         if one.dim == 1 and isinstance(one, Density):
             named = one.distribution.quantiles if one.spec.get("distribution") else np.empty(0)
-            places += [m + s * np.concatenate([-_OFFSETS, _OFFSETS]) for m, s in _scales(one)] + [named, np.array(one.ends)]
+            places += [m + s * np.concatenate([-_OFFSETS, _OFFSETS]) for m, s in _scales(one)] + [
+                named,
+                np.array(one.ends),
+            ]
     first, last = line.limits
     centre, scale = (0.0, 1.0) if line.kind == "sinh" else (line.centre, line.scale)
     out = np.concatenate([_OFFSETS, _FAR, 60 * 1.4 ** np.arange(1, 8)]) if line.kind == "sinh" else _outward(scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ class Estimate:
     value: float
     error: float
     kind: Kind
-    reason: str | None = None
+    reason: str | None = field(default=None, kw_only=True)
 
     def __float__(self) -> float:
         return self.value

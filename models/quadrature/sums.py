@@ -18,7 +18,9 @@ __all__ = ["missed", "sum_over"]
 Array = NDArray[np.float64]
 
 _BLOCK = 16  # integers that are summed one by one; longer blocks are summed from as many values
-_APART = 64  # the least integers of a block whose 16 nodes differ; shorter ones are halved until they are summed one by one
+_APART = (
+    64  # the least integers of a block whose 16 nodes differ; shorter ones are halved until they are summed one by one
+)
 _DENSE = 2048  # integers on either side of the middle, and of 0, that are summed one by one
 _FARTHEST = 2.0**52  # beyond it floats are not all integers
 _TOLERANCE = 1e-15
@@ -68,7 +70,7 @@ def sum_over(target: Discrete, f: Callable[[Array], Array]) -> Estimate:
         return Estimate(infinite[0], 0.0, "exact")
     mass, value = (float(np.sort(part).sum()) for part in sums.T)
     if abs(mass - 1) > 1e-3:
-        return Estimate(np.nan, np.inf, "exact", _TOO_MANY)
+        return Estimate(np.nan, np.inf, "exact", reason=_TOO_MANY)
     error = float(change.sum()) + rounding(sums[:, 1]) + (4e-16 + 3 * abs(mass - 1)) * (1 + abs(value))
     return Estimate(value, error, "exact")
 
@@ -126,7 +128,10 @@ def _sums_of_legendre(size: Array) -> Array:
 def _euler_maclaurin() -> tuple[Array, Array]:
     """Differences (8, 16) of odd derivatives of Legendre polynomials between the ends, and B_2n(1/2)/(2n)! (8,)."""
     orders = np.arange(2, _BLOCK + 1, 2)
-    slopes = [[np.diff(legendre.legval([-1.0, 1.0], legendre.legder(row, n - 1)))[0] for row in np.eye(_BLOCK)] for n in orders]
+    slopes = [
+        [np.diff(legendre.legval([-1.0, 1.0], legendre.legder(row, n - 1)))[0] for row in np.eye(_BLOCK)]
+        for n in orders
+    ]
     halves = -(1 - 2.0 ** (1 - orders)) * bernoulli(_BLOCK)[orders]
     return np.array(slopes), halves / np.exp(gammaln(orders + 1))
 

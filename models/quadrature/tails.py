@@ -77,7 +77,7 @@ def _boundary(line: Line, parts: Parts, inside: float, outside: float) -> tuple[
     log_weight, values = parts(np.array([inside, outside]))
     near = float(line.distance(np.array([outside]))[0]) < _OVERFLOW
     if near and np.isinf(values[1]) and np.isfinite(log_weight[1]) and abs(values[0]) < _HUGE:
-        return inside, Estimate(float(values[1]), 0.0, "quadrature", _MISSED)
+        return inside, Estimate(float(values[1]), 0.0, "quadrature", reason=_MISSED)
     return inside, None
 
 
@@ -87,9 +87,9 @@ def _in_the_bulk(line: Line, parts: Parts, v: Array, good: NDArray[np.bool_], mi
     if len(known):
         nearest = int(known[np.argmin(np.abs(known - middle))])
         infinite = _boundary(line, parts, float(v[nearest]), float(v[middle]))[1]
-        return infinite or Estimate(np.nan, np.inf, "quadrature", _TOO_LARGE)
+        return infinite or Estimate(np.nan, np.inf, "quadrature", reason=_TOO_LARGE)
     value = float(parts(v[middle : middle + 1])[1][0])
-    return Estimate(value, 0.0 if np.isinf(value) else np.inf, "quadrature", _MISSED if np.isinf(value) else _UNKNOWN)
+    return Estimate(value, 0.0 if np.isinf(value) else np.inf, "quadrature", reason=_MISSED if np.isinf(value) else _UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Tail:
         if self.line.kind == "sinh" and np.isfinite(self.line.low if self.sign < 0 else self.line.high):
             return _NONE  # the end of the support, far from all mass
         step = 0.04 * abs(self.end - self.middle)
-        v = self.end - self.sign * step * np.arange(4)
+        v: Array = self.end - self.sign * step * np.arange(4.0)
         log_weight, f = self.parts(v)
         if f[0] == 0 or step == 0:
             return _NONE
@@ -140,7 +140,7 @@ class _Tail:
         if bent and fall <= 0:
             return None
         if not bent and fall <= 3 * slack:
-            return Estimate(float(np.sign(f[0])) * np.inf, 0.0, "quadrature", _DIVERGES)
+            return Estimate(float(np.sign(f[0])) * np.inf, 0.0, "quadrature", reason=_DIVERGES)
         log_value = log_weight[0] + size[0] - np.log(fall)
         return self._known(log_value, float(np.sign(f[0])), 1.0 if bent else 2 * slack / fall + 1e-9)
 
@@ -156,7 +156,10 @@ class _Tail:
                 break
         else:
             return _nothing_known()
-        first, last = abs(self.end), min(np.log(_FAR) + np.log1p(abs(self.end)) + abs(self.end), max(np.abs(self.line.limits)))
+        first, last = (
+            abs(self.end),
+            min(np.log(_FAR) + np.log1p(abs(self.end)) + abs(self.end), max(np.abs(self.line.limits))),
+        )
 
         def log_terms(d: Array) -> Array:
             v = self.sign * d
@@ -167,7 +170,11 @@ class _Tail:
         top = float(logs.max())
         if logs[-1] > top - 50:
             faster = self._faster(rule, v, log_weight, last)
-            return Estimate(np.nan, np.inf, "quadrature", _TOO_LARGE) if faster else Estimate(sign * np.inf, 0.0, "quadrature", _DIVERGES)
+            return (
+                Estimate(np.nan, np.inf, "quadrature", reason=_TOO_LARGE)
+                if faster
+                else Estimate(sign * np.inf, 0.0, "quadrature", reason=_DIVERGES)
+            )
         left, right, change = adapt(lambda d: np.exp(log_terms(d) - top)[None, :], edges, 1e-12)
         d, w = panel_nodes(left, right)
         total = float((np.exp(log_terms(d.ravel()) - top) * w.ravel()).sum())
@@ -178,16 +185,18 @@ class _Tail:
         ends = self.sign * np.array([last, last - 1.0])
         far, out = self.parts(ends)[0], rule(ends)
         near = (log_weight[0] - log_weight[1]) / (rule(v)[0] - rule(v)[1])
-        return bool(np.isneginf(far[0]) or (far[0] - far[1]) / (out[0] - out[1]) < (1.05 if rule is np.abs else 1.5) * near)
+        return bool(
+            np.isneginf(far[0]) or (far[0] - far[1]) / (out[0] - out[1]) < (1.05 if rule is np.abs else 1.5) * near
+        )
 
     def _known(self, log_value: float, sign: float, relative: float) -> Estimate:
         if log_value > 709:
-            return Estimate(np.nan, np.inf, "quadrature", _TOO_LARGE)
+            return Estimate(np.nan, np.inf, "quadrature", reason=_TOO_LARGE)
         return Estimate(sign * float(np.exp(log_value)), float(np.exp(log_value)) * relative, "quadrature")
 
 
 def _nothing_known() -> Estimate:
-    return Estimate(np.nan, np.inf, "quadrature", _UNKNOWN)
+    return Estimate(np.nan, np.inf, "quadrature", reason=_UNKNOWN)
 
 
 def _slope(y: Array, step: float) -> float:

@@ -9,8 +9,11 @@ import pymc as pm
 import pytest
 from scipy import stats
 
+from models.advi import fit_advi
 from models.errors import InputError
+from models.families import FAMILIES
 from models.graphs import numpy_mode
+from models.projections import forward_projection, reverse_projections
 from models.targets import (
     TARGETS,
     Target,
@@ -237,12 +240,15 @@ def test_student_t_mixture_refuses(scales: Any, nus: Any, words: str) -> None:
     ("name", "params", "words"),
     [
         ("Nomal", {"mu": 0, "sigma": 1}, "unknown PyMC distribution 'Nomal'; did you mean .*Normal"),
-        ("Poisson", {"mu": 1}, "'Poisson' is discrete; .* densities only"),
         ("MvNormal", {"mu": [0, 0], "cov": EYE}, "'MvNormal' is not univariate; use a mixture"),
         ("Normal", {"mu": 0, "sigma": -1}, "Normal refuses params .*'sigma': -1.*scale < 0"),
         ("Normal", {"mu": np.nan, "sigma": 1}, "parameter 'mu' of Normal is nan; it must be finite"),
         ("Normal", {"mu": "a", "sigma": 1}, "parameter 'mu' of Normal is 'a'; it must be a number"),
-        ("StudentT", {"nu": 4, "scale": 1}, "StudentT refuses params .*scale"),
+        (
+            "StudentT",
+            {"nu": 4, "scale": 1},
+            "StudentT has no parameter 'scale'; did you mean sigma.*Known: nu, mu, sigma, lam",
+        ),
     ],
 )
 def test_from_distribution_refuses(name: str, params: dict[str, Any], words: str) -> None:
@@ -279,6 +285,30 @@ def test_from_model_refuses_a_model_without_continuous_free_variables() -> None:
         pm.Normal("x")
     with pytest.raises(InputError, match=r"discrete variables \(k\); marginalise them"):
         from_model(discrete)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda t: t.logp([[0.0]]),
+        lambda t: t.model(),
+        lambda t: reverse_projections(t, FAMILIES["normal"]),
+        lambda t: forward_projection(t, FAMILIES["normal"]),
+        lambda t: fit_advi(t),
+    ],
+    ids=["logp", "model", "reverse", "forward", "advi"],
+)
+def test_a_discrete_target_refuses_what_needs_a_density(ask: Any) -> None:
+    with pytest.raises(InputError, match=r"'Poisson\(mu=3.0\)' is discrete, so it has no density"):
+        ask(from_distribution("Poisson", {"mu": 3}))
+
+
+def test_a_discrete_target_has_masses_and_draws() -> None:
+    target = from_distribution("Categorical", {"p": [0.2, 0.3, 0.5]})
+    np.testing.assert_allclose(
+        target.log_mass([-1, 0, 1, 2, 3]), np.log([1e-320, 0.2, 0.3, 0.5, 1e-320]) - [np.inf, 0, 0, 0, np.inf]
+    )
+    assert set(target.rvs(50, seed=0)[:, 0]) == {0.0, 1.0, 2.0}
 
 
 @pytest.mark.parametrize("ask", [lambda t: t.logp([[0.0]]), lambda t: t.model()])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from models.quadrature import Estimate, expect, integrate, line_of, mass_defect, missed, sum_over
-from models.targets import Density, Discrete, Target
+from models.targets import Density, Discrete, Draws, Target
 
 __all__ = ["alpha_divergence", "cross_entropy", "entropy", "kl"]
 
@@ -24,12 +24,12 @@ OfLogs = Callable[[Array, Array], Array]
 
 
 def entropy(p: Target) -> Estimate:
-    """Differential entropy -E_p[log p].
+    """Entropy -E_p[log p]: of a density the differential entropy, of a discrete law the sum over its masses.
 
     Parameters
     ----------
     p : Target
-        With a density.
+        With a density, or discrete.
 
     Returns
     -------
@@ -82,12 +82,13 @@ def kl(p: Target, q: Target) -> Estimate:
     Parameters
     ----------
     p, q : Target
-        With densities, of one dimension d.
+        With densities, of one dimension d; or both discrete.
 
     Returns
     -------
     Estimate
-        In nats; ``inf`` unless p is absolutely continuous with respect to q with fading log ratio.
+        In nats; ``inf``, with its ``reason``, where p has mass that q has not, or tails too heavy for it; ``nan`` where it cannot be
+        told, or is larger than the largest float.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def _rest(q: Discrete) -> float:
 
 def _apart(p: Target, q: Target) -> Estimate | None:
     """Infinity with its reason, if p has mass where q has none."""
-    if isinstance(p, Discrete) != isinstance(q, Discrete) and q.has_density | isinstance(q, Discrete) and not _drawn(p):
+    if isinstance(p, Discrete) != isinstance(q, Discrete) and not isinstance(p, Draws):
         return Estimate(np.inf, 0.0, "exact", reason=_ATOMS)
     if isinstance(p, Discrete) and isinstance(q, Discrete) and (k := missed(p, q)) is not None:
         return Estimate(np.inf, 0.0, "exact", reason=f"the first puts mass on {k}, where the second has none")
@@ -183,10 +184,6 @@ def _apart(p: Target, q: Target) -> Estimate | None:
             side, end = ("below", first) if low < first else ("above", last)
             return Estimate(np.inf, 0.0, "exact", reason=f"the first has mass {side} {end:g}, where the second has none")
     return None
-
-
-def _drawn(p: Target) -> bool:
-    return not p.has_density and not isinstance(p, Discrete)
 
 
 def _check(*targets: Target) -> None:

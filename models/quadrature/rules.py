@@ -215,9 +215,6 @@ def bisect(
 def adapt(integrand: Callable[[Array], Array], edges: Array, tolerance: float) -> tuple[Array, Array, Array]:
     """Bisect panels until halving one changes no integral by more than `tolerance`.
 
-    scipy.integrate.cubature (SciPy 1.17) refines one region at a time: on these integrands it needs as many evaluations and ten to a
-    hundred times as long, and it does not return its nodes.
-
     Parameters
     ----------
     integrand : callable
@@ -231,6 +228,8 @@ def adapt(integrand: Callable[[Array], Array], edges: Array, tolerance: float) -
     left, right, change : ndarray (m,)
         Accepted panels, and the change of the integral that halving each brings.
     """
+    # Not scipy.integrate.cubature, which refines one region at a time: on five KL integrands (SciPy 1.18) it came to the same
+    # digits with a third to all of the evaluations, in 5 to 100 times the time, and it does not say at which nodes.
     whole = _integrals(integrand, edges[:-1], edges[1:])
     limit = tolerance * np.maximum(1.0, np.abs(whole).sum(axis=0))
 

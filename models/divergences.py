@@ -160,7 +160,7 @@ def _mean(p: Target, q: Target, f: OfLogs) -> Estimate:
         known = p.has_density
         return expect(p, lambda x: f(p.logp(x) if known else np.full(len(x), np.nan), q.logp(x)), others=[q])
     line, edges = line_of(p, [q])
-    found = integrate(p, line, edges, lambda v, x: f(line.logp(p, v, x), line.logp(q, v, x)))
+    found = integrate(p, line, edges, lambda v, x, log_p: f(log_p, log_p if q is p else line.logp(q, v, x)))
     # A constant that rounding has put into a log density stands in the integral, and in that of the density.
     defect = mass_defect(p) * (1 + abs(found.value)) + mass_defect(q)
     return found if not np.isfinite(found.value) else Estimate(found.value, found.error + 2 * defect, found.kind)

@@ -144,6 +144,11 @@ class Distribution:
         return self.name in MULTIVARIATE
 
     @property
+    def named(self) -> bool:
+        """Whether it is one of PyMC's by name, with any parameters, rather than one of ``BUILDERS``."""
+        return self.name not in BUILDERS
+
+    @property
     def key(self) -> Key:
         """What the compiled graph depends on: the name and the shapes, not the numbers."""
         return self.name, tuple((k, np.shape(v)) for k, v in self.params.items())

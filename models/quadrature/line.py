@@ -126,14 +126,14 @@ def line_of(target: Density, others: Sequence[Target] = ()) -> tuple[Line, Array
     places = []
     for one in (target, *others):
         if one.dim == 1 and isinstance(one, Density):
-            named = one.distribution.quantiles if one.spec.get("distribution") else np.empty(0)
+            named = one.distribution.quantiles if one.distribution.named else np.empty(0)
             places += [m + s * np.concatenate([-_OFFSETS, _OFFSETS]) for m, s in _scales(one)] + [
                 named,
                 np.array(one.ends),
             ]
     first, last = line.limits
     centre, scale = (0.0, 1.0) if line.kind == "sinh" else (line.centre, line.scale)
-    out = np.concatenate([_OFFSETS, _FAR, 60 * 1.4 ** np.arange(1, 8)]) if line.kind == "sinh" else _outward(scale)
+    out = np.concatenate([_FAR, 60 * 1.4 ** np.arange(1, 8)]) if line.kind == "sinh" else _outward(scale)
     edges = np.concatenate([line.v(np.concatenate(places)), centre - out, centre + out, [first, last]])
     edges = np.unique(np.round(edges[(edges >= first) & (edges <= last)], 12))
     return line, edges[np.concatenate([[True], np.diff(edges) > 1e-12 * np.abs(edges[1:])])]

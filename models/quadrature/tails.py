@@ -53,13 +53,20 @@ def beyond(line: Line, parts: Parts, edges: Array) -> tuple[float, float, list[E
     middle = int(np.argmax(np.where(np.isfinite(log_weight), log_weight + np.log(widths), -np.inf)))
     if not good[middle]:
         return np.nan, np.nan, [_in_the_bulk(line, parts, v, good, middle)]
+    size = log_weight + np.log(np.abs(values))
+    faint = size < np.log(_NOTHING * whole)
     tails, ends = [], []
     for sign in (-1, 1):
         outward = np.arange(middle, -1, -1) if sign < 0 else np.arange(middle, len(v))
         bad = np.flatnonzero(~good[outward])
         end, infinite = float(v[outward[-1]]), None
         if len(bad):
-            end, infinite = _boundary(line, parts, float(v[outward[bad[0] - 1]]), float(v[outward[bad[0]]]))
+            inner, inside, outside = outward[max(bad[0] - 2, 0)], outward[bad[0] - 1], outward[bad[0]]
+            end = float(v[inside])
+            near = float(line.distance(v[outside : outside + 1])[0]) < _OVERFLOW
+            infinite_there = near and np.isinf(values[outside]) and np.isfinite(log_weight[outside])
+            if infinite_there or not (faint[inside] and size[inside] < size[inner]):
+                end, infinite = _boundary(line, parts, end, float(v[outside]))
         ends.append(end)
         tails.append(infinite or _Tail(line, parts, end, float(v[middle]), sign, whole).value())
     return ends[0], ends[1], tails
@@ -67,13 +74,13 @@ def beyond(line: Line, parts: Parts, edges: Array) -> tuple[float, float, list[E
 
 def _boundary(line: Line, parts: Parts, inside: float, outside: float) -> tuple[float, Estimate | None]:
     """Where an integrand stops to be known, and whether it is infinite from there on."""
-    for _ in range(200):
-        middle = (inside + outside) / 2
-        if middle in (inside, outside):
+    while True:
+        between = np.linspace(inside, outside, 66)
+        log_weight, values = parts(between)
+        first = int(np.argmin(np.append(np.isfinite(log_weight[1:-1]) & np.isfinite(values[1:-1]), False))) + 1
+        if {float(between[first - 1]), float(between[first])} == {inside, outside}:
             break
-        log_weight, values = parts(np.array([middle]))
-        known = bool(np.isfinite(log_weight[0]) and np.isfinite(values[0]))
-        inside, outside = (middle, outside) if known else (inside, middle)
+        inside, outside = float(between[first - 1]), float(between[first])
     log_weight, values = parts(np.array([inside, outside]))
     near = float(line.distance(np.array([outside]))[0]) < _OVERFLOW
     if near and np.isinf(values[1]) and np.isfinite(log_weight[1]) and abs(values[0]) < _HUGE:

@@ -182,7 +182,9 @@ def _apart(p: Target, q: Target) -> Estimate | None:
         (low, high), (first, last) = p.ends, q.ends
         if low < first or high > last:
             side, end = ("below", first) if low < first else ("above", last)
-            return Estimate(np.inf, 0.0, "exact", reason=f"the first has mass {side} {end:g}, where the second has none")
+            return Estimate(
+                np.inf, 0.0, "exact", reason=f"the first has mass {side} {end:g}, where the second has none"
+            )
     return None
 
 

@@ -134,11 +134,7 @@ def fit_advi(
 
 def _as_target(target_or_model: Target | Any) -> Target:
     target = target_or_model if isinstance(target_or_model, Target) else from_model(target_or_model)
-    if not target.has_density:
-        raise InputError(
-            f"target {target.name!r} is known by draws only, and ADVI needs a log density; "
-            "fit a density to the draws first (fit_mle), or use forward KL, which needs draws alone"
-        )
+    target.check_density("ADVI")
     return target
 
 

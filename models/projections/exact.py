@@ -217,12 +217,7 @@ def check_density(target: Target, family: Family, alpha: float) -> None:
     ------
     InputError
     """
-    if not target.has_density:
-        name = "reverse KL" if alpha == 0 else "this divergence"
-        raise InputError(
-            f"target {target.name!r} is known by draws only, and {name} needs its log density; "
-            "fit a density to the draws first, or ask for the forward direction"
-        )
+    target.check_density("reverse KL" if alpha == 0 else "this divergence")
     family.check_dim(target.dim, f"target {target.name!r}")
     if alpha < 1 and family.rate:
         raise InputError(

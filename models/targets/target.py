@@ -178,6 +178,19 @@ class Target:
         support = self.support
         return None if support is None else {"x": np.asarray(support(np.asarray(points, dtype=float).ravel())[0])}
 
+    def check_density(self, needed_by: str) -> None:
+        """Refuse a target without a log density, for what needs one.
+
+        Raises
+        ------
+        InputError
+        """
+        if not self.has_density:
+            raise InputError(
+                f"target {self.name!r} is known by draws only, and {needed_by} needs a log density; fit a density to the draws "
+                "first (fit_mle), or ask for the forward direction, which needs draws alone"
+            )
+
     def check_normalised(self) -> None:
         """Refuse a target without a normalised log density.
 
@@ -333,6 +346,10 @@ class Discrete(Target):
     def log_mass(self, points: ArrayLike) -> Array:
         """Log of the mass (n,) at integers (n,), in nats."""
         return self.distribution.logp(np.asarray(points, dtype=float))
+
+    def check_density(self, needed_by: str) -> None:
+        """Refuse this target where a density is needed."""
+        raise self._lacks(f"log densities, which {needed_by} needs")
 
     def rvs(self, n: int, seed: int) -> Array:
         """Draw integers (n, 1)."""

@@ -291,8 +291,6 @@ def _log_density(data: Array, model: Model, params: Mapping[str, ArrayLike] | No
     if isinstance(model, Family):
         return leave_one_out(data, model, params, seed=seed)
     if isinstance(model, Target):
-        if not model.has_density:
-            raise InputError(f"target {model.name!r} is known by draws only; the model needs a density")
         model.check_normalised()
         if model.dim != dim:
             raise InputError(f"target {model.name!r} has dimension {model.dim} but the draws have dimension {dim}")

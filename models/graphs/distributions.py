@@ -175,6 +175,8 @@ class Distribution:
         """The ends of the support of a univariate density, infinite on the whole line."""
         if self.name == "VonMises":
             return -np.pi, np.pi
+        if self.name == "LogitNormal":  # PyMC gives it no transform
+            return 0.0, 1.0
         if self.support_map is None:
             return -np.inf, np.inf
         low, high = sorted(map(float, self.support_map(np.array([-1e3, 1e3]))[0]))
@@ -229,8 +231,6 @@ def _compiled_support(density: Distribution) -> Any:
     with pm.Model(model=None) as model:
         variable = density.variable()
     transform = model.rvs_to_transforms[variable]
-    if density.name == "LogitNormal":  # PyMC gives it none
-        transform = pm.distributions.transforms.logodds
     if transform is None:
         return _WHOLE_LINE
     u, params = pytensor.tensor.vector("u"), symbols(density.key)

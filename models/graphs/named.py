@@ -45,6 +45,8 @@ def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
             raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be finite")
         if key in INTEGERS.get(name, ()) and np.any(values[key] != np.round(values[key])):
             raise InputError(f"parameter {key!r} of {name} is {value!r}; it must be an integer")
+    if name == "Categorical" and "p" in values and abs(values["p"].sum() - 1) > 1e-8:
+        raise InputError(f"parameter 'p' of Categorical sums to {values['p'].sum():.10g}; it must sum to 1")
     known = (name, [(key, value.tolist()) for key, value in values.items()])
     facts = kept("accepted distribution", known, lambda: _accepted(name, values, params))
     return Distribution(name, values, discrete=facts["discrete"])

@@ -187,6 +187,10 @@ def from_distribution(name: str, params: Mapping[str, Any], *, label: str | None
     density = distribution(name, params)
     quantiles = density.quantiles
     width = max(float(quantiles[4] - quantiles[2]) / 2, np.finfo(float).tiny)
+    if quantiles[0] == quantiles[-1] != 0 and not density.discrete:
+        raise InputError(
+            f"{name} with params {dict(params)!r} has no width beside {quantiles[0]:g} that a float can hold; rescale it"
+        )
     mean, cov = _moments_by_pymc(name, density)
     text = ", ".join(f"{k}={np.asarray(v).tolist()}" for k, v in density.params.items())
     return (Discrete if density.discrete else Density)(

@@ -352,6 +352,8 @@ def test_alpha_divergence_of_an_atom_and_a_density_is_the_largest_there_is() -> 
         ("Exponential", {"rate": 2}, r"no parameter 'rate'; did you mean lam\?"),
         ("Gamma", {"alpha": 2, "betta": 1}, r"no parameter 'betta'; did you mean beta\?"),
         ("Binomial", {"n": 5.5, "p": 0.3}, "parameter 'n' of Binomial is 5.5; it must be an integer"),
+        ("Categorical", {"p": [0.2, 0.3, 0.6]}, "parameter 'p' of Categorical sums to 1.1; it must sum to 1"),
+        ("Normal", {"mu": 1e20, "sigma": 1}, "has no width beside 1e[+]20"),
         ("HurdleGamma", {"psi": 0.7, "alpha": 3, "beta": 1}, "an atom at 0 beside a density"),
         ("Flat", {}, "has no finite mass"),
         ("Interpolated", {"x_points": [1, 2], "pdf_points": [1, 2]}, "is no target by name"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.errors import InputError, lookup_error
 from models.graphs.compiling import compile_graph, compiled, numpy_mode
 from models.graphs.deferred import Deferred
+from models.graphs.forms import FORMS
 from models.graphs.store import kept
 from models.graphs.translate import translate
 
@@ -97,7 +98,8 @@ def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
     given = {"": pt.as_tensor_variable(point)} | {k: pt.as_tensor_variable(v) for k, v in params.items()}
     stand_in = {k: v if isinstance(v, pytensor.graph.basic.Constant) else v.type() for k, v in given.items()}
     own = {k: v for k, v in stand_in.items() if k}
-    graph = _stable(in_double_precision(pm.logp(build(name, own), stand_in[""])))
+    logp = FORMS[name](stand_in[""], **own) if name in FORMS else pm.logp(build(name, own), stand_in[""])
+    graph = _stable(in_double_precision(logp))
     swap = {stand_in[k]: v for k, v in given.items() if stand_in[k] is not v}
     return pytensor.graph.replace.graph_replace(graph, swap, strict=False)
 

@@ -11,10 +11,10 @@ from models.families import Family
 from models.graphs import single_threaded
 from models.mle.fit import fit_mle
 from models.mle.score import scores
-from models.mle.standardised import standardise
 from models.projections.forward import kinked_mle
 from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.optimise import polish
+from models.projections.units import standardise
 from models.quadrature import Nodes
 from models.targets import check_draws
 
@@ -101,7 +101,7 @@ def leave_one_out(
             if moved is not None:
                 one = forward_objective(family, Nodes(data[i : i + 1], np.ones(1), "draws"))
                 pull[i] = log_p[i] + one.gradient(moved[None])[0][0]
-    return log_p - pull - units.log_volume
+    return np.asarray(log_p - pull - units.log_volumes(data))
 
 
 def _newton_pull(x: Array, s: Array, family: Family, theta: Array, free: NDArray[np.bool_], total: Array) -> Array:
@@ -136,9 +136,8 @@ def _interior(family: Family, theta: Array, dim: int) -> NDArray[np.bool_]:
     """Which coordinates of theta are not at their boundary."""
     free = np.ones(len(theta), dtype=bool)
     if family.at_boundary(theta, dim) is not None:
-        for p, part, far in family.shapes(dim):
-            if p.support == "positive":
-                free[part] = np.abs(theta[part]) <= far
+        for _, part, limit in family.limits(dim):
+            free[part] &= ~limit.passed(theta[part])
     return free
 
 

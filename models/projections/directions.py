@@ -344,8 +344,8 @@ def _escaped(family: Family, thetas: Array, dim: int, widths: Array) -> Mask:
             escaped |= ((logs < widths[0] - 12) | (logs > widths[1] + 12)).any(axis=1)
         if p.support == "simplex":  # a component that has vanished may lie anywhere
             escaped |= (np.abs(thetas[:, part]) > 8).any(axis=1)
-    for _, part, far in family.shapes(dim):
-        escaped |= (np.abs(thetas[:, part]) > 0.9 * far).any(axis=1)
+    for _, part, limit in family.limits(dim):
+        escaped |= limit.passed(thetas[:, part], 0.9).any(axis=1)
     return escaped
 
 

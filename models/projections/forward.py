@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConvergenceError, InputError
-from models.families import Family
+from models.families import Domain, Family
 from models.projections.objectives import forward_objective, natural_values
 from models.projections.optima import Certificate, Projection, forward_divergence, natural_point, sort_components
 from models.projections.optimise import best_minimum
 from models.projections.starts import forward_starts
+from models.projections.units import points_of
 from models.quadrature import Nodes, expect, nodes
 from models.targets import Draws, Target
 
@@ -34,7 +35,7 @@ def squares(x: Array) -> Array:
 
 def finite_forward(target: Target, family: Family) -> None:
     """Refuse a family of which no member is at finite forward KL."""
-    if family.rate:
+    if family.dim == 1 and family.domain != Domain():
         _on_the_half_line(target, family)
     if family.tail == "gaussian" and not second_moment(target):
         raise InputError(
@@ -79,7 +80,7 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     """
     rule = nodes(target, [squares] if family.degree == 2 else [])
     objective = forward_objective(family, rule)
-    candidates = forward_starts(family, rule, starts, seed)
+    candidates = forward_starts(family, points_of(rule, family), starts, seed)
     best = best_minimum(objective, candidates)
     if best is None or (limit := family.at_boundary(best, target.dim)) is not None:
         reason = "a parameter may run to its boundary" if best is None else f"{limit}: project onto the limiting family"

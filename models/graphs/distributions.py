@@ -22,6 +22,7 @@ pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
 __all__ = [
+    "INTEGERS",
     "Distribution",
     "batched_logp",
     "build",
@@ -71,8 +72,21 @@ BUILDERS: Mapping[str, Callable[..., Any]] = {
 MULTIVARIATE = {"mvnormal", "mvnormal_chol", "mvnormal_diag", "mvnormal_mixture", "mvnormal_mixture_chol"}
 
 
+#: Parameters that PyMC takes as integers only.
+INTEGERS = {
+    "BetaBinomial": {"n"},
+    "Binomial": {"n"},
+    "DiracDelta": {"c"},
+    "DiscreteUniform": {"lower", "upper"},
+    "HyperGeometric": {"N", "k", "n"},
+    "ZeroInflatedBinomial": {"n"},
+}
+
+
 def build(name: str, params: Mapping[str, Any], **size: Any) -> Any:
     """Return the named PyMC distribution as an unregistered variable; ``shape=`` repeats it independently."""
+    if whole := INTEGERS.get(name):
+        params = {k: pytensor.tensor.cast(v, "int64") if k in whole else v for k, v in params.items()}
     return (BUILDERS[name] if name in BUILDERS else getattr(pm, name).dist)(**params, **size)
 
 

@@ -307,6 +307,7 @@ def _assembled(
         params[name] = np.asarray(data[sample.share > 0].min() if side == "low" else data[sample.share > 0].max())
     member = family.member(params)
     groups: dict[str, Any] = draws_of(member, draws, seed, log_q=member)
+    scalars = {name: value for name, value in scalars.items() if name not in params}  # n may be a parameter
     groups["fit"] = fit_dataset(params, scalars, errors).assign_attrs(family=family.name)
     groups["observed_data"] = xr.Dataset(
         {"x": (("observation", "dim")[: 1 if dim == 1 else 2], data[:, 0] if dim == 1 else data)}

@@ -28,6 +28,8 @@ Mask = NDArray[np.bool_]
 
 #: Above this many points, starts are compared on a summary of `_SUMMARY` points.
 LARGE, _SUMMARY = 20_000, 4096
+#: What rounding may do to a mean log density near the limit of a parameter, where log gamma functions cancel.
+_ROUNDING = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,7 +336,7 @@ def _at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
             moved[part] = limit.held
             moved = _maybe(polished_minimum(objective, moved, held | mask, problem.lengths), moved)
             here, there = (objective.value_and_gradient(t)[0] for t in (theta, moved))
-            if not there <= here + 1e-9:
+            if not there <= here + _ROUNDING:
                 continue
             theta = moved
         held = held | mask

@@ -336,7 +336,8 @@ def _at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
             moved[part] = limit.held
             moved = _maybe(polished_minimum(objective, moved, held | mask, problem.lengths), moved)
             here, there = (objective.value_and_gradient(t)[0] for t in (theta, moved))
-            if not there <= here + _ROUNDING:
+            passed = np.abs(theta[part]).max() > abs(limit.held)
+            if not (passed or there <= here + _ROUNDING):
                 continue
             theta = moved
         held = held | mask

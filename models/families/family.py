@@ -195,8 +195,9 @@ class Family:
 
     @property
     def on_a_line(self) -> bool:
-        """Whether members are x = location + scale z on the whole line."""
-        return self.dim == 1 and self.location is not None and self.domain == Domain() and not self.edges
+        """Whether members are x = location + scale z on the whole line, with a shape at most besides."""
+        known = {self.location, self.scale, "w" if self.components > 1 else None, self.shape and self.shape.name}
+        return self.dim == 1 and self.location is not None and all(p.name in known for p in self.parameters)
 
     @property
     def movable(self) -> bool:
@@ -350,10 +351,7 @@ class Family:
             Every parameter of the family on its natural scale.
         name : str, optional
         """
-        values = {k: np.asarray(v, dtype=float) for k, v in params.items()} | {k: np.asarray(v) for k, v in self.fixed}
-        location = values[self.location] if self.location else None
-        dim = location.shape[-1] if self.multivariate and location is not None else 1
-        self.unconstrain(values, dim)
+        values, dim = self._checked(params)
         density = Distribution(self.density.removesuffix("_chol"), values, dim)
         return Density(
             name=name or self.name,
@@ -362,6 +360,15 @@ class Family:
             scales=self.scales(values) or _spread(density),
             spec={"family": self.name, "params": {k: v.tolist() for k, v in values.items()}},
         )
+
+    def _checked(self, params: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], int]:
+        """Parameters as arrays, those that are held included, and the dimension of a point."""
+        values = {p.name: np.asarray(params[p.name], dtype=float) for p in self.parameters if p.name in params}
+        values |= {k: np.asarray(v) for k, v in self.fixed}
+        location = values.get(self.location) if self.location else None
+        dim = location.shape[-1] if self.multivariate and location is not None and location.ndim else 1
+        self.unconstrain(values, dim)
+        return values, dim
 
     def scales(self, params: Params) -> list[tuple[Array, Array]]:
         """Location and Cholesky factor of each component."""
@@ -384,7 +391,8 @@ class Family:
         >>> FAMILIES["normal"].logp([[0.0]], {"mu": 0.0, "sigma": 1.0}).round(6)
         array([-0.918939])
         """
-        return self.member(params).logp(points)
+        values, dim = self._checked(params)
+        return Distribution(self.density.removesuffix("_chol"), values, dim).logp(np.asarray(points, dtype=float))
 
 
 def _spread(density: Distribution) -> list[tuple[Array, Array]]:

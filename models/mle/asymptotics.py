@@ -209,6 +209,11 @@ def sandwich(target: Target, projection: Projection) -> Sandwich:
     which the expectation of second derivatives misses.
     """
     family, theta = projection.family, projection.theta
+    if family.edges:
+        raise InputError(
+            f"{family.edges[0][0]!r} of family {family.name!r} is an end of its support: the estimate is no mean to first order, "
+            "and has no sandwich"
+        )
     rule = nodes(target, [lambda x: _square(scores(x, family, theta)).sum(axis=1)], others=[projection.member])
     if not isinstance(target, Draws) and target.dim == 1:
 

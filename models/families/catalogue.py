@@ -302,8 +302,7 @@ FAMILIES: Mapping[str, Family] = {
         tail="power", starts=estimates.half_student_t,
     ),
     "half_cauchy": Family(
-        "half_cauchy", (_positive("beta", "scale"),), "HalfCauchy", domain=_NOT_NEGATIVE, tail="power",
-        starts=estimates.half_cauchy,
+        "half_cauchy", (_positive("beta", "scale"),), "HalfCauchy", domain=_NOT_NEGATIVE, tail="power"
     ),
     "lognormal": Family(
         "lognormal", (Parameter("mu", "real", role="log"), _positive("sigma")), "LogNormal", domain=_POSITIVE, tail="power",
@@ -316,9 +315,6 @@ FAMILIES: Mapping[str, Family] = {
     "inverse_gamma": Family(
         "inverse_gamma", (_ALPHA_FREE, _positive("beta", "scale")), "InverseGamma", domain=_POSITIVE, tail="power",
         starts=estimates.inverse_gamma,
-    ),
-    "chi_squared": Family(
-        "chi_squared", (_positive("nu"),), "ChiSquared", domain=_POSITIVE, tail="exponential", starts=estimates.chi_squared
     ),
     "weibull": Family(
         "weibull", (_ALPHA_FREE, _positive("beta", "scale")), "Weibull", domain=_POSITIVE, tail="power",

@@ -129,11 +129,6 @@ def half_student_t(s: Points) -> list[Params]:
     return [{"nu": nu, "sigma": max(s.median, 1e-3) / m} for nu, m in ((1.5, 0.85), (4.0, 0.74), (30.0, 0.68))]
 
 
-def half_cauchy(s: Points) -> list[Params]:
-    """The median."""
-    return [{"beta": max(s.median, 1e-3)}]
-
-
 def lognormal(s: Points) -> Params:
     """Mean and standard deviation of the logarithms."""
     return normal(Points(np.log(s.x), s.weights, 0.0, 0.0))
@@ -154,11 +149,6 @@ def _gamma(s: Points) -> dict[str, Any]:
 def inverse_gamma(s: Points) -> list[Params]:
     """As `gamma`, of 1/x."""
     return [_gamma(Points(1 / s.x, s.weights, 0.0, 0.0))]
-
-
-def chi_squared(s: Points) -> list[Params]:
-    """The mean, and the shape of a Gamma."""
-    return [{"nu": s.mean()}, {"nu": 2 * _gamma(s)["alpha"]}]
 
 
 def weibull(s: Points) -> list[Params]:

@@ -118,8 +118,8 @@ class Family:
     closed : callable, optional
         Maximum likelihood in closed form.
     starts : callable, optional
-        Where searches begin, if not at moments or quantiles.
-    edges : mapping of str to str
+        Where searches begin, if not at moments or quantiles; without a location, at scales of the size of the data and at 1.
+    edges : tuple of (str, {"low", "high"})
         Parameters that are ends of the support: maximum likelihood puts them at the ``low`` or ``high`` end of the data.
     units : callable, optional
         Shift and stretch, of points, that make all numbers about 1; if not given by median and spread.

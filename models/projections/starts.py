@@ -102,6 +102,8 @@ def forward_starts(family: Family, s: Points, count: int, seed: int) -> Array:
         return family.unconstrain(family.closed(s), dim)[None]
     if family.starts is not None:
         return np.array([family.unconstrain(params, dim) for params in family.starts(s)])
+    if not family.location:  # in its units every scale is about 1
+        return np.zeros((1, family.size(dim)))
     rule = Nodes(s.x.reshape(-1, dim), s.weights, "draws")
     rng = np.random.default_rng(seed)
     if family.components > 1:

@@ -33,7 +33,7 @@ from models.mle.likelihood import (
 from models.mle.score import scores
 from models.projections.maximum import Maximum, highest, polished_minimum
 from models.projections.objectives import Objective, forward_objective, natural_values
-from models.projections.units import condensed, standardise
+from models.projections.units import condensed, merged, standardise
 from models.quadrature import Nodes
 from models.results import draws_of, fit_dataset, flatten
 from models.targets import check_draws
@@ -189,6 +189,8 @@ def _fit(
         portion = given / given.sum()
         units, z = standardise(used, portion, family, whiten=not checked)
         rule = Nodes(z, portion, "draws")
+        if weights is None and not checked:
+            rule = merged(rule, family)
     sample = Sample(data, family, units, rule, share, checked, "MAP" if priors is not None else "maximum likelihood")
     problem = sample.problem
     found = highest(problem, starts, seed)

@@ -10,7 +10,7 @@ from models.families import Domain, Family
 from models.projections.maximum import Problem, highest, polished_minimum
 from models.projections.objectives import forward_objective, natural_values
 from models.projections.optima import Certificate, Projection, forward_divergence, natural_point, sort_components
-from models.projections.units import standardise
+from models.projections.units import merged, standardise
 from models.quadrature import Nodes, expect, nodes
 from models.targets import Draws, Target
 
@@ -101,7 +101,7 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     ConvergenceError
         If none is reached in the interior.
     """
-    rule = nodes(target, [squares] if family.degree == 2 else [])
+    rule = merged(nodes(target, [squares] if family.degree == 2 else []), family)
     family = family.resolved(rule.points)
     bounded = not isinstance(target, Draws) and target.dim == 1
     ends = ends_of(target) if bounded else None

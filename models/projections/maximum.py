@@ -26,8 +26,8 @@ __all__ = ["LARGE", "Maximum", "Problem", "highest", "polished_minimum", "summar
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Above this many points, starts are compared on a summary of `_SUMMARY` points.
-LARGE, _SUMMARY = 20_000, 4096
+#: Above this many points, starts are compared on a summary of `_SUMMARY` quantiles, or `_ROWS` points of several dimensions.
+LARGE, _SUMMARY, _ROWS = 5000, 2048, 20_000
 #: What rounding may do to a mean log density near the limit of a parameter, where log gamma functions cancel.
 _ROUNDING = 1e-8
 
@@ -201,24 +201,27 @@ def _given_trials(problem: Problem, starts: int, seed: int) -> Maximum:
     if not proper:
         return Maximum(np.zeros(len(unit)), np.inf, pinned, pinned, None, none, len(ends), 0, len(ends))
     theta, reached = _best_end(problem, quick, proper, pinned)
-    end = Maximum(theta, 0.0, pinned, pinned, _edge_names(family), none, len(ends), reached, len(ends) - len(proper))
-    end = _at_limits(problem, objective, end)
-    edge = _at_edge(objective, end.theta, box, unit)
-    return replace(end, held=end.held | edge, unknown=end.unknown | edge, edge=edge)
+    if fewer is not rule and (again := _climb(objective, theta, unit, box, pinned)) is not None:
+        theta = again[0]
+    degenerate = len(ends) - len(proper)
+    best = Maximum(theta, 0.0, pinned, pinned, _edge_names(family), none, len(ends), reached, degenerate)
+    best = _at_limits(problem, objective, best)
+    edge, value = _at_edge(objective, best.theta, box, unit), objective.value_and_gradient(best.theta)[0]
+    return replace(best, value=value, held=best.held | edge, unknown=best.unknown | edge, edge=edge)
 
 
 def summary(rule: Nodes, seed: int) -> Nodes:
     """The nodes themselves; of very many, quantiles (one dimension) or a random part, to compare starts on."""
     n, dim = rule.points.shape
-    if n <= LARGE:
+    if n <= (LARGE if dim == 1 else _ROWS) or rule.kind != "draws":
         return rule
     if dim == 1:
         order = np.argsort(rule.points[:, 0])
         levels = (np.arange(_SUMMARY) + 0.5) / _SUMMARY
         points = np.interp(levels, np.cumsum(rule.weights[order]), rule.points[order, 0])[:, None]
         return Nodes(points, np.full(_SUMMARY, 1 / _SUMMARY), "draws")
-    rows = np.random.default_rng(seed).choice(n, LARGE, replace=False, p=rule.weights)
-    return Nodes(rule.points[rows], np.full(LARGE, 1 / LARGE), "draws")
+    rows = np.random.default_rng(seed).choice(n, _ROWS, replace=False, p=rule.weights)
+    return Nodes(rule.points[rows], np.full(_ROWS, 1 / _ROWS), "draws")
 
 
 # --- descents --------------------------------------------------------------------------------------------------------

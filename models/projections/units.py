@@ -13,7 +13,7 @@ from models.errors import InputError
 from models.families import Family, Parameter, Points
 from models.quadrature import Nodes, moment_nodes
 
-__all__ = ["Units", "condensed", "points_of", "standardise"]
+__all__ = ["Units", "condensed", "merged", "points_of", "standardise"]
 
 Array = NDArray[np.float64]
 #: Columns whose smallest singular value, relative to the largest, is below this are collinear: a covariance squares it.
@@ -108,6 +108,14 @@ def points_of(rule: Nodes, family: Family, ends: tuple[float, float] | None = No
     low, high = (float(x.min()), float(x.max())) if ends is None else ends
     held = dict(family.fixed).get(str(family.trials))
     return Points(x, rule.weights / rule.weights.sum(), low, high, None if held is None else int(held))
+
+
+def merged(rule: Nodes, family: Family) -> Nodes:
+    """The same nodes, each value of a family of counts once: a million counts have few values."""
+    if not family.domain.whole:
+        return rule
+    values, places = np.unique(rule.points[:, 0], return_inverse=True)
+    return Nodes(values[:, None], np.bincount(places, weights=rule.weights), rule.kind)
 
 
 def standardise(

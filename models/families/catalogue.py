@@ -370,7 +370,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "zero_inflated_binomial": zero_inflated_binomial(),
     "categorical": Family(
-        "categorical", (Parameter("p", "simplex", ("k",)),), "Categorical", domain=_COUNTS, closed=estimates.categorical
+        "categorical", (Parameter("p", "simplex", ("k",), limits=(Limit(0.0, -25.0),)),), "Categorical", domain=_COUNTS, closed=estimates.categorical
     ),
     "hurdle_lognormal": Family(
         "hurdle_lognormal", (_PSI, Parameter("mu", "real", role="log"), _positive("sigma")), "HurdleLogNormal",

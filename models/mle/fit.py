@@ -281,7 +281,8 @@ def _tree(sample: Sample, objective: Objective, found: Maximum, seed: int, draws
     }
     # At a boundary the likelihood is no quadratic, and neither standard error means anything.
     if found.unknown.any():
-        unknown = np.any(delta[:, found.unknown] != 0, axis=1)
+        size = np.abs(delta).max(axis=1, initial=0.0)
+        unknown = np.abs(delta[:, found.unknown]).max(axis=1) > 1e-9 * size
         errors = {name: np.where(unknown, np.nan, values) for name, values in errors.items()}
     standardised = float(forward_objective(units.family, sample.rule).gradient(theta[None])[0][0])
     portion = sample.rule.weights

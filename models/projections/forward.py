@@ -39,13 +39,13 @@ def finite_forward(target: Target, family: Family) -> None:
         family.check_support(target.draws, f"target {target.name!r}: observation")
     elif bounded or (family.edges and not isinstance(target, Draws)):
         _within(target, family)
-    if family.tail == "gaussian" and not (second_moment(target) and _fades(target, family, 2)):
+    if family.tail == "gaussian" and not (_fades(target, family, 2) and second_moment(target)):
         raise InputError(
             f"target {target.name!r} has infinite variance, so its forward KL to every member of {family.name} is "
             "infinite and there is no projection; use a heavy-tailed family such as student_t"
         )
     linear = family.tail == "exponential" and target.dim == 1
-    if linear and not (np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value) and _fades(target, family, 1)):
+    if linear and not (_fades(target, family, 1) and np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value)):
         raise InputError(
             f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite "
             "and there is no projection; use a heavy-tailed family such as student_t"

@@ -333,21 +333,25 @@ def _at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
     for p, part, limit in family.limits(problem.dim):
         if p.name in problem.bound or p.name == family.trials or not limit.reached(theta[part]):
             continue
-        mask = problem.coordinates({p.name})
+        mask = np.zeros(len(theta), dtype=bool)
+        mask[part] = limit.passed(theta[part])
         if limit.held is not None:
             moved = theta.copy()
             moved[part] = limit.held
             moved = _maybe(polished_minimum(objective, moved, held | mask, problem.lengths), moved)
             here, there = (objective.value_and_gradient(t)[0] for t in (theta, moved))
             passed = np.abs(theta[part]).max() > abs(limit.held)
-            if not (passed or there <= here + _ROUNDING):
+            size = np.exp(min(np.abs(theta[part]).max(), 25.0))  # log gamma functions of this cancel
+            if not (passed or there <= here + max(_ROUNDING, 100 * np.finfo(float).eps * size)):
                 continue
             theta = moved
         held = held | mask
         names.append(f"{p.name} -> {limit.text}")
     # Parameters that went along, such as both shapes of a beta-binomial, mean nothing on their own either.
-    along = {p.name for p, part, limit in family.limits(problem.dim) if limit.reached(theta[part])}
-    unknown = end.unknown | held | problem.coordinates(along - problem.bound)
+    unknown = end.unknown | held
+    for p, part, limit in family.limits(problem.dim):
+        if p.name not in problem.bound and p.name != family.trials:
+            unknown[part] |= limit.passed(theta[part])
     text = "; ".join(filter(None, (end.limit, *names))) or None
     return replace(end, theta=theta, held=held, unknown=unknown, limit=text)
 

@@ -52,11 +52,14 @@ def duality(project: Path, *arguments: str) -> str:
 def test_a_new_target_and_a_new_family_work_in_a_projection(project: Path) -> None:
     listed = duality(project, "list")
     assert "skewed" in listed
-    assert "gumbel" in listed
+    assert "chi_squared" in listed
     found = json.loads(duality(project, "project", "skewed", "--onto", "gumbel", "--direction", "forward", "--json"))
     (solution,) = found["solutions"]
     assert set(solution["params"]) == {"mu", "beta"}
     assert 0 < solution["divergence"] < 0.1
+    gamma = json.dumps({"distribution": "Gamma", "params": {"alpha": 2.5, "beta": 0.5}})
+    found = json.loads(duality(project, "project", gamma, "--onto", "chi_squared", "--direction", "forward", "--json"))
+    assert abs(found["solutions"][0]["params"]["nu"] - 5) < 1e-6
 
 
 def test_a_new_question_is_computed_drawn_and_reported(project: Path) -> None:

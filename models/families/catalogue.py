@@ -9,19 +9,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError, lookup_error
-from models.families.family import Family, Parameter, Shape
+from models.families import estimates
+from models.families.estimates import Points
+from models.families.family import Domain, Family, Shape
+from models.families.parameter import Limit, Parameter, Role, Support
 
-__all__ = ["FAMILIES", "find_family", "location_scale", "mvnormal_mixture", "normal", "normal_mixture", "student_t"]
+__all__ = [
+    "FAMILIES",
+    "beta_binomial",
+    "binomial",
+    "find_family",
+    "location_scale",
+    "mvnormal_mixture",
+    "normal",
+    "normal_mixture",
+    "student_t",
+    "zero_inflated_binomial",
+]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]
 _MU = Parameter("mu", "real")
+#: A shape that runs to infinity or to 0; a weight that runs to 1.
+_INFINITY, _ZERO, _ONE = Limit(np.inf, 10.0, 14.0), Limit(0.0, -6.0, -14.0), Limit(1.0, 12.0, 30.0)
 
 
 def location_scale(
-    name: str, scale: str, *extra: Parameter, density: str | None = None, first: bool = False, **facts: Any
+    name: str,
+    scale: str,
+    *extra: Parameter,
+    density: str | None = None,
+    first: bool = False,
+    location: str = "mu",
+    **facts: Any,
 ) -> Family:
-    """Family of one dimension with location ``mu``.
+    """Family of one dimension with a location and a scale.
 
     Parameters
     ----------
@@ -31,12 +53,13 @@ def location_scale(
     density : str, optional
         PyMC's name of the distribution; the same as `name` if not given.
     first : bool
+    location : str
     **facts
-        What else `Family` takes: ``tail``, ``shape``, ``smooth``, ``degree``.
+        What else `Family` takes: ``tail``, ``shape``, ``smooth``, ``degree``, ``closed``.
     """
-    pair = (_MU, Parameter(scale, "positive"))
+    pair = (Parameter(location, "real"), Parameter(scale, "positive"))
     parameters = (*extra, *pair) if first else (*pair, *extra)
-    return Family(name, parameters, density or name, location="mu", scale=scale, **facts)
+    return Family(name, parameters, density or name, location=location, scale=scale, **facts)
 
 
 def normal(sigma: float | None = None) -> Family:
@@ -53,7 +76,7 @@ def normal(sigma: float | None = None) -> Family:
         If `sigma` is not positive and finite.
     """
     if sigma is None:
-        return location_scale("normal", "sigma", degree=2, tail="gaussian")
+        return location_scale("normal", "sigma", degree=2, tail="gaussian", closed=estimates.normal)
     if not (np.isfinite(sigma) and sigma > 0):
         raise InputError(f"sigma is {sigma}; the standard deviation must be positive and finite")
     held = (("sigma", float(sigma)),)
@@ -66,6 +89,7 @@ def normal(sigma: float | None = None) -> Family:
         fixed=held,
         degree=2,
         tail="gaussian",
+        closed=estimates.normal_mean,
     )
 
 
@@ -84,7 +108,8 @@ def student_t(nu: float | None = None) -> Family:
     """
     if nu is None:
         shape = Shape("nu", starts=(3.0, 15.0), from_draws=(5.0, 2.0, 30.0), normal_at=np.inf)
-        return location_scale("student_t", "sigma", Parameter("nu", "positive"), first=True, tail="power", shape=shape)
+        nu_free = Parameter("nu", "positive", limits=(_INFINITY, Limit(0.0, -10.0)))
+        return location_scale("student_t", "sigma", nu_free, first=True, tail="power", shape=shape)
     if not (np.isfinite(nu) and nu > 0):
         raise InputError(f"nu is {nu}; the degrees of freedom must be positive and finite")
     held = (("nu", float(nu)),)
@@ -153,6 +178,7 @@ def _half_normals(z: Array, weights: Array) -> tuple[Callable[[float], Params], 
     return member, (-np.log(alpha) - 3, 0.0)
 
 
+_ALPHA_SKEW = Parameter("alpha", "real", limits=(Limit(np.inf, 1e3), Limit(-np.inf, -1e3)))
 _ALPHA = Shape(
     "alpha",
     starts=(2.0, -2.0, 6.0, -6.0),
@@ -163,28 +189,211 @@ _ALPHA = Shape(
 )
 
 
-def _multivariate(name: str, density: str, scale: Parameter) -> Family:
+def _multivariate(name: str, density: str, scale: Parameter, closed: Any) -> Family:
     parameters = (Parameter("mu", "real", ("d",)), scale)
-    return Family(name, parameters, density, None, location="mu", scale=scale.name, degree=2, tail="gaussian")
+    return Family(
+        name, parameters, density, None, location="mu", scale=scale.name, degree=2, tail="gaussian", closed=closed
+    )
+
+
+# --- the half-line, intervals, counts --------------------------------------------------------------------------------
+
+_POSITIVE, _NOT_NEGATIVE = Domain(0.0, closed=False), Domain(0.0)
+_UNIT, _COUNTS = Domain(0.0, 1.0, closed=False), Domain(0.0, whole=True)
+_ALPHA_FREE = Parameter("alpha", "positive")
+_SIGMA_SCALE = Parameter("sigma", "positive", role="scale")
+_PSI = Parameter("psi", "unit", limits=(_ONE,))
+#: Beyond 1e10 PyMC's negative binomial is the Poisson law itself.
+_TO_POISSON = Parameter("alpha", "positive", limits=(Limit(np.inf, 6.0, 23.2),))
+_TRIALS = Parameter("n", "integer", limits=(Limit(np.inf, 1e6),))
+
+
+def _positive(name: str, role: Role | None = None, *limits: Limit, support: Support = "positive") -> Parameter:
+    return Parameter(name, support, role=role, limits=limits)
+
+
+def _least(s: Points) -> tuple[float, float]:
+    return 0.0, s.low
+
+
+def _range(s: Points) -> tuple[float, float]:
+    return s.low, s.high - s.low
+
+
+def _with_trials(name: str, n: int | None, *parameters: Parameter, **facts: Any) -> Family:
+    """Family of counts out of n trials: given, or the integer of highest likelihood."""
+    if n is None:
+        return Family(name, (_TRIALS, *parameters), domain=_COUNTS, trials="n", **facts)
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise InputError(f"n is {n!r}; the number of trials must be a positive integer")
+    return Family(
+        f"{name}({n})",
+        parameters,
+        domain=Domain(0.0, float(n), whole=True),
+        trials="n",
+        fixed=(("n", float(n)),),
+        **facts,
+    )
+
+
+def binomial(n: int | None = None) -> Family:
+    """Binomial family, with the number of trials given or estimated.
+
+    Raises
+    ------
+    InputError
+        If `n` is not a positive integer.
+    """
+    return _with_trials("binomial", n, Parameter("p", "unit"), density="Binomial", closed=estimates.binomial)
+
+
+def beta_binomial(n: int | None = None) -> Family:
+    """Beta-binomial family, with the number of trials given or estimated.
+
+    Raises
+    ------
+    InputError
+        If `n` is not a positive integer.
+    """
+    pair = (_positive("alpha", None, _INFINITY), _positive("beta", None, _INFINITY))
+    return _with_trials("beta_binomial", n, *pair, density="BetaBinomial", starts=estimates.beta_binomial)
+
+
+def zero_inflated_binomial(n: int | None = None) -> Family:
+    """Binomial family with more zeros, with the number of trials given or estimated.
+
+    Raises
+    ------
+    InputError
+        If `n` is not a positive integer.
+    """
+    pair = (_PSI, Parameter("p", "unit"))
+    facts = {"density": "ZeroInflatedBinomial", "starts": estimates.zero_inflated_binomial}
+    return _with_trials("zero_inflated_binomial", n, *pair, **facts)
 
 
 #: The families of the study. A new family is one more entry, which holds all its facts.
 FAMILIES: Mapping[str, Family] = {
     "normal": normal(),
-    "laplace": location_scale("laplace", "b", smooth=False, tail="exponential"),
+    "laplace": location_scale("laplace", "b", smooth=False, tail="exponential", closed=estimates.laplace),
     "logistic": location_scale("logistic", "s", tail="exponential"),
     "student_t": student_t(),
-    "skew_normal": location_scale("skew_normal", "sigma", Parameter("alpha", "real"), tail="gaussian", shape=_ALPHA),
-    "exponential": Family(
-        "exponential", (Parameter("lam", "positive"),), "Exponential", rate="lam", degree=1, tail="exponential"
+    "cauchy": location_scale("cauchy", "beta", density="Cauchy", location="alpha", tail="power"),
+    "skew_normal": location_scale("skew_normal", "sigma", _ALPHA_SKEW, tail="gaussian", shape=_ALPHA),
+    "gumbel": location_scale("gumbel", "beta", density="Gumbel", tail="exponential"),
+    "moyal": location_scale("moyal", "sigma", density="Moyal", tail="exponential"),
+    "ex_gaussian": location_scale(
+        "ex_gaussian", "sigma", Parameter("nu", "positive", role="scale", limits=(_ZERO,)), density="ExGaussian",
+        tail="exponential", starts=estimates.ex_gaussian,
     ),
-    "mvnormal": _multivariate("mvnormal", "mvnormal_chol", Parameter("cov", "covariance", ("d", "d"))),
-    "mvnormal_diag": _multivariate("mvnormal_diag", "mvnormal_diag", Parameter("sigma", "positive", ("d",))),
-}
+    "uniform": Family(
+        "uniform", (Parameter("lower", "real", role="location"), Parameter("upper", "real", role="location")), "Uniform",
+        closed=estimates.uniform, edges=(("lower", "low"), ("upper", "high")), units=_range,
+    ),
+    "exponential": Family(
+        "exponential", (_positive("lam", "rate"),), "Exponential", domain=_NOT_NEGATIVE, degree=1, tail="exponential",
+        closed=estimates.exponential,
+    ),
+    "half_normal": Family(
+        "half_normal", (_SIGMA_SCALE,), "HalfNormal", domain=_NOT_NEGATIVE, tail="gaussian", closed=estimates.half_normal
+    ),
+    "half_student_t": Family(
+        "half_student_t", (_positive("nu", None, _INFINITY), _SIGMA_SCALE), "HalfStudentT", domain=_NOT_NEGATIVE,
+        tail="power", starts=estimates.half_student_t,
+    ),
+    "half_cauchy": Family(
+        "half_cauchy", (_positive("beta", "scale"),), "HalfCauchy", domain=_NOT_NEGATIVE, tail="power"
+    ),
+    "lognormal": Family(
+        "lognormal", (Parameter("mu", "real", role="log"), _positive("sigma")), "LogNormal", domain=_POSITIVE, tail="power",
+        closed=estimates.lognormal,
+    ),
+    "gamma": Family(
+        "gamma", (_ALPHA_FREE, _positive("beta", "rate")), "Gamma", domain=_POSITIVE, tail="exponential",
+        starts=estimates.gamma,
+    ),
+    "inverse_gamma": Family(
+        "inverse_gamma", (_ALPHA_FREE, _positive("beta", "scale")), "InverseGamma", domain=_POSITIVE, tail="power",
+        starts=estimates.inverse_gamma,
+    ),
+    "weibull": Family(
+        "weibull", (_ALPHA_FREE, _positive("beta", "scale")), "Weibull", domain=_POSITIVE, tail="power",
+        starts=estimates.weibull,
+    ),
+    "wald": Family(
+        "wald", (_positive("mu", "scale"), _positive("lam", "scale")), "Wald", domain=_POSITIVE, tail="exponential",
+        closed=estimates.wald,
+    ),
+    "pareto": Family(
+        "pareto", (_ALPHA_FREE, _positive("m", "scale")), "Pareto", domain=_POSITIVE, tail="power",
+        closed=estimates.pareto, edges=(("m", "low"),), units=_least,
+    ),
+    "rice": Family(
+        "rice", (_positive("nu", "scale", _ZERO), _SIGMA_SCALE), "Rice", domain=_POSITIVE, tail="gaussian",
+        starts=estimates.rice,
+    ),
+    "beta": Family("beta", (_ALPHA_FREE, _positive("beta")), "Beta", domain=_UNIT, starts=estimates.beta),
+    "kumaraswamy": Family(
+        "kumaraswamy", (_positive("a"), _positive("b")), "Kumaraswamy", domain=_UNIT, starts=estimates.kumaraswamy
+    ),
+    "logit_normal": Family(
+        "logit_normal", (_MU, _positive("sigma")), "LogitNormal", domain=_UNIT, closed=estimates.logit_normal
+    ),
+    "von_mises": Family(
+        "von_mises", (Parameter("mu", "angle"), _positive("kappa", None, _ZERO)), "VonMises", domain=Domain(-np.pi, np.pi),
+        starts=estimates.von_mises,
+    ),
+    "poisson": Family("poisson", (_positive("mu"),), "Poisson", domain=_COUNTS, closed=estimates.poisson),
+    "negative_binomial": Family(
+        "negative_binomial", (_positive("mu"), _TO_POISSON), "NegativeBinomial", domain=_COUNTS,
+        starts=estimates.negative_binomial,
+    ),
+    "geometric": Family(
+        "geometric", (Parameter("p", "unit"),), "Geometric", domain=Domain(1.0, whole=True), closed=estimates.geometric
+    ),
+    "bernoulli": Family(
+        "bernoulli", (Parameter("p", "unit"),), "Bernoulli", domain=Domain(0.0, 1.0, whole=True), closed=estimates.bernoulli
+    ),
+    "binomial": binomial(),
+    "beta_binomial": beta_binomial(),
+    "discrete_weibull": Family(
+        "discrete_weibull", (Parameter("q", "unit"), _positive("beta")), "DiscreteWeibull", domain=_COUNTS,
+        starts=estimates.discrete_weibull,
+    ),
+    "zero_inflated_poisson": Family(
+        "zero_inflated_poisson", (_PSI, _positive("mu")), "ZeroInflatedPoisson", domain=_COUNTS,
+        starts=estimates.zero_inflated_poisson,
+    ),
+    "zero_inflated_negative_binomial": Family(
+        "zero_inflated_negative_binomial", (_PSI, _positive("mu"), _TO_POISSON), "ZeroInflatedNegativeBinomial",
+        domain=_COUNTS, starts=estimates.zero_inflated_negative_binomial,
+    ),
+    "zero_inflated_binomial": zero_inflated_binomial(),
+    "categorical": Family(
+        "categorical", (Parameter("p", "simplex", ("k",), limits=(Limit(0.0, -25.0),)),), "Categorical", domain=_COUNTS, closed=estimates.categorical
+    ),
+    "hurdle_lognormal": Family(
+        "hurdle_lognormal", (_PSI, Parameter("mu", "real", role="log"), _positive("sigma")), "HurdleLogNormal",
+        domain=_NOT_NEGATIVE, tail="power", closed=estimates.hurdle_lognormal, atom=0.0,
+    ),
+    "hurdle_gamma": Family(
+        "hurdle_gamma", (_PSI, _ALPHA_FREE, _positive("beta", "rate")), "HurdleGamma", domain=_NOT_NEGATIVE,
+        tail="exponential", starts=estimates.hurdle_gamma, atom=0.0,
+    ),
+    "mvnormal": _multivariate(
+        "mvnormal", "mvnormal_chol", Parameter("cov", "covariance", ("d", "d")), estimates.mvnormal
+    ),
+    "mvnormal_diag": _multivariate(
+        "mvnormal_diag", "mvnormal_diag", Parameter("sigma", "positive", ("d",)), estimates.mvnormal_diag
+    ),
+}  # fmt: skip
 
 _PARAMETRIC: Mapping[str, Callable[[int], Family]] = {
     "normal_mixture": normal_mixture,
     "mvnormal_mixture": mvnormal_mixture,
+    "binomial": binomial,
+    "beta_binomial": beta_binomial,
+    "zero_inflated_binomial": zero_inflated_binomial,
 }
 
 

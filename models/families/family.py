@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 
 from models.errors import InputError, lookup_error
+from models.families.estimates import Closed, Points, Start
+from models.families.parameter import MEANING, Limit, Parameter, Role, covariance_of
 from models.graphs import Deferred
 from models.graphs.distributions import Distribution, batched_logp, build
-from models.targets import Density
+from models.targets import Density, Discrete
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
-__all__ = ["Ends", "Family", "Parameter", "Shape"]
+__all__ = ["Domain", "Ends", "Family", "Shape"]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]
-Support = Literal["real", "positive", "simplex", "covariance"]
 #: Of draws z (n,) and weights: parameters by a number, and the bounds of this number.
 Ends = Callable[[Array, Array], tuple[Callable[[float], Params], tuple[float, float]]]
 #: How log densities fall: as -x^2, as -|x|, as -log |x|.
@@ -30,133 +30,37 @@ Tail = Literal["gaussian", "exponential", "power"]
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One parameter of a family.
+class Domain:
+    """Where the members of a family of one dimension have their mass.
 
     Attributes
     ----------
-    name : str
-        PyMC's keyword.
-    support : str
-        ``real``, ``positive``, ``simplex`` (sums to 1) or ``covariance`` (d, d), of mixtures one for each component (k, d, d).
-    shape : tuple of int or ``"d"``
-        ``"d"`` stands for the dimension of a point.
+    low, high : float
+        Ends.
+    closed : bool
+        Whether a point may lie on an end.
+    whole : bool
+        Whether points are whole numbers: the family is discrete.
     """
 
-    name: str
-    support: Support
-    shape: tuple[int | Literal["d"], ...] = ()
+    low: float = -np.inf
+    high: float = np.inf
+    closed: bool = True
+    whole: bool = False
 
-    def shape_in(self, dim: int) -> tuple[int, ...]:
-        """Return the shape for points of dimension `dim`."""
-        return tuple(dim if n == "d" else n for n in self.shape)
+    def holds(self, x: Array) -> NDArray[np.bool_]:
+        """Which points lie in it."""
+        inside = (x >= self.low) & (x <= self.high) if self.closed else (x > self.low) & (x < self.high)
+        return inside & (x == np.floor(x)) if self.whole else inside
 
-    def size(self, dim: int) -> int:
-        """Return the number of unconstrained coordinates."""
-        shape = self.shape_in(dim)
-        if self.support == "simplex":
-            return shape[0] - 1
-        if self.support == "covariance":
-            return int(np.prod(shape[:-2], dtype=int)) * shape[-1] * (shape[-1] + 1) // 2
-        return int(np.prod(shape, dtype=int))
-
-    def constrain(self, theta: Any, dim: int) -> Any:
-        """Symbolic parameter from its slice of unconstrained theta; a Cholesky factor for a covariance.
-
-        positive: exp. simplex: softmax of (theta, 0). covariance: log diagonal, then the entries below it by rows.
-        None of these carries a Jacobian, so the maximum over theta is the maximum likelihood estimate.
-        """
-        pt = pytensor.tensor
-        shape = self.shape_in(dim)
-        if self.support == "simplex":
-            return pt.special.softmax(pt.concatenate([theta, pt.zeros(1)]))
-        if self.support == "covariance":
-            if len(shape) == 2:
-                return self._factor(theta, shape[0])
-            size = self.size(dim) // shape[0]
-            return pt.stack([self._factor(theta[k * size : (k + 1) * size], shape[-1]) for k in range(shape[0])])
-        value = pt.exp(theta) if self.support == "positive" else theta
-        return value.reshape(shape) if shape else value[0]
-
-    @staticmethod
-    def _factor(theta: Any, d: int) -> Any:
-        pt = pytensor.tensor
-        rows, cols = np.tril_indices(d, -1)
-        factor = pt.diag(pt.exp(theta[:d]))
-        return pt.set_subtensor(factor[rows, cols], theta[d:]) if len(rows) else factor
-
-    def admits(self, value: ArrayLike, dim: int) -> bool:
-        """Whether a numeric value lies in the support and has the right size."""
-        array = np.asarray(value, dtype=float)
-        if array.size != np.prod(self.shape_in(dim), dtype=int) or not np.all(np.isfinite(array)):
-            return False
-        if self.support == "simplex":
-            return bool(np.all(array > 0) and abs(array.sum() - 1) < 1e-8)
-        if self.support == "covariance":
-            array = array.reshape(-1, *self.shape_in(dim)[-2:])
-            return bool(np.allclose(array, array.transpose(0, 2, 1)) and np.linalg.eigvalsh(array).min() > 0)
-        return self.support == "real" or bool(np.all(array > 0))
-
-    def natural_value(self, theta: Array, dim: int) -> tuple[Array, Array]:
-        """Value of the parameter as it is reported, and its Jacobian, from its slice of unconstrained theta.
-
-        Returns
-        -------
-        value : ndarray
-            Of `shape_in`; a covariance, not its factor.
-        jacobian : ndarray
-            That shape, then (size,).
-        """
-        shape, size = self.shape_in(dim), self.size(dim)
-        if self.support == "simplex":
-            w = softmax(np.append(theta, 0.0))
-            return w, w[:, None] * (np.eye(len(w)) - w)[:, :-1]
-        if self.support == "covariance":
-            d = shape[-1]
-            blocks = [self._covariance_value(part, d) for part in theta.reshape(-1, d * (d + 1) // 2)]
-            jacobian = np.zeros((len(blocks), d, d, len(blocks), d * (d + 1) // 2))
-            for k, (_, slope) in enumerate(blocks):
-                jacobian[k, :, :, k] = slope
-            return np.array([value for value, _ in blocks]).reshape(shape), jacobian.reshape(*shape, size)
-        value = np.exp(theta) if self.support == "positive" else theta
-        slope = np.diag(value if self.support == "positive" else np.ones(size))
-        return value.reshape(shape), slope.reshape(*shape, size)
-
-    @staticmethod
-    def _covariance_value(theta: Array, d: int) -> tuple[Array, Array]:
-        """L L' (d, d) and its Jacobian (d, d, p): log diagonal of L, then the entries below it by rows."""
-        rows, cols = np.concatenate([[np.arange(d)] * 2, np.tril_indices(d, -1)], axis=1)
-        entries = np.concatenate([np.exp(theta[:d]), theta[d:]])
-        factor = np.zeros((d, d))
-        factor[rows, cols] = entries
-        # d(L L')/dL_ab = e_a (column b of L)' + its transpose.
-        half = np.zeros((len(theta), d, d))
-        half[np.arange(len(theta)), rows] = factor[:, cols].T
-        half *= np.where(np.arange(len(theta)) < d, entries, 1.0)[:, None, None]
-        return factor @ factor.T, np.moveaxis(half + half.transpose(0, 2, 1), 0, -1)
-
-    def unconstrain(self, value: ArrayLike, dim: int) -> Array:
-        """Return the unconstrained coordinates of a numeric parameter (a covariance, not its factor)."""
-        value = np.asarray(value, dtype=float)
-        if self.support == "simplex":
-            return np.log(value[:-1] / value[-1])
-        if self.support == "covariance":
-            factors = np.linalg.cholesky(value.reshape(-1, dim, dim))
-            below = np.tril_indices(dim, -1)
-            return np.concatenate([np.concatenate([np.log(np.diag(f)), f[below]]) for f in factors])
-        return np.log(value).ravel() if self.support == "positive" else value.ravel()
-
-    def prior(self, dim: int) -> Any:
-        """Register a flat prior in the PyMC model now open, and return the parameter the likelihood takes."""
-        shape = self.shape_in(dim)
-        if self.support == "simplex":
-            return pm.Dirichlet(self.name, a=np.ones(shape))
-        if self.support == "covariance":
-            theta = pm.Flat(f"{self.name}_cholesky", shape=self.size(dim))
-            factor = self.constrain(theta, dim)
-            pm.Deterministic(self.name, _covariance(factor))
-            return factor
-        return (pm.HalfFlat if self.support == "positive" else pm.Flat)(self.name, shape=shape)
+    def __str__(self) -> str:
+        if self.whole:
+            last = "" if self.high == np.inf else f", {self.high:g}"
+            return f"{self.low:g}, {self.low + 1:g}, ...{last}"
+        sign = "<=" if self.closed else "<"
+        if self.high == np.inf:
+            return f"x {sign.replace('<', '>')} {self.low:g}"
+        return f"{self.low:g} {sign} x {sign} {self.high:g}"
 
 
 @dataclass(frozen=True)
@@ -205,12 +109,24 @@ class Family:
         Whether the log density has no kink.
     degree : int, optional
         Where the log density is a polynomial in x, its degree: the moments of the data up to it are sufficient.
-    rate : str, optional
-        The parameter whose inverse stretches a density on x >= 0; the density has no location then.
+    domain : Domain
+        Where it has its mass.
     tail : {"gaussian", "exponential", "power"}, optional
         How the tails fall; if not given they are taken for power laws, which costs time.
     shape : Shape, optional
         What is known of the parameter that is neither location nor scale.
+    closed : callable, optional
+        Maximum likelihood in closed form.
+    starts : callable, optional
+        Where searches begin, if not at moments or quantiles; without a location, at scales of the size of the data and at 1.
+    edges : tuple of (str, {"low", "high"})
+        Parameters that are ends of the support: maximum likelihood puts them at the ``low`` or ``high`` end of the data.
+    units : callable, optional
+        Shift and stretch, of points, that make all numbers about 1; if not given by median and spread.
+    atom : float, optional
+        A point that has mass, of a family with a density elsewhere.
+    trials : str, optional
+        The integer parameter that no point exceeds.
     """
 
     name: str
@@ -222,9 +138,16 @@ class Family:
     fixed: tuple[tuple[str, float], ...] = ()
     smooth: bool = True
     degree: int | None = None
-    rate: str | None = None
+    domain: Domain = Domain()
     tail: Tail | None = None
-    shape: Shape | None = field(default=None, repr=False, compare=False)  # no graph depends on it
+    # No graph depends on these.
+    shape: Shape | None = field(default=None, repr=False, compare=False)
+    closed: Closed | None = field(default=None, repr=False, compare=False)
+    starts: Start | None = field(default=None, repr=False, compare=False)
+    edges: tuple[tuple[str, Literal["low", "high"]], ...] = field(default=(), repr=False, compare=False)
+    units: Callable[[Points], tuple[float, float]] | None = field(default=None, repr=False, compare=False)
+    atom: float | None = None
+    trials: str | None = None
 
     def check_dim(self, dim: int, what: str) -> None:
         """Refuse data or a target of another dimension.
@@ -245,12 +168,41 @@ class Family:
         InputError
             Naming the first such row and its value.
         """
-        if self.rate and (points < 0).any():
-            row = int(np.argmax(points[:, 0] < 0))
-            raise InputError(
-                f"{what} {row} is {points[row, 0]:g}, outside the support x >= 0 of family {self.name!r}, so the likelihood is "
-                "zero; use a family on the whole line, or leave it out"
+        if self.dim != 1 or self.domain == Domain():
+            return
+        inside = self.domain.holds(points[:, 0])
+        if not inside.all():
+            row = int(np.argmin(inside))
+            why = (
+                "the likelihood is zero" if self.domain.closed else "no member has a positive and finite density there"
             )
+            raise InputError(
+                f"{what} {row} is {points[row, 0]:.10g}, outside the support {self.domain} of family {self.name!r}, so {why}; "
+                "use a family whose support holds it, or leave it out"
+            )
+
+    def resolved(self, points: Array) -> Family:
+        """Return the family with as many categories as the largest of points (n, 1) asks for."""
+        if not any("k" in p.shape for p in self.parameters):
+            return self
+        k = int(points.max()) + 1
+        sized = (replace(p, shape=tuple(k if n == "k" else n for n in p.shape)) for p in self.parameters)
+        return replace(self, parameters=tuple(sized))
+
+    def role(self, p: Parameter) -> Role | None:
+        """What a change of the units of x does to a parameter."""
+        return "location" if p.name == self.location else "scale" if p.name == self.scale else p.role
+
+    @property
+    def on_a_line(self) -> bool:
+        """Whether members are x = location + scale z on the whole line, with a shape at most besides."""
+        known = {self.location, self.scale, "w" if self.components > 1 else None, self.shape and self.shape.name}
+        return self.dim == 1 and self.location is not None and all(p.name in known for p in self.parameters)
+
+    @property
+    def movable(self) -> bool:
+        """Whether the family is closed under changes of the units of x."""
+        return bool(self.location or any(p.role for p in self.parameters))
 
     @property
     def multivariate(self) -> bool:
@@ -266,7 +218,7 @@ class Family:
     def components(self) -> int:
         """Number of mixture components; 1 for a single distribution."""
         simplex = [p for p in self.parameters if p.support == "simplex"]
-        return int(simplex[0].shape_in(1)[0]) if simplex else 1
+        return int(simplex[0].shape_in(1)[0]) if simplex and self.location else 1
 
     def size(self, dim: int) -> int:
         """Return the number of free coordinates of theta."""
@@ -290,7 +242,7 @@ class Family:
         params = {p.name: p.constrain(theta[part], dim) for p, part in self.slices(dim)}
         for parameter in self.parameters:
             if parameter.support == "covariance":
-                params[parameter.name] = _covariance(params[parameter.name])
+                params[parameter.name] = covariance_of(params[parameter.name])
         return params
 
     def location_scale(self, thetas: Array) -> tuple[Array, Array]:
@@ -326,7 +278,7 @@ class Family:
             if not p.admits(params[p.name], dim):
                 value = np.asarray(params[p.name]).tolist()
                 raise InputError(
-                    f"parameter {p.name!r} of family {self.name!r} is {value}; it must be {_MEANING[p.support]}"
+                    f"parameter {p.name!r} of family {self.name!r} is {value}; it must be {MEANING[p.support]}"
                 )
             parts.append(np.ravel(p.unconstrain(params[p.name], dim)))
         return np.concatenate(parts)
@@ -374,24 +326,23 @@ class Family:
         return model
 
     def at_boundary(self, theta: Array, dim: int) -> str | None:
-        """Name a shape parameter that has run off to its boundary, with its limit; ``None`` in the interior.
+        """Name a parameter that has run off to a limit of it, and the limit; ``None`` in the interior.
 
         Student-t on a target with tails no heavier than Normal sends nu to infinity: the Normal is the limit. Skew normal on
         draws that end as abruptly as a half-normal sends alpha to infinity or minus infinity: the half-normal is the limit.
         """
-        for p, part, far in self.shapes(dim):
-            if np.any(np.abs(theta[part]) > far):
-                low = "0" if p.support == "positive" else "-infinity"
-                return f"{p.name} -> {'infinity' if theta[part][0] > 0 else low}"
+        for p, part, limit in self.limits(dim):
+            if limit.reached(theta[part]):
+                return f"{p.name} -> {limit.text}"
         return None
 
-    def shapes(self, dim: int) -> Iterator[tuple[Parameter, slice, float]]:
-        """Yield each parameter of shape with its slice of theta, and the size there beyond which it has run off."""
+    def limits(self, dim: int) -> Iterator[tuple[Parameter, slice, Limit]]:
+        """Yield each limit that a parameter may run to, with its slice of theta."""
         for p, part in self.slices(dim):
-            if p.name not in (self.location, self.scale, self.rate) and p.support in ("real", "positive"):
-                yield p, part, 10.0 if p.support == "positive" else 1e3
+            for limit in p.limits:
+                yield p, part, limit
 
-    def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Density:
+    def member(self, params: Mapping[str, ArrayLike], *, name: str | None = None) -> Density | Discrete:
         """Return the member with these parameters as a target: its log density, draws and divergences.
 
         Parameters
@@ -400,23 +351,28 @@ class Family:
             Every parameter of the family on its natural scale.
         name : str, optional
         """
-        values = {k: np.asarray(v, dtype=float) for k, v in params.items()} | {k: np.asarray(v) for k, v in self.fixed}
-        location = values[self.location] if self.location else None
-        dim = location.shape[-1] if self.multivariate and location is not None else 1
-        self.unconstrain(values, dim)
-        density = Distribution(self.density.removesuffix("_chol"), values, dim)
-        return Density(
+        values, dim = self._checked(params)
+        density = Distribution(self.density.removesuffix("_chol"), values, dim, discrete=self.domain.whole)
+        kind = Discrete if self.domain.whole else Density
+        return kind(
             name=name or self.name,
             dim=dim,
             distribution=density,
-            scales=self.scales(values),
+            scales=self.scales(values) or _spread(density),
             spec={"family": self.name, "params": {k: v.tolist() for k, v in values.items()}},
         )
 
+    def _checked(self, params: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], int]:
+        """Parameters as arrays, those that are held included, and the dimension of a point."""
+        values = {p.name: np.asarray(params[p.name], dtype=float) for p in self.parameters if p.name in params}
+        values |= {k: np.asarray(v) for k, v in self.fixed}
+        location = values.get(self.location) if self.location else None
+        dim = location.shape[-1] if self.multivariate and location is not None and location.ndim else 1
+        self.unconstrain(values, dim)
+        return values, dim
+
     def scales(self, params: Params) -> list[tuple[Array, Array]]:
         """Location and Cholesky factor of each component."""
-        if self.rate:
-            return [(np.log(2) / np.reshape(params[self.rate], 1), 1 / np.reshape(params[self.rate], (1, 1)))]
         if self.location is None or self.scale is None:
             return []
         location, scale = np.asarray(params[self.location]), np.asarray(params[self.scale])
@@ -436,20 +392,16 @@ class Family:
         >>> FAMILIES["normal"].logp([[0.0]], {"mu": 0.0, "sigma": 1.0}).round(6)
         array([-0.918939])
         """
-        return self.member(params).logp(points)
+        values, dim = self._checked(params)
+        density = Distribution(self.density.removesuffix("_chol"), values, dim, discrete=self.domain.whole)
+        return density.logp(np.asarray(points, dtype=float))
 
 
-def _covariance(factor: Any) -> Any:
-    return pytensor.tensor.matmul(factor, factor.mT)
+def _spread(density: Distribution) -> list[tuple[Array, Array]]:
+    """Median and half the distance between the 16 % and 84 % quantiles, of draws: where a density has its structure."""
+    low, middle, high = np.quantile(density.rvs(1024, seed=0)[:, 0], [0.16, 0.5, 0.84])
+    return [(np.array([middle]), np.array([[max((high - low) / 2, np.finfo(float).tiny)]]))]
 
 
 def _keyword(parameter: Parameter) -> str:
     return "chol" if parameter.support == "covariance" else parameter.name
-
-
-_MEANING = {
-    "real": "finite",
-    "positive": "positive and finite",
-    "simplex": "positive and sum to 1",
-    "covariance": "symmetric and positive definite",
-}

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from models.graphs.compiling import compile_graph, compiled, numpy_mode
 from models.graphs.deferred import Deferred
-from models.graphs.stable import FORMS, stable_logp
+from models.graphs.forms import SMOOTH
+from models.graphs.stable import FORMS, in_double_precision, stable_logp
 from models.graphs.store import kept
 from models.graphs.translate import UntranslatableError, translate
 
@@ -112,7 +113,10 @@ def logp_graph(name: str, point: Any, params: Mapping[str, Any]) -> Any:
     given = {"": pt.as_tensor_variable(point)} | {k: pt.as_tensor_variable(v) for k, v in params.items()}
     stand_in = {k: v if isinstance(v, pytensor.graph.basic.Constant) else v.type() for k, v in given.items()}
     own = {k: v for k, v in stand_in.items() if k}
-    graph = stable_logp(build(name, own), name, stand_in[""])
+    if name in SMOOTH:
+        graph = in_double_precision(SMOOTH[name](stand_in[""], **own))
+    else:
+        graph = stable_logp(build(name, own), name, stand_in[""])
     swap = {stand_in[k]: v for k, v in given.items() if stand_in[k] is not v}
     return pytensor.graph.replace.graph_replace(graph, swap, strict=False)
 

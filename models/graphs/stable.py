@@ -150,13 +150,6 @@ def _kumaraswamy(x: Any, a: Any, b: Any) -> Any:
     return _on(inside, pt.log(a) + pt.log(b) + (a - 1) * pt.log(x) + (b - 1) * pt.log1mexp(a * pt.log(x)))
 
 
-def _rice(x: Any, b: Any, sigma: Any) -> Any:
-    # PyMC takes the log of a product that is 0 from 39 sigma on.
-    pt = pytensor.tensor
-    z = pt.maximum(x, 0.0) / sigma
-    return _on(x > 0, pt.log(z) - (z - b) ** 2 / 2 + pt.log(pm.distributions.dist_math.i0e(z * b)) - pt.log(sigma))
-
-
 def _discrete_weibull(x: Any, q: Any, beta: Any) -> Any:
     # q^(x^beta) - q^((x + 1)^beta) without its cancellation, and without its underflow.
     pt = pytensor.tensor
@@ -260,7 +253,6 @@ FORMS: Mapping[str, Callable[..., Any]] = {
     "OrderedLogistic": _categorical,
     "OrderedProbit": _categorical,
     "Poisson": _poisson,
-    "Rice": _rice,
     "SkewStudentT": _skew_student_t,
     "StudentT": _student_t,
     "Triangular": _triangular,

@@ -129,7 +129,7 @@ def excess_kl(target: Target, family: Family, n: int) -> ExcessKL:
             return _exact(_normal_risk(n, target.dim))
         if np.count_nonzero(cov - np.diag(np.diag(cov))) == 0:
             return _exact(target.dim * _normal_risk(n, 1))
-    if family.rate and family.degree == 1 and (shape := _gamma_shape(target)) is not None:
+    if family.degree == 1 and (shape := _gamma_shape(target)) is not None:
         total = n * shape
         return _exact(float(digamma(total) - np.log(total) + 1 / (total - 1)) if total > 1 else np.inf)
     value = sandwich(target, forward_projection(target, family)).excess_kl(n)
@@ -209,6 +209,11 @@ def sandwich(target: Target, projection: Projection) -> Sandwich:
     which the expectation of second derivatives misses.
     """
     family, theta = projection.family, projection.theta
+    if family.edges:
+        raise InputError(
+            f"{family.edges[0][0]!r} of family {family.name!r} is an end of its support: the estimate is no mean to first order, "
+            "and has no sandwich"
+        )
     rule = nodes(target, [lambda x: _square(scores(x, family, theta)).sum(axis=1)], others=[projection.member])
     if not isinstance(target, Draws) and target.dim == 1:
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,22 +23,17 @@ from models.mle.likelihood import (
     FIND_MAP,
     Sample,
     advice,
-    bounds,
     check_count,
     check_data,
     check_family,
     check_weights,
     is_condensed,
-    lengths,
-    starting_points,
-    summary,
     unbounded,
 )
 from models.mle.score import scores
-from models.mle.search import at_edge, at_limit, best_end, climb, collapsed, edge_text, held_at, polished_minimum
-from models.mle.standardised import condensed, standardise
-from models.projections.forward import kinked_mle
+from models.projections.maximum import Maximum, highest, polished_minimum
 from models.projections.objectives import Objective, forward_objective, natural_values
+from models.projections.units import condensed, merged, standardise
 from models.quadrature import Nodes
 from models.results import draws_of, fit_dataset, flatten
 from models.targets import check_draws
@@ -177,6 +173,7 @@ def _fit(
     data = check_draws(x)
     family.check_dim(data.shape[1], "the data")
     family.check_support(data)
+    family = family.resolved(data)
     checked = _checked_priors(family, data.shape[1], priors)
     share = check_weights(weights, len(data))
     used = data if share.all() else check_draws(data[share > 0])
@@ -192,34 +189,30 @@ def _fit(
         portion = given / given.sum()
         units, z = standardise(used, portion, family, whiten=not checked)
         rule = Nodes(z, portion, "draws")
+        if weights is None and not checked:
+            rule = merged(rule, family)
     sample = Sample(data, family, units, rule, share, checked, "MAP" if priors is not None else "maximum likelihood")
-    if not family.smooth:
-        return _kinked_tree(sample, used, seed, draws)
-    objective, fewer = sample.objective(rule), summary(rule, seed)
-    quick = objective if fewer is rule else sample.objective(fewer)
-    box, unit, first = bounds(sample), lengths(sample), starting_points(sample, starts, seed)
-    ends = [end for start in first if (end := climb(quick, start, unit, box)) is not None]
-    if not ends:
+    problem = sample.problem
+    found = highest(problem, starts, seed)
+    if not found.ends:
         named = "; ".join(map(str, checked.values())) or "the data"
         raise InputError(f"no start has a finite posterior density; the priors exclude what the data suggest ({named})")
-    proper = [end for end in ends if not collapsed(units.family, end[0])]
-    if not proper:
-        raise ConvergenceError(unbounded(sample, len(ends)))
-    theta, reached = best_end(quick, proper, box, unit)
-    theta, limit = at_limit(sample, objective, theta)
-    edge = at_edge(objective, theta, box, unit)
-    held = edge | held_at(units.family, sample.dim, limit)
-    if checked and len(used) <= FIND_MAP and not held.any():
+    if not found.reached:
+        raise ConvergenceError(unbounded(sample, found.ends))
+    if not family.smooth:
+        return _kinked_tree(sample, found.theta, seed, draws)
+    objective, theta = problem.objective(rule), found.theta
+    if checked and len(used) <= FIND_MAP and not found.held.any():
         theta = _find_map(sample, theta)
-    polished = polished_minimum(objective, theta, held, unit)
-    if polished is None:
-        raise ConvergenceError(
-            f"{sample.method} of {family.name} on {len(data)} observations reached no interior maximum from {len(ends)} "
-            f"start(s); {advice(sample)}"
-        )
-    limit = limit or edge_text(sample, edge)
-    counts = {"starts_reached": reached, "starts_degenerate": len(ends) - len(proper)}
-    return _tree(sample, objective, polished, held, limit, counts, seed, draws)
+    if family.closed is None or checked:
+        polished = polished_minimum(objective, theta, found.held, problem.lengths)
+        if polished is None:
+            raise ConvergenceError(
+                f"{sample.method} of {family.name} on {len(data)} observations reached no interior maximum from {found.ends} "
+                f"start(s); {advice(sample)}"
+            )
+        theta = polished
+    return _tree(sample, objective, replace(found, theta=theta), seed, draws)
 
 
 def _checked_priors(family: Family, dim: int, priors: Mapping[str, Any] | None) -> Mapping[str, Prior]:
@@ -261,16 +254,8 @@ def _find_map(sample: Sample, start: Array) -> Array:
     )
 
 
-def _tree(
-    sample: Sample,
-    objective: Objective,
-    theta: Array,
-    held: NDArray[np.bool_],
-    limit: str | None,
-    counts: Mapping[str, int],
-    seed: int,
-    draws: int,
-) -> xr.DataTree:
+def _tree(sample: Sample, objective: Objective, found: Maximum, seed: int, draws: int) -> xr.DataTree:
+    theta = found.theta
     family, units, total, n = sample.family, sample.units, sample.total, len(sample.data)
     params, jacobians = units.natural(*natural_values(units.family, theta))
     if family.components > 1:
@@ -278,7 +263,7 @@ def _tree(
         params = {k: v[order] for k, v in params.items()}
         jacobians = {k: v[order] for k, v in jacobians.items()}
     _, gradient, hessian = objective.hessian(theta[None])
-    free = ~held
+    free = ~found.held
     diagonal = np.sqrt(np.maximum(np.diag(hessian[0]), 1.0))
     curvature = np.linalg.eigvalsh((hessian[0] / np.outer(diagonal, diagonal))[np.ix_(free, free)])
     if free.any() and curvature[0] < 1e-11 * curvature[-1]:
@@ -295,18 +280,22 @@ def _tree(
         "se_sandwich": _standard_errors(delta, bread @ _meat(sample, theta) @ bread),
     }
     # At a boundary the likelihood is no quadratic, and neither standard error means anything.
-    if held.any():
-        unknown = np.any(delta[:, held] != 0, axis=1)
+    if found.unknown.any():
+        size = np.abs(delta).max(axis=1, initial=0.0)
+        unknown = np.abs(delta[:, found.unknown]).max(axis=1) > 1e-9 * size
         errors = {name: np.where(unknown, np.nan, values) for name, values in errors.items()}
     standardised = float(forward_objective(units.family, sample.rule).gradient(theta[None])[0][0])
-    cross = standardised + units.log_volume
+    portion = sample.rule.weights
+    cross = standardised + float(portion @ units.log_volumes(sample.rule.points)) / float(portion.sum())
+    limit = "; ".join(filter(None, (found.limit, _edge_text(sample, found.edge))))
     scalars: dict[str, Any] = {
         "log_likelihood": -total * cross,
         "cross_entropy": cross,
         "n": n,
         "gradient_norm": float(np.linalg.norm(gradient[0][free])),
-        "status": "converged" if limit is None else f"boundary: {limit}",
-        **counts,
+        "status": f"boundary: {limit}" if limit else "converged",
+        "starts_reached": found.reached,
+        "starts_degenerate": found.degenerate,
     }
     if sample.priors:
         scalars["log_prior"] = total * (standardised - float(objective.gradient(theta[None])[0][0]))
@@ -317,8 +306,11 @@ def _assembled(
     sample: Sample, params: dict[str, Array], scalars: dict[str, Any], errors: dict[str, Array], seed: int, draws: int
 ) -> xr.DataTree:
     data, family, dim = sample.data, sample.family, sample.dim
+    for name, side in family.edges:  # an observation, not rounded
+        params[name] = np.asarray(data[sample.share > 0].min() if side == "low" else data[sample.share > 0].max())
     member = family.member(params)
     groups: dict[str, Any] = draws_of(member, draws, seed, log_q=member)
+    scalars = {name: value for name, value in scalars.items() if name not in params}  # n may be a parameter
     groups["fit"] = fit_dataset(params, scalars, errors).assign_attrs(family=family.name)
     groups["observed_data"] = xr.Dataset(
         {"x": (("observation", "dim")[: 1 if dim == 1 else 2], data[:, 0] if dim == 1 else data)}
@@ -327,6 +319,12 @@ def _assembled(
     tree.attrs = {"family": family.name, "method": sample.method, "seed": seed}
     assert list(tree["fit"]["parameter"].to_numpy()) == flatten(params)[0]
     return tree
+
+
+def _edge_text(sample: Sample, edge: NDArray[np.bool_]) -> str | None:
+    """Name the priors at an end of whose support the coordinates in `edge` (P,) are; ``None`` if there are none."""
+    names = [p.name for p, part in sample.units.family.slices(sample.dim) if edge[part].any()]
+    return "; ".join(f"{name} at an end of {sample.priors[name]}" for name in names) or None
 
 
 def _standard_errors(delta: Array, covariance: Array) -> Array:
@@ -354,15 +352,15 @@ def _meat(sample: Sample, theta: Array) -> Array:
 _BATCH = 65_536
 
 
-def _kinked_tree(sample: Sample, used: Array, seed: int, draws: int) -> xr.DataTree:
+def _kinked_tree(sample: Sample, theta: Array, seed: int, draws: int) -> xr.DataTree:
     """Maximum likelihood where the log density has a kink at its location: a median and the mean distance from it."""
     family, units, rule, total = sample.units.family, sample.units, sample.rule, sample.total
-    theta, gradient = kinked_mle(family, rule)
     inner, jacobians = natural_values(family, theta)
     params, _ = units.natural(inner, jacobians)
     z = rule.points[:, 0]
     location, scale = (float(inner[str(name)]) for name in (family.location, family.scale))
-    params[str(family.location)] = np.asarray(used[np.argmin(np.abs(z - location)), 0])  # an observation, not rounded
+    used = sample.data[sample.share > 0, 0]
+    params[str(family.location)] = np.asarray(used[np.argmin(np.abs(z - location))])  # an observation, not rounded
     parts = rule.weights
     density = float(gaussian_kde(z, weights=parts)(location)[0])
     # J = diag(2 p(median)/b, 1/b^2), in which the model itself has 1/b^2 for both (White, 1982; Koenker, 2005, section 3.2).
@@ -375,7 +373,8 @@ def _kinked_tree(sample: Sample, used: Array, seed: int, draws: int) -> xr.DataT
         "se_hessian": np.full(2, stretch * scale / np.sqrt(total)),
         "se_sandwich": stretch * np.sqrt(np.diag(bread @ meat @ bread)),
     }
-    cross = float(forward_objective(family, rule).gradient(theta[None])[0][0]) + units.log_volume
+    value, slope = forward_objective(family, rule).value_and_gradient(theta)
+    cross, gradient = value + units.log_volume, float(abs(slope[1]))  # in the scale: in the location there is none
     scalars = {"log_likelihood": -total * cross, "cross_entropy": cross, "n": len(sample.data), "gradient_norm": gradient,
                "status": "converged", "starts_reached": 1, "starts_degenerate": 0}  # fmt: skip
     return _assembled(sample, params, scalars, errors, seed, draws)

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from models.errors import InputError
 from models.families import Family
 from models.graphs import Deferred
-from models.mle.standardised import Units
-from models.projections.objectives import Objective, bind, differentiate, forward_graph, forward_objective
-from models.projections.starts import forward_starts
+from models.projections.maximum import Problem
+from models.projections.objectives import Objective, bind, differentiate, forward_graph
+from models.projections.units import Units
 from models.quadrature import Nodes
 
 if TYPE_CHECKING:
@@ -24,25 +24,20 @@ pm = Deferred("pymc")
 
 __all__ = [
     "FIND_MAP",
-    "LARGE",
     "Sample",
     "advice",
-    "bounds",
     "check_count",
     "check_data",
     "check_family",
     "check_weights",
     "is_condensed",
-    "lengths",
-    "starting_points",
-    "summary",
     "unbounded",
 ]
 
 Array = NDArray[np.float64]
 
-#: Above this many observations, starts are compared on a summary of `_SUMMARY` points, and find_MAP is left out.
-FIND_MAP, LARGE, _SUMMARY = 100_000, 20_000, 4096
+#: Above this many observations find_MAP is left out.
+FIND_MAP = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +66,19 @@ class Sample:
         """Symbolic log density of the parameters of the data, given those of the standardised data."""
         return sum(prior.logp(self.units.symbolic(name, natural[name])) for name, prior in self.priors.items())
 
+    @property
+    def problem(self) -> Problem:
+        """What is searched for its maximum."""
+        if not self.priors:
+            return Problem(self.units.family, self.rule)
+        return Problem(
+            self.units.family, self.rule, penalised=self.objective, box=_bounds(self), unit=_lengths(self),
+            bound=frozenset(self.priors), more=lambda starts: _starting_points(self, starts),
+        )  # fmt: skip
+
     def objective(self, rule: Nodes) -> Objective:
         """Mean negative log likelihood of standardised points, minus log prior / n."""
         family = self.units.family
-        if not self.priors:
-            return forward_objective(family, rule)
 
         def build() -> Any:
             theta, weights, points, value = forward_graph(family, self.dim)
@@ -209,12 +212,11 @@ def advice(sample: Sample) -> str:
 # --- where to start --------------------------------------------------------------------------------------------------
 
 
-def starting_points(sample: Sample, count: int, seed: int) -> list[Array]:
+def _starting_points(sample: Sample, starts: list[Array]) -> list[Array]:
     """Starts from the data; and with proper priors, the same with those parameters at their prior medians."""
     family, dim = sample.units.family, sample.dim
-    starts = list(forward_starts(family, summary(sample.rule, seed), count, seed))
     moved = []
-    for start in starts if sample.priors else []:
+    for start in starts:
         theta = start.copy()
         for p, part in family.slices(dim):
             prior = sample.priors.get(p.name)
@@ -226,7 +228,7 @@ def starting_points(sample: Sample, count: int, seed: int) -> list[Array]:
                 away = max(abs(theta[q]).max() for r, q in family.slices(dim) if r.name == family.location)
                 theta[part] += np.log(np.hypot(1.0, away)) * (family.components == 1)
         moved.append(theta)
-    low, high = bounds(sample)
+    low, high = _bounds(sample)
     return [_inside(theta, low, high) for theta in [*starts, *moved]]
 
 
@@ -237,7 +239,7 @@ def _inside(theta: Array, low: Array, high: Array) -> Array:
     return np.minimum(np.maximum(theta, low + room), high - room)
 
 
-def bounds(sample: Sample) -> tuple[Array, Array]:
+def _bounds(sample: Sample) -> tuple[Array, Array]:
     """Ends (P,) of each coordinate of theta: those of the supports of the priors."""
     family, dim = sample.units.family, sample.dim
     low, high = np.full(family.size(dim), -np.inf), np.full(family.size(dim), np.inf)
@@ -254,7 +256,7 @@ def bounds(sample: Sample) -> tuple[Array, Array]:
     return low, high
 
 
-def lengths(sample: Sample) -> Array:
+def _lengths(sample: Sample) -> Array:
     """Length of each coordinate of theta: 1 in standardised data, or the width of a narrower prior."""
     family, dim = sample.units.family, sample.dim
     unit = np.ones(family.size(dim))
@@ -265,17 +267,3 @@ def lengths(sample: Sample) -> Array:
             width = np.abs(ends[1] - ends[0])
             unit[part] = np.minimum(1.0, np.where(np.isfinite(width) & (width > 0), width, 1.0))
     return unit
-
-
-def summary(rule: Nodes, seed: int) -> Nodes:
-    """The data themselves; of very many, quantiles (one dimension) or a random part, to compare starts on."""
-    n, dim = rule.points.shape
-    if n <= LARGE:
-        return rule
-    if dim == 1:
-        order = np.argsort(rule.points[:, 0])
-        levels = (np.arange(_SUMMARY) + 0.5) / _SUMMARY
-        points = np.interp(levels, np.cumsum(rule.weights[order]), rule.points[order, 0])[:, None]
-        return Nodes(points, np.full(_SUMMARY, 1 / _SUMMARY), "draws")
-    rows = np.random.default_rng(seed).choice(n, LARGE, replace=False, p=rule.weights)
-    return Nodes(rule.points[rows], np.full(LARGE, 1 / LARGE), "draws")

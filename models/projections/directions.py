@@ -17,7 +17,7 @@ from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES, Family
 from models.graphs import single_threaded
 from models.projections.exact import Exact, check_density, exact_objective
-from models.projections.forward import finite_forward, kinked_projection, lowest_forward, second_moment, squares
+from models.projections.forward import finite_forward, lowest_forward, second_moment, squares
 from models.projections.nested_normal import limits, singular
 from models.projections.objectives import forward_objective
 from models.projections.optima import (
@@ -118,11 +118,8 @@ def forward_projections(target: Target, family: Family, *, starts: int = 8, seed
     if isinstance(target, Posterior):
         raise InputError(f"target {target.name!r} is a posterior: forward KL needs draws of it (pm.sample, from_draws)")
     finite_forward(target, family)
-    drawn = isinstance(target, Draws)
-    if target.dim == 1 and not drawn and family.components == 1 and not family.multivariate:
+    if family.on_a_line and family.components == 1 and not isinstance(target, Draws):
         return stationary_points(target, family, 1.0, seed=seed)
-    if drawn and not family.smooth:
-        return [kinked_projection(target, family)]
     return [lowest_forward(target, family, starts, seed)]
 
 
@@ -344,8 +341,8 @@ def _escaped(family: Family, thetas: Array, dim: int, widths: Array) -> Mask:
             escaped |= ((logs < widths[0] - 12) | (logs > widths[1] + 12)).any(axis=1)
         if p.support == "simplex":  # a component that has vanished may lie anywhere
             escaped |= (np.abs(thetas[:, part]) > 8).any(axis=1)
-    for _, part, far in family.shapes(dim):
-        escaped |= (np.abs(thetas[:, part]) > 0.9 * far).any(axis=1)
+    for _, part, limit in family.limits(dim):
+        escaped |= limit.passed(thetas[:, part], 0.9).any(axis=1)
     return escaped
 
 

@@ -219,7 +219,7 @@ def check_density(target: Target, family: Family, alpha: float) -> None:
     """
     target.check_density("reverse KL" if alpha == 0 else "this divergence")
     family.check_dim(target.dim, f"target {target.name!r}")
-    if alpha < 1 and family.rate:
+    if alpha < 1 and family.dim == 1 and not family.on_a_line:
         raise InputError(
             f"family {family.name!r} has no location to lay nodes around, so it is offered in the forward direction only; "
             "ask for the forward direction, or project onto a location-scale family"

@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConvergenceError, InputError
-from models.families import Family
+from models.families import Domain, Family
+from models.projections.maximum import Problem, highest, polished_minimum
 from models.projections.objectives import forward_objective, natural_values
 from models.projections.optima import Certificate, Projection, forward_divergence, natural_point, sort_components
-from models.projections.optimise import best_minimum
-from models.projections.starts import forward_starts
+from models.projections.units import merged, standardise
 from models.quadrature import Nodes, expect, nodes
 from models.targets import Draws, Target
 
-__all__ = ["finite_forward", "kinked_mle", "kinked_projection", "lowest_forward", "second_moment", "squares"]
+__all__ = ["ends_of", "finite_forward", "lowest_forward", "second_moment", "squares"]
 
 Array = NDArray[np.float64]
 
@@ -34,111 +34,118 @@ def squares(x: Array) -> Array:
 
 def finite_forward(target: Target, family: Family) -> None:
     """Refuse a family of which no member is at finite forward KL."""
-    if family.rate:
-        _on_the_half_line(target, family)
-    if family.tail == "gaussian" and not second_moment(target):
+    bounded = family.dim == 1 and family.domain != Domain()
+    if bounded and isinstance(target, Draws):
+        family.check_support(target.draws, f"target {target.name!r}: observation")
+    elif bounded or (family.edges and not isinstance(target, Draws)):
+        _within(target, family)
+    if family.tail == "gaussian" and not (_fades(target, family, 2) and second_moment(target)):
         raise InputError(
             f"target {target.name!r} has infinite variance, so its forward KL to every member of {family.name} is "
             "infinite and there is no projection; use a heavy-tailed family such as student_t"
         )
     linear = family.tail == "exponential" and target.dim == 1
-    if linear and not np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value):
+    if linear and not (_fades(target, family, 1) and np.isfinite(expect(target, lambda x: np.abs(x[:, 0])).value)):
         raise InputError(
             f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite "
             "and there is no projection; use a heavy-tailed family such as student_t"
         )
 
 
-def _on_the_half_line(target: Target, family: Family) -> None:
-    """Refuse a target with mass below 0, where a density on x >= 0 is zero."""
-    if isinstance(target, Draws):
-        return family.check_support(target.draws, f"target {target.name!r}: observation")
-    if target.support is None or target.support(np.array([-1e3]))[0][0] < 0:
+def _within(target: Target, family: Family) -> None:
+    """Refuse a density with mass where every member has none, or without the ends that the family puts its own at."""
+    if family.domain.whole:
         raise InputError(
-            f"target {target.name!r} has mass below 0, where every member of {family.name} has density 0, so every forward KL "
+            f"target {target.name!r} has a density and family {family.name!r} puts mass on integers, so every forward KL is "
+            "infinite; use a family with a density, or draws of a discrete law"
+        )
+    low, high = ends_of(target)
+    if low < family.domain.low or high > family.domain.high:
+        side = f"below {family.domain.low:g}" if low < family.domain.low else f"above {family.domain.high:g}"
+        raise InputError(
+            f"target {target.name!r} has mass {side}, where every member of {family.name} has density 0, so every forward KL "
             "is infinite and there is no projection; use a family on the whole line"
         )
-    # Quadrature in log x cannot see that a mean diverges; the tail of x^2 p(x) does not fade then.
+    for name, side in family.edges:
+        if not np.isfinite(low if side == "low" else high):
+            raise InputError(
+                f"target {target.name!r} has mass without end, and {name!r} of family {family.name!r} is an end of its support, "
+                "so every forward KL is infinite; use a family on the whole line"
+            )
+
+
+def ends_of(target: Target) -> tuple[float, float]:
+    """Ends of the support of a 1-D target with a density."""
+    if target.support is None:
+        return -np.inf, np.inf
+    low, high = map(float, target.support(np.array([-1e3, 1e3]))[0])
+    return low, high
+
+
+def _fades(target: Target, family: Family, power: int) -> bool:
+    """Whether x^(power + 1) p(x) fades: quadrature in log x cannot see that a moment on the half-line diverges."""
+    if isinstance(target, Draws) or family.on_a_line or target.dim > 1 or not np.isinf(ends_of(target)[1]):
+        return True
     far = np.array([[1e50], [1e100]])
-    tail = target.logp(far) + 2 * np.log(far[:, 0])
-    if np.isfinite(tail).all() and tail[1] > tail[0] - 0.1:
-        raise InputError(
-            f"target {target.name!r} has no mean, so its forward KL to every member of {family.name} is infinite and there is no "
-            "projection"
-        )
-    return None
+    tail = target.logp(far) + (power + 1) * np.log(far[:, 0])
+    return not (np.isfinite(tail).all() and tail[1] > tail[0] - 0.1)
 
 
 def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Projection:
-    """The lowest minimum of the cross-entropy reached from several starts.
+    """The lowest minimum of the cross-entropy: maximum likelihood, over draws or over the nodes of a density.
 
     Raises
     ------
+    InputError
+        If every member is at infinite forward KL.
     ConvergenceError
         If none is reached in the interior.
     """
-    rule = nodes(target, [squares] if family.degree == 2 else [])
-    objective = forward_objective(family, rule)
-    candidates = forward_starts(family, rule, starts, seed)
-    best = best_minimum(objective, candidates)
-    if best is None or (limit := family.at_boundary(best, target.dim)) is not None:
-        reason = "a parameter may run to its boundary" if best is None else f"{limit}: project onto the limiting family"
+    rule = merged(nodes(target, [squares] if family.degree == 2 else []), family)
+    family = family.resolved(rule.points)
+    bounded = not isinstance(target, Draws) and target.dim == 1
+    ends = ends_of(target) if bounded else None
+    share = rule.weights / rule.weights.sum()
+    units, z = standardise(rule.points, share, family, whiten=True, ends=ends)
+    if ends is not None:
+        ends = tuple((end - units.centre[0]) / units.factor[0, 0] for end in ends)
+    problem = Problem(units.family, Nodes(z, rule.weights, rule.kind), ends)
+    found = highest(problem, starts, seed)
+    theta: Array | None = found.theta if found.reached else None
+    if theta is not None and family.closed is None:
+        theta = polished_minimum(problem.objective(problem.rule), theta, found.held, problem.lengths)
+    limit = family.at_boundary(found.theta, target.dim)
+    if theta is None or limit is not None:
+        reason = f"{limit}: project onto the limiting family" if limit else "a parameter may run to its boundary"
         raise ConvergenceError(
-            f"forward KL of {target.name!r} onto {family.name} reached no interior optimum from {len(candidates)} starts; "
-            f"{reason}"
+            f"forward KL of {target.name!r} onto {family.name} reached no interior optimum from {found.ends} starts; {reason}"
         )
-    _, gradient, hessian = objective.hessian(best[None])
-    params, gradient_norm, eigenvalues = natural_point(family, best, gradient[0], hessian[0])
-    params = sort_components(family, params)
+    params = sort_components(family, units.natural(*natural_values(units.family, theta))[0])
+    low, high = ends_of(target) if bounded else (rule.points.min(), rule.points.max())
+    for name, side in family.edges:  # not rounded
+        params[name] = np.asarray(low if side == "low" else high)
+    theta = family.unconstrain(params, target.dim)
+    params, norm, eigenvalues = _described(family, rule, theta, ~found.held)
     ce, divergence = forward_divergence(target, family.member(params))
-    convex: Certificate = "complete" if family.degree == 2 else "incomplete"
-    return Projection(
-        params, divergence, "global minimum", gradient_norm, eigenvalues, family, best, "forward", convex, ce
-    )
+    if not np.isfinite(ce.value):
+        raise InputError(
+            f"target {target.name!r} is at infinite forward KL from every member of {family.name}: its tails are too heavy, or "
+            "it has mass where they have none; use another family"
+        )
+    unique: Certificate = "complete" if family.closed is not None else "incomplete"
+    return Projection(params, divergence, "global minimum", norm, eigenvalues, family, theta, "forward", unique, ce)
 
 
-def kinked_projection(target: Target, family: Family) -> Projection:
-    """Maximum likelihood of draws where the log density has a kink at its location (Laplace)."""
-    rule = nodes(target)
-    theta, gradient = kinked_mle(family, rule)
-    params, _ = natural_values(family, theta)
-    ce, divergence = forward_divergence(target, family.member(params))
-    curvature = forward_objective(family, rule).hessian(theta[None])[2][0, 1, 1]
-    return Projection(
-        params,
-        divergence,
-        "global minimum",
-        gradient,
-        np.array([curvature]),
-        family,
-        theta,
-        "forward",
-        "incomplete",
-        ce,
-    )
-
-
-def kinked_mle(family: Family, rule: Nodes) -> tuple[Array, float]:
-    """Theta (2,) of maximum likelihood over 1-D draws: a median, and the best scale there; and the gradient in the scale.
-
-    The mean log likelihood is a broken line in the location, so the optimum is at a draw: bisection on the sign of the
-    gradient finds it.
-    """
-    objective = forward_objective(family, rule)
-    values = np.unique(rule.points[:, 0])
-    scale = np.log(max(float(np.std(rule.points)), np.finfo(float).tiny))
-    low, high = 0, len(values) - 1
-    while low < high:
-        middle = (low + high) // 2
-        between_draws = (values[middle] + values[middle + 1]) / 2
-        # A slope that is zero to rounding leaves every point of the interval a median.
-        rising = objective.gradient(np.array([[between_draws, scale]]))[1][0, 0] >= -1e-15 / np.exp(scale)
-        low, high = (low, middle) if rising else (middle + 1, high)
-    theta = np.array([values[low], scale])
-    for _ in range(50):  # the scale alone is smooth
-        _, gradient, hessian = objective.hessian(theta[None])
-        step = gradient[0, 1] / abs(hessian[0, 1, 1])
-        theta[1] -= np.clip(step, -1, 1)
-        if abs(step) < 1e-14:
-            break
-    return theta, abs(float(objective.gradient(theta[None])[1][0, 1]))
+def _described(
+    family: Family, rule: Nodes, theta: Array, free: NDArray[np.bool_]
+) -> tuple[dict[str, Array], float, Array]:
+    """Parameters, gradient norm and eigenvalues of the Hessian, over the coordinates that are free."""
+    _, gradients, hessians = forward_objective(family, rule).hessian(theta[None])
+    gradient, hessian = gradients[0], hessians[0]
+    if not family.smooth:  # the slope in the location jumps there
+        free = free & ~np.array([p.name == family.location for p in family.parameters])
+    if free.all():
+        return natural_point(family, theta, gradient, hessian)
+    norm = float(np.linalg.norm(gradient[free]))
+    eigenvalues = np.linalg.eigvalsh(hessian[np.ix_(free, free)]) if free.any() else np.empty(0)
+    return natural_values(family, theta)[0], norm, eigenvalues

@@ -31,7 +31,8 @@ def limits(target: Target, family: Family, alpha: float, normals: Sequence[Proje
     """
     found = []
     for point in normals:
-        ((shape, _, _),) = family.shapes(1)
+        shape = family.shape
+        assert shape is not None
         if _slope_in_inverse(shape.name, target, family, alpha, point) > 0:
             params = {shape.name: np.asarray(np.inf), **point.params}
             status: Status = "local minimum" if "minimum" in point.status else point.status
@@ -60,7 +61,7 @@ def singular(
     """
     found, index = [], 0
     for point in normals:
-        ((shape, part, _),) = family.shapes(1)
+        shape, part = next((p, part) for p, part in family.slices(1) if family.shape and p.name == family.shape.name)
         theta = family.unconstrain({**point.params, shape.name: normal_at}, 1)
         value, gradient, hessian = objective.hessian(theta[None])
         rise = _profile(objective, theta, part.start, hessian[0], float(point.params["sigma"])) - value[0]

@@ -8,19 +8,9 @@ from scipy.optimize import minimize
 
 from models.projections.stationary import Smooth
 
-__all__ = ["best_minimum", "chord", "descend", "polish", "polish_all"]
+__all__ = ["chord", "descend", "polish", "polish_all"]
 
 Array = NDArray[np.float64]
-
-
-def best_minimum(objective: Smooth, starts: Array) -> Array | None:
-    """Return the lowest minimum reached from `starts`, polished; ``None`` if none converged."""
-    best, lowest = None, np.inf
-    for start in starts:
-        found = descend(objective, start)
-        if found is not None and found[1] < lowest - 1e-12:
-            best, lowest = found
-    return best
 
 
 def descend(objective: Smooth, start: Array) -> tuple[Array, float] | None:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.families import Family, Shape
+from models.families import Family, Points, Shape
 from models.projections.em import plus_plus, short_runs
 from models.quadrature import Nodes, landmarks
 from models.targets import Target
@@ -68,8 +68,6 @@ def structure(target: Target) -> tuple[Array, Array, Array]:
 def member_theta(family: Family, location: Array, cov: Array, shape: dict[str, float]) -> Array:
     """Unconstrained coordinates of the member at a place, with a covariance and values of its shape parameters."""
     values: dict[str, Array | float] = dict(shape)
-    if family.rate:
-        values[family.rate] = 1 / max(float(location[0]), np.finfo(float).tiny)
     for p in family.parameters:
         if p.name == family.location:
             values[p.name] = location if p.shape else location[0]
@@ -94,12 +92,19 @@ def _mixture_starts(family: Family, locations: Array, sds: Array, spread: float,
     return np.array(starts)
 
 
-def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
-    """Starts (m, P) for the cross-entropy over `rule`, from its moments and quantiles.
+def forward_starts(family: Family, s: Points, count: int, seed: int) -> Array:
+    """Starts (m, P) for the cross-entropy over points: a closed form, what the family's entry says, or moments and quantiles.
 
     Of mixtures these are the best `count` ends of many short runs of expectation-maximisation.
     """
-    dim = rule.points.shape[1]
+    dim = s.x.shape[1] if s.x.ndim == 2 else 1
+    if family.closed is not None:
+        return family.unconstrain(family.closed(s), dim)[None]
+    if family.starts is not None:
+        return np.array([family.unconstrain(params, dim) for params in family.starts(s)])
+    if not family.location:  # in its units every scale is about 1
+        return np.zeros((1, family.size(dim)))
+    rule = Nodes(s.x.reshape(-1, dim), s.weights, "draws")
     rng = np.random.default_rng(seed)
     if family.components > 1:
         return _clustered(family, rule, count, rng) if dim == 1 else _clouds(family, rule, count, rng)
@@ -107,8 +112,6 @@ def forward_starts(family: Family, rule: Nodes, count: int, seed: int) -> Array:
         location, spread = _robust_location(rule)
     else:
         location, spread = _moments(rule, correlated=family.correlated)
-    if family.rate:
-        location = np.average(rule.points, axis=0, weights=rule.weights)
     if family.shape is not None:
         mu, sigma = float(location[0]), float(spread[0, 0])
         return np.array([shaped(family, family.shape, mu, sigma, value) for value in family.shape.from_draws])

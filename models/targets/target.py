@@ -347,6 +347,10 @@ class Discrete(Target):
         """Log of the mass (n,) at integers (n,), in nats."""
         return self.distribution.logp(np.asarray(points, dtype=float))
 
+    def logp(self, points: ArrayLike) -> Array:
+        """Log mass (n,) in nats at integers (n, 1)."""
+        return self.log_mass(points)
+
     def check_density(self, needed_by: str) -> None:
         """Refuse this target where a density is needed."""
         raise self._lacks(f"log densities, which {needed_by} needs")

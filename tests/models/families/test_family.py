@@ -50,7 +50,7 @@ each_case = pytest.mark.parametrize(("family", "params", "logpdf"), CASES, ids=[
 
 
 def data(family: Family) -> np.ndarray:
-    if family.rate:
+    if family.domain.low == 0:
         return np.abs(X)
     return X_2D if family.multivariate else X
 

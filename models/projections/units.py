@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.families import Family, Parameter
+from models.families import Family, Parameter, Points
 from models.quadrature import Nodes, moment_nodes
 
-__all__ = ["Units", "condensed", "standardise"]
+__all__ = ["Units", "condensed", "merged", "points_of", "standardise"]
 
 Array = NDArray[np.float64]
 #: Columns whose smallest singular value, relative to the largest, is below this are collinear: a covariance squares it.
@@ -42,21 +42,25 @@ class Units:
         """Log |dx/dz|: a log density of the data is that of z, less this."""
         return float(np.log(np.diag(self.factor)).sum())
 
+    def log_volumes(self, points: Array) -> Array:
+        """The same of each point (n, d): of a point that has mass there is none."""
+        whole = np.full(len(points), self.log_volume)
+        return whole if self.family.atom is None else np.where(points[:, 0] == self.family.atom, 0.0, whole)
+
     def natural(self, values: Mapping[str, Array], jacobians: Mapping[str, Array]) -> tuple[dict[str, Array], ...]:
         """Parameters of the data and their Jacobians, from those of the standardised data (see `natural_values`)."""
-        mapped = {p.name: np.asarray(self._map(p, values[p.name], self.centre)) for p in self.family.parameters}
+        mapped = {p.name: np.asarray(self._map(p, values[p.name])) for p in self.family.parameters}
         slopes = {}
         for p in self.family.parameters:
             rows = np.moveaxis(jacobians[p.name], -1, 0)
-            slopes[p.name] = np.moveaxis(np.asarray(self._map(p, rows, 0 * self.centre)), 0, -1)
+            slopes[p.name] = np.moveaxis(np.asarray(self._map(p, rows) - self._map(p, 0 * rows)), 0, -1)
         return mapped, slopes
 
     def standardised(self, params: Mapping[str, Any]) -> dict[str, Array]:
         """Parameters of the standardised data from those of the data: the inverse of the map of `natural`."""
         inverse = replace(self, centre=np.linalg.solve(self.factor, -self.centre), factor=np.linalg.inv(self.factor))
         return {
-            p.name: np.asarray(inverse._map(p, np.asarray(params[p.name], dtype=float), inverse.centre))
-            for p in self.family.parameters
+            p.name: np.asarray(inverse._map(p, np.asarray(params[p.name], dtype=float))) for p in self.family.parameters
         }
 
     def symbolic(self, name: str, value: Any) -> Any:
@@ -75,21 +79,48 @@ class Units:
 
     def _affine(self, name: str) -> tuple[Any, Any]:
         """Shift and stretch of a parameter by the map, where `factor` is diagonal."""
-        wide = any(p.name == name and "d" in p.shape for p in self.family.parameters)
+        p = next(p for p in self.family.parameters if p.name == name)
+        wide = "d" in p.shape
         stretch = np.diag(self.factor) if wide else self.factor[0, 0]
-        if name == self.family.location:
-            return self.centre if wide else self.centre[0], stretch
-        return 0.0, stretch if name == self.family.scale else 1 / stretch if name == self.family.rate else 1.0
+        match self.family.role(p):
+            case "location":
+                return self.centre if wide else self.centre[0], stretch
+            case "scale":
+                return 0.0, stretch
+            case "rate":
+                return 0.0, 1 / stretch
+            case "log":
+                return np.log(stretch), 1.0
+        return 0.0, 1.0
 
-    def _map(self, p: Parameter, value: Array, centre: Array) -> Any:
+    def _map(self, p: Parameter, value: Array) -> Any:
         if p.support == "covariance":
             return self.factor @ value @ self.factor.T
-        if p.name == self.family.location:
-            return centre + value @ self.factor.T if "d" in p.shape else centre[0] + self.factor[0, 0] * value
-        return self._affine(p.name)[1] * value
+        if p.name == self.family.location and "d" in p.shape:
+            return self.centre + value @ self.factor.T
+        shift, stretch = self._affine(p.name)
+        return shift + stretch * value
 
 
-def standardise(data: Array, share: Array, family: Family, *, whiten: bool) -> tuple[Units, Array]:
+def points_of(rule: Nodes, family: Family, ends: tuple[float, float] | None = None) -> Points:
+    """Nodes as `Points`, with the ends of what they are nodes of; of draws, their extremes."""
+    x = rule.points if family.multivariate else rule.points[:, 0]
+    low, high = (float(x.min()), float(x.max())) if ends is None else ends
+    held = dict(family.fixed).get(str(family.trials))
+    return Points(x, rule.weights / rule.weights.sum(), low, high, None if held is None else int(held))
+
+
+def merged(rule: Nodes, family: Family) -> Nodes:
+    """The same nodes, each value of a family of counts once: a million counts have few values."""
+    if not family.domain.whole:
+        return rule
+    values, places = np.unique(rule.points[:, 0], return_inverse=True)
+    return Nodes(values[:, None], np.bincount(places, weights=rule.weights), rule.kind)
+
+
+def standardise(
+    data: Array, share: Array, family: Family, *, whiten: bool, ends: tuple[float, float] | None = None
+) -> tuple[Units, Array]:
     """Units in which the data have location 0 and scale 1, and the data in them.
 
     Parameters
@@ -98,6 +129,8 @@ def standardise(data: Array, share: Array, family: Family, *, whiten: bool) -> t
     share : ndarray (n,)
         Positive weights that sum to 1.
     family : Family
+    ends : tuple of float, optional
+        Of the support, where points are nodes of a density.
     whiten : bool
         Whether to take correlation out as well, for families with a full covariance.
 
@@ -110,13 +143,9 @@ def standardise(data: Array, share: Array, family: Family, *, whiten: bool) -> t
     InputError
         If the data lie in fewer than d dimensions and the family has a covariance, or a column is constant.
     """
-    if family.rate:
-        factor = np.reshape(share @ data, (1, 1))
-        if factor[0, 0] <= 0:
-            raise InputError(
-                f"all observations are 0, where the likelihood of {family.name} has no maximum; give positive ones"
-            )
-        return Units(family, np.zeros(1), factor), data / factor
+    if not family.location:
+        shift, stretch = _ends_or_size(points_of(Nodes(data, share, "draws"), family, ends), family)
+        return Units(family, np.array([shift]), np.array([[stretch]])), (data - shift) / stretch
     centre = share @ data
     moved = data - centre
     held = dict(family.fixed)
@@ -138,6 +167,19 @@ def standardise(data: Array, share: Array, family: Family, *, whiten: bool) -> t
         if whiten:
             return Units(family, centre, sd[:, None] * upper.T), white
     return Units(family, centre, np.diag(sd)), z
+
+
+def _ends_or_size(s: Points, family: Family) -> tuple[float, float]:
+    """Shift and stretch of a family without a location."""
+    if family.units is not None:
+        return family.units(s)
+    if not family.movable:
+        return 0.0, 1.0
+    if not s.share:
+        raise InputError(
+            f"all observations are 0, where the likelihood of {family.name} has no maximum; give positive ones"
+        )
+    return 0.0, s.positive.median
 
 
 def _root_mean_square(moved: Array, share: Array) -> Array:

@@ -76,7 +76,7 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     if thousands:  # groups of three, or few enough digits to have no group
         whole = rf"(?:[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|\d{{1,4}})"
     body = rf"(?:{whole}(?:{re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)" if decimal else whole
-    return re.compile(rf"[-+]?(?:{body}(?:[eE][-+]?\d+)?|inf(?:inity)?)", re.IGNORECASE)
+    return re.compile(rf"[-+]?(?:{body}(?:[eE][-+]?\d+)?|(?i:inf(?:inity)?))")
 
 
 _CODE = re.compile(r"^[-+]?0\d", re.MULTILINE)
@@ -110,8 +110,8 @@ class Kind:
 
     @property
     def dead(self) -> bool:
-        """Whether the rest of the column changes nothing: text, or text among numbers."""
-        return self.wrong > 1 and self.numbers > 0
+        """Whether the rest of the column changes nothing: it holds text, and more than a line of units."""
+        return self.wrong > 1
 
 
 class Cells:

@@ -12,6 +12,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ _SEPARATORS = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", _BLANKS:
 _BY_NAME = {name: mark for mark, name in _SEPARATORS.items()} | {"space": _BLANKS, "\\t": "\t", "": NONE, "none": NONE}
 _MARK_BY_NAME = {name: mark for mark, name in CALLED.items()} | {"space": " ", "none": "", "": ""}
 _COMMENTS = ("#", "%", "//")
+_COMMENTED = re.compile(r"[\r\n][ \t]*(#|%|//)")
 _PROBE = 65_536
 
 
@@ -191,11 +193,11 @@ def _read(path: Path, options: Options, report: Callable[[float], None], encodin
         stream = gzip.GzipFile(fileobj=file) if path.name.lower().endswith(".gz") else file
         text = io.TextIOWrapper(stream, encoding, newline="")
         head = text.read(_PROBE)
-        # Every line is decoded now, so that a byte that is none of this encoding is met before any reading is judged.
-        comments = {mark for line in head.splitlines() for mark in _COMMENTS if line.lstrip().startswith(mark)}
-        for line in text:
-            if (start := line.lstrip()[:2]) and (start[0] in "#%" or start == "//"):
-                comments.add(next(mark for mark in _COMMENTS if start.startswith(mark)))
+        # All is decoded now, so that a byte that is none of this encoding is met before any reading is judged.
+        comments, before = set(), "\n"
+        for block in chain([head], iter(lambda: text.read(1 << 20), "")):
+            comments |= set(_COMMENTED.findall(before + block))
+            before = block[-80:]
     if not head.strip():
         raise InputError(f"{str(path)!r} has nothing but blank lines; give a line of names and rows of numbers")
     lines = head.splitlines()[options.skip :]

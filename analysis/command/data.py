@@ -64,15 +64,18 @@ def data(
         table = read_columns(file, columns, lambda label, fraction: progress(label, 0.1 * fraction), options)
         progress("importing PyMC", 0.1)
         from analysis.own_data import study as own_data
+        from analysis.own_data.summary import summary
         from analysis.store import Store
         from models.results import save
 
-        chosen = own_data.check_families(_names(families), len(table.names))
+        named = _names(families)
+        if named is not None:
+            own_data.check_families(named, len(table.names))
         folder = writable(output if output is not None else Path(f"duality-{file.name.split('.')[0]}"))
         tree = own_data.analyse(
             table.values,
             table.names,
-            [family.name for family in chosen],
+            named,
             name=file.name,
             rows=table.rows,
             warnings=table.warnings,
@@ -87,7 +90,7 @@ def data(
         from analysis.own_data import page
         from analysis.site import provenance
 
-        document = own_data.summary(tree)
+        document = summary(tree)
         save(tree, folder / "data.nc")
         (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
         facts = page.provenance(tree, time.perf_counter() - started)

@@ -18,7 +18,7 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.style import Style
 from analysis.draws import levels
-from analysis.own_data.study import DRAWN, MARGINS, fitted_member, ranked_names
+from analysis.own_data.summary import DRAWN, MARGINS, fitted_member, ranked_names
 from models.families import FAMILIES
 from models.results import member_of
 from models.targets import Target

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.own_data.study import CLOSE, DRAWN, MARGINS, summary
+from analysis.own_data.ranking import CLOSE
+from analysis.own_data.summary import DRAWN, MARGINS, summary
 from analysis.site.numbers import est, num, pct
 
 __all__ = ["findings", "literal", "rows"]

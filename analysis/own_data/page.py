@@ -15,7 +15,8 @@ import xarray as xr
 from analysis.drawing.style import Style, to_dark
 from analysis.own_data.figures import plot
 from analysis.own_data.findings import findings, rows
-from analysis.own_data.study import QUESTION, ranked_names, summary
+from analysis.own_data.study import QUESTION
+from analysis.own_data.summary import ranked_names, summary
 from analysis.site.chapter import TEMPLATES, words_of
 from analysis.site.figure import Figure
 from analysis.site.numbers import plain

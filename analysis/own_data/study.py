@@ -203,8 +203,11 @@ def _assembled(
     used = {f.name: int(done[child_of(f.name)]["fit"]["n_fitted"]) for f in fitted}
     groups["ranking"], close = ranked(data, logs, used, settings.level, weights)
     report("reverse KL", 0.87)
-    mixtures = [] if values is not None and (values.discrete or values.piled or weights is not None) else fitted
-    reverse, why_not = reversed_kl(done, [f for f in mixtures if f.components > 1], logs, dim)
+    reverse: dict[str, xr.Dataset] = {}
+    why_not = None
+    if values is None or not (values.discrete or values.piled):
+        mixtures = [f for f in fitted if f.components > 1]
+        reverse, why_not = reversed_kl(done, mixtures, logs, dim)
     groups |= reverse
     entropy = json.loads(groups["p_data/entropy"].attrs["warnings"]) if "p_data/entropy" in groups else []
     warnings += [f"entropy and KL: {reason}" for reason in entropy]

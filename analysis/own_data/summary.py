@@ -16,11 +16,12 @@ from models.families import find_family
 from models.results import member_of
 from models.targets import Target
 
-__all__ = ["DRAWN", "MARGINS", "curve_of", "fitted_member", "ranked_names", "summary"]
+__all__ = ["DRAWN", "MARGINS", "SHOWN", "curve_of", "fitted_member", "ranked_names", "summary"]
 
 Array = NDArray[np.float64]
 
 DRAWN = 2000  # rows that a drawing shows one by one
+SHOWN = 6  # families with a panel of their own, the closest first
 MARGINS = 4  # columns drawn where there are many
 
 

@@ -286,7 +286,11 @@ def _ranking(ranking: xr.Dataset, style: Style) -> Drawing:
     values, errors = ranking["kl_difference"].to_numpy(), ranking["se"].to_numpy()
     # Families so far away that the others could not be told apart beside them are in the table alone.
     near = np.flatnonzero(np.isfinite(values) & (values <= max(_FAR, 20 * values[min(1, len(values) - 1)])))[:_LISTED]
-    names, values, errors = [str(name) for name in ranking["family"].to_numpy()[near]], values[near], errors[near]
+    names, values, errors = (
+        [str(name) for name in ranking["family"].to_numpy()[near]],
+        values[near],
+        np.where(ranking["row"].to_numpy()[near] < 0, errors[near], np.nan),
+    )
     rows = np.arange(len(names))[::-1]
     with style.settings():
         collection, (axis,) = panel_grid(["ranking"], style, 1, (8, 1.1 + 0.38 * len(names)))

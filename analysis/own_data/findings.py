@@ -57,7 +57,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "level": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')}% interval",
         "best": best["family"],
         "count": len(s["ranking"]),
-        "next": None if not others else {"family": others[0]["family"], "difference": _pair(others[0]["kl_difference"], others[0]["se"])},
+        "next": None if not others else {"family": others[0]["family"], "difference": _difference(others[0])},
         "has_errors": s["n"] >= FEWEST,
         "behind": behind,
         "beside": beside,
@@ -121,6 +121,11 @@ def _pair(value: Any, error: Any) -> str:
     return est({"value": _value(value), "error": _value(error)})
 
 
+def _difference(entry: Mapping[str, Any]) -> str:
+    """A difference with its standard error, where one row does not carry it."""
+    return _pair(entry["kl_difference"], None if entry["carried_by"] else entry["se"])
+
+
 def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Families, the closest first, as a table shows them."""
     found = []
@@ -137,7 +142,7 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "family": entry["family"],
-                "difference": "0" if i == 0 else _pair(entry["kl_difference"], entry["se"]),
+                "difference": "0" if i == 0 else _difference(entry),
                 "kl": _pair(family["kl"], family["kl_error"]) if known else "–",
                 "interval": _interval(family) if known else "–",
                 "note": literal("; ".join(notes)) or None,

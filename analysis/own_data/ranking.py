@@ -63,8 +63,8 @@ def ranked(
     Returns
     -------
     ranking : Dataset
-        Over ``family``, best first: ``kl_difference``, ``se`` (nan where its Normal approximation fails), ``clear``, and ``row`` and
-        ``row_share`` of the row that carries the difference (-1 for none).
+        Over ``family``, best first: ``kl_difference``, ``se``, ``clear``, and ``row`` and ``row_share`` of the row that
+        carries the difference (-1 for none): the Normal approximation fails there, and the standard error says nothing.
     notes : list of str
     """
     n = len(data)
@@ -98,7 +98,7 @@ def ranked(
         at = ", ".join(f"{v:.10g}" for v in data[row])
         close.append(
             f"row {row + 1} ({at}) alone carries much of what lies between {best} and {', '.join(names)}: the Normal approximation "
-            "fails there, and no standard error is given"
+            "fails there, and a standard error says nothing"
         )
     ranking = xr.Dataset(
         {
@@ -128,7 +128,7 @@ def _judged(d: Array, shares: Array, value: float, error: float, rows: int) -> _
     # Without its largest parts the difference still stands, or it hangs on a few rows.
     ordered = np.sort(others)[::-1]
     clear = clear or float(ordered[max(len(d) // 100, 1) :].sum()) * rows >= CLOSE
-    return _Difference(value, np.nan, i, float(shares[i] * d[i] / value), bool(clear))
+    return _Difference(value, error, i, float(shares[i] * d[i] / value), bool(clear))
 
 
 def _close(family: str, best: str, total: float) -> str:

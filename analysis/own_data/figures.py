@@ -81,8 +81,8 @@ def _families(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style)
     if x.shape[1] == 1:
         curves = {name: curve_of(tree, name) for name in names[:SHOWN]}
         discrete = all(curve.discrete for curve in curves.values())
-        panels = [(name, curve.density, x[:, 0], columns[0]) for name, curve in curves.items()]
-        return Drawing(_margins(panels, style, discrete=discrete))
+        lines = [(name, curve.density, x[:, 0], columns[0]) for name, curve in curves.items()]
+        return Drawing(_margins(lines, style, discrete=discrete))
     members = [fitted_member(tree, name) for name in names]
     if x.shape[1] == 2:
         return Drawing(_planes(dict(zip(names, members, strict=True)), x, columns, style))

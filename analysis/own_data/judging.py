@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -160,8 +159,8 @@ def _fitted(
         notes.append(
             f"fitted to {settings.mixture_rows} of {n} rows, chosen at random; its errors are those of so many"
         )
-    weighted = {} if weights is None else {"weights": weights[part]}
-    fitted = fit_mle(points[part], family, seed=settings.seed, draws=settings.draws, **weighted)
+    counted = None if weights is None else weights[part]
+    fitted = fit_mle(points[part], family, seed=settings.seed, draws=settings.draws, weights=counted)
     fit = fitted["fit"].to_dataset()
     params = {p.name: fit[p.name].to_numpy() for p in family.parameters}
     log_q = _left_out(points, part, family, params, settings.seed, weights, notes)
@@ -196,15 +195,12 @@ def _left_out(
     points: Array, part: NDArray[np.intp], family: Family, params: dict[str, Any], seed: int, weights: Array | None, notes: list[str]
 ) -> Array:  # fmt: skip
     """Log density (n,) of each row, left out of the fit if it took part in it."""
-    extra: dict[str, Any] = {}
     if weights is not None:
-        if "weights" not in inspect.signature(leave_one_out).parameters:
-            notes.append(
-                "judged on the weighted rows that it was fitted to: about one nat in all for each parameter too well"
-            )
-            return np.asarray(family.member(params).logp(points))
-        extra = {"weights": weights[part]}
-    log_q = leave_one_out(points[part], family, params, seed=seed, **extra)
+        notes.append(
+            "judged on the weighted rows that it was fitted to: too well by about one nat in all for each parameter"
+        )
+        return np.asarray(family.member(params).logp(points))
+    log_q = leave_one_out(points[part], family, params, seed=seed)
     if len(part) == len(points):
         return log_q
     everywhere = np.array(family.member(params).logp(points))  # the other rows are held out as they are

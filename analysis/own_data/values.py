@@ -26,8 +26,10 @@ _MANY_ZEROS = ("zero_inflated_poisson", "zero_inflated_negative_binomial")
 #: Ends of a circle: degrees and radians, from zero and around it.
 _CIRCLES = ((0.0, 360.0), (-180.0, 180.0), (0.0, 2 * np.pi), (-np.pi, np.pi))
 _AROUND = 0.8  # of a circle that angles reach over
+_ENDS = 0.01  # share of the rows near each end of a circle of radians
 #: A value is an atom if this share of the rows has it, so many times what its neighbours lead to expect.
 _ATOM, _ABOVE = 0.01, 8.0
+_CATEGORIES = 12  # largest count for which every one may have a probability of its own
 _HEAPS = 3  # more such values are heaps of rounding
 
 
@@ -143,10 +145,11 @@ def values_of(x: Array) -> Values:
     notes: list[str] = []
     mixtures = () if atoms else REAL[-2:]
     line = (*REAL[:-2], *mixtures)
-    circle = next((c for c in _CIRCLES if _is_circle(low, high, c)), None)
+    circle = next((c for c in _CIRCLES if _is_circle(x, c)), None)
     if circle is not None:
         notes.append(f"the values look like angles: they lie between {circle[0]:.4g} and {circle[1]:.4g}, all around")
-        return Values("angles", *circle, unit, atoms, ("von_mises", *line), tuple(notes))
+        amounts = _POSITIVE if low > 0 else ()
+        return Values("angles", *circle, unit, atoms, ("von_mises", *amounts, *line), tuple(notes))
     if low >= 0 and (high <= 1 or (high <= 100 and high > 80)):
         inside = low > 0 and high < (1 if high <= 1 else 100)
         families = (*(_SHARES if inside else ()), *(_POSITIVE if low > 0 else _NOT_NEGATIVE), *line)
@@ -163,14 +166,23 @@ def values_of(x: Array) -> Values:
 
 def _counts(x: Array, low: float) -> Values:
     families = [*_COUNTS, *(_MANY_ZEROS if low == 0 else ("geometric",))]
-    if x.var() < x.mean():
+    if x.max() <= 1:
+        families = ["bernoulli"]
+    elif x.var() < x.mean():
         families.append("binomial")
+    if 1 < x.max() <= _CATEGORIES:
+        families.append("categorical")
     note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
     return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
 
 
-def _is_circle(low: float, high: float, ends: tuple[float, float]) -> bool:
-    return low >= ends[0] and high <= ends[1] and high - low >= _AROUND * (ends[1] - ends[0])
+def _is_circle(x: Array, ends: tuple[float, float]) -> bool:
+    """Whether values lie within a circle and reach around it; around one of radians, which much else fits, to both ends in number."""
+    width = ends[1] - ends[0]
+    if x.min() < ends[0] or x.max() > ends[1] or np.ptp(x) < _AROUND * width:
+        return False
+    near = [(np.abs(x - end) < 0.05 * width).mean() for end in ends]
+    return bool(width > 7 or min(near) > _ENDS)
 
 
 def _atoms(distinct: Array, counts: NDArray[np.intp], n: int, unit: float) -> tuple[tuple[float, float], ...]:

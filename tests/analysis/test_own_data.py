@@ -258,7 +258,7 @@ def test_distribution_function_by_summation() -> None:
         draws = np.sort(curve.member.rvs(100_000, seed=1)[:, 0])
         counted = np.searchsorted(draws, x, side="right") / len(draws)
         assert np.abs(curve.cdf(x) - counted).max() < 1.95 / np.sqrt(len(draws))  # Kolmogorov, 0.1 %
-        p = np.array([0.05, 0.5, 0.9])
+        p = np.array([0.45, 0.6, 0.9])
         np.testing.assert_allclose(curve.cdf(curve.quantile(p)), p, atol=0.3 if curve.discrete else 1e-6)
 
 
@@ -417,6 +417,8 @@ def test_zeros_beside_amounts_are_an_atom_that_a_hurdle_has() -> None:
     low, high = found["families"]["hurdle_lognormal"]["kl_interval"]
     assert low < 0 < high
     assert found["families"]["exponential"]["kl"] == "inf"
+    assert found["ranking"][2] | {"clear": True} == found["ranking"][2]
+    assert found["ranking"][2]["kl_difference"] == "inf"
     share = float((x == 0).mean())
     truth = -share * np.log(share) - (1 - share) * np.log(1 - share)
     truth += (1 - share) * (1.0 + 0.5 * np.log(2 * np.pi * np.e * 0.25))  # lognormal: mu + log(sigma sqrt(2 pi e))
@@ -477,8 +479,8 @@ def test_weights_count_as_rows() -> None:
         (np.random.default_rng(0).uniform(-np.pi, np.pi, 300), "angles"),
         (np.random.default_rng(0).normal(50, 3, 300).round(1), "positive"),
     ],
-    ids=str,
-)  # fmt: skip
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_kinds(x: np.ndarray, kind: str) -> None:
     found = values_of(np.asarray(x, dtype=float))
     assert found.kind == kind

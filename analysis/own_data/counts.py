@@ -8,6 +8,7 @@ from scipy.special import digamma
 from scipy.stats import t as student
 
 from models.unknown import Interval
+from models.unknown.intervals import mean_interval
 
 __all__ = ["count_entropy", "count_kl", "count_terms"]
 
@@ -41,17 +42,21 @@ def count_terms(x: Array) -> tuple[Array, list[str]]:
 
 def count_entropy(x: Array, level: float) -> Interval:
     """Entropy of the distribution that counts x (n,) are drawn from, in nats."""
-    return _mean(*count_terms(x), level)
+    terms, reasons = count_terms(x)
+    return _mean(terms, len(np.unique(x)), reasons, level)
 
 
 def count_kl(x: Array, log_q: Array, level: float) -> Interval:
     """KL of counts x (n,) to a family with these log probabilities (n,) of each, left out."""
+    if np.isinf(log_q).any():
+        return mean_interval(-log_q, level)
     terms, reasons = count_terms(x)
-    return _mean(-log_q - terms, reasons, level)
+    return _mean(-log_q - terms, len(np.unique(x)), reasons, level)
 
 
-def _mean(terms: Array, reasons: list[str], level: float) -> Interval:
+def _mean(terms: Array, cells: int, reasons: list[str], level: float) -> Interval:
+    """Mean of terms; its variance has that of the frequencies, of which 2n KL is a chi-square, even where the terms are alike."""
     n = len(terms)
-    value, error = float(terms.mean()), float(terms.std(ddof=1) / np.sqrt(n))
+    value, error = float(terms.mean()), float(np.sqrt(terms.var(ddof=1) / n + (cells - 1) / (2 * n**2)))
     reach = float(student.ppf((1 + level) / 2, n - 1)) * error
     return Interval(value, error, "draws", value - reach, value + reach, level, n, not reasons, tuple(reasons))

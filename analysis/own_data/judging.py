@@ -70,7 +70,7 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     """The entropy of the distribution of data (n, d), as far as they tell it."""
     if len(data) < FEWEST or weighted:
         return xr.DataTree()
-    if values is not None and values.discrete:
+    if values is not None and values.discrete and not settings.jitter:
         found = count_entropy(data[:, 0], settings.level)
     elif values is not None and values.piled:
         value, share = values.piled[0]
@@ -153,6 +153,7 @@ def _fitted(
     n, notes = len(data), []
     chart = values.chart(family) if values is not None else Chart()
     points = chart(data)
+    family = family.resolved(points)
     part = np.arange(n)
     if family.components > 1 and n > settings.mixture_rows:
         part = np.sort(np.random.default_rng(settings.seed).choice(n, settings.mixture_rows, replace=False))
@@ -169,7 +170,7 @@ def _fitted(
         notes.append(f"{status}; that parameter has no standard error")
     shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
     mean = -float(shares @ log_q)
-    error = float(np.sqrt((shares**2) @ (log_q + mean) ** 2))
+    error = float(np.sqrt((shares**2) @ (log_q + mean) ** 2)) if np.isfinite(mean) else np.nan
     fit = fit.drop_vars("cross_entropy").assign(cross_entropy=mean, cross_entropy_error=error, n_fitted=len(part))
     if family.dim == 1:
         fit = fit.assign(_tails(data[:, 0], points[:, 0], family, params, chart, values))
@@ -210,7 +211,7 @@ def _left_out(
 
 def _kl(data: Array, log_q: Array, family: Family, settings: Settings, values: Values | None) -> Interval:
     level = settings.level
-    if values is not None and values.discrete:
+    if values is not None and values.discrete and not settings.jitter:
         return count_kl(data[:, 0], log_q, level)
     if values is not None and values.piled:
         return Interval(np.inf, np.nan, "draws", np.inf, np.inf, level, len(data), False)

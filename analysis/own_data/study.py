@@ -209,7 +209,7 @@ def _assembled(
     report("reverse KL", 0.87)
     reverse: dict[str, xr.Dataset] = {}
     why_not = None
-    if values is None or not (values.discrete or values.piled):
+    if values is None or not (values.kind == "counts" or values.piled):
         mixtures = [f for f in fitted if f.components > 1]
         reverse, why_not = reversed_kl(done, mixtures, logs, dim)
     groups |= reverse

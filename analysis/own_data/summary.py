@@ -40,6 +40,7 @@ def curve_of(tree: xr.DataTree, name: str) -> Curve:
     fit, family = tree[f"{child_of(name)}/fit"].to_dataset(), find_family(name)
     chart = Chart(**json.loads(tree[child_of(name)].attrs["chart"]))
     points = chart(tree["p_data/observed_data"]["x"].to_numpy())
+    family = family.resolved(points[:, None])
     spread = float(np.subtract(*np.quantile(points, [0.75, 0.25]))) or float(points.std())
     return Curve(
         family, {p.name: fit[p.name].to_numpy() for p in family.parameters}, chart, float(np.median(points)), spread

@@ -29,7 +29,6 @@ _AROUND = 0.8  # of a circle that angles reach over
 _ENDS = 0.01  # share of the rows near each end of a circle of radians
 #: A value is an atom if this share of the rows has it, so many times what its neighbours lead to expect.
 _ATOM, _ABOVE = 0.01, 8.0
-_CATEGORIES = 12  # largest count for which every one may have a probability of its own
 _HEAPS = 3  # more such values are heaps of rounding
 
 
@@ -93,8 +92,8 @@ class Values:
 
     @property
     def discrete(self) -> bool:
-        """Whether probabilities stand in the place of densities."""
-        return self.kind == "counts"
+        """Whether probabilities stand in the place of densities: of whole numbers a density is as good as one."""
+        return self.kind in ("counts", "whole numbers")
 
     @property
     def piled(self) -> tuple[tuple[float, float], ...]:
@@ -170,8 +169,6 @@ def _counts(x: Array, low: float) -> Values:
         families = ["bernoulli"]
     elif x.var() < x.mean():
         families.append("binomial")
-    if 1 < x.max() <= _CATEGORIES:
-        families.append("categorical")
     note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
     return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
 

@@ -17,13 +17,33 @@ __all__ = ["data"]
 
 
 def data(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet, npy, npz or netCDF.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, xlsx, Parquet, Feather, npy, npz or netCDF.")],
     columns: Annotated[
-        str | None,
-        typer.Option("--columns", metavar="A,B", help="Columns, analysed jointly.", show_default="all numeric"),
+        list[str] | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B",
+            help="Columns, analysed jointly; also given more than once.",
+            show_default="all numeric",
+        ),
     ] = None,
     families: Annotated[
         str | None, typer.Option("--families", metavar="F,G", help="Families, e.g. normal,student_t.")
+    ] = None,
+    sep: Annotated[
+        str | None, typer.Option("--sep", help="Separator: a character, or tab, blanks, none.", show_default="detected")
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option("--decimal", help="Decimal mark: . or ,", show_default="detected")
+    ] = None,
+    thousands: Annotated[
+        str | None, typer.Option("--thousands", help="Mark of thousands, or none.", show_default="detected")
+    ] = None,
+    na: Annotated[list[str] | None, typer.Option("--na", help="Content that means a missing value.")] = None,
+    skip: Annotated[int, typer.Option("--skip", help="Lines at the top to leave out.")] = 0,
+    sheet: Annotated[str | None, typer.Option("--sheet", help="Sheet of a workbook: name or number.")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="W", help="Column of weights of the rows.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Folder to write to.", show_default="duality-NAME/")
@@ -38,23 +58,29 @@ def data(
     started = time.perf_counter()
     with labelled_bar() as progress:
         progress(f"reading {file.name}", 0.0)
-        from analysis.own_data.files import read_columns
+        from analysis.own_data.files import Options, read_columns
 
-        table = read_columns(file, _names(columns), lambda label, fraction: progress(label, 0.1 * fraction))
+        options = Options(sep, decimal, thousands, tuple(na or ()), skip, sheet, weights)
+        table = read_columns(file, columns, lambda label, fraction: progress(label, 0.1 * fraction), options)
         progress("importing PyMC", 0.1)
         from analysis.own_data import study as own_data
+        from analysis.own_data.summary import summary
         from analysis.store import Store
         from models.results import save
 
-        chosen = own_data.check_families(_names(families), len(table.names))
+        named = _names(families)
+        if named is not None:
+            own_data.check_families(named, len(table.names))
         folder = writable(output if output is not None else Path(f"duality-{file.name.split('.')[0]}"))
         tree = own_data.analyse(
             table.values,
             table.names,
-            [family.name for family in chosen],
+            named,
             name=file.name,
             rows=table.rows,
             warnings=table.warnings,
+            reading=table.reading,
+            weights=table.weights,
             settings=own_data.Settings(seed=seed, jitter=jitter),
             jobs=JOBS,
             remember=Store(folder / "parts", "own_data"),
@@ -64,7 +90,7 @@ def data(
         from analysis.own_data import page
         from analysis.site import provenance
 
-        document = own_data.summary(tree)
+        document = summary(tree)
         save(tree, folder / "data.nc")
         (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
         facts = page.provenance(tree, time.perf_counter() - started)

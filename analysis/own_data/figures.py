@@ -11,22 +11,25 @@ import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
 from numpy.typing import NDArray
-from scipy.integrate import cumulative_trapezoid
 from scipy.stats import kstwo, norm
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.style import Style
 from analysis.draws import levels
-from analysis.own_data.study import DRAWN, MARGINS, fitted_member, ranked_names
+from analysis.own_data.judging import FEWEST
+from analysis.own_data.summary import DRAWN, MARGINS, SHOWN, curve_of, fitted_member, ranked_names
 from models.families import FAMILIES
 from models.results import member_of
 from models.targets import Target
 
-__all__ = ["cdf", "plot"]
+__all__ = ["plot"]
 
 Array = NDArray[np.float64]
 _BINS = 60
+_LETTERS = 40
+#: Of the drawing of the order: so many families at most, up to so many nats away.
+_LISTED, _FAR = 10, 1.0
 
 
 def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
@@ -47,15 +50,27 @@ def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib"
     style = Style.of(theme, backend)
     x = tree["p_data/observed_data"]["x"].to_numpy().reshape(tree.attrs["n"], tree.attrs["dim"])
     columns = json.loads(tree.attrs["columns"])
+    columns = _titles(columns)
     if backend == "matplotlib":  # to which two dollars are a formula
         columns = [name.replace("$", r"\$") for name in columns]
     drawings = {"families": _families(tree, x, columns, style), "pit": _pit(tree, x, columns, style)}
+    if x.shape[1] == 1:
+        drawings["qq"] = _qq(tree, x, columns[0], style)
     ranking = tree["ranking"].to_dataset()
-    if ranking.sizes["family"] > 1 and np.isfinite(ranking["se"]).all():
+    if ranking.sizes["family"] > 1 and len(x) >= FEWEST:
         drawings["ranking"] = _ranking(ranking, style)
     if "reverse" in tree.children:
         drawings["directions"] = _directions(tree, x, columns, style)
     return drawings
+
+
+def _titles(columns: Sequence[str]) -> list[str]:
+    """Names as titles of panels: short, all different, and no paths, which titles are to a DataTree."""
+    found: list[str] = []
+    for name in columns:
+        short = (name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…").replace("/", "\N{DIVISION SLASH}")
+        found.append(short if short not in found else f"{short} ({len(found) + 1})")
+    return found
 
 
 # --- fitted families -------------------------------------------------------------------------------------------------
@@ -63,12 +78,12 @@ def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib"
 
 def _families(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> Drawing:
     names = ranked_names(tree)
-    members = [fitted_member(tree, name) for name in names]
     if x.shape[1] == 1:
-        panels = [
-            (name, _marginal(member, 0), x[:, 0], columns[0]) for name, member in zip(names, members, strict=True)
-        ]
-        return Drawing(_margins(panels, style))
+        curves = {name: curve_of(tree, name) for name in names[:SHOWN]}
+        discrete = all(curve.discrete for curve in curves.values())
+        lines = [(name, curve.density, x[:, 0], columns[0]) for name, curve in curves.items()]
+        return Drawing(_margins(lines, style, discrete=discrete))
+    members = [fitted_member(tree, name) for name in names]
     if x.shape[1] == 2:
         return Drawing(_planes(dict(zip(names, members, strict=True)), x, columns, style))
     shown = list(columns[:MARGINS])
@@ -82,8 +97,6 @@ def _some(x: Array) -> Array:
 
 def _marginal(member: Target, column: int) -> Callable[[Array], Array]:
     """Density of one coordinate of a member."""
-    if member.dim == 1:
-        return lambda points: np.exp(member.logp(points[:, None]))
     return lambda points: sum(w * norm.pdf(points, m, s) for w, m, s in _normals(member, column))
 
 
@@ -103,7 +116,9 @@ def _window(x: Array) -> tuple[float, float]:
     return float(max(x.min(), low - reach) - reach / 3), float(min(x.max(), high + reach) + reach / 3)
 
 
-def _margins(panels: Sequence[tuple[str, Callable[[Array], Array], Array, str]], style: Style) -> PlotCollection:
+def _margins(
+    panels: Sequence[tuple[str, Callable[[Array], Array], Array, str]], style: Style, *, discrete: bool = False
+) -> PlotCollection:
     draw = style.draw
     cols = min(len(panels), 3)
     rows = -(-len(panels) // cols)
@@ -115,16 +130,22 @@ def _margins(panels: Sequence[tuple[str, Callable[[Array], Array], Array, str]],
             # Bins no narrower than the gaps between values: else rounded values draw a comb.
             gap = float(np.median(np.diff(np.unique(_some(inside)))))
             count = min(_BINS, max(8, round(1.5 * len(inside) ** 0.4)), max(8, int((high - low) / gap)))
-            counts, edges = np.histogram(inside, bins=count, range=(low, high))
+            bins: Any = np.arange(np.floor(low) - 0.5, np.ceil(high) + 1) if discrete and high - low < 200 else count
+            counts, edges = np.histogram(inside, bins=bins, range=None if bins is not count else (low, high))
             heights = counts / (len(x) * np.diff(edges))
             corners, tops = np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
-            grid = np.linspace(low, high, 301)
+            grid = np.arange(np.floor(low), np.ceil(high) + 1) if discrete else np.linspace(low, high, 301)
             draw.fill_between_y(
                 corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha, linewidth=0
             ) if style.backend == "matplotlib" else draw.fill_between_y(
                 corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha
             )
-            draw.line(grid, density(grid), axis, color=style.forward, width=2.0, linestyle=style.dash("dashed"))
+            heights = density(grid)
+            draw.line(grid, heights, axis, color=style.forward, width=2.0, linestyle=style.dash("dashed"))
+            if discrete:
+                draw.scatter(grid, heights, axis, size=style.size(4), color=style.forward, marker=style.marker("dot"))
+            if np.nanmax(heights) > 2.5 * tops.max():  # a density that is infinite at an end would flatten all else
+                draw.ylim((0, 2.5 * float(tops.max())), axis)
             draw.remove_axis(axis, axis="y")
             draw.xlabel(name, axis)
     return collection
@@ -177,32 +198,39 @@ def _planes(members: dict[str, Target], x: Array, columns: Sequence[str], style:
 # --- probability integral transforms ---------------------------------------------------------------------------------
 
 
-def cdf(member: Target, x: Array, column: int) -> Array:
-    """Distribution function of one coordinate of a member at x (n,)."""
-    if member.dim > 1:
-        return np.asarray(sum(w * norm.cdf(x, m, s) for w, m, s in _normals(member, column)))
-    # Summed along a line whose steps grow with the distance from the centre: dense in the middle, and out to where no tail is.
-    centre = float(np.median(x))
-    scale = float(np.subtract(*np.quantile(x, [0.75, 0.25]))) or float(np.std(x))
-    u = np.linspace(-18, 18, 24_001)
-    points = centre + scale * np.sinh(u)
-    density = np.exp(member.logp(points[:, None])) * scale * np.cosh(u)
-    below = cumulative_trapezoid(density, u, initial=0.0)
-    return np.interp(np.arcsinh((x - centre) / scale), u, below / below[-1])
-
-
 def _pit(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> Drawing:
     names, dim = ranked_names(tree), x.shape[1]
     some = _some(x)
     if dim == 1:
-        values = {name: cdf(fitted_member(tree, name), some[:, 0], 0) for name in names}
+        values = {name: curve_of(tree, name).pit(some[:, 0]) for name in names[:SHOWN]}
     else:
+        members = {name: fitted_member(tree, name) for name in names}
         values = {
-            f"{name}, {column}": cdf(fitted_member(tree, name), some[:, i], i)
+            f"{name}, {column}": np.asarray(
+                sum(w * norm.cdf(some[:, i], m, s) for w, m, s in _normals(members[name], i))
+            )
             for name in names
             for i, column in enumerate(columns[:MARGINS])
         }
     return Drawing(_pit_panels(values, len(some), style, cols=3 if dim == 1 else min(dim, MARGINS)))
+
+
+def _qq(tree: xr.DataTree, x: Array, column: str, style: Style) -> Drawing:
+    """Quantiles of the data against those of the closest families."""
+    names, draw = ranked_names(tree)[:3], style.draw
+    some = _some(x)[:, 0]
+    with style.settings():
+        collection, axes = panel_grid(names, style, len(names), (max(3.3 * len(names), 4), 3.3))
+        for name, axis in zip(names, axes, strict=True):
+            curve = curve_of(tree, name)
+            values = np.sort(curve.chart.back(curve.chart(some)) if curve.chart.period else some)
+            expected = curve.quantile((np.arange(len(values)) + 0.5) / len(values))
+            ends = np.array([values[0], values[-1]])
+            draw.line(ends, ends, axis, color=style.faint, width=1.2, linestyle=style.dash("dashed"))
+            draw.scatter(expected, values, axis, size=style.size(3), color=style.forward, marker=style.marker("dot"))
+            draw.xlabel("quantile of the family", axis)
+            draw.ylabel(column, axis)
+    return Drawing(collection)
 
 
 def _largest(values: Array) -> float:
@@ -255,15 +283,22 @@ def _pit_panels(values: dict[str, Array], n: int, style: Style, *, cols: int) ->
 
 def _ranking(ranking: xr.Dataset, style: Style) -> Drawing:
     draw = style.draw
-    names = [str(name) for name in ranking["family"].to_numpy()]
     values, errors = ranking["kl_difference"].to_numpy(), ranking["se"].to_numpy()
+    # Families so far away that the others could not be told apart beside them are in the table alone.
+    near = np.flatnonzero(np.isfinite(values) & (values <= max(_FAR, 20 * values[min(1, len(values) - 1)])))[:_LISTED]
+    names, values, errors = (
+        [str(name) for name in ranking["family"].to_numpy()[near]],
+        values[near],
+        np.where(ranking["row"].to_numpy()[near] < 0, errors[near], np.nan),
+    )
     rows = np.arange(len(names))[::-1]
     with style.settings():
         collection, (axis,) = panel_grid(["ranking"], style, 1, (8, 1.1 + 0.38 * len(names)))
         draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
         for row, value, error in zip(rows, values, errors, strict=True):
-            draw.line(np.array([value - 2 * error, value + 2 * error]), np.array([row, row]), axis,
-                      color=style.forward, width=1.8)  # fmt: skip
+            if np.isfinite(error):
+                draw.line(np.array([value - 2 * error, value + 2 * error]), np.array([row, row]), axis,
+                          color=style.forward, width=1.8)  # fmt: skip
         draw.scatter(values, rows, axis, size=style.size(6), color=style.forward, marker=style.marker("dot"))
         draw.yticks(rows, names, axis)
         draw.ylim((-0.6, len(names) - 0.4), axis)

@@ -1,55 +1,53 @@
-"""Columns of numbers from CSV, Parquet, NumPy and netCDF files, read in parts; a file that cannot be used is refused in one line.
+"""Columns of numbers from files; what was read is told, and a file that cannot be used is refused in one line.
 
 Nothing is guessed. Rows with missing values are dropped and counted; text where numbers should be, numbers where names
-should be, and a file that is not what its name says are errors.
+should be, and a file that is not what its name says are errors. Names of columns are data: any text will do.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
-import os
-import re
+import difflib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.own_data.binary import BINARY, damaged
+from analysis.own_data.text import Options, Read, read_text
 from models.errors import InputError, lookup_error
 
-pd = lazy_loader.load("pandas")
-xr = lazy_loader.load("xarray")
-
-__all__ = ["FORMATS", "Columns", "read_columns"]
+__all__ = ["FORMATS", "Columns", "Options", "read_columns"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 #: What a file is, by the end of its name.
 FORMATS: Mapping[str, str] = {
-    ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv", ".txt": "csv", ".dat": "csv",
-    ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv", ".txt": "csv", ".txt.gz": "csv", ".dat": "csv",
+    ".xlsx": "xlsx", ".xlsm": "xlsx",
+    ".parquet": "parquet", ".pq": "parquet", ".feather": "feather", ".arrow": "feather",
     ".npy": "npy", ".npz": "npz",
     ".nc": "netcdf", ".nc4": "netcdf", ".cdf": "netcdf",
 }  # fmt: skip
-_NAMES = {"csv": "text", "parquet": "Parquet", "npy": "a NumPy array", "npz": "a NumPy archive", "netcdf": "netCDF"}
+_NAMES = {
+    "csv": "text", "xlsx": "an Excel workbook", "parquet": "Parquet", "feather": "Feather", "npy": "a NumPy array", "npz": "a NumPy archive",
+    "netcdf": "netCDF",
+}  # fmt: skip
 _MAGIC = (
     (b"PAR1", "parquet"),
+    (b"ARROW1", "feather"),
     (b"\x93NUMPY", "npy"),
     (b"PK\x03\x04", "npz"),
     (b"PK\x05\x06", "npz"),
     (b"CDF", "netcdf"),
     (b"\x89HDF\r\n\x1a\n", "netcdf"),
 )
-_ROWS = 100_000
-_SURPLUS = "\0surplus"
-_PROBE = 65_536
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 @dataclass(frozen=True)
@@ -65,26 +63,56 @@ class Columns:
         Rows of the file, those with missing values included.
     warnings : tuple of str
         What was left out, and what looks odd.
+    reading : dict
+        What was read and how, for JSON: ``format``, ``encoding``, ``separator``, ``decimal``, ``thousands``, ``sheet`` where they mean
+        something; ``rows``, ``rows_used``; ``columns`` (each with ``name``, ``first``, ``min``, ``max``, ``missing``), ``left_out`` (names
+        and why), ``notes``.
+    weights : ndarray (n,), optional
+        Of the rows, if a column of them was named.
     """
 
     names: tuple[str, ...]
     values: Array
     rows: int
     warnings: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    weights: Array | None = None
 
 
-def read_columns(path: Path, columns: Sequence[str] | None = None, on_progress: Progress | None = None) -> Columns:
+@dataclass
+class _Content:
+    """All columns of a file: numbers, and for each other column what it holds instead."""
+
+    numbers: dict[str, Array]
+    others: dict[str, str]
+    order: list[str]
+    how: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    wrong: dict[str, str] = field(default_factory=dict)  # columns that are refused, not left out
+    codes: dict[str, Array] = field(default_factory=dict)  # numbers if asked for by name
+    marks: dict[str, str] = field(default_factory=dict)  # missing marks of a column
+
+
+def read_columns(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    on_progress: Progress | None = None,
+    options: Options | None = None,
+) -> Columns:
     """Read columns of numbers.
 
     Parameters
     ----------
     path : Path
-        CSV (also with tabs, semicolons or blanks between the fields, and compressed as ``.csv.gz``), Parquet, npy, npz or netCDF.
-        A text file has names in its first line. Columns of an array without names are called x (n,), or x0, x1, ... (n, d).
+        Text (with commas, semicolons, tabs, bars or blanks between the fields, or one column; also ``.gz``), xlsx, Parquet, Feather, npy,
+        npz or netCDF. A table has names in its first line. Columns of an array without names are called x (n,), or x0, x1, ... (n, d).
     columns : sequence of str, optional
-        Names in the order wanted; every numeric column if not given.
+        Names in the order wanted, each alone or several with commas between them, then in quotes where a name has a comma;
+        every numeric column if not given.
     on_progress : callable, optional
         Called with a label and the fraction read.
+    options : Options, optional
+        What is said of the file in place of what is detected.
 
     Returns
     -------
@@ -93,22 +121,31 @@ def read_columns(path: Path, columns: Sequence[str] | None = None, on_progress: 
     Raises
     ------
     InputError
-        If the file is missing, a folder, unreadable, empty, damaged, or not what its name says; if a column is unknown, named
-        twice, not numeric, infinite somewhere, empty or constant; or if fewer than two complete rows are left.
+        If the file is missing, a folder, unreadable, empty, damaged, or not what its name says; if two readings of it are
+        possible; if a column is unknown, named twice, not numeric, infinite somewhere, empty or constant; if a weight is negative or
+        all are zero; or if fewer than two complete rows are left.
     """
-    path = Path(path)
+    path, options = Path(path), options or Options()
     kind = _kind(path)
-    report = on_progress or (lambda _label, _fraction: None)
-    if columns is not None:
-        if not columns:
-            raise InputError("no column given; name some of the file, such as --columns a,b, or leave --columns out")
-        _check_distinct(columns, "--columns")
+    report: Callable[[float], None] = (
+        (lambda _f: None) if on_progress is None else lambda f: on_progress(f"reading {path.name}", f)
+    )
+    if columns is not None and not [name for name in columns if name.strip()]:
+        raise InputError("no column given; name some of the file, such as --columns a,b, or leave --columns out")
     try:
-        reader = {"csv": _read_csv, "parquet": _read_parquet, "netcdf": _read_netcdf}.get(kind, _read_numpy)
-        names, parts, notes = reader(path, columns, report)
+        if kind in BINARY:
+            numbers, others = BINARY[kind](path, report)
+            content = _Content(numbers, others, [*numbers, *others], {})
+        elif kind == "xlsx":
+            from analysis.own_data.spreadsheet import read_sheet
+
+            content = _content(path, read_sheet(path, options, report))
+        else:
+            content = _content(path, read_text(path, options, report))
     except OSError as error:
         raise _unreadable(path, error) from None
-    return _complete(path, names, parts, notes, chosen=columns is not None)
+    content.how = {"format": _NAMES[kind]} | content.how
+    return _complete(path, content, _chosen(columns, content.order), options)
 
 
 # --- what the file is ------------------------------------------------------------------------------------------------
@@ -129,9 +166,13 @@ def _kind(path: Path) -> str:
         raise _unreadable(path, error) from None
     if not head:
         raise InputError(f"{str(path)!r} is empty; give a file with a line of names and rows of numbers")
+    if head.startswith(_OLE):
+        raise _old_office(path)
     found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
     lower = path.name.lower()
     suffix = next((s for s in sorted(FORMATS, key=len, reverse=True) if lower.endswith(s)), None)
+    if found == "npz" and suffix in (".xlsx", ".xlsm"):
+        return _workbook(path)
     if suffix is None:
         seems = f"; by its content it is {_NAMES[found]}" if found else ""
         raise InputError(
@@ -152,9 +193,26 @@ def _kind(path: Path) -> str:
     return kind
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    import difflib
+def _old_office(path: Path) -> InputError:
+    if "EncryptedPackage".encode("utf-16-le") in path.read_bytes():
+        return InputError(f"{str(path)!r} is protected with a password; save it without one, or as CSV")
+    return InputError(f"{str(path)!r} is an old Office file (.xls); save it as .xlsx or CSV")
 
+
+def _workbook(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise damaged(path, str(error)) from None
+    if "xl/workbook.xml" not in names:
+        raise InputError(
+            f"{str(path)!r} is not what its name says: it is an archive and no workbook; give the right file"
+        )
+    return "xlsx"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -163,414 +221,223 @@ def _unreadable(path: Path, error: OSError) -> InputError:
     return InputError(f"{str(path)!r} cannot be read ({error.strerror or error}); check the file and its permissions")
 
 
-def _damaged(path: Path, what: str) -> InputError:
-    return InputError(f"{str(path)!r} is damaged or truncated ({what}); copy or write it again")
-
-
 def _check_distinct(names: Sequence[str], where: str) -> None:
     for name in names:
         if list(names).count(name) > 1:
             raise InputError(f"{where} has the column {name!r} more than once; every column needs a name of its own")
 
 
+# --- which columns ---------------------------------------------------------------------------------------------------
+
+
+def _content(path: Path, read: Read) -> _Content:
+    """Columns of a table of text."""
+    table, marks = read.table, read.marks
+    named = [i for i, name in enumerate(table.names) if name]
+    _check_distinct([table.names[i] for i in named], f"line {table.line} of {str(path)!r}")
+    found = _Content({}, {}, [table.names[i] for i in named], read.how, list(read.notes))
+    if table.titles:
+        found.notes.append(f"{len(table.titles)} line(s) before the names skipped, the first {table.titles[0]!r:.60}")
+    if len(named) < len(table.names):
+        found.notes.append(f"{len(table.names) - len(named)} column(s) without a name left out")
+    units = table.units(marks)
+    if units:
+        told = ", ".join(text[1] for column in table.columns if (text := column.kinds[marks].first_wrong))
+        found.notes.append(f"the line after the names holds no numbers ({told:.60}) and is taken for units")
+        for column in table.columns:
+            column.without_first()
+    if not table.rows:
+        raise InputError(f"{str(path)!r} has a line of names and no rows; give at least 2 rows of numbers")
+    for i in named:
+        name, column = table.names[i], table.columns[i]
+        kind = column.kinds[marks]
+        found.marks[name] = ", ".join(
+            f"{count} {mark!r}" if mark else f"{count} blank" for mark, count in column.missing.items()
+        )
+        filled = kind.numbers + kind.wrong
+        if kind.wrong and kind.first_wrong:
+            row, value = kind.first_wrong
+            among = kind.numbers * 2 >= filled
+            found.others[name] = f"text ({value!r:.40} in row {row + 1})"
+            if among:
+                found.wrong[name] = (
+                    f"column {name!r} of {str(path)!r} holds text among its numbers: {value!r:.40} in row {row + 1}; correct or empty that "
+                    f"field, say --na {value!r:.40} if it means a missing value, or choose other columns with --columns"
+                )
+        elif column.codes is not None:
+            found.others[name] = f"codes ({column.codes[1]!r:.40} in row {column.codes[0] + 1})"
+            found.codes[name] = column.values(marks)
+        else:
+            found.numbers[name] = column.values(marks)
+    return found
+
+
 def _chosen(columns: Sequence[str] | None, known: Sequence[str]) -> list[str] | None:
-    """Check the names asked for against those of the file."""
+    """Names asked for, each checked against those of the file."""
     if columns is None:
         return None
-    for name in columns:
-        if name not in known:
-            raise lookup_error("column", name, known)
-    return list(columns)
-
-
-# --- text ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    """How a text file writes its rows: the separator, the mark of decimals, the names, and lines before the first row."""
-
-    separator: str
-    decimal: str
-    names: list[str]
-    before: int
-
-
-def _open(path: Path) -> tuple[BinaryIO, BinaryIO]:
-    """The content as bytes, and the file itself, whose position tells how much is read."""
-    file = path.open("rb")
-    return (gzip.GzipFile(fileobj=file), file) if path.name.lower().endswith(".gz") else (file, file)  # type: ignore[return-value]
-
-
-def _dialect(path: Path) -> _Dialect:
-    stream, file = _open(path)
-    with file:
-        try:
-            head = stream.read(_PROBE)
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise _damaged(path, str(error)) from None
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
-        wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        what = "UTF-16 text" if wide else "not text: it holds zero bytes"
-        raise InputError(f"{str(path)!r} is {what}; save it as CSV in UTF-8")
-    try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
-    except UnicodeDecodeError as error:
-        raise _encoding(path, error.start) from None
-    lines = text.splitlines()
-    if len(head) == _PROBE and len(lines) > 1:
-        lines.pop()  # cut off in the middle
-    filled = [(i, line) for i, line in enumerate(lines) if line.strip()]
-    if not filled:
-        raise InputError(f"{str(path)!r} has nothing but blank lines; give a line of names and rows of numbers")
-    first, header = filled[0]
-    sample = [line for _, line in filled[:20]]
-    separator = "\t" if ".tsv" in path.name.lower() else _separator(sample)
-    names = [name.strip() for name in _fields(header, separator)]
-    if all(_number(name, ".") or _number(name, ",") for name in names if name) and any(names):
-        raise InputError(
-            f"line {first + 1} of {str(path)!r} holds numbers ({header.strip():.40}) where the names of the columns should be; "
-            f"add a first line such as {','.join(f'x{i}' for i in range(min(len(names), 3)))}"
+    found: list[str] = []
+    for given in columns:
+        whole = " ".join(given.split())
+        parts = (
+            [given]
+            if given in known
+            else [whole]
+            if whole in known
+            else next(csv.reader([given], skipinitialspace=True), [])
         )
-    rows = [_fields(line, separator) for line in sample[1:]]
-    for (number, _), row in zip(filled[1:], rows, strict=False):
-        if len(row) > len(names):
-            raise InputError(
-                f"line {number + 1} of {str(path)!r} has {len(row)} fields and the line of names has {len(names)}; give every column a name"
-            )
-    decimal = "." if separator == "," else _decimal(rows)
-    _check_distinct([name for name in names if name], f"line {first + 1} of {str(path)!r}")
-    return _Dialect(separator, decimal, names, first + 1)
-
-
-def _separator(lines: Sequence[str]) -> str:
-    """The separator that splits all lines into the same number of fields, the most of them."""
-    scores = {}
-    for separator in ("\t", ";", ",", r"\s+"):
-        counts = [len(_fields(line, separator)) for line in lines]
-        if counts[0] > 1:
-            scores[separator] = (counts.count(counts[0]) / len(counts), counts[0])
-    return max(scores, key=lambda s: scores[s]) if scores else ","
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    if separator == r"\s+":
-        return line.split()
-    return next(csv.reader([line], delimiter=separator))
-
-
-def _decimal(rows: Sequence[Sequence[str]]) -> str:
-    cells = [cell.strip() for row in rows for cell in row]
-    comma = any(re.fullmatch(r"[-+]?\d+,\d+", cell) for cell in cells)
-    return "," if comma and not any(re.fullmatch(r"[-+]?\d*\.\d+", cell) for cell in cells) else "."
-
-
-def _number(text: Any, decimal: str) -> bool:
-    try:
-        float(str(text).strip().replace(decimal, "."))
-    except ValueError:
-        return False
-    return True
-
-
-def _encoding(path: Path, byte: int | None = None) -> InputError:
-    where = "" if byte is None else f" from byte {byte} on"
-    return InputError(f"{str(path)!r} is not UTF-8 text{where}; save it as CSV in UTF-8")
-
-
-class _Text:
-    """Collects columns of a text file part by part, and finds out which of them hold numbers."""
-
-    def __init__(self, path: Path, names: list[str], decimal: str, chosen: bool) -> None:
-        self.path, self.decimal, self.chosen = path, decimal, chosen
-        self.parts: dict[str, list[Array]] = {name: [] for name in names}
-        self.words: dict[str, tuple[int, str]] = {}
-        self.row = 0
-
-    def add(self, frame: Any) -> None:
-        for name in [name for name in self.parts if name not in self.words]:
-            column = frame[name]
-            if column.dtype.kind in "iuf":
-                self.parts[name].append(column.to_numpy(dtype=float))
-            elif column.isna().all():
-                self.parts[name].append(np.full(len(column), np.nan))
-            else:
-                self._text(name, column)
-        self.row += len(frame)
-
-    def _text(self, name: str, column: Any) -> None:
-        filled = column[column.notna()]
-        wrong = [
-            (i, value) for i, value in filled.items() if isinstance(value, bool) or not _number(value, self.decimal)
-        ]
-        if not wrong:  # a Python integer too large for any column of NumPy
-            self.parts[name].append(
-                np.array([np.nan if v is None or v != v else float(v) for v in column], dtype=float)
-            )
-            return
-        place, value = self.row + column.index.get_loc(wrong[0][0]) + 1, str(wrong[0][1])
-        numbers = any(len(part) and not np.isnan(part).all() for part in self.parts[name]) or len(wrong) < len(filled)
-        if numbers or self.chosen:
-            many = "text among its numbers" if numbers else "text"
-            raise InputError(
-                f"column {name!r} of {str(self.path)!r} holds {many}: {value!r:.40} in row {place}; "
-                f"{'correct or empty that field, or ' if numbers else ''}choose other columns with --columns"
-            )
-        self.words[name] = (place, value)
-        self.parts[name] = []
-
-
-def _read_csv(path: Path, columns: Sequence[str] | None, report: Progress) -> tuple[list[str], list[Array], list[str]]:
-    dialect = _dialect(path)
-    known = [name for name in dialect.names if name]
-    notes = []
-    if unnamed := len(dialect.names) - len(known):
-        notes.append(f"{unnamed} column(s) without a name left out")
-    if dialect.decimal == ",":
-        notes.append("a comma is read as the decimal mark")
-    wanted = _chosen(columns, known) or known
-    text = _Text(path, wanted, dialect.decimal, columns is not None)
-    # One name more than there are columns: pandas would drop what a longer row has too much.
-    labels = [*(name or f"\0{i}" for i, name in enumerate(dialect.names)), _SURPLUS]
-    size = max(path.stat().st_size, 1)
-    stream, file = _open(path)
-    with file:
-        try:
-            frames = pd.read_csv(
-                stream,
-                sep=dialect.separator,
-                decimal=dialect.decimal,
-                header=None,
-                names=labels,
-                dtype=dict.fromkeys(set(labels) - {*wanted}, str),
-                skiprows=dialect.before,
-                chunksize=_ROWS,
-                index_col=False,
-                encoding="utf-8-sig",
-                low_memory=False,
-                skipinitialspace=True,
-            )
-            for frame in frames:
-                if (surplus := frame[_SURPLUS].notna()).any():
-                    raise InputError(
-                        f"row {text.row + int(np.argmax(surplus)) + 1} of {str(path)!r} has more fields than the {len(dialect.names)} names; "
-                        "give every row the same number of fields"
-                    )
-                text.add(frame)
-                report(f"reading {path.name}", min(file.tell() / size, 1.0))
-        except UnicodeDecodeError:
-            raise _encoding(path) from None
-        except (EOFError, gzip.BadGzipFile, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-            raise _damaged(path, str(error)) from None
-        except pd.errors.EmptyDataError:
-            pass
-        except pd.errors.ParserError as error:
-            raise InputError(
-                f"{str(path)!r} is no table: {_told(error)}; give every row the same number of fields"
-            ) from None
-    if not text.row:
-        raise InputError(f"{str(path)!r} has a line of names and no rows; give at least 2 rows of numbers")
-    if text.words and len(text.words) < len(wanted):
-        notes.append(f"columns of text left out: {', '.join(text.words)}")
-    names = [name for name in wanted if name not in text.words]
-    if not names:
-        name, (_, value) = next(iter(text.words.items()))
-        raise InputError(
-            f"{str(path)!r} has no column of numbers: {', '.join(wanted)} hold text ({name} is {value!r:.40}); give numeric columns"
-        )
-    return names, [np.concatenate(text.parts[name]) for name in names], notes
-
-
-def _told(error: Exception) -> str:
-    return re.sub(r"^Error tokenizing data\. C error: ", "", " ".join(str(error).split()))
-
-
-# --- binary ----------------------------------------------------------------------------------------------------------
-
-
-def _read_parquet(
-    path: Path, columns: Sequence[str] | None, report: Progress
-) -> tuple[list[str], list[Array], list[str]]:
-    with path.open("rb") as stream:
-        stream.seek(-min(4, path.stat().st_size), os.SEEK_END)
-        if stream.read() != b"PAR1" or path.stat().st_size < 12:
-            raise _damaged(path, "a Parquet file ends with PAR1, this one does not")
-    try:
-        import pyarrow as pa  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        import pyarrow.parquet as pq  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError:
-        raise InputError(
-            f"reading {path.name} needs pyarrow; install it with: uv sync --extra parquet, or save the data as CSV"
-        ) from None
-    try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            _check_distinct(schema.names, repr(str(path)))
-            numeric = [
-                field.name for field in schema
-                if pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type)
-                or pa.types.is_null(field.type)
-            ]  # fmt: skip
-            names, notes = _numeric(path, schema.names, numeric, columns, lambda name: str(schema.field(name).type))
-            parts: dict[str, list[Array]] = {name: [] for name in names}
-            rows = 0
-            for batch in file.iter_batches(batch_size=_ROWS, columns=names):
-                for name in names:
-                    parts[name].append(_floats(batch.column(batch.schema.get_field_index(name)), pa))
-                rows += batch.num_rows
-                report(f"reading {path.name}", rows / max(file.metadata.num_rows, 1))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise _damaged(path, " ".join(str(error).split())[:120]) from None
-    return names, [np.concatenate(parts[name]) if parts[name] else np.empty(0) for name in names], notes
-
-
-def _floats(column: Any, pa: Any) -> Array:
-    array = column.cast(pa.float64(), safe=False)
-    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=float)
-
-
-def _numeric(
-    path: Path, known: Sequence[str], numeric: Sequence[str], columns: Sequence[str] | None, kind: Callable[[str], str]
-) -> tuple[list[str], list[str]]:
-    """Columns to read of a file that says of each what it holds, and what is left out."""
-    wanted = _chosen(columns, known)
-    others = [name for name in known if name not in numeric]
-    if wanted is None:
-        if not numeric:
-            raise InputError(
-                f"{str(path)!r} has no column of numbers: it has {', '.join(f'{n} ({kind(n)})' for n in others) or 'none at all'}"
-            )
-        return list(numeric), [f"columns that hold no numbers left out: {', '.join(others)}"] if others else []
-    for name in wanted:
-        if name in others:
-            raise InputError(
-                f"column {name!r} of {str(path)!r} holds {kind(name)}, not numbers; choose others with --columns"
-            )
-    return wanted, []
-
-
-def _read_numpy(
-    path: Path, columns: Sequence[str] | None, report: Progress
-) -> tuple[list[str], list[Array], list[str]]:
-    arrays: dict[str, Any] = {}
-    try:
-        if path.suffix.lower() == ".npy":
-            arrays["x"] = np.load(path, mmap_mode="r", allow_pickle=False)
-        else:
-            # Opened here: NumPy leaves a damaged archive open.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise _damaged(path, str(error)) from None
-    except ValueError as error:
-        told = " ".join(str(error).split())
-        if "pickle" in told.lower() or "Object arrays" in told:
-            raise InputError(
-                f"{str(path)!r} holds Python objects, not numbers; save a numeric array with numpy.save"
-            ) from None
-        raise _damaged(path, told) from None
-    report(f"reading {path.name}", 1.0)
-    named: dict[str, Any] = {}
-    for name, array in arrays.items():
-        if array.dtype.names:
-            named |= {field: array[field] for field in array.dtype.names}
-        elif array.ndim == 1:
-            named[name] = array
-        elif array.ndim == 2:
-            named |= {f"{name}{i}": array[:, i] for i in range(array.shape[1])}
-        else:
-            raise InputError(f"array {name!r} of {str(path)!r} has shape {array.shape}; it must be (n,) or (n, d)")
-    return _arrays(path, named, columns)
-
-
-def _arrays(
-    path: Path, named: Mapping[str, Any], columns: Sequence[str] | None
-) -> tuple[list[str], list[Array], list[str]]:
-    numeric = [name for name, array in named.items() if array.dtype.kind in "iuf" and array.ndim == 1]
-    names, notes = _numeric(path, list(named), numeric, columns, lambda name: f"{named[name].dtype}{named[name].shape}")
-    lengths = {name: len(named[name]) for name in names}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-        raise InputError(f"the columns of {str(path)!r} have different lengths ({told}); choose some with --columns")
-    return names, [np.array(named[name], dtype=float) for name in names], notes
-
-
-def _read_netcdf(
-    path: Path, columns: Sequence[str] | None, report: Progress
-) -> tuple[list[str], list[Array], list[str]]:
-    named: dict[str, Any] = {}
-    try:
-        with xr.open_datatree(path, decode_times=False) as tree:
-            group = tree["observed_data"] if not tree.data_vars and "observed_data" in tree.children else tree
-            if not group.data_vars:
-                groups = ", ".join(tree.children) or "none"
-                raise InputError(
-                    f"{str(path)!r} has no variables at its root (groups: {groups}); save them in the root group"
+        for part in parts:
+            name = part if part in known else " ".join(part.split())
+            if name and name not in known:
+                hint = (
+                    ""
+                    if not any("," in other for other in known)
+                    else "; a name with a comma is put in quotes, or given in a --columns of its own"
                 )
-            for name, variable in group.data_vars.items():
-                if variable.ndim == 2:
-                    named |= {f"{name}{i}": variable.to_numpy()[:, i] for i in range(variable.shape[1])}
-                else:
-                    named[str(name)] = variable.to_numpy()
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise _damaged(path, " ".join(str(error).split())[:120]) from None
-    report(f"reading {path.name}", 1.0)
-    return _arrays(path, named, columns)
+                raise InputError(f"{lookup_error('column', name, known)}{hint}")
+            found += [name] if name else []
+    _check_distinct(found, "--columns")
+    return found
+
+
+def _taken(path: Path, content: _Content, wanted: list[str] | None, without: str | None) -> dict[str, Array]:
+    """Columns to analyse; what holds no numbers is refused if asked for by name, and left out if not."""
+    if wanted is None:
+        found = {name: content.numbers[name] for name in content.order if name in content.numbers and name != without}
+        if told := next(iter(content.wrong.values()), None):
+            raise InputError(told)
+        if not found:
+            told = ", ".join(f"{name} holds {what}" for name, what in content.others.items()) or "none at all"
+            raise InputError(f"{str(path)!r} has no column of numbers: {told:.200}; give numeric columns")
+        return found
+    for name in wanted:
+        if name in content.wrong:
+            raise InputError(content.wrong[name])
+        if name in content.others and name not in content.codes:
+            raise InputError(
+                f"column {name!r} of {str(path)!r} holds {content.others[name]}, not numbers; choose others with --columns"
+            )
+    return {name: content.numbers[name] if name in content.numbers else content.codes[name] for name in wanted}
 
 
 # --- complete rows ---------------------------------------------------------------------------------------------------
 
 
-def _complete(
-    path: Path, names: Sequence[str], parts: Sequence[Array], notes: Sequence[str], *, chosen: bool
-) -> Columns:
+def _complete(path: Path, content: _Content, wanted: list[str] | None, options: Options) -> Columns:
     """Rows without missing values, and a refusal of columns that have no density."""
-    warnings = list(notes)
-    values = np.column_stack(list(parts))
+    where, warnings = f"{str(path)!r}", list(content.notes)
+    weighing = None
+    if options.weights is not None:
+        (weighing,) = _chosen([options.weights], content.order) or [options.weights]
+        if weighing in (wanted or ()):
+            raise InputError(
+                f"column {weighing!r} is named in --columns and in --weights; give another for one of them"
+            )
+    taken = _taken(path, content, wanted, weighing)
+    weights = None if weighing is None else _taken(path, content, [weighing], None)[weighing]
+    lengths = {name: len(column) for name, column in taken.items()} | (
+        {} if weighing is None or weights is None else {weighing: len(weights)}
+    )
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+        raise InputError(f"the columns of {where} have different lengths ({told}); choose some with --columns")
+    names, values = list(taken), np.column_stack(list(taken.values()))
+    if wanted is None and content.others:
+        warnings.append(
+            "columns that hold no numbers left out: " + ", ".join(f"{n}: {what}" for n, what in content.others.items())
+        )
+    _check_columns(where, names, values)
     rows = len(values)
-    where = f"{str(path)!r}"
+    absent = np.isnan(values) if weights is None else np.isnan(np.column_stack([values, weights]))
+    complete = ~absent.any(axis=1)
+    if not complete.all():
+        counts = ", ".join(f"{name} {count}" for name, count in zip(lengths, absent.sum(axis=0), strict=True) if count)
+        dropped = int((~complete).sum())
+        warnings.append(
+            f"{dropped} of {rows} rows have missing values ({counts}) and were dropped, nothing was put in their place"
+        )
+        if complete.sum() < 2:
+            raise InputError(
+                f"{where} has {complete.sum()} complete row(s): {dropped} of {rows} lack a value ({counts}); choose fewer columns with --columns"
+            )
+    if weights is not None:
+        weights = weights[complete]
+        _check_weights(where, str(weighing), weights)
+    reading = _reading(content, taken, complete, str(weighing) if weighing else None, wanted)
+    values = values[complete]
+    warnings += _constant_or_counting(where, names, values, chosen=wanted is not None)
+    return Columns(tuple(names), values, rows, tuple(warnings), reading | {"notes": list(content.notes)}, weights)
 
-    def others(bad: str) -> str:
-        rest = [name for name in names if name != bad]
-        return f"leave it out: --columns {','.join(rest)}" if rest else "choose another with --columns"
 
+def _others(names: Sequence[str], bad: str) -> str:
+    rest = [name for name in names if name != bad]
+    return f"leave it out: --columns {','.join(rest)}" if rest else "choose another with --columns"
+
+
+def _check_columns(where: str, names: Sequence[str], values: Array) -> None:
+    rows = len(values)
     if rows < 2:
         raise InputError(
             f"{where} has {rows or 'no'} row{'s' if rows != 1 else ''}; a fit needs at least 2, an interval 20"
         )
-    absent = np.isnan(values)
-    for name, gone in zip(names, absent.all(axis=0), strict=True):
-        if gone:
-            raise InputError(f"column {name!r} of {where} has no values: all {rows} are missing; {others(name)}")
     for name, column in zip(names, values.T, strict=True):
+        if np.isnan(column).all():
+            raise InputError(
+                f"column {name!r} of {where} has no values: all {rows} are missing; {_others(names, name)}"
+            )
         if np.isinf(column).any():
             row = int(np.argmax(np.isinf(column))) + 1
             raise InputError(
-                f"column {name!r} of {where} is {column[row - 1]} in row {row}; remove infinite values, or {others(name)}"
+                f"column {name!r} of {where} is {column[row - 1]} in row {row}; remove infinite values, or {_others(names, name)}"
             )
-    incomplete = absent.any(axis=1)
-    if incomplete.any():
-        counts = ", ".join(f"{name} {count}" for name, count in zip(names, absent.sum(axis=0), strict=True) if count)
-        dropped = int(incomplete.sum())
-        warnings.append(
-            f"{dropped} of {rows} rows have missing values ({counts}) and were dropped, nothing was put in their place"
+
+
+def _check_weights(where: str, name: str, weights: Array) -> None:
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        row = int(np.argmax(~(np.isfinite(weights) & (weights >= 0))))
+        raise InputError(
+            f"weight {weights[row]:g} in column {name!r} of {where}: weights must be finite and not negative; correct it"
         )
-        values = values[~incomplete]
-        if len(values) < 2:
-            raise InputError(
-                f"{where} has {len(values)} complete row(s): {dropped} of {rows} lack a value ({counts}); choose fewer columns with --columns"
-            )
+    if (weights > 0).sum() < 2:
+        raise InputError(
+            f"column {name!r} of {where} has {int((weights > 0).sum())} weights above zero; a fit needs at least 2"
+        )
+
+
+def _constant_or_counting(where: str, names: Sequence[str], values: Array, *, chosen: bool) -> list[str]:
+    said = []
     for name, column in zip(names, values.T, strict=True):
         if (column == column[0]).all():
             raise InputError(
-                f"column {name!r} of {where} is constant at {column[0]:g}: it has no density; {others(name)}"
+                f"column {name!r} of {where} is constant at {column[0]:g}: it has no density; {_others(names, name)}"
             )
         if not chosen and len(names) > 1 and len(column) > 2 and (np.diff(column) == 1).all() and column[0] in (0, 1):
-            warnings.append(f"column {name!r} counts the rows; if it is no measurement, {others(name)}")
-    return Columns(tuple(names), values, rows, tuple(warnings))
+            said.append(f"column {name!r} counts the rows; if it is no measurement, {_others(names, name)}")
+    return said
+
+
+def _reading(
+    content: _Content,
+    taken: Mapping[str, Array],
+    complete: NDArray[np.bool_],
+    weights: str | None,
+    wanted: Sequence[str] | None,
+) -> dict[str, Any]:
+    """What was read, for people and for JSON."""
+    columns = []
+    for name, column in taken.items():
+        filled = column[~np.isnan(column)]
+        facts = {"name": name, "first": float(filled[0]), "min": float(filled.min()), "max": float(filled.max())}
+        missing = int(len(column) - len(filled))
+        columns.append(
+            facts | {"missing": missing} | ({"missing_marks": content.marks[name]} if content.marks.get(name) else {})
+        )
+    left = [
+        {"name": name, "why": what} for name, what in content.others.items() if wanted is None or name not in wanted
+    ]
+    left += [
+        {"name": name, "why": "not asked for"} for name in content.numbers if name not in taken and name != weights
+    ]
+    return content.how | {
+        "rows": len(complete), "rows_used": int(complete.sum()), "columns": columns, "left_out": left, "weights": weights,
+    }  # fmt: skip

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.own_data.study import CLOSE, DRAWN, MARGINS, summary
+from analysis.own_data.judging import FEWEST
+from analysis.own_data.numerals import CALLED
+from analysis.own_data.summary import DRAWN, MARGINS, SHOWN, summary
 from analysis.site.numbers import est, num, pct
 
 __all__ = ["findings", "literal", "rows"]
 
 _TO = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
-#: A difference of KL of so many standard errors is called one.
-_CLEAR = 2.0
+#: Mass outside the support of the data that is not worth a word.
+_LITTLE = 0.001
 
 
 def literal(text: str) -> str:
@@ -42,7 +44,8 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     s = summary(tree)
     best, *others = s["ranking"]
     family = s["families"][best["family"]]
-    behind = [entry["family"] for entry in others if _clear(entry, s)]
+    behind = [entry["family"] for entry in others if entry["clear"]]
+    beside = [entry["family"] for entry in others if entry["family"] not in behind]
     low, high = (_value(end) for end in family["kl_interval"] or (None, None))
     return {
         "name": literal(tree.attrs["name"]),
@@ -54,11 +57,21 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "level": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')}% interval",
         "best": best["family"],
         "count": len(s["ranking"]),
-        "next": None if not others else {"family": others[0]["family"], "difference": _pair(others[0]["kl_difference"], others[0]["se"])},
-        "has_errors": all(entry["se"] is not None for entry in others),
+        "next": None if not others else {"family": others[0]["family"], "difference": _difference(others[0])},
+        "has_errors": s["n"] >= FEWEST,
         "behind": behind,
-        "beside": [entry["family"] for entry in others if entry["family"] not in behind],
-        "errors_apart": _CLEAR,
+        "beside": beside,
+        "simplest": _simplest(s, [best["family"], *beside]),
+        "carried": [entry["family"] for entry in others if entry["carried_by"]],
+        "errors_apart": 2.0,
+        "infinite": family["kl"] == "inf",
+        "discrete": bool(s["values"] and s["values"]["kind"] == "counts"),
+        "kind": None if s["values"] is None else s["values"]["kind"],
+        "atom": _atom(s),
+        "outside": _outside(s),
+        "reading": _reading(s),
+        "weighted": bool(s["reading"] and s["reading"]["weights"]),
+        "shown": min(SHOWN, len(s["ranking"])),
         "known": family["kl"] is not None,
         "reliable": bool(family["reliable"]),
         "excludes_zero": bool(low > 0),
@@ -83,6 +96,7 @@ def _entropy(s: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": _warning("; ".join(s["entropy"]["warnings"])),
         "excluded": excluded,
         "excludes_all": len(excluded) == len(s["families"]),
+        "infinite": s["entropy"]["value"] == "-inf",
         "negative": any(_value(family["kl"]) < 0 for family in s["families"].values()),
     }
 
@@ -93,6 +107,8 @@ def _value(number: Any) -> float:
 
 def _interval(family: Mapping[str, Any]) -> str:
     low, high = (_value(end) for end in family["kl_interval"])
+    if np.isinf(low):
+        return "infinite"
     error = _value(family["kl_error"])
     return f"{num(low, error if np.isfinite(error) else None)}{_TO}{num(high, error if np.isfinite(error) else None)}"
 
@@ -105,6 +121,11 @@ def _pair(value: Any, error: Any) -> str:
     return est({"value": _value(value), "error": _value(error)})
 
 
+def _difference(entry: Mapping[str, Any]) -> str:
+    """A difference with its standard error, where one row does not carry it."""
+    return _pair(entry["kl_difference"], None if entry["carried_by"] else entry["se"])
+
+
 def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Families, the closest first, as a table shows them."""
     found = []
@@ -112,12 +133,16 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
         family = s["families"][entry["family"]]
         known = family["kl"] is not None
         notes = [] if family["status"] == "converged" else [family["status"]]
-        if known and not family["reliable"]:
+        notes += [f"of {family['of']}"] if family["of"] != "x" else []
+        notes += [f"row {entry['carried_by']['row']} carries the difference"] if entry["carried_by"] else []
+        if ((family["mass_outside"] or {}).get("support") or 0) > _LITTLE:
+            notes.append(f"{pct(family['mass_outside']['support'], digits=2)} of its mass outside the support")
+        if known and not family["reliable"] and family["kl"] != "inf":
             notes.append("KL not reliable")
         found.append(
             {
                 "family": entry["family"],
-                "difference": "0" if i == 0 else _pair(entry["kl_difference"], entry["se"]),
+                "difference": "0" if i == 0 else _difference(entry),
                 "kl": _pair(family["kl"], family["kl_error"]) if known else "–",
                 "interval": _interval(family) if known else "–",
                 "note": literal("; ".join(notes)) or None,
@@ -126,13 +151,56 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _clear(entry: Mapping[str, Any], s: Mapping[str, Any]) -> bool:
-    """Whether a family is clearly behind the best: more than chance, and enough nats for the error to mean something."""
-    if entry["se"] is None:
-        return False
-    value, error = _value(entry["kl_difference"]), _value(entry["se"])
-    rows = min(s["families"][name]["n"] for name in (entry["family"], s["ranking"][0]["family"]))
-    return bool(np.isinf(value) or (value > _CLEAR * error and value * rows >= CLOSE))
+def _simplest(s: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Of families, the one with the fewest numbers to fit; the closest of several."""
+    return min(names, key=lambda name: sum(np.size(value) for value in s["families"][name]["params"].values()))
+
+
+def _atom(s: Mapping[str, Any]) -> dict[str, str] | None:
+    atoms = s["values"]["atoms"] if s["values"] else []
+    return {"value": f"{atoms[0]['value']:g}", "share": pct(atoms[0]["share"], digits=3)} if atoms else None
+
+
+def _outside(s: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Families with mass where the data can have none, and how much."""
+    found = []
+    for name, family in s["families"].items():
+        share = (family["mass_outside"] or {}).get("support")
+        if share is not None and share > _LITTLE:
+            found.append({"family": name, "share": pct(share, digits=2)})
+    return found
+
+
+def _reading(s: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What was read of the file, for the first lines of the answer."""
+    reading = s["reading"]
+    if reading is None:
+        return None
+    how = [reading["format"]]
+    if "separator" in reading:
+        alone = reading["separator"] == "none"
+        how.append("one column" if alone else f"separator {reading['separator']}")
+    if "decimal" in reading:
+        how.append(f"decimal {CALLED[reading['decimal']]}")
+        how += [f"thousands {CALLED[reading['thousands']]}"] if reading["thousands"] else []
+    how += [f"sheet {literal(reading['sheet'])}"] if "sheet" in reading else []
+    how += [reading["encoding"]] if reading.get("encoding", "utf-8") != "utf-8" else []
+    return {
+        "how": ", ".join(how),
+        "rows": reading["rows"],
+        "used": reading["rows_used"],
+        "columns": [
+            {
+                "name": literal(column["name"]),
+                **{key: f"{column[key]:.10g}" for key in ("first", "min", "max")},
+                "missing": column["missing"] and literal(column.get("missing_marks") or str(column["missing"])),
+            }
+            for column in reading["columns"]
+        ],
+        "left_out": [{"name": literal(c["name"]), "why": literal(c["why"])} for c in reading["left_out"]],
+        "notes": [literal(note) for note in reading["notes"]],
+        "weights": reading["weights"] and literal(reading["weights"]),
+    }
 
 
 def _parameters(s: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -15,7 +15,9 @@ import xarray as xr
 from analysis.drawing.style import Style, to_dark
 from analysis.own_data.figures import plot
 from analysis.own_data.findings import findings, rows
-from analysis.own_data.study import QUESTION, ranked_names, summary
+from analysis.own_data.numerals import CALLED
+from analysis.own_data.study import QUESTION
+from analysis.own_data.summary import ranked_names, summary
 from analysis.site.chapter import TEMPLATES, words_of
 from analysis.site.figure import Figure
 from analysis.site.numbers import plain
@@ -77,14 +79,37 @@ def provenance(tree: xr.DataTree, seconds: float) -> dict[str, Any]:
 
 
 def printed(tree: xr.DataTree) -> list[str]:
-    """Lines for a terminal: the order of the families, and what to know."""
-    s = summary(tree)
+    """Lines for a terminal: what was read, the answer, the order of the families, and what to know."""
+    s, f = summary(tree), findings(tree)
     width = max(map(len, ranked_names(tree)))
-    lines = [f"{tree.attrs['name']}: {s['n']} rows, {', '.join(s['columns'])}; nats per row"]
+    lines = _read(s)
+    lines.append(f"{tree.attrs['name']}: {s['n']} rows, {', '.join(s['columns'])}; nats per row")
+    templates = (Path(__file__).parent, TEMPLATES)
+    lines += [
+        line for line in plain(words_of("own_data", f, templates).answer).replace("**", "").splitlines() if line.strip()
+    ]
     for row in rows(s):
-        unreliable = s["families"][row["family"]]["reliable"] is False
+        unreliable = s["families"][row["family"]]["reliable"] is False and row["interval"] != "infinite"
         interval = f" ({row['interval']}{', not reliable' if unreliable else ''})" if row["interval"] != "–" else ""
         lines.append(
             plain(f"  {row['family']:{width}}  above the closest {row['difference']}; KL {row['kl']}{interval}")
         )
     return [*lines, *(f"note: {warning}" for warning in s["warnings"])]
+
+
+def _read(s: Mapping[str, Any]) -> list[str]:
+    """What was read of the file."""
+    reading = s["reading"]
+    if reading is None:
+        return []
+    how = [f"{key} {CALLED.get(reading[key], reading[key])}" for key in ("separator", "decimal", "thousands", "sheet", "encoding")
+           if reading.get(key)]  # fmt: skip
+    lines = [
+        f"read: {reading['format']}{'; ' if how else ''}{', '.join(how)}; {reading['rows']} rows, {reading['rows_used']} used"
+    ]
+    for column in reading["columns"]:
+        gone = f", missing {column.get('missing_marks') or column['missing']}" if column["missing"] else ""
+        lines.append(
+            f"  {column['name']}: first {column['first']:.10g}, min {column['min']:.10g}, max {column['max']:.10g}{gone}"
+        )
+    return lines + [f"  left out {entry['name']}: {entry['why']}" for entry in reading["left_out"]]

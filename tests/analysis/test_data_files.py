@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.own_data import files as data_files
+from analysis.own_data import table as tables
 from analysis.own_data.files import read_columns
 from models.errors import InputError
 
@@ -108,12 +108,12 @@ def test_results_of_the_project_can_be_read_back(tmp_path: Path) -> None:
 
 
 def test_large_files_are_read_in_parts_with_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_files, "_ROWS", 1000)
+    monkeypatch.setattr(tables, "_ROWS", 1000)
     x = np.arange(20_000, dtype=float)[:, None] + RNG.random((20_000, 2))
     seen: list[float] = []
     table = read_columns(saved(tmp_path / "x.csv", csv(x)), None, lambda _label, fraction: seen.append(fraction))
     np.testing.assert_array_equal(table.values, x)
-    assert len(seen) == 20
+    assert len(seen) > 20
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
@@ -133,7 +133,10 @@ def test_text_is_left_out_and_said(tmp_path: Path) -> None:
     text = "city,a,flag\n" + "".join(f"Rome,{v!r},True\n" for v in X[:, 0].tolist())
     table = read_columns(saved(tmp_path / "x.csv", text))
     assert table.names == ("a",)
-    assert "city, flag" in " ".join(table.warnings)
+    told = " ".join(table.warnings)
+    assert "city: text ('Rome' in row 1)" in told
+    assert "flag: text ('True' in row 1)" in told
+    assert [entry["name"] for entry in table.reading["left_out"]] == ["city", "flag"]
 
 
 def test_a_column_that_counts_rows_is_pointed_out(tmp_path: Path) -> None:
@@ -171,11 +174,10 @@ WRONG: dict[str, tuple[str, str | bytes, list[str] | None, tuple[str, ...]]] = {
     "duplicate names": ("x.csv", csv(X, "a,a"), None, ("line 1", "'a' more than once", "name of its own")),
     "no names": ("x.csv", GOOD.partition("\n")[2], None, ("line 1", "holds numbers", "add a first line", "x0,x1")),
     "more fields than names": ("x.csv", "a,b\n1,2,3\n4,5,6\n", None, ("line 2", "3 fields", "has 2", "name")),
-    "a longer row": ("x.csv", GOOD + "1,2,3\n", ["a"], ("row 51", "more fields than the 2 names", "same number")),
-    "a far longer row": ("x.csv", GOOD + "1,2,3,4\n", None, ("no table", "line 52, saw 4", "same number")),
-    "latin-1": ("x.csv", "größe\n1\n2\n".encode("latin-1"), None, ("not UTF-8", "byte 2", "save it as CSV in UTF-8")),
-    "latin-1 far down": ("x.csv", "a,b\n" + "1,k\n" * 30_000 + "2,\xe4\n", None, ("not UTF-8", "save")),
-    "utf-16": ("x.csv", GOOD.encode("utf-16"), None, ("UTF-16", "UTF-8")),
+    "a longer row": ("x.csv", GOOD + "1,2,3\n", ["a"], ("line 52", "has 3 fields", "has 2", "same number")),
+    "a far longer row": ("x.csv", GOOD + "1,2,3,4\n", None, ("line 52", "has 4 fields", "same number")),
+    "a quotation mark never closed": ("x.csv", 'a,b\n1,"2\n' + "3,4\n" * 60_000, None, ("no table", "quotation mark")),
+    "a shorter row": ("x.csv", GOOD + "1\n", None, ("line 52", "has 1 field ", "has 2")),
     "zeros": ("x.csv", b"a,b\n\0\0\0", None, ("zero bytes", "CSV in UTF-8")),
     "array called csv": ("x.csv", b"\x93NUMPY\x01\x00", None, ("not what its name says", "NumPy", "ending")),
     "csv called npy": ("x.npy", GOOD, None, ("not what its name says", ".npy", "ending")),
@@ -184,7 +186,7 @@ WRONG: dict[str, tuple[str, str | bytes, list[str] | None, tuple[str, ...]]] = {
     "gzip called csv": ("x.csv", gzip.compress(GOOD.encode()), None, ("gzip", "x.csv.gz")),
     "csv called gzip": ("x.csv.gz", GOOD, None, ("not what its name says", "gzip")),
     "truncated gzip": ("x.csv.gz", gzip.compress(GOOD.encode())[:-20], None, ("damaged or truncated", "again")),
-    "unknown ending": ("x.xlsx", b"PK\x03\x04...", None, ("x.xlsx", "does not say", "rename", ".csv")),
+    "unknown ending": ("x.ods", b"PK\x03\x04...", None, ("x.ods", "does not say", "rename", ".csv")),
     "truncated parquet": ("x.parquet", b"PAR1" + b"\1" * 100, None, ("damaged or truncated", "PAR1", "again")),
     "truncated netcdf": ("x.nc", b"\x89HDF\r\n\x1a\n" + b"\0" * 40, None, ("damaged or truncated", "again")),
 }  # fmt: skip
@@ -193,9 +195,8 @@ WRONG: dict[str, tuple[str, str | bytes, list[str] | None, tuple[str, ...]]] = {
 @pytest.mark.parametrize("what", WRONG)
 def test_wrong_file_is_one_line_that_names_the_value_and_the_remedy(what: str, tmp_path: Path) -> None:
     name, content, columns, words = WRONG[what]
-    raw = content.encode("latin-1") if what == "latin-1 far down" and isinstance(content, str) else content
     with pytest.raises(InputError) as caught:
-        read_columns(saved(tmp_path / name, raw), columns)
+        read_columns(saved(tmp_path / name, content), columns)
     told = str(caught.value)
     assert "\n" not in told
     for word in words:
@@ -223,7 +224,7 @@ def test_a_read_error_of_the_disk_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         raise PermissionError(13, "Permission denied")
 
     path = saved(tmp_path / "x.csv", GOOD)
-    monkeypatch.setattr(data_files, "_read_csv", broken)
+    monkeypatch.setattr("analysis.own_data.files.read_text", broken)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         read_columns(path)
 

@@ -1,0 +1,174 @@
+"""Parquet, Feather, NumPy and netCDF files: columns that say themselves what they hold."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lazy_loader
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+
+xr = lazy_loader.load("xarray")
+
+__all__ = ["BINARY", "damaged"]
+
+Array = NDArray[np.float64]
+Report = Callable[[float], None]
+#: Columns of numbers, and of each other column what it holds.
+Found = tuple[dict[str, Array], dict[str, str]]
+_ROWS = 100_000
+
+
+def damaged(path: Path, what: str) -> InputError:
+    """Say that a file is not whole."""
+    return InputError(f"{str(path)!r} is damaged or truncated ({' '.join(what.split())[:120]}); copy or write it again")
+
+
+# --- Arrow -----------------------------------------------------------------------------------------------------------
+
+
+def _arrow(path: Path, kind: str, mark: bytes) -> Any:
+    with path.open("rb") as stream:
+        stream.seek(-min(len(mark), path.stat().st_size), os.SEEK_END)
+        if stream.read() != mark or path.stat().st_size < 12:
+            raise damaged(path, f"a {kind} file ends with {mark.decode()}, this one does not")
+    try:
+        import pyarrow as pa  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        raise InputError(
+            f"reading {path.name} needs pyarrow; install it with: uv sync --extra parquet, or save the data as CSV"
+        ) from None
+    return pa
+
+
+def _parquet(path: Path, report: Report) -> Found:
+    pa = _arrow(path, "Parquet", b"PAR1")
+    import pyarrow.parquet as pq  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = max(file.metadata.num_rows, 1)
+            return _batches(
+                path, file.schema_arrow, lambda names: file.iter_batches(_ROWS, columns=names), rows, report, pa
+            )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise damaged(path, str(error)) from None
+
+
+def _feather(path: Path, report: Report) -> Found:
+    pa = _arrow(path, "Feather", b"ARROW1")
+    import pyarrow.feather as feather  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    try:
+        table = feather.read_table(path, memory_map=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise damaged(path, str(error)) from None
+    return _batches(
+        path, table.schema, lambda names: table.select(names).to_batches(_ROWS), max(table.num_rows, 1), report, pa
+    )
+
+
+def _batches(path: Path, schema: Any, batches: Callable[[list[str]], Any], rows: int, report: Report, pa: Any) -> Found:
+    kinds = pa.types
+    numeric = [
+        field.name for field in schema
+        if kinds.is_integer(field.type) or kinds.is_floating(field.type) or kinds.is_decimal(field.type) or kinds.is_null(field.type)
+    ]  # fmt: skip
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{str(path)!r} has the column {twice!r} more than once; every column needs a name of its own")
+    parts: dict[str, list[Array]] = {name: [] for name in numeric}
+    done = 0
+    for batch in batches(numeric):
+        for name in numeric:
+            column = batch.column(batch.schema.get_field_index(name)).cast(pa.float64(), safe=False)
+            parts[name].append(np.asarray(column.to_numpy(zero_copy_only=False), dtype=float))
+        done += batch.num_rows
+        report(done / rows)
+    others = {field.name: str(field.type) for field in schema if field.name not in numeric}
+    return {name: np.concatenate(p) if p else np.empty(0) for name, p in parts.items()}, others
+
+
+# --- arrays ----------------------------------------------------------------------------------------------------------
+
+
+def _numpy(path: Path, report: Report) -> Found:
+    arrays: dict[str, Any] = {}
+    try:
+        if path.suffix.lower() == ".npy":
+            arrays["x"] = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            # Opened here: NumPy leaves a damaged archive open.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise damaged(path, str(error)) from None
+    except ValueError as error:
+        if "pickle" in str(error).lower() or "Object arrays" in str(error):
+            raise InputError(
+                f"{str(path)!r} holds Python objects, not numbers; save a numeric array with numpy.save"
+            ) from None
+        raise damaged(path, str(error)) from None
+    report(1.0)
+    if any(not isinstance(array, np.ndarray) for array in arrays.values()):
+        raise InputError(
+            f"{str(path)!r} is not what its name says: it is an archive of other files than arrays; give the right file"
+        )
+    named: dict[str, Any] = {}
+    for name, array in arrays.items():
+        if array.dtype.names:
+            named |= {field: array[field] for field in array.dtype.names}
+        elif array.ndim == 1:
+            named[name] = array
+        elif array.ndim == 2:
+            named |= {f"{name}{i}": array[:, i] for i in range(array.shape[1])}
+        else:
+            raise InputError(f"array {name!r} of {str(path)!r} has shape {array.shape}; it must be (n,) or (n, d)")
+    return _sorted(named)
+
+
+def _sorted(named: Mapping[str, Any]) -> Found:
+    numeric = {name: array for name, array in named.items() if array.dtype.kind in "iuf" and array.ndim == 1}
+    others = {name: f"{array.dtype}{array.shape}" for name, array in named.items() if name not in numeric}
+    return {name: np.array(array, dtype=float) for name, array in numeric.items()}, others
+
+
+def _netcdf(path: Path, report: Report) -> Found:
+    named: dict[str, Any] = {}
+    try:
+        with xr.open_datatree(path, decode_times=False) as tree:
+            group = tree["observed_data"] if not tree.data_vars and "observed_data" in tree.children else tree
+            if not group.data_vars:
+                groups = ", ".join(tree.children) or "none"
+                raise InputError(
+                    f"{str(path)!r} has no variables at its root (groups: {groups}); save them in the root group"
+                )
+            for name, variable in group.data_vars.items():
+                if variable.ndim == 2:
+                    named |= {f"{name}{i}": variable.to_numpy()[:, i] for i in range(variable.shape[1])}
+                else:
+                    named[str(name)] = variable.to_numpy()
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise damaged(path, str(error)) from None
+    report(1.0)
+    return _sorted(named)
+
+
+#: Readers by what a file is.
+BINARY: Mapping[str, Callable[[Path, Report], Found]] = {
+    "parquet": _parquet, "feather": _feather, "npy": _numpy, "npz": _numpy, "netcdf": _netcdf,
+}  # fmt: skip

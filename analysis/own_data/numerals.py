@@ -1,0 +1,208 @@
+"""How a file writes its numbers: the marks of decimals and thousands, what stands for a missing value, and columns of cells as numbers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CALLED", "MARKS", "MISSING", "Cells", "Kind", "Marks", "is_number", "tidy"]
+
+Array = NDArray[np.float64]
+#: What stands for a missing value besides blanks, in any case; among them what spreadsheets write for errors.
+MISSING = frozenset(
+    [
+        "na",
+        "n/a",
+        "nan",
+        "nat",
+        "none",
+        "null",
+        "<na>",
+        "-",
+        "--",
+        ".",
+        "?",
+        "#n/a",
+        "#nv",
+        "#na",
+        "#div/0!",
+        "#null!",
+        "#num!",
+        "#value!",
+        "#ref!",
+        "#wert!",
+        "#bezug!",
+        "k.a.",
+    ]
+)
+CALLED = {".": "point", ",": "comma", " ": "blank", "'": "apostrophe"}
+#: Marks in print that stand for plain ones: blanks that do not break, a minus sign, apostrophes of Swiss spreadsheets.
+_PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
+_DIGITS = "0123456789"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The decimal mark, and the mark between thousands ("" for none)."""
+
+    decimal: str
+    thousands: str
+
+    def __str__(self) -> str:
+        thousands = f", thousands {CALLED[self.thousands]}" if self.thousands else ""
+        return f"decimal {CALLED[self.decimal]}{thousands}"
+
+
+#: Every pair, the plainest first.
+MARKS = tuple(Marks(d, t) for t in ("", ",", ".", " ", "'") for d in (".", ",") if d != t)
+
+
+def tidy(cell: str) -> str:
+    """A cell without blanks around it, its marks plain."""
+    cell = cell.strip()
+    return cell if cell.isascii() else cell.translate(_PLAIN).strip()
+
+
+@cache
+def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
+    """Numbers so written; without a decimal mark ("") none may stand there."""
+    whole = r"\d+"
+    if thousands:  # groups of three, or few enough digits to have no group
+        whole = rf"(?:[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|\d{{1,4}})"
+    body = rf"(?:{whole}(?:{re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)" if decimal else whole
+    return re.compile(rf"[-+]?(?:{body}(?:[eE][-+]?\d+)?|(?i:inf(?:inity)?))")
+
+
+_CODE = re.compile(r"^[-+]?0\d", re.MULTILINE)
+#: 1.234.567 or 1.234,5: no decimal mark stands there.
+_GROUPS = {t: re.compile(rf"^[-+]?[1-9]\d{{0,2}}{re.escape(t)}\d{{3}}[.,]\d", re.MULTILINE) for t in ".,"}
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number under any marks."""
+    return any(_pattern(m.decimal, m.thousands).fullmatch(cell) for m in MARKS)
+
+
+@dataclass
+class Kind:
+    """A column under one pair of marks.
+
+    Attributes
+    ----------
+    parts : list of ndarray
+        Its numbers, nan where missing or wrong.
+    numbers, wrong : int
+        Cells that are numbers, and cells that are text.
+    first_wrong : tuple, optional
+        Row (from 0) and content of the first cell that is text.
+    """
+
+    parts: list[Array] = field(default_factory=list)
+    numbers: int = 0
+    wrong: int = 0
+    first_wrong: tuple[int, str] | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the rest of the column changes nothing: it holds text, and more than a line of units."""
+        return self.wrong > 1
+
+
+class Cells:
+    """A column of cells, read under several pairs of marks at once.
+
+    Parameters
+    ----------
+    marks : sequence of Marks
+    missing : iterable of str
+        What stands for a missing value besides what always does.
+    """
+
+    def __init__(self, marks: Sequence[Marks], missing: Iterable[str] = ()) -> None:
+        self.kinds = {m: Kind() for m in marks}
+        self.given = frozenset(missing)
+        self.rows = self.digits = 0
+        self.missing: Counter[str] = Counter()
+        self.codes: tuple[int, str] | None = None  # a whole number with a zero before it: 007
+        self.shown: set[str] = set()  # marks of thousands that some cell leaves no doubt about
+        self.first = ""
+        self.present: set[str] = set()
+
+    def add(self, raw: Sequence[str]) -> None:
+        """Take more cells."""
+        joined = "\n".join(raw)
+        cells = raw
+        if not joined.isascii() or joined.count("\n") != len(raw) - 1 or any(c in joined for c in " \t\r\f\v"):
+            cells = [tidy(cell) for cell in raw]
+            joined = "\n".join(" ".join(cell.split("\n")) for cell in cells)
+        characters = set(joined) - {"\n"}
+        self.present |= characters
+        self.digits += sum(joined.count(d) for d in _DIGITS)
+        self.first = self.first or next(filter(None, cells), "")
+        self._look(joined, characters)
+        known: dict[tuple[str, str], tuple[Array, list[int], Counter[str]]] = {}
+        counted = False
+        for marks, kind in self.kinds.items():
+            if kind.dead:
+                continue
+            decimal, thousands = (m if m in characters else "" for m in (marks.decimal, marks.thousands))
+            if (decimal, thousands) not in known:
+                known[decimal, thousands] = self._read(cells, decimal, thousands)
+            values, wrong, gone = known[decimal, thousands]
+            kind.parts.append(values)
+            kind.numbers += len(cells) - len(wrong) - gone.total()
+            if wrong and kind.first_wrong is None:
+                kind.first_wrong = self.rows + wrong[0], cells[wrong[0]]
+            kind.wrong += len(wrong)
+            if not counted:  # what is missing does not depend on the marks
+                self.missing, counted = self.missing + gone, True
+        self.rows += len(cells)
+
+    def _look(self, joined: str, characters: set[str]) -> None:
+        """Look for codes, and for marks of thousands that leave no doubt."""
+        if self.codes is None and "0" in characters and (found := _CODE.search(joined)):
+            end = joined.find("\n", found.start())
+            self.codes = (
+                self.rows + joined.count("\n", 0, found.start()), joined[found.start() : end if end >= 0 else None],
+            )  # fmt: skip
+        for t in ".,":
+            if t in characters and t not in self.shown and _GROUPS[t].search(joined):
+                self.shown.add(t)
+
+    def _read(self, cells: Sequence[str], decimal: str, thousands: str) -> tuple[Array, list[int], Counter[str]]:
+        """Numbers of cells (n,), nan where there is none; the places of cells that are text; and the marks of missing values."""
+        matched = list(map(_pattern(decimal, thousands).fullmatch, cells))
+        if self.given:
+            matched = [None if cell in self.given else m for cell, m in zip(cells, matched, strict=True)]
+        odd = [i for i, m in enumerate(matched) if m is None]
+        gone = [i for i in odd if not cells[i] or cells[i].lower() in MISSING or cells[i] in self.given]
+        numbers: list[str] = list(cells)
+        for i in odd:
+            numbers[i] = "nan"
+        if thousands:
+            numbers = [cell.replace(thousands, "") for cell in numbers]
+        if decimal == ",":
+            numbers = [cell.replace(",", ".") for cell in numbers]
+        lost = set(gone)
+        values = np.fromiter(map(float, numbers), dtype=float, count=len(cells))
+        return values, [i for i in odd if i not in lost], Counter(cells[i] for i in gone)
+
+    def without_first(self) -> None:
+        """Leave out the first row, which holds units."""
+        for kind in self.kinds.values():
+            if kind.parts:
+                kind.parts[0] = kind.parts[0][1:]
+            if kind.first_wrong and kind.first_wrong[0] == 0:
+                kind.wrong, kind.first_wrong = kind.wrong - 1, None
+        self.rows -= 1
+
+    def values(self, marks: Marks) -> Array:
+        """The numbers (n,) under these marks."""
+        parts = self.kinds[marks].parts
+        return np.concatenate(parts) if parts else np.empty(0)

@@ -1,0 +1,155 @@
+"""Which family is closest: differences of KL with paired errors, the rows that carry them, and families that hold one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis.own_data.judging import FEWEST
+from models.unknown import kl_difference
+
+__all__ = ["CLOSE", "contains", "ranked", "together"]
+
+Array = NDArray[np.float64]
+#: Nats between two fitted families, over the rows that they were fitted to, below which the error of their difference is not normal.
+CLOSE = 4.0
+#: Share of the squares of a difference that one row may have before the mean over rows is no longer normal.
+_CARRIED = 0.5
+#: What a family contains, for some of its parameters or at their ends.
+_CONTAINS: Mapping[str, tuple[str, ...]] = {
+    "student_t": ("normal", "cauchy"), "skew_normal": ("normal", "half_normal"), "gamma": ("exponential", "chi_squared"),
+    "weibull": ("exponential",), "half_student_t": ("half_normal", "half_cauchy"), "negative_binomial": ("poisson",),
+    "zero_inflated_poisson": ("poisson",), "zero_inflated_binomial": ("binomial",), "ex_gaussian": ("normal",),
+    "zero_inflated_negative_binomial": ("negative_binomial", "zero_inflated_poisson", "poisson"), "beta_binomial": ("binomial",),
+    "normal_mixture(2)": ("normal",), "normal_mixture(3)": ("normal_mixture(2)", "normal"), "beta": ("uniform",),
+    "kumaraswamy": ("uniform",), "mvnormal": ("mvnormal_diag",), "mvnormal_mixture(2)": ("mvnormal", "mvnormal_diag"),
+    "hurdle_gamma": ("exponential",), "rice": ("half_normal",),
+}  # fmt: skip
+
+
+def contains(larger: str, smaller: str) -> bool:
+    """Whether every member of one family is a member of another, or a limit of such."""
+    return smaller in _CONTAINS.get(larger, ())
+
+
+@dataclass(frozen=True)
+class _Difference:
+    value: float
+    error: float
+    row: int = -1  # that carries it
+    share: float = 0.0
+    clear: bool = False
+
+
+def ranked(
+    data: Array, logs: Mapping[str, Array], used: Mapping[str, int], level: float, weights: Array | None
+) -> tuple[xr.Dataset, list[str]]:
+    """Rank families by KL above that of the best.
+
+    Parameters
+    ----------
+    data : ndarray (n, d)
+    logs : mapping of str to ndarray (n,)
+        Log densities of the rows, each left out.
+    used : mapping of str to int
+        Rows that each family was fitted to.
+    level : float
+    weights : ndarray (n,), optional
+
+    Returns
+    -------
+    ranking : Dataset
+        Over ``family``, best first: ``kl_difference``, ``se``, ``clear``, and ``row`` and ``row_share`` of the row that
+        carries the difference (-1 for none): the Normal approximation fails there, and the standard error says nothing.
+    notes : list of str
+    """
+    n = len(data)
+    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+    order = sorted(logs, key=lambda family: -float(shares @ logs[family]))
+    best, found = order[0], [_Difference(0.0, 0.0)]
+    notes: dict[str, Sequence[str]] = {}
+    close: list[str] = []
+    carried: dict[int, list[str]] = {}
+    for family in order[1:]:
+        d = logs[best] - logs[family]
+        if n < FEWEST:
+            found.append(_Difference(float(shares @ d), np.nan))
+            continue
+        if weights is None:
+            first, second = (lambda _points, log=logs[f]: log for f in (family, best))
+            told = kl_difference(data, first, second, level)
+            value, error, notes[family] = told.value, told.error, told.warnings
+        else:
+            value = float(shares @ d)
+            error, notes[family] = float(np.sqrt(shares**2 @ (d - value) ** 2)), ()
+        rows = min(used[family], used[best])
+        found.append(_judged(d, shares, value, error, rows))
+        if found[-1].row >= 0:
+            carried.setdefault(found[-1].row, []).append(f"{family} ({found[-1].share:.0%})")
+            notes[family] = ()
+        elif abs(value * rows) < CLOSE:
+            close.append(_close(family, best, value * rows))
+            notes[family] = ()
+    for row, names in carried.items():
+        at = ", ".join(f"{v:.10g}" for v in data[row])
+        close.append(
+            f"row {row + 1} ({at}) alone carries much of what lies between {best} and {', '.join(names)}: the Normal approximation "
+            "fails there, and a standard error says nothing"
+        )
+    ranking = xr.Dataset(
+        {
+            "kl_difference": ("family", [f.value for f in found]),
+            "se": ("family", [f.error for f in found]),
+            "clear": ("family", [int(f.clear) for f in found]),
+            "row": ("family", [f.row for f in found]),
+            "row_share": ("family", [f.share for f in found]),
+        },
+        coords={"family": order},
+    )
+    return ranking, [*together(notes, against=f" against {best}"), *close]
+
+
+def _judged(d: Array, shares: Array, value: float, error: float, rows: int) -> _Difference:
+    """Whether a difference is clear; where one row carries it, by what the others say without it."""
+    if not np.isfinite(value):
+        return _Difference(value, error, clear=True)
+    squares = (shares * d) ** 2
+    i = int(np.argmax(squares))
+    carried = squares.sum() > 0 and squares[i] > _CARRIED * squares.sum() and abs(value) * rows >= CLOSE
+    if not carried:
+        return _Difference(value, error, clear=bool(value > 2 * error and value * rows >= CLOSE))
+    others = np.delete(shares * d, i)
+    rest = float(others.sum())
+    clear = rest * rows >= CLOSE and rest > 2 * float(np.sqrt((others**2).sum()))
+    # Without its largest parts the difference still stands, or it hangs on a few rows.
+    ordered = np.sort(others)[::-1]
+    clear = clear or float(ordered[max(len(d) // 100, 1) :].sum()) * rows >= CLOSE
+    return _Difference(value, error, i, float(shares[i] * d[i] / value), bool(clear))
+
+
+def _close(family: str, best: str, total: float) -> str:
+    told = (
+        f"{family} and {best} differ by {total:.2g} nats over the rows that they were fitted to: below {CLOSE:g} their order is "
+        "open, and the error of their difference is not normal"
+    )
+    for larger, smaller in ((family, best), (best, family)):
+        if contains(larger, smaller):
+            return f"{told}; {larger} contains {smaller}"
+    return told
+
+
+def together(notes: Mapping[str, Sequence[str]], known: Sequence[str] = (), against: str = "") -> list[str]:
+    """One line for each kind of note, with the families that have it; what is said of the entropy is not said again."""
+    said: dict[str, tuple[str, list[str]]] = {}
+    for family, reasons in notes.items():
+        for reason in reasons:
+            kind = reason.split(" (")[0]
+            if kind not in {other.split(" (")[0] for other in known}:
+                said.setdefault(kind, (reason, []))[1].append(family)
+    return [
+        f"{', '.join(names)}{against}: {reason if len(names) == 1 else kind}" for kind, (reason, names) in said.items()
+    ]

@@ -1,0 +1,101 @@
+"""Sheets of Excel workbooks, read as the table of text that they show."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from analysis.own_data.binary import damaged
+from analysis.own_data.table import Table, UnfitError, tabled
+from analysis.own_data.text import Options, Read, chosen_marks, settled
+from models.errors import InputError, lookup_error
+
+__all__ = ["read_sheet"]
+
+
+def read_sheet(path: Path, options: Options, report: Callable[[float], None]) -> Read:
+    """Read one sheet of a workbook.
+
+    Raises
+    ------
+    InputError
+        If openpyxl is missing, the workbook is damaged, or it has several sheets and none is chosen.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        raise InputError(
+            f"reading {path.name} needs openpyxl; install it with: uv sync --extra excel, or save the sheet as CSV"
+        ) from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions that hold no numbers
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise damaged(path, str(error)) from None
+    try:
+        sheet = _sheet(path, book, options.sheet)
+        rows = max(sheet.max_row or 1, 1)
+
+        at = 0
+
+        def cells(single: bool) -> Iterator[list[str]]:
+            nonlocal at
+            for at, row in enumerate(sheet.iter_rows(values_only=True), 1):
+                if at > options.skip:
+                    yield [_shown(value) for value in (row[:1] if single else row)]
+                if at % 10_000 == 0:
+                    report(min(at / rows, 1.0))
+
+        found: list[tuple[Table, dict[str, Any], list[str]]] = []
+        failed: list[tuple[bool, int, str]] = []
+        for single in (False, True):
+            try:
+                table = tabled(cells(single), chosen_marks(options), options.na, single=single, line=lambda: at)
+            except UnfitError as error:
+                failed.append((not single, error.rows, str(error)))
+            else:
+                found += [(table, {"sheet": sheet.title}, [])] if table is not None else []
+            if found or failed:
+                break
+    finally:
+        book.close()
+    if not found and not failed:
+        raise InputError(f"sheet {sheet.title!r} of {str(path)!r} is empty; give a line of names and rows of numbers")
+    return settled(path, found, failed, options)
+
+
+def _sheet(path: Path, book: Any, wanted: str | None) -> Any:
+    sheets = list(book.worksheets)
+    names = [sheet.title for sheet in sheets]
+    if not sheets:
+        raise InputError(f"{str(path)!r} has no sheet of cells; give a workbook with a table")
+    if wanted is None:
+        filled = [
+            sheet for sheet in sheets if any(v is not None for row in sheet.iter_rows(values_only=True) for v in row)
+        ]
+        if len(filled) > 1:
+            raise InputError(
+                f"{str(path)!r} has {len(names)} sheets ({', '.join(names)}); choose one with --sheet {names[0]!r}"
+            )
+        return filled[0] if filled else sheets[0]
+    if wanted in names:
+        return sheets[names.index(wanted)]
+    if wanted.isdigit() and 1 <= int(wanted) <= len(sheets):
+        return sheets[int(wanted) - 1]
+    raise lookup_error("sheet", wanted, names)
+
+
+def _shown(value: Any) -> str:
+    """A cell as text; numbers to the last digit."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)

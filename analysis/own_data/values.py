@@ -1,0 +1,194 @@
+"""What the values of one column are: counts, shares, angles, amounts; rounded, repeated or piled up; and so which families to try."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.families import Family
+from models.unknown import rounding_unit
+
+__all__ = ["REAL", "SEVERAL", "Chart", "Values", "default_families", "values_of"]
+
+Array = NDArray[np.float64]
+
+#: Families on the whole line; for several columns jointly; and where values are positive, may be zero, are shares, or counts.
+REAL = ("normal", "laplace", "logistic", "student_t", "skew_normal", "normal_mixture(2)", "normal_mixture(3)")
+SEVERAL = ("mvnormal", "mvnormal_diag", "mvnormal_mixture(2)")
+_POSITIVE = ("lognormal", "gamma", "weibull", "exponential", "half_normal", "inverse_gamma", "wald", "pareto")
+_NOT_NEGATIVE = ("exponential", "half_normal", "hurdle_lognormal", "hurdle_gamma")
+_SHARES = ("beta", "kumaraswamy", "uniform")
+_COUNTS = ("poisson", "negative_binomial")
+_MANY_ZEROS = ("zero_inflated_poisson", "zero_inflated_negative_binomial")
+#: Ends of a circle: degrees and radians, from zero and around it.
+_CIRCLES = ((0.0, 360.0), (-180.0, 180.0), (0.0, 2 * np.pi), (-np.pi, np.pi))
+_AROUND = 0.8  # of a circle that angles reach over
+_ENDS = 0.01  # share of the rows near each end of a circle of radians
+#: A value is an atom if this share of the rows has it, so many times what its neighbours lead to expect.
+_ATOM, _ABOVE = 0.01, 8.0
+_HEAPS = 3  # more such values are heaps of rounding
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The map y = (x - shift) / stretch to the points of a family, around a circle if there is a period.
+
+    Attributes
+    ----------
+    shift, stretch : float
+    period : float
+        Of x; 0 for a line.
+    """
+
+    shift: float = 0.0
+    stretch: float = 1.0
+    period: float = 0.0
+
+    def __call__(self, x: Array) -> Array:
+        """Points y of values x."""
+        if self.period:
+            x = np.mod(x + self.period / 2, self.period) - self.period / 2
+        return x if self == Chart() else (x - self.shift) / self.stretch
+
+    def back(self, y: Array) -> Array:
+        """Values x of points y, on a line."""
+        return y if self == Chart() else self.shift + self.stretch * y
+
+    def __str__(self) -> str:
+        if self.period:
+            return "x in radians" if self.stretch != 1 else "x"
+        return "x" if self == Chart() else f"x / {self.stretch:g}"
+
+
+@dataclass(frozen=True)
+class Values:
+    """What one column holds.
+
+    Attributes
+    ----------
+    kind : str
+        ``counts``, ``whole numbers`` (of which each appears many times), ``shares``, ``angles``, ``positive``, ``not negative`` or ``real``.
+    low, high : float
+        Ends of the support that the kind suggests.
+    unit : float
+        That values are rounded to; 0 for none.
+    atoms : tuple of (float, float)
+        Values that stand apart from their neighbours in number, and their share of the rows.
+    families : tuple of str
+        To try.
+    notes : tuple of str
+    """
+
+    kind: str
+    low: float
+    high: float
+    unit: float
+    atoms: tuple[tuple[float, float], ...] = ()
+    families: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def discrete(self) -> bool:
+        """Whether probabilities stand in the place of densities: of whole numbers a density is as good as one."""
+        return self.kind in ("counts", "whole numbers")
+
+    @property
+    def piled(self) -> tuple[tuple[float, float], ...]:
+        """Atoms that no family on offer has: those elsewhere than at zero."""
+        return tuple(atom for atom in self.atoms if atom[0] != 0 or self.low != 0)
+
+    def chart(self, family: Family) -> Chart:
+        """The map from these values to the points of a family: shares and angles are stretched to its support."""
+        domain = family.domain
+        if family.dim != 1 or domain.whole or not np.isfinite(domain.low + domain.high):
+            return Chart()
+        if domain.low < 0 and self.kind == "angles":
+            period = self.high - self.low
+            return Chart(0.0, period / (domain.high - domain.low), period)
+        return Chart(0.0, self.high) if self.kind == "shares" and domain.low == 0 else Chart()
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        found = asdict(self) | {"atoms": [{"value": v, "share": s} for v, s in self.atoms]}
+        return found | {end: found[end] if np.isfinite(found[end]) else None for end in ("low", "high")}
+
+
+def default_families(dim: int, values: Values | None = None) -> tuple[str, ...]:
+    """Names of the families to try for so many columns, of such values."""
+    return SEVERAL if dim > 1 else REAL if values is None else values.families
+
+
+def values_of(x: Array) -> Values:
+    """Say what one column of values (n,) is.
+
+    Counts are whole numbers from zero on that come so near to it that a density would spill over; whole numbers farther away are
+    judged both as counts and as rounded.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> values_of(rng.poisson(3, 200)).kind, values_of(rng.lognormal(size=200)).kind, values_of(rng.normal(size=200)).kind
+    ('counts', 'positive', 'real')
+    """
+    x = np.asarray(x, dtype=float)
+    n, low, high, spread = len(x), float(x.min()), float(x.max()), float(x.std())
+    distinct, counts = np.unique(x, return_counts=True)
+    unit = rounding_unit(x)
+    whole = bool((x == np.rint(x)).all()) and low >= 0 and len(distinct) < n / 2
+    if whole and low <= spread:
+        return _counts(x, low)
+    atoms = _atoms(distinct, counts, n, unit)
+    notes: list[str] = []
+    mixtures = () if atoms else REAL[-2:]
+    line = (*REAL[:-2], *mixtures)
+    circle = next((c for c in _CIRCLES if _is_circle(x, c)), None)
+    if circle is not None:
+        notes.append(f"the values look like angles: they lie between {circle[0]:.4g} and {circle[1]:.4g}, all around")
+        amounts = _POSITIVE if low > 0 else ()
+        return Values("angles", *circle, unit, atoms, ("von_mises", *amounts, *line), tuple(notes))
+    if low >= 0 and (high <= 1 or (high <= 100 and high > 80)):
+        inside = low > 0 and high < (1 if high <= 1 else 100)
+        families = (*(_SHARES if inside else ()), *(_POSITIVE if low > 0 else _NOT_NEGATIVE), *line)
+        if not inside:
+            notes.append("values on the ends of their range leave out the families between the ends, such as beta")
+        return Values("shares", 0.0, 1.0 if high <= 1 else 100.0, unit, atoms, families, tuple(notes))
+    if low > 0:
+        kind, more = ("whole numbers", _COUNTS) if whole else ("positive", ())
+        return Values(kind, 0.0, np.inf, unit, atoms, (*_POSITIVE, *more, *line), tuple(notes))
+    if low == 0:
+        return Values("not negative", 0.0, np.inf, unit, atoms, (*_NOT_NEGATIVE, *line), tuple(notes))
+    return Values("real", -np.inf, np.inf, unit, atoms, line, tuple(notes))
+
+
+def _counts(x: Array, low: float) -> Values:
+    families = [*_COUNTS, *(_MANY_ZEROS if low == 0 else ("geometric",))]
+    if x.max() <= 1:
+        families = ["bernoulli"]
+    elif x.var() < x.mean():
+        families.append("binomial")
+    note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
+    return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
+
+
+def _is_circle(x: Array, ends: tuple[float, float]) -> bool:
+    """Whether values lie within a circle and reach around it; around one of radians, which much else fits, to both ends in number."""
+    width = ends[1] - ends[0]
+    if x.min() < ends[0] or x.max() > ends[1] or np.ptp(x) < _AROUND * width:
+        return False
+    near = [(np.abs(x - end) < 0.05 * width).mean() for end in ends]
+    return bool(width > 7 or min(near) > _ENDS)
+
+
+def _atoms(distinct: Array, counts: NDArray[np.intp], n: int, unit: float) -> tuple[tuple[float, float], ...]:
+    """Values that so many rows have that neither rounding nor chance explains it."""
+    found = []
+    for i in np.flatnonzero(counts >= max(_ATOM * n, 5)):
+        near = np.abs(distinct - distinct[i]) <= 5 * unit if unit else np.zeros(len(distinct), dtype=bool)
+        near[i] = False
+        expected = counts[near].sum() / 5 if distinct[i] in (distinct[0], distinct[-1]) else counts[near].sum() / 10
+        if counts[i] > _ABOVE * (expected + 1) or (unit == 0 and counts[i] > _ABOVE):
+            found.append((float(distinct[i]), float(counts[i] / n)))
+    return tuple(found) if len(found) <= _HEAPS else ()

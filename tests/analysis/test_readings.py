@@ -1,0 +1,301 @@
+"""How text and sheets are read: the one reading that stands, a refusal where two give different numbers, and what is told of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.own_data.files import Options, read_columns
+from models.errors import InputError
+
+CASES = Path(__file__).parents[1] / "reference" / "files"
+
+
+def saved(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def refusal(path: Path, columns: list[str] | None = None, options: Options | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        read_columns(path, columns, None, options)
+    told = str(caught.value)
+    assert "\n" not in told
+    return told
+
+
+# --- the files of tests/reference/files --------------------------------------------------------------------------------
+
+#: Names, rows of the file, complete rows, means (by an independent program), and words of what is told.
+READ: dict[str, tuple[tuple[str, ...], int, int, tuple[float, ...], str]] = {
+    "d01_semicolon_comma_in_names": (("Länge, cm", "Breite, cm"), 60, 60, (12.130167, 4.774333), ""),
+    "d05_single_comma_name": (("Länge, cm",), 60, 60, (12.130167,), ""),
+    "c01_single_spaced_name": (("body mass",), 60, 60, (2.785267,), ""),
+    "c02_single_blank_missing": (("x",), 60, 50, (2.7698,), "10 of 60 rows have missing values (x 10)"),
+    "c03_underscore_ids": (("y",), 60, 60, (2.785267,), "sample: text ('1_1' in row 1)"),
+    "c04_header_newline": (("length (mm)", "b"), 60, 60, (2.785267, -0.1505), ""),
+    "c05_name_with_comma": (("a,b", "c"), 60, 60, (2.785267, 0.042283), ""),
+    "c06_comment_one": (("x", "y"), 60, 60, (2.785267, 0.149267), "1 line of comment"),
+    "e02_slash_in_name": (("speed (km/h)", "load [kg]"), 100, 100, (50.0148, 4.95245), ""),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_files_that_were_misread(name: str) -> None:
+    names, rows, complete, means, words = READ[name]
+    table = read_columns(CASES / f"{name}.csv")
+    assert (table.names, table.rows, len(table.values)) == (names, rows, complete)
+    np.testing.assert_allclose(table.values.mean(axis=0), means, atol=5e-6)
+    assert words in " ".join(table.warnings)
+    for column, found in zip(table.values.T, table.reading["columns"], strict=True):
+        assert (found["first"], found["min"], found["max"]) == (column[0], column.min(), column.max())
+        assert found["missing"] == rows - complete
+
+
+def test_thousands_or_decimals_is_asked() -> None:
+    path = CASES / "c07_semicolon_thousands_all.csv"
+    told = refusal(path)
+    for words in ("two ways", "begins with 20.782", "begins with 20782", "--decimal comma", "--thousands comma"):
+        assert words in told
+    for options, first in (
+        (Options(decimal=","), 20.782),
+        (Options(thousands=","), 20782.0),
+        (Options(decimal="comma"), 20.782),
+    ):
+        table = read_columns(path, ["umsatz"], None, options)
+        assert table.values[0, 0] == first
+
+
+def test_columns_are_named_whatever_their_names() -> None:
+    path = CASES / "c05_name_with_comma.csv"
+    both = read_columns(path).values
+    for given_, expected in (
+        (["a,b"], both[:, :1]),
+        (['"a,b"'], both[:, :1]),
+        (["c", "a,b"], both[:, ::-1]),
+        (['c,"a,b"'], both[:, ::-1]),
+    ):
+        np.testing.assert_array_equal(read_columns(path, given_).values, expected)
+    assert "in quotes" in refusal(path, ["a"])
+    assert "'c' more than once" in refusal(path, ["c", "c"])
+
+
+# --- every writing is read back or refused ---------------------------------------------------------------------------
+
+WRITINGS = [
+    (sep, decimal, thousands)
+    for sep, decimal, thousands in itertools.product([",", ";", "\t", "|"], ".,", ["", ".", ",", "'", " "])
+    if decimal != thousands
+]
+
+
+def written(value: float, digits: int, decimal: str, thousands: str) -> str:
+    text = f"{value:,.{digits}f}".replace(",", "T").replace(".", decimal).replace("T", thousands)
+    return f'"{text}"'
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    data=st.data(),
+    writing=st.sampled_from(WRITINGS),
+    digits=st.integers(0, 4),
+    rows=st.integers(2, 12),
+    d=st.integers(1, 3),
+)
+def test_no_writing_is_read_as_other_numbers(
+    data: Any, writing: tuple[str, str, str], digits: int, rows: int, d: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A table in any country's writing gives its numbers or a refusal; said how it is written, it gives its numbers."""
+    sep, decimal, thousands = writing
+    numbers = st.integers(-(10**7), 10**8).map(lambda i: i / 10**digits)
+    x = np.array([[data.draw(numbers) for _ in range(d)] for _ in range(rows)]).round(digits) + 0.0
+    x[0], x[-1] = 1.0 + np.arange(d), 4.0  # neither constant nor counting
+    names = sep.join(f"n{i}" for i in range(d))
+    path = saved(
+        tmp_path_factory.mktemp("w") / "x.csv",
+        "\n".join([names, *(sep.join(written(v, digits, decimal, thousands) for v in row) for row in x)]),
+    )
+    told = Options(sep if d > 1 else "none", decimal, thousands or "none")
+    np.testing.assert_array_equal(read_columns(path, None, None, told).values, x)
+    if thousands == "." and digits == 0 and sep != ";":
+        return  # 1.234 in a country of points: nothing in the file says otherwise, and the answer shows what was read
+    try:
+        found = read_columns(path).values
+    except InputError as error:
+        told = str(error)
+        found = None
+    if found is None:
+        body = path.read_text().partition("\n")[2].replace('"', "")
+        groups = [group for cell in body.split() for mark in ".,' " for group in cell.split(mark)[1:]]
+        # Nothing else than groups of three digits is open to two readings.
+        assert "can be read in two ways" in told
+        assert any(len(group.split(sep)[0]) == 3 for group in groups)
+    else:
+        np.testing.assert_array_equal(found, x)
+
+
+PLAIN: dict[str, tuple[str, list[list[float]]]] = {
+    "thousands in quotes": ('a,b\n"1,234.5",1\n"12,345.0",2\n', [[1234.5, 1], [12345, 2]]),
+    "a comma country": ("a;b\n1.234,5;1,5\n12.345,0;2,5\n", [[1234.5, 1.5], [12345, 2.5]]),
+    "groups shown by one cell": ("a;b\n1.234.567;1\n12.345;2\n", [[1234567, 1], [12345, 2]]),
+    "Swiss": ("a;b\n1'234.5;1\n12’345.0;2\n", [[1234.5, 1], [12345, 2]]),
+    "blanks between thousands": ("a;b\n1 234,5;1\n12\u202f345,0;2\n", [[1234.5, 1], [12345, 2]]),
+    "a minus sign of print": ("a;b\n\u22121,5;1\n2,5;2\n", [[-1.5, 1], [2.5, 2]]),
+    "three decimals": ("a,b\n1.234,2.345\n3.456,4.567\n", [[1.234, 2.345], [3.456, 4.567]]),
+    "whole numbers": ("a,b\n1,2\n3,25\n", [[1, 2], [3, 25]]),
+    "whole numbers, names with blanks": ("item no,age\n1,21\n3,25\n", [[1, 21], [3, 25]]),
+    "exponents": ("a b\n1e-3 2E5\n-4.5e+2 1\n", [[1e-3, 2e5], [-450, 1]]),
+    "numpy.savetxt": ("# a,b\n1,2\n3,5\n", [[1, 2], [3, 5]]),
+    "units": ("a;b\ncm;kg\n1,5;2\n3,5;4\n", [[1.5, 2], [3.5, 4]]),
+    "titles": ("Umsatz 2023;;\n;;\nStadt;a;b\nRom;1,5;2\nOslo;3,5;4\n", [[1.5, 2], [3.5, 4]]),
+    "a directive": ("sep=;\na;b\n1,5;2\n3,5;4\n", [[1.5, 2], [3.5, 4]]),
+    "fields in quotes with lines": ('a,"no\nte",b\n1,"x\ny",2\n3,"z",4\n', [[1, 2], [3, 4]]),
+    "empty rows at the end": ("a;b\n1;2\n3;4\n;;\n;\n;\n", [[1, 2], [3, 4]]),
+    "bars": ("a|b\n1|2\n3|4.5\n", [[1, 2], [3, 4.5]]),
+    "comments among the rows": ("a,b\n1,2\n# stopped, here\n3,4\n", [[1, 2], [3, 4]]),
+    "colours are no comments": ("tag,a\n#f00,1\n#0f0,2\n#00f,4\n", [[1], [2], [4]]),
+    "zeros before numbers are codes": ("plz,a\n01067,1.5\n80331,2.5\n", [[1.5], [2.5]]),
+    "sheet errors": ("a;b\n1,5;#DIV/0!\n2,5;#NV\n3,5;1\n4,5;2\n", [[3.5, 1], [4.5, 2]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PLAIN)
+def test_writings(what: str, tmp_path: Path) -> None:
+    text, expected = PLAIN[what]
+    np.testing.assert_array_equal(read_columns(saved(tmp_path / "x.csv", text)).values, expected)
+    crlf = saved(tmp_path / "y.csv", text.replace("\n", "\r\n"))
+    np.testing.assert_array_equal(read_columns(crlf).values, expected)
+
+
+TWO = {
+    "thousands or decimals, quoted": 'a,b\n"1,234",1\n"2,345",2\n',
+    "thousands or decimals in a comma country": "a;b\n1.234;1\n2.345;2\n",
+    "one column or two": "Länge, cm\n13,15\n12,78\n",
+    "one column or two, thousands": "a b\n1 234\n2 345\n",
+}
+
+
+@pytest.mark.parametrize("what", TWO)
+def test_two_readings_are_refused_with_the_options_that_choose(what: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", TWO[what])
+    told = refusal(path)
+    assert "can be read in two ways" in told
+    results = []
+    for way in told.rpartition("Choose: ")[2].split(", or "):
+        words = way.split()
+        chosen = dict(zip((w.removeprefix("--") for w in words[::2]), words[1::2], strict=True))
+        results.append(read_columns(path, None, None, Options(**chosen)).values)  # type: ignore[arg-type]
+    assert results[0].shape != results[1].shape or (results[0] != results[1]).any()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_encodings(encoding: str, tmp_path: Path) -> None:
+    text = "Größe in mm;b\n" + "".join(f"{i},5;{i * i}\n" for i in range(300))
+    table = read_columns(saved(tmp_path / "x.csv", text.encode(encoding)))
+    assert table.names == ("Größe in mm", "b")
+    assert table.values[-1].tolist() == [299.5, 299**2]
+    assert ("not UTF-8" in " ".join(table.warnings)) == (encoding in ("latin-1", "cp1252"))
+
+
+def test_missing_marks_and_skipped_lines(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", "made,by\na,b\n1,2\n-999,3\nNA,4\n5,\n7,8\n9,-999\n")
+    table = read_columns(path, None, None, Options(skip=1, na=("-999",)))
+    assert table.values.tolist() == [[1, 2], [7, 8]]
+    marks = {c["name"]: c["missing_marks"] for c in table.reading["columns"]}
+    assert marks == {"a": "1 '-999', 1 'NA'", "b": "1 blank, 1 '-999'"}
+    assert "(a, b) and is taken for units" in " ".join(read_columns(path).warnings)
+
+
+WRONG_OPTIONS = [
+    (Options, {"skip": -1}, "--skip is -1"),
+    (Options, {"decimal": ";"}, "--decimal is ';'"),
+    (Options, {"decimal": ",", "thousands": ","}, "give two marks"),
+    (Options, {"sep": "ab"}, "--sep is 'ab'"),
+    (Options, {"thousands": "x"}, "--thousands is 'x'"),
+]
+
+
+@pytest.mark.parametrize(("make", "values", "words"), WRONG_OPTIONS)
+def test_wrong_options(make: Any, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make(**values)
+
+
+def test_weights(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", "a,w\n1,2\n2,1\n3,\n4,0.5\n")
+    table = read_columns(path, None, None, Options(weights="w"))
+    assert (table.names, table.values[:, 0].tolist()) == (("a",), [1, 2, 4])
+    assert table.weights is not None
+    assert table.weights.tolist() == [2, 1, 0.5]
+    assert table.reading["weights"] == "w"
+    for rows, words in (
+        ("1,-2\n2,1\n3,1\n", "weight -2"),
+        ("1,0\n2,0\n3,0\n", "0 weights above zero"),
+        ("1,x\n2,y\n3,z\n", "not numbers"),
+    ):
+        assert words in refusal(saved(tmp_path / "y.csv", "a,w\n" + rows), None, Options(weights="w"))
+    assert "'w' is named in --columns and in --weights" in refusal(path, ["w"], Options(weights="w"))
+    assert "unknown column 'v'" in refusal(path, None, Options(weights="v"))
+
+
+# --- sheets ----------------------------------------------------------------------------------------------------------
+
+
+def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+ROWS = [["Stadt", "km/h", "n"], ["Rom", 1.5, 2], ["Oslo", 3.25, 4], ["Bonn", None, 7]]
+
+
+def test_sheets(tmp_path: Path) -> None:
+    table = read_columns(workbook(tmp_path / "x.xlsx", Daten=[["Bericht"], [], *ROWS]))
+    assert (table.names, table.values.tolist(), table.rows) == (("km/h", "n"), [[1.5, 2], [3.25, 4]], 3)
+    assert table.reading["sheet"] == "Daten"
+    day = dt.date(2024, 1, 2)
+    both = workbook(tmp_path / "y.xlsx", eins=ROWS, zwei=[["d", "a"], [day, 7], [day, 8.5]])
+    assert "2 sheets (eins, zwei); choose one with --sheet" in refusal(both)
+    for name in ("zwei", "2"):
+        assert read_columns(both, None, None, Options(sheet=name)).values.tolist() == [[7], [8.5]]
+    assert "unknown sheet 'zwo'" in refusal(both, None, Options(sheet="zwo"))
+    one = workbook(tmp_path / "z.xlsx", a=[["länge"], [1], [2.5], [4]])
+    assert read_columns(one).values.tolist() == [[1], [2.5], [4]]
+    assert "is empty" in refusal(workbook(tmp_path / "e.xlsx", a=[]))
+
+
+def test_workbooks_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500
+    assert "password" in refusal(saved(tmp_path / "p.xlsx", ole + "EncryptedPackage".encode("utf-16-le")))
+    assert "old Office file" in refusal(saved(tmp_path / "o.xls", ole))
+    path = workbook(tmp_path / "x.xlsx", a=ROWS)
+    assert "not what its name says" in refusal(saved(tmp_path / "x.npz", path.read_bytes()))
+    assert "damaged" in refusal(saved(tmp_path / "d.xlsx", path.read_bytes()[:400]))
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    assert "uv sync --extra excel" in refusal(path)
+
+
+def test_feather(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    feather = pytest.importorskip("pyarrow.feather")
+    x = np.random.default_rng(0).normal(size=50)
+    feather.write_feather(pa.table({"a::b": x, "c": ["t"] * 50}), tmp_path / "x.feather")
+    table = read_columns(tmp_path / "x.feather")
+    assert table.names == ("a::b",)
+    np.testing.assert_array_equal(table.values[:, 0], x)
+    assert "damaged" in refusal(saved(tmp_path / "d.feather", (tmp_path / "x.feather").read_bytes()[:-9]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ _ASCENTS = 24
 _DRAWS = 2000
 _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
+_GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _NUTS_SHARE = 0.55  # of the budget, that must be left for NUTS to begin
 
 
@@ -81,7 +82,8 @@ def examine(
     -----
     A look around by tempered Hamiltonian Monte Carlo comes first; ascents from it and from dispersed starts give modes, at which descents of
     reverse KL start beside the usual ones. Then a reference: a grid for one or two unknowns, PyMC's NUTS where one optimum and one mode were
-    found, the tempered populations themselves where there were several.
+    found, the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
+    no reference by its own diagnostics and k-hat is below 0.5 (Vehtari et al., 2024).
     """
     if not budget_s > 0:
         raise InputError(f"budget_s is {budget_s}; give a positive number of seconds")
@@ -242,10 +244,17 @@ class _Found:
         )
 
     def tree(self) -> xr.DataTree:
-        """Put everything together."""
-        target, seed = self.target, self.seed
+        """Put everything together; where the reference is none, importance sampling from the repair stands in if its weights hold."""
         parts, guess, names = self.components()
-        mended = repair(target, parts, guess, seed=seed)
+        mended = repair(self.target, parts, guess, seed=self.seed)
+        weak = self.reference is None or not self.reference.ok
+        if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
+            points = mended.draws.reshape(4, -1, self.target.dim)
+            return replace(self, reference=Reference("importance", points, mended.looks, ()))._tree(mended, names)
+        return self._tree(mended, names)
+
+    def _tree(self, mended: Repair, names: Sequence[str]) -> xr.DataTree:
+        target, seed = self.target, self.seed
         covered = self.covered()
         missed = self.missed(covered, mended)
         members: dict[str, Target] = {"ADVI": member(self.fit, 0)}

@@ -35,6 +35,10 @@ class Repair:
         Log of the integral of the density, in nats, by the same draws.
     k_hat : float
         Pareto shape of these importance weights: above 0.7 neither is to be relied on.
+    draws : ndarray (n, d)
+        Resampled by these weights: draws of the posterior, where `k_hat` is low.
+    looks : float
+        Effective number of them.
     """
 
     mixture: Target
@@ -42,6 +46,8 @@ class Repair:
     weights_se: Array
     log_evidence: Estimate
     k_hat: float
+    draws: Array
+    looks: float
 
 
 def repair(target: Target, components: Sequence[tuple[Array, Array]], log_weights: Array, *, seed: int) -> Repair:
@@ -80,7 +86,10 @@ def repair(target: Target, components: Sequence[tuple[Array, Array]], log_weight
     level = float(logsumexp(log_w) - np.log(_DRAWS))
     error = float(sums.sum(axis=1).std(ddof=1) / np.sqrt(_HALVES) / sums.sum(axis=1).mean())
     finite = log_w[np.isfinite(log_w)]
-    return Repair(_mixture(means, factors, weights), weights, se, Estimate(level, error, "draws"), pareto_k(finite))
+    share = weight / weight.sum()
+    rows = rng.choice(_DRAWS, size=_DRAWS, p=share)
+    return Repair(_mixture(means, factors, weights), weights, se, Estimate(level, error, "draws"), pareto_k(finite), x[rows],
+                  float(1 / np.square(share).sum()))  # fmt: skip
 
 
 def _log_normal(x: Array, mean: Array, factor: Array) -> Array:

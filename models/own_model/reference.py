@@ -28,7 +28,7 @@ class Reference:
 
     Attributes
     ----------
-    method : {"grid", "NUTS", "SMC"}
+    method : {"grid", "NUTS", "SMC", "importance"}
     points : ndarray (chains, draws, d)
     looks : float
         How many independent looks at the whole posterior there were: between modes, effective draws of a mixing chain, or ancestors
@@ -38,7 +38,7 @@ class Reference:
     divergences : int
     """
 
-    method: Literal["grid", "NUTS", "SMC"]
+    method: Literal["grid", "NUTS", "SMC", "importance"]
     points: Array
     looks: float
     reasons: tuple[str, ...]

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 _ESS = 0.6  # of the particles, kept by a step of the temperature
 _LEAPS = 8
-_MOVES, _LAST_MOVES = 1, 12  # at each temperature, and at the last
+_MOVES, _LAST_MOVES = 2, 12  # at each temperature, and at the last
 _MOST_STEPS = 400
 
 

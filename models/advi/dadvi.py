@@ -267,7 +267,9 @@ class _Search:
         for alike in self.groups[:3]:
             run = self.runs[alike[0]]
             here = rest(self.loss, run.theta)
-            steps = [run.mean - run.begin[: self.target.dim]]
+            way = run.mean - run.begin[: self.target.dim]
+            # A run that began at its optimum has gone no way: within rounding of it any density is flat.
+            steps = [way] if np.linalg.norm(way / run.sd) > 1 else []
             if here.kind != "minimum" and len(here.eigenvalues):
                 steps.insert(0, (here.direction / np.sqrt(self.shape.fisher(run.theta)))[: self.target.dim])
             refuse_improper(self.target, run.mean, run.sd, steps)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -44,8 +43,8 @@ class Reference:
         Of the p parameters, as Stan writes them: ``mu``, ``beta[1]``, ...
     mean, sd, mcse : ndarray (p,)
         `mcse` is the Monte Carlo error of the mean.
-    modes : ndarray (m, p)
-        Means within each mode; the mean itself where there is one.
+    modes, mode_sd : ndarray (m, p)
+        Means and standard deviations within each mode: those of the whole where there is one.
     """
 
     names: list[str]
@@ -53,12 +52,13 @@ class Reference:
     sd: Array
     mcse: Array
     modes: Array
+    mode_sd: Array
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Reference:
         """Read what an entry of posteriordb says."""
         mean, sd, mcse = (np.array(list(entry[key].values())) for key in ("mean", "sd", "mcse"))
-        return cls(list(entry["mean"]), mean, sd, mcse, mean[None])
+        return cls(list(entry["mean"]), mean, sd, mcse, mean[None], sd[None])
 
     def switched(self, rows: Sequence[int], complement: int) -> Reference:
         """Return the reference with its labels also the other way round, each way with weight 1/2.
@@ -72,9 +72,9 @@ class Reference:
         """
         other, error = self.mean[list(rows)], np.hypot(self.mcse, self.mcse[list(rows)]) / 2
         other[complement], error[complement] = 1 - other[complement], 0.0  # its mean is 1/2 exactly
-        within, between = (self.sd**2 + self.sd[list(rows)] ** 2) / 2, (self.mean - other) / 2
-        modes = np.stack([self.mean, other])
-        return Reference(self.names, modes.mean(axis=0), np.sqrt(within + between**2), error, modes)
+        modes, mode_sd = np.stack([self.mean, other]), np.stack([self.sd, self.sd[list(rows)]])
+        sd = np.sqrt((mode_sd**2).mean(axis=0) + modes.var(axis=0))
+        return Reference(self.names, modes.mean(axis=0), sd, error, modes, mode_sd)
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -166,10 +166,7 @@ def autoregression(data: Data) -> pm.Model:
 
 
 def garch(data: Data) -> pm.Model:
-    """GARCH(1, 1): a variance that follows the squares of the last deviations.
-
-    With e = (y - mu)^2 the variance of y_t is beta1^t sigma1^2 + sum_(s < t) beta1^(t - s - 1) (alpha0 + alpha1 e_s), t from 0.
-    """
+    """GARCH(1, 1): a variance that follows the squares of the last deviations, the first given."""
     y = np.array(data["y"])
     with pm.Model(model=None) as model:
         mu = pm.Flat("mu")
@@ -178,11 +175,12 @@ def garch(data: Data) -> pm.Model:
         alpha1 = pm.Beta("alpha1", 1, 2)
         beta1 = pm.Uniform("beta1", 0, 1 - alpha1)
         observed = pm.Data("observed", y)
-        steps, first = np.arange(len(y)), data["sigma1"] ** 2
-        powers, age = beta1**steps, steps[1:, None] - steps[:-1] - 1
-        weights = pt.where(age >= 0, powers[np.maximum(age, 0)], 0.0)
-        later = powers[1:] * first + weights @ (alpha0 + alpha1 * (observed[:-1] - mu) ** 2)
-        variance = pt.concatenate([np.array([first]), later])
+        variance = pt.concatenate([np.array([data["sigma1"] ** 2]), alpha0 + alpha1 * (observed[:-1] - mu) ** 2])
+        # v_t = c_t + beta1 v_(t-1), of which each turn sums twice as many terms.
+        steps = 2 ** np.arange(int(np.ceil(np.log2(len(y)))))
+        weights = beta1**steps
+        for k, step in enumerate(steps):
+            variance = pt.inc_subtensor(variance[step:], weights[k] * variance[:-step])
         pm.Normal("y", mu, pt.sqrt(variance), observed=observed)
     return model
 
@@ -259,8 +257,9 @@ class Case:
 
     Attributes
     ----------
-    name : str
-        Of its entry in posteriordb.
+    key : str
+    entry : str
+        Its name in posteriordb.
     title : str
     write : callable
         Makes the PyMC model from the data.
@@ -268,29 +267,25 @@ class Case:
         Whether the entry's two components are taken in either order: two modes of weight 1/2 each.
     """
 
-    name: str
+    key: str
+    entry: str
     title: str
     write: Callable[[Data], pm.Model]
     switched: bool = False
 
     @property
-    def key(self) -> str:
-        """The name as an identifier."""
-        return re.sub(r"\W", "_", f"{self.name}_switched" if self.switched else self.name)
-
-    @property
     def digest(self) -> str:
         """SHA-256 of the entry."""
-        return hashlib.sha256(json.dumps(entries()[self.name], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(entries()[self.entry], sort_keys=True).encode()).hexdigest()
 
     def model(self) -> pm.Model:
         """Build the PyMC model."""
-        return self.write(entries()[self.name]["data"])
+        return self.write(entries()[self.entry]["data"])
 
     @property
     def reference(self) -> Reference:
         """What long runs of Stan found."""
-        found = Reference.of(entries()[self.name])
+        found = Reference.of(entries()[self.entry])
         return found.switched([1, 0, 3, 2, 4], complement=4) if self.switched else found
 
 
@@ -303,17 +298,17 @@ def entries() -> dict[str, dict[str, Any]]:
 
 
 CASES = (
-    Case("gp_pois_regr-gp_regr", "Gaussian process", gaussian_process),
-    Case("kidiq-kidscore_momiq", "test scores on IQ", kidiq),
-    Case("kilpisjarvi_mod-kilpisjarvi", "temperature on year", kilpisjarvi),
-    Case("garch-garch11", "GARCH(1, 1)", garch),
-    Case("earnings-logearn_interaction", "log earnings on height", earnings),
-    Case("low_dim_gauss_mix-low_dim_gauss_mix", "two Normals, ordered", mixture_ordered),
-    Case("low_dim_gauss_mix-low_dim_gauss_mix", "two Normals, either order", mixture, switched=True),
-    Case("sblrc-blr", "correlated columns", correlated_columns),
-    Case("arK-arK", "autoregression", autoregression),
-    Case("mesquite-logmesquite_logvas", "mesquite bushes", mesquite),
-    Case("eight_schools-eight_schools_centered", "eight schools, centred", schools_centred),
-    Case("eight_schools-eight_schools_noncentered", "eight schools, not centred", schools_not_centred),
-    Case("nes2000-nes", "party identification", election),
+    Case("gp", "gp_pois_regr-gp_regr", "Gaussian process", gaussian_process),
+    Case("kidiq", "kidiq-kidscore_momiq", "test scores on IQ", kidiq),
+    Case("kilpisjarvi", "kilpisjarvi_mod-kilpisjarvi", "temperature on year", kilpisjarvi),
+    Case("garch", "garch-garch11", "GARCH(1, 1)", garch),
+    Case("earnings", "earnings-logearn_interaction", "log earnings on height", earnings),
+    Case("mixture_ordered", "low_dim_gauss_mix-low_dim_gauss_mix", "two Normals, ordered", mixture_ordered),
+    Case("mixture", "low_dim_gauss_mix-low_dim_gauss_mix", "two Normals, either order", mixture, switched=True),
+    Case("columns", "sblrc-blr", "correlated columns", correlated_columns),
+    Case("autoregression", "arK-arK", "autoregression", autoregression),
+    Case("mesquite", "mesquite-logmesquite_logvas", "mesquite bushes", mesquite),
+    Case("schools_centred", "eight_schools-eight_schools_centered", "eight schools, centred", schools_centred),
+    Case("schools", "eight_schools-eight_schools_noncentered", "eight schools, not centred", schools_not_centred),
+    Case("election", "nes2000-nes", "party identification", election),
 )

@@ -1,0 +1,99 @@
+"""Drawing of the question about posteriors that others chose: a row a posterior, errors of means and of sds side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points, power
+from analysis.drawing.style import Style, rim
+from analysis.reading import case_of
+from analysis.reference_posteriors.findings import errors
+
+__all__ = ["plot"]
+
+#: How each way is drawn: colour, mark, and its height within a row. The full rank of ``pm.fit`` is in the table.
+MARKS = {
+    "pymc_mean_field": ("target", "cross", 0.27),
+    "mean_field": ("reverse", "dot", 0.09),
+    "linear_response": ("forward", "diamond", -0.09),
+    "full_rank": ("ink", "square", -0.27),
+}
+NAMES = {
+    "pymc_mean_field": "pm.fit",
+    "mean_field": "mean field",
+    "linear_response": "linear response",
+    "full_rank": "full rank",
+}
+_LEAST = 1e-3  # sds: less is the Monte Carlo error of the reference
+
+
+def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw ``posteriors``."""
+    style = Style.of(theme, backend)
+    cases = [case_of(results, key) for key in results.children]
+    with style.settings():
+        collection, axes = panel_grid(
+            ["error of means, in sds", "sd over that of Stan's draws"], style, 2, (10.4, 1.6 + 0.42 * len(cases))
+        )
+        for row, case in enumerate(reversed(cases)):
+            _row(case, row, axes, style)
+        _frame(cases, axes, style)
+    return {"posteriors": Drawing(collection)}
+
+
+def _row(case: xr.DataTree, row: int, axes: list[Any], style: Style) -> None:
+    """Every parameter by every way; the mixture, where there is one, as a star."""
+    found = errors(case)
+    for axis in axes:
+        style.draw.hline(row - 0.5, axis, color=style.faint, width=0.5, linestyle=style.dash("dotted"))
+    marks = MARKS | ({"mixture": ("forward", "star", 0.0)} if "mixture" in found["way"] else {})
+    for way, (color, mark, height) in marks.items():
+        if way not in found["way"]:
+            continue
+        here = found.sel(way=way)
+        shown = (np.maximum(here["error"].to_numpy(), _LEAST), here["ratio"].to_numpy())
+        for axis, values in zip(axes, shown, strict=True):
+            x = np.log10(values)
+            y = np.full(len(x), row + height)
+            points(x, y, axis, style, color=style.color(color), marker=mark, area=20 if mark != "star" else 60,
+                   hollow=way == "full_rank", width=1.0)  # fmt: skip
+
+
+def _frame(cases: list[xr.DataTree], axes: list[Any], style: Style) -> None:
+    count = len(cases)
+    found = [errors(case) for case in cases]
+    error = np.concatenate([data["error"].to_numpy().ravel() for data in found])
+    ratio = np.concatenate([data["ratio"].to_numpy().ravel() for data in found])
+    ends = [(np.log10(_LEAST), np.log10(error.max())), (np.log10(ratio.min()), np.log10(ratio.max()))]
+    for axis, (low, high) in zip(axes, ends, strict=True):
+        low, high = np.floor(low), np.ceil(high)
+        ticks = list(range(int(low), int(high) + 1))
+        style.draw.xticks(ticks, [power(t) for t in ticks], axis)
+        style.draw.xlim((low - 0.15, high + 0.15), axis)
+        style.draw.ylim((-0.6, count + 0.5), axis)
+    style.draw.vline(0.0, axes[1], color=style.faint, width=1.0)
+    titles = [str(case.attrs["title"]) for case in reversed(cases)]
+    style.draw.yticks(list(range(count)), titles, axes[0])
+    style.draw.yticks(list(range(count)), [""] * count, axes[1])
+    # The legend stands above the first row, in the words of the marks' colours.
+    low, high = np.floor(ends[0][0]) - 0.1, np.ceil(ends[0][1])
+    for i, (way, (color, mark, _)) in enumerate(MARKS.items()):
+        x = low + (high - low) * i / len(MARKS)
+        points(
+            x,
+            count - 0.05,
+            axes[0],
+            style,
+            color=style.color(color),
+            marker=mark,
+            area=20,
+            hollow=way == "full_rank",
+            width=1.0,
+        )
+        style.draw.text(x + 0.12, count - 0.05, NAMES[way], axes[0], color=style.color(color), horizontal_align="left",
+                        vertical_align="center", size=9.5, **rim(style))  # fmt: skip

@@ -80,20 +80,10 @@ def _frame(cases: list[xr.DataTree], axes: list[Any], style: Style) -> None:
     titles = [str(case.attrs["title"]) for case in reversed(cases)]
     style.draw.yticks(list(range(count)), titles, axes[0])
     style.draw.yticks(list(range(count)), [""] * count, axes[1])
-    # The legend stands above the first row, in the words of the marks' colours.
-    low, high = np.floor(ends[0][0]) - 0.1, np.ceil(ends[0][1])
+    # What the marks are stands above the first row, two words a panel.
     for i, (way, (color, mark, _)) in enumerate(MARKS.items()):
-        x = low + (high - low) * i / len(MARKS)
-        points(
-            x,
-            count - 0.05,
-            axes[0],
-            style,
-            color=style.color(color),
-            marker=mark,
-            area=20,
-            hollow=way == "full_rank",
-            width=1.0,
-        )
-        style.draw.text(x + 0.12, count - 0.05, NAMES[way], axes[0], color=style.color(color), horizontal_align="left",
-                        vertical_align="center", size=9.5, **rim(style))  # fmt: skip
+        (low, high), axis = ends[i // 2], axes[i // 2]
+        x, y = np.floor(low) + (np.ceil(high) - np.floor(low)) * (i % 2) / 2, count - 0.05
+        points(x, y, axis, style, color=style.color(color), marker=mark, area=20, hollow=way == "full_rank", width=1.0)
+        style.draw.text(x + 0.15, y, NAMES[way], axis, color=style.color(color), horizontal_align="left",
+                        vertical_align="center", size=10, **rim(style))  # fmt: skip

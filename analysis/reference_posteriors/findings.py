@@ -50,6 +50,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "poor_mean": POOR_MEAN,
         "poor_sd": POOR_SD,
         "response": _worst_response(one),
+        "nearer": _nearer(rows),
         "narrowest": min(row["ways"]["mean_field"]["low"] for row in one),
         "most_unknowns": max(row["unknowns"] for row in rows.values()),
         "mcse": float(np.median(np.concatenate([_mcse(cases[row["key"]]) for row in one]))),
@@ -75,7 +76,7 @@ def _row(case: xr.DataTree) -> dict[str, Any]:
             "high": float(ratio.max()),
             "k_hat": k_hat,
             "warned": not k_hat < K_HAT,  # also where it cannot be computed
-            "poor": error > POOR_MEAN or ratio.max() > POOR_SD or ratio.min() < 1 / POOR_SD,
+            "poor": bool(error > POOR_MEAN or ratio.max() > POOR_SD or ratio.min() < 1 / POOR_SD),
             "found": int(fit["found"].sum()),
             "optima": int(fit["optima"]),
             "at_rest": bool(fit["at_rest"]),
@@ -125,6 +126,16 @@ def _worst_response(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if said and max(said["high"] - 1, 1 - said["low"]) > SMALL:
             found.append({"title": row["title"], **said, "off": max(said["high"] - 1, 1 - said["low"])})
     return sorted(found, key=lambda r: -r["off"])
+
+
+def _nearer(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+    """Largest errors of mean field for both ways to write eight schools, where the one that is not centred is better."""
+    if not {"schools", "schools_centred"} <= set(rows):
+        return None
+    error = {key: rows[key]["ways"]["mean_field"]["error"] for key in ("schools", "schools_centred")}
+    if error["schools"] >= error["schools_centred"]:
+        return None
+    return {"not_centred": error["schools"], "centred": error["schools_centred"]}
 
 
 def _two_modes(row: Mapping[str, Any]) -> dict[str, Any]:

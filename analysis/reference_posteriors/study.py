@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from analysis.parts import Part, runner
 from analysis.reference_posteriors import QUESTION
+from analysis.reference_posteriors.natural import moments, response_sds
 from analysis.reference_posteriors.posteriors import CASES, Case, Reference
 from models.advi import (
     PYMC_DEFAULT,
     combine,
     fit_advi,
     fit_dadvi,
-    linear_response,
     member,
     optima,
 )
@@ -123,7 +123,7 @@ run = runner(QUESTION, Settings, parts)
 class Fit:
     """What one way says: the Normals of its optima in unconstrained space, with the weights of what it reports.
 
-    A way that reports one Normal gives all weight to the first.
+    A way that reports one Normal gives all weight to the first. With `response` its sds are those of linear response.
     """
 
     members: Sequence[Target]
@@ -132,6 +132,7 @@ class Fit:
     elbo: float
     at_rest: bool
     seconds: float
+    response: bool = False
 
 
 @single_threaded
@@ -176,6 +177,8 @@ def _judged(fit: Fit, target: Posterior, reference: Reference, nodes: Array) -> 
     """Moments on the natural scale, and which modes were found."""
     found = [moments(target, m, nodes, reference.names) for m in fit.members]
     means, sds = (np.array(column) for column in zip(*found, strict=True))
+    if fit.response:
+        sds = np.array([response_sds(target, m, reference.names) for m in fit.members])
     mean = fit.weights @ means
     sd = np.sqrt(fit.weights @ (sds**2 + (means - mean) ** 2))
     hits = (np.abs(means[:, None] - reference.modes) < reference.mode_sd).all(axis=2)
@@ -192,16 +195,6 @@ def _judged(fit: Fit, target: Posterior, reference: Reference, nodes: Array) -> 
     )
 
 
-def moments(target: Posterior, normal: Target, nodes: Array, names: Sequence[str]) -> tuple[Array, Array]:
-    """Means and sds (p,) of parameters under a Normal of unconstrained space, at nodes (n, d) of a standard Normal."""
-    location, factor = normal.scales[0]
-    values = target.natural(location + nodes @ factor.T)
-    # Parameters are named as Stan does, by variable and within it in order.
-    variables = dict.fromkeys(name.partition("[")[0] for name in names)
-    flat = np.concatenate([values[name].reshape(len(nodes), -1) for name in variables], axis=1)
-    return flat.mean(axis=0), flat.std(axis=0)
-
-
 def _reverse_fits(target: Posterior, settings: Settings) -> dict[str, Fit]:
     """Every way that applies, by its key in `WAYS`."""
     fits = {
@@ -209,15 +202,8 @@ def _reverse_fits(target: Posterior, settings: Settings) -> dict[str, Fit]:
         "pymc_full_rank": _pymc(target, "fullrank_advi", settings),
     }
     tree, fits["mean_field"] = _fixed(target, "advi", settings)
-    described = [tree[f"optimum_{k}/fit"].to_dataset() for k in range(len(fits["mean_field"].members))]
-    known = [k for k, data in enumerate(described) if np.isfinite(data["cov_linear_response"]).all()]
-    if known:
-        fits["linear_response"] = replace(
-            fits["mean_field"],
-            members=[linear_response(tree, k) for k in known],
-            weights=np.eye(len(known))[0],
-            k_hat=float(described[known[0]]["k_hat_linear_response"]),
-        )
+    k_hat = float(tree["optimum_0/fit"]["k_hat_linear_response"])
+    fits["linear_response"] = replace(fits["mean_field"], k_hat=k_hat, response=True)
     tree, fits["full_rank"] = _fixed(target, "fullrank_advi", settings)
     elbo = optima(tree)["elbo"].to_numpy()
     seen = [m for m, e in zip(fits["full_rank"].members, elbo, strict=True) if elbo[0] - e < WEIGHTLESS]

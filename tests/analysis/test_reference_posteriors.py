@@ -15,11 +15,15 @@ from scipy.stats import lognorm
 from analysis.reference_posteriors import study as question
 from analysis.reference_posteriors.figures import plot
 from analysis.reference_posteriors.findings import errors, findings
+from analysis.reference_posteriors.natural import moments, response_sds
 from analysis.reference_posteriors.posteriors import CASES
 from analysis.reference_posteriors.study import Settings, case_of_key
 from analysis.site.chapter import words_of
 from models.errors import InputError
+from models.families import FAMILIES
+from models.quadrature import sobol_nodes
 from models.results import load, save
+from models.targets import Posterior, from_model
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings
 
@@ -62,20 +66,28 @@ def test_both_modes_are_found_and_mixed_in_halves(results: xr.DataTree) -> None:
     assert float(found["ratio"].sel(way="full_rank").min()) < 0.05
 
 
-def test_moments_on_the_natural_scale_are_those_of_a_lognormal() -> None:
-    from models.families import FAMILIES
-    from models.quadrature import sobol_nodes
-    from models.targets import from_model
-
+@pytest.fixture(scope="module")
+def scale() -> Posterior:
+    """A scale and a location without data: log-Normal and Normal."""
     with pm.Model(model=None) as model:
-        pm.HalfNormal("s", 1)
-        pm.Normal("m", 0, 1)
-    target = from_model(model)
+        pm.LogNormal("s", 0.3, 0.5)
+        pm.Normal("m", -2, 2)
+    return from_model(model)
+
+
+def test_moments_on_the_natural_scale_are_those_of_a_lognormal(scale: Posterior) -> None:
     normal = FAMILIES["mvnormal_diag"].member({"mu": np.array([0.3, -2.0]), "sigma": np.array([0.5, 2.0])})
     nodes = sobol_nodes(2, power=14, replicates=1, seed=0).points
-    mean, sd = question.moments(target, normal, nodes, ["m", "s"])
-    np.testing.assert_allclose(mean, [-2, lognorm.mean(0.5, scale=np.exp(0.3))], rtol=1e-2)
-    np.testing.assert_allclose(sd, [2, lognorm.std(0.5, scale=np.exp(0.3))], rtol=2e-2)
+    mean, sd = moments(scale, normal, nodes, ["s", "m"])
+    np.testing.assert_allclose(mean, [lognorm.mean(0.5, scale=np.exp(0.3)), -2], rtol=1e-2)
+    np.testing.assert_allclose(sd, [lognorm.std(0.5, scale=np.exp(0.3)), 2], rtol=2e-2)
+
+
+def test_linear_response_of_a_scale_is_that_of_its_mean(scale: Posterior) -> None:
+    """Derived by hand: E_q[s] = e with log e = m + v / 2, H is diag(1 / v, 2) for (m, log sd), so the variance is e^2 (v + v^2 / 2)."""
+    normal = FAMILIES["mvnormal_diag"].member({"mu": np.array([0.3, -2.0]), "sigma": np.array([0.5, 2.0])})
+    e, v = lognorm.mean(0.5, scale=np.exp(0.3)), 0.25
+    np.testing.assert_allclose(response_sds(scale, normal, ["s", "m"]), [e * np.sqrt(v + v**2 / 2), 2], rtol=1e-2)
 
 
 def test_findings_are_those_of_the_numbers(results: xr.DataTree) -> None:

@@ -38,20 +38,24 @@ def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib"
     Returns
     -------
     dict of str to Drawing
-        ``densities``; ``ratios`` where there is a reference; nothing for an improper posterior.
+        ``densities``; ``ratios`` where there is a reference; nothing for an improper posterior, or where no variable has a finite sd.
     """
     if "comparison" not in tree.children:
         return {}
-    style = Style.of(theme, backend)
-    drawings = {"densities": _densities(tree, style)}
-    if "sd_ratio" in tree["comparison"]:
-        drawings["ratios"] = _ratios(tree["comparison"].to_dataset(), style)
+    style, table = Style.of(theme, backend), tree["comparison"].to_dataset()
+    if not (names := worst(table, DRAWN)):
+        return {}
+    drawings = {"densities": _densities(tree, names, style)}
+    if "sd_ratio" in table:
+        drawings["ratios"] = _ratios(table, style)
     return drawings
 
 
-def worst(tree: xr.DataTree, count: int) -> list[str]:
-    """Variables at which ADVI is farthest from the reference, or from the mixture where there is none: the worst first."""
-    table = tree["comparison"].to_dataset()
+def worst(table: xr.Dataset, count: int) -> list[str]:
+    """Variables at which ADVI is farthest from the reference, or from the mixture where there is none: the worst first.
+
+    The table is that of `models.own_model.comparison.compare`; variables that do not vary, or have no finite sd, are left out.
+    """
     advi, mixture = (table.sel(approximation=name) for name in ("ADVI", "mixture"))
     mean, sd = (table[f"reference_{s}"] if f"reference_{s}" in table else mixture[s] for s in ("mean", "sd"))
     with np.errstate(all="ignore"):
@@ -78,8 +82,8 @@ def _title(name: str, style: Style) -> str:
     return name.replace("$", r"\$") if style.backend == "matplotlib" else name  # to which two dollars are a formula
 
 
-def _densities(tree: xr.DataTree, style: Style) -> Drawing:
-    names, draws, draw = worst(tree, DRAWN), drawn_draws(tree), style.draw
+def _densities(tree: xr.DataTree, names: Sequence[str], style: Style) -> Drawing:
+    draws, draw = drawn_draws(tree), style.draw
     looks = {
         "ADVI": (style.reverse, "dotted", 2.2),
         "linear response": (style.middle, "dashed", 2.0),
@@ -127,7 +131,7 @@ def _density(values: Array, low: float, high: float) -> tuple[Array, Array]:
 
 
 def _ratios(table: xr.Dataset, style: Style) -> Drawing:
-    names = worst(xr.DataTree.from_dict({"comparison": table}), LISTED)
+    names = worst(table, LISTED)
     rows, draw = np.arange(len(names))[::-1], style.draw
     marks = {
         "forward": (style.forward, "triangle", False),

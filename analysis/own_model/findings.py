@@ -41,7 +41,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     }
     if found["improper"]:
         return found
-    names = worst(tree, LISTED)
+    names = worst(tree["comparison"].to_dataset(), LISTED)
     return found | {
         "starts": s["starts"],
         "at_rest": [o["at_rest"] for o in s["optima"]],
@@ -54,7 +54,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "drawn": min(DRAWN, len(names)),
         "modes": _mode_rows(s),
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
-        "divergences": _divergence_rows(s),
+        "divergences": _divergence_rows(tree["divergences"].to_dataset()),
         "reference": _reference(s, tree),
         "mixture": _mixture_rows(tree),
     }
@@ -126,10 +126,18 @@ def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _divergence_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _divergence_rows(table: xr.Dataset) -> list[dict[str, Any]]:
+    """KL of each approximation; an infinite one is shown as such."""
+
+    def written(value: float, error: float) -> str:
+        return "–" if np.isnan(value) else est({"value": value, "error": error})
+
     return [
-        {"approximation": name, **{way: _pair(kl[way]["value"], kl[way]["error"]) for way in ("reverse", "forward")}}
-        for name, kl in s["forward"]["divergences"].items()
+        {
+            "approximation": str(name),
+            **{way: written(float(table[way][i]), float(table[f"{way}_se"][i])) for way in ("reverse", "forward")},
+        }
+        for i, name in enumerate(table["approximation"].to_numpy())
     ]
 
 

@@ -208,8 +208,10 @@ def _refuse_missing(model: Any, place: str) -> None:
     for rv in model.observed_RVs:
         observed = model.rvs_to_values[rv]
         values = observed.get_value() if hasattr(observed, "get_value") else getattr(observed, "data", None)
-        if isinstance(values, np.ndarray) and values.dtype.kind == "f" and np.isnan(values).any():
+        if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+            continue
+        if lost := int(np.isnan(np.ma.filled(values, np.nan)).sum()):  # `pymc.set_data` masks them
             raise InputError(
-                f"{place}: {int(np.isnan(values).sum())} of {values.size} observed values of {rv.name!r} are NaN; leave them out, or pass them as a "
-                "NumPy array (no pm.Data), whose NaN PyMC takes for missing and imputes"
+                f"{place}: {lost} of {values.size} observed values of {rv.name!r} are NaN; leave them out, or pass them as a NumPy array "
+                "(no pm.Data), whose NaN PyMC takes for missing and imputes"
             )

@@ -79,7 +79,13 @@ def printed(tree: xr.DataTree) -> list[str]:
             "k_hat": "k-hat",
         }
         lines += ["", *_columns([columns, *optima_rows(s)], list(columns))]
-        lines += ["", *_columns(_variables(s, worst(tree, _PRINTED)), ["variable", "ADVI", "response", "reference"])]
+        lines += [
+            "",
+            *_columns(
+                _variables(s, worst(tree["comparison"].to_dataset(), _PRINTED)),
+                ["variable", "ADVI", "response", "reference"],
+            ),
+        ]
     return [*map(plain, lines), *(f"note: {warning}" for warning in s["warnings"])]
 
 

@@ -7,7 +7,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -93,14 +93,15 @@ def load_model(path: Path, name: str | None = None) -> tuple[str, Any]:
 @contextmanager
 def _as_a_script(path: Path) -> Iterator[None]:
     """What Python gives a script: its folder first on the path, no arguments of ours; and no bytecode beside the user's files."""
-    before = sys.path[:], sys.argv[:], sys.dont_write_bytecode
-    sys.path.insert(0, str(path.parent))
-    sys.argv = [str(path)]
-    sys.dont_write_bytecode = True
+    folder, arguments, silent = str(path.parent), sys.argv, sys.dont_write_bytecode
+    sys.path.insert(0, folder)
+    sys.argv, sys.dont_write_bytecode = [str(path)], True
     try:
         yield
     finally:
-        sys.path[:], sys.argv[:], sys.dont_write_bytecode = before
+        sys.argv, sys.dont_write_bytecode = arguments, silent
+        with suppress(ValueError):  # the file may have changed the path itself
+            sys.path.remove(folder)
 
 
 def _run(path: Path) -> ModuleType:

@@ -15,6 +15,7 @@ from analysis.command.cache import cache_
 from analysis.command.data import data
 from analysis.command.divergence import divergence
 from analysis.command.list import list_
+from analysis.command.model import model
 from analysis.command.plot import plot
 from analysis.command.project import project
 from analysis.command.report import report
@@ -40,6 +41,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "project": project,
     "divergence": divergence,
     "data": data,
+    "model": model,
 }
 for _name, _command in _COMMANDS.items():
     app.command(name=_name)(_command)

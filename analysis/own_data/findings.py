@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,18 +11,13 @@ import xarray as xr
 from analysis.own_data.judging import FEWEST
 from analysis.own_data.numerals import CALLED
 from analysis.own_data.summary import DRAWN, MARGINS, SHOWN, summary
-from analysis.site.numbers import est, num, pct
+from analysis.site.numbers import est, literal, num, pct
 
-__all__ = ["findings", "literal", "rows"]
+__all__ = ["findings", "rows"]
 
 _TO = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
 #: Mass outside the support of the data that is not worth a word.
 _LITTLE = 0.001
-
-
-def literal(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#|$^~@'\"])", r"\\\1", text)
 
 
 def _warning(text: str) -> str:

@@ -7,21 +7,20 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from analysis.drawing.style import Style, to_dark
 from analysis.own_data.figures import plot
 from analysis.own_data.findings import findings, rows
 from analysis.own_data.numerals import CALLED
 from analysis.own_data.study import QUESTION
 from analysis.own_data.summary import ranked_names, summary
 from analysis.site.chapter import TEMPLATES, words_of
-from analysis.site.figure import Figure
 from analysis.site.numbers import plain
-from analysis.site.report import Section, write_report
+from analysis.site.single import write_single
 
 __all__ = ["printed", "provenance", "write"]
 
@@ -42,25 +41,14 @@ def write(tree: xr.DataTree, output: Path, provenance: Mapping[str, Any]) -> lis
     -------
     list of Path
     """
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    style = Style.of("light", "matplotlib")
-    figures = []
-    templates = (Path(__file__).parent, TEMPLATES)
-    found = findings(tree)
-    words = words_of("own_data", found, templates)
-    for name, drawing in plot(tree).items():
-        svg = drawing.svg(style)
-        figures.append(Figure(name, svg, to_dark(svg), alt=words.alt[name], caption=words.caption[name]))
-    section = Section("data", "Your data", {"question": QUESTION, "answer": words.answer, **found}, figures)
-    return write_report(
-        [section],
+    return write_single(
+        "own_data",
+        partial(plot, tree),
+        findings(tree),
+        question=QUESTION,
+        title=f"{tree.attrs['name']}: which family, and how far",
         provenance=provenance,
         output=output,
-        formats=("html",),
-        title=f"{tree.attrs['name']}: which family, and how far",
-        templates=templates,
     )
 
 

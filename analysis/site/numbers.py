@@ -18,6 +18,7 @@ __all__ = [
     "fixed",
     "is_estimate",
     "listed",
+    "literal",
     "num",
     "pct",
     "plain",
@@ -403,6 +404,17 @@ def table(
     if caption is not None:
         lines += ["", f": **Table {OPEN}table{CLOSE}.** {' '.join(caption.split())}"]
     return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def literal(text: str) -> str:
+    r"""Text that Markdown leaves as it is.
+
+    Examples
+    --------
+    >>> print(literal("theta[a_b]"))
+    theta\[a\_b\]
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|$^~@'\"])", r"\\\1", text)
 
 
 _RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")

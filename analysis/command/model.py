@@ -1,0 +1,95 @@
+"""``duality model``: your own PyMC model, examined."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from analysis.command.printed import AsJson, print_json
+from analysis.command.questions import Seed, writable
+
+__all__ = ["model"]
+
+
+def model(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py:FUNCTION",
+            help="A Python file, and in it a function that returns a pymc.Model, or the name of one. The file is run, as `python FILE.py` runs it.",
+        ),
+    ],
+    budget: Annotated[
+        float, typer.Option("--budget", metavar="SECONDS", min=1.0, help="Time, compiling left out.")
+    ] = 300.0,
+    starts: Annotated[int, typer.Option("--starts", min=1, help="Starts of the first wave.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder to write to.", show_default="duality-NAME/")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Examine your own PyMC model: what ADVI reports, what it misses, and what repairs it."""
+    from analysis.running.progress import labelled_bar
+
+    started = time.perf_counter()
+    # The user's code may print, while it is run and while it is evaluated; stdout is for the answer.
+    with labelled_bar() as progress, redirect_stdout(sys.stderr):
+        from analysis.own_model.loading import load_model, parse_place
+
+        file, name = parse_place(place)
+        progress(f"running {file.name}", 0.0)
+        found, its_model = load_model(file, name)
+        from analysis.own_model.study import analyse
+
+        with _begun(output if output is not None else Path(f"duality-{found}")) as folder:
+            tree = analyse(
+                its_model,
+                name=f"{file.name}:{found}",
+                budget_s=budget,
+                seed=seed,
+                starts=starts,
+                on_progress=lambda label, fraction: progress(label, 0.05 + 0.85 * fraction),
+            )
+            progress("report", 0.95)
+            from analysis.own_model import page
+            from analysis.own_model.summary import summary
+            from analysis.store import write_all
+            from models.results import save
+
+            document = summary(tree)
+            (written,) = page.write(tree, folder)
+            text = json.dumps(document, allow_nan=False, indent=1)
+            write_all({folder / "model.json": text.encode()})
+            save(tree, folder / "model.nc")
+    if as_json:
+        print_json(document)
+        return
+    for line in page.printed(tree):
+        typer.echo(line)
+    typer.echo(f"{time.perf_counter() - started:.0f} s; {written}")
+
+
+@contextmanager
+def _begun(folder: Path) -> Iterator[Path]:
+    """Make sure that a folder can be written before anything is computed; where nothing comes of it, leave none."""
+    new = not folder.exists()
+    try:
+        yield writable(folder)
+    except BaseException as error:
+        if new:
+            with suppress(OSError):  # it holds something by now
+                folder.rmdir()
+        if isinstance(error, KeyboardInterrupt):
+            typer.echo(
+                "duality: interrupted; the model was not examined to the end, and nothing of it is kept", err=True
+            )
+            sys.exit(130)
+        raise

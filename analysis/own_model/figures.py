@@ -1,0 +1,167 @@
+"""Drawings of your own model: what the approximations say of each variable, beside the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points, short
+from analysis.drawing.style import Style
+from models.own_model.comparison import entries
+
+__all__ = ["DRAWN", "LISTED", "drawn_draws", "plot", "worst"]
+
+Array = NDArray[np.float64]
+
+DRAWN, LISTED = 6, 20  # variables whose densities are drawn, and that have a row
+_REACH = 0.003  # quantile of the draws beyond which nothing is drawn
+_BANDWIDTH = "isj"  # sees how narrow each of several modes is
+_TICKS = (0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 5.0, 10.0)
+
+
+def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+    """Draw what `analysis.own_model.study.analyse` found.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    theme : {"light", "dark"}
+    backend : {"matplotlib", "plotly", "bokeh"}
+
+    Returns
+    -------
+    dict of str to Drawing
+        ``densities``; ``ratios`` where there is a reference; nothing for an improper posterior, or where no variable has a finite sd.
+    """
+    if "comparison" not in tree.children:
+        return {}
+    style, table = Style.of(theme, backend), tree["comparison"].to_dataset()
+    if not (names := worst(table, DRAWN)):
+        return {}
+    drawings = {"densities": _densities(tree, names, style)}
+    if "sd_ratio" in table:
+        drawings["ratios"] = _ratios(table, style)
+    return drawings
+
+
+def worst(table: xr.Dataset, count: int) -> list[str]:
+    """Variables at which ADVI is farthest from the reference, or from the mixture where there is none: the worst first.
+
+    The table is that of `models.own_model.comparison.compare`; variables that do not vary, or have no finite sd, are left out.
+    """
+    advi, mixture = (table.sel(approximation=name) for name in ("ADVI", "mixture"))
+    mean, sd = (table[f"reference_{s}"] if f"reference_{s}" in table else mixture[s] for s in ("mean", "sd"))
+    with np.errstate(all="ignore"):
+        far = np.asarray(np.maximum(np.abs(np.log(advi["sd"] / sd)), np.abs(advi["mean"] - mean) / sd))
+    known = np.isfinite(far)
+    order = [i for i in np.argsort(-np.where(known, far, -1.0), kind="stable") if known[i]]
+    return [str(name) for name in table["variable"].to_numpy()[order[:count]]]
+
+
+def drawn_draws(tree: xr.DataTree) -> dict[str, dict[str, Array]]:
+    """Draws of each variable that are drawn: what is taken for the truth first, then ADVI, linear response and the mixture."""
+    groups = {"reference": "reference", "ADVI": "optimum_0", "linear response": "linear_response", "mixture": ""}
+    found = {
+        name: entries(tree[f"{group}/posterior".lstrip("/")].to_dataset())
+        for name, group in groups.items()
+        if not group or group in tree.children
+    }
+    if "reference" not in found:
+        found = {"mixture": found.pop("mixture")} | found
+    return found
+
+
+def _title(name: str, style: Style) -> str:
+    return name.replace("$", r"\$") if style.backend == "matplotlib" else name  # to which two dollars are a formula
+
+
+def _densities(tree: xr.DataTree, names: Sequence[str], style: Style) -> Drawing:
+    draws, draw = drawn_draws(tree), style.draw
+    looks = {
+        "ADVI": (style.reverse, "dotted", 2.2),
+        "linear response": (style.middle, "dashed", 2.0),
+        "mixture": (style.ink, "solid", 1.2),
+    }
+    cols = min(3, len(names))
+    rows = -(-len(names) // cols)
+    with style.settings():
+        collection, axes = panel_grid([_title(n, style) for n in names], style, cols, (max(3.2 * cols, 6), 2.5 * rows))
+        for name, axis in zip(names, axes, strict=True):
+            (_, truth), *others = ((source, found[name]) for source, found in draws.items())
+            low, high = _window([truth, draws["ADVI"][name]])
+            x, density = _density(truth, low, high)
+            draw.fill_between_y(x, np.zeros_like(x), density, axis, color=style.target, alpha=style.fill_alpha)
+            draw.line(x, density, axis, color=style.target, width=1.4)
+            for source, values in others:
+                color, dash, width = looks[source]
+                x, density = _density(values, low, high)
+                draw.line(x, density, axis, color=color, width=width, linestyle=style.dash(dash))
+            draw.xlim((low, high), axis)
+            draw.remove_axis(axis, axis="y")
+            if len(names) == 1:
+                draw.xlabel(_title(name, style), axis)
+    return Drawing(collection)
+
+
+def _window(draws: Sequence[Array]) -> tuple[float, float]:
+    """Where nearly all of the draws are, those of the first at least: what is much wider goes out of the picture."""
+    first = np.quantile(draws[0], [_REACH, 1 - _REACH])
+    ends = np.array([np.quantile(x, [_REACH, 1 - _REACH]) for x in draws])
+    width = first[1] - first[0]
+    return (
+        float(max(ends[:, 0].min(), first[0] - width) - 0.06 * width),
+        float(min(ends[:, 1].max(), first[1] + width) + 0.06 * width),
+    )
+
+
+def _density(values: Array, low: float, high: float) -> tuple[Array, Array]:
+    """Density on a grid, of the draws that lie in a window: one far draw would make the grid too coarse for all others."""
+    inside = values[(values >= low) & (values <= high)]
+    if len(inside) < 2 or not np.ptp(inside):
+        return np.array([low, high]), np.zeros(2)
+    x, density, _ = array_stats.kde(inside, circular=False, bw=_BANDWIDTH, bound_correction=True)
+    return x, density * len(inside) / len(values)
+
+
+def _ratios(table: xr.Dataset, style: Style) -> Drawing:
+    names = worst(table, LISTED)
+    rows, draw = np.arange(len(names))[::-1], style.draw
+    marks = {
+        "forward": (style.forward, "triangle", False),
+        "mixture": (style.ink, "square", True),
+        "linear response": (style.middle, "diamond", False),
+        "ADVI": (style.reverse, "dot", False),
+    }
+    with style.settings():
+        collection, axes = panel_grid(["sd, as a share of the reference's", "mean, in sds of the reference"], style, 2,
+                                      (9, 1.3 + 0.27 * len(names)))  # fmt: skip
+        for column, axis in zip(("sd_ratio", "mean_shift"), axes, strict=True):
+            values = table[column].sel(variable=names)
+            values = xr.ufuncs.log(values) if column == "sd_ratio" else values
+            draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
+            for approximation, (color, marker, hollow) in marks.items():
+                if approximation in values["approximation"]:
+                    points(values.sel(approximation=approximation).to_numpy(), rows, axis, style, color=color, marker=marker,
+                           area=style.size(6), hollow=hollow)  # fmt: skip
+            draw.ylim((-0.7, len(names) - 0.3), axis)
+            first = column == "sd_ratio"
+            draw.yticks(rows, [_title(n, style) for n in names] if first else [""] * len(names), axis)
+            if first:
+                _ratio_ticks(values.to_numpy(), axis, style)
+    return Drawing(collection)
+
+
+def _ratio_ticks(logs: Array, axis: Any, style: Style) -> None:
+    """Ticks of a logarithmic axis that say ratios."""
+    known = logs[np.isfinite(logs)]
+    low, high = min(known.min(initial=0), -0.36) - 0.1, max(known.max(initial=0), 0.41) + 0.1
+    ticks = [t for t in _TICKS if low <= np.log(t) <= high]
+    style.draw.xticks(np.log(ticks), [short(t) for t in ticks], axis)
+    style.draw.xlim((low, high), axis)

@@ -1,0 +1,170 @@
+"""Numbers and truth values of the page on your own model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analysis.own_model.figures import DRAWN, LISTED, drawn_draws, worst
+from analysis.own_model.summary import summary
+from analysis.site.numbers import est, literal, num, pct
+
+__all__ = ["findings", "optima_rows"]
+
+_SHOWN = 4  # variables with columns of their own in the table of optima
+
+
+def findings(tree: xr.DataTree) -> dict[str, Any]:
+    """Every number that the page states, and every truth value that its sentences turn on.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+
+    Returns
+    -------
+    dict
+    """
+    s = summary(tree)
+    found: dict[str, Any] = {
+        "name": literal(s["name"]),
+        "grade": s["verdict"]["grade"],
+        "told": s["verdict"]["grade"] in s["verdict"]["sentence"],  # the sentence says the grade itself
+        "sentence": literal(s["verdict"]["sentence"]),
+        "warnings": [literal(w).replace("--budget", "`--budget`") for w in s["warnings"]],
+        "seconds": s["seconds"],
+        "budget": float(tree.attrs["budget_s"]),
+        "improper": not s["optima"],
+    }
+    if found["improper"]:
+        return found
+    names = worst(tree["comparison"].to_dataset(), LISTED)
+    return found | {
+        "starts": s["starts"],
+        "at_rest": [o["at_rest"] for o in s["optima"]],
+        "optima": optima_rows(s),
+        "variables": _variable_rows(s, names[:_SHOWN]),
+        "truth": next(iter(drawn_draws(tree))),
+        "has_response": "linear_response" in tree.children,
+        "count": tree["comparison"].sizes["variable"],
+        "compared": len(names),
+        "drawn": min(DRAWN, len(names)),
+        "modes": _mode_rows(s),
+        "uncovered": sum(not mode["covered"] for mode in s["modes"]),
+        "divergences": _divergence_rows(tree["divergences"].to_dataset()),
+        "reference": _reference(s, tree),
+        "mixture": _mixture_rows(tree),
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else pct(value)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else num(value, digits=digits)
+
+
+def _pair(value: float | None, error: float | None) -> str:
+    if value is None:
+        return "–"
+    return num(value, digits=3) if error is None else est({"value": value, "error": error})
+
+
+def optima_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Optima, the highest ELBO first, as a table shows them."""
+    return [
+        {
+            "optimum": k + 1,
+            "elbo": _pair(o["elbo"], o["elbo_se"]),
+            "starts": _percent(o["share_of_starts"]),
+            "weight": _percent(o["evidence_weight"]),
+            "verdict": literal(o["verdict"]),
+            "k_hat": _number(o["k_hat"], 2),
+            "k_hat_response": _number(o["k_hat_linear_response"], 2),
+        }
+        for k, o in enumerate(s["optima"])
+    ]
+
+
+def _variable_rows(s: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
+    """A few variables at every optimum, and in the reference."""
+    rows = []
+    for name in names:
+        for k, optimum in enumerate(s["optima"]):
+            v = optimum["variables"][name]
+            rows.append(
+                {
+                    "variable": literal(name),
+                    "source": f"optimum {k + 1}",
+                    "mean": _at(v["mean"], v["sd"]),
+                    "sd": _number(v["sd"]),
+                    "response": _number(v["sd_linear_response"]),
+                }
+            )
+        if s["reference"]:
+            v = s["reference"]["variables"][name]
+            rows.append({"variable": literal(name), "source": f"reference ({s['reference']['method']})", "mean": _at(v["mean"], v["sd"]),
+                         "sd": _number(v["sd"]), "response": "–"})  # fmt: skip
+    return rows
+
+
+def _at(mean: float | None, sd: float | None) -> str:
+    """A mean to two digits of a tenth of its sd: more would say nothing to who reads it beside the sd."""
+    return _number(mean) if mean is None or not sd else num(mean, sd / 10)
+
+
+def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def mass(m: Mapping[str, float] | None) -> str:
+        return "–" if m is None else f"{_percent(m['value'])} [{_percent(m['lower'])}, {_percent(m['upper'])}]"
+
+    return [
+        {"mode": i + 1, "mass": mass(mode["mass"]), "covered": mode["covered"]} for i, mode in enumerate(s["modes"])
+    ]
+
+
+def _divergence_rows(table: xr.Dataset) -> list[dict[str, Any]]:
+    """KL of each approximation; an infinite one is shown as such."""
+
+    def written(value: float, error: float) -> str:
+        return "–" if np.isnan(value) else est({"value": value, "error": error})
+
+    return [
+        {
+            "approximation": str(name),
+            **{way: written(float(table[way][i]), float(table[f"{way}_se"][i])) for way in ("reverse", "forward")},
+        }
+        for i, name in enumerate(table["approximation"].to_numpy())
+    ]
+
+
+def _reference(s: Mapping[str, Any], tree: xr.DataTree) -> dict[str, Any] | None:
+    if s["reference"] is None:
+        return None
+    draws = tree["reference/posterior"]
+    return {
+        "method": s["reference"]["method"],
+        "ok": s["reference"]["ok"],
+        "reasons": [literal(reason) for reason in s["reference"]["reasons"]],
+        "chains": draws.sizes["chain"],
+        "draws": draws.sizes["draw"],
+        "looks": float(tree["reference"].attrs["looks"]),
+    }
+
+
+def _mixture_rows(tree: xr.DataTree) -> list[dict[str, Any]]:
+    repair = tree["repair"].to_dataset()
+    rows = []
+    for i, name in enumerate(repair["component"].to_numpy().astype(str)):
+        kind, number = name.split()
+        weight, error = float(repair["weight"][i]), float(repair["weight_se"][i])
+        rows.append(
+            {
+                "component": f"{kind} {int(number) + 1}",
+                "weight": pct(weight, error) if np.isfinite(error) and error > 0 else pct(weight),
+            }
+        )
+    return rows

@@ -1,0 +1,118 @@
+"""What `duality model` says: one page, and lines for a terminal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from analysis.own_model.figures import plot, worst
+from analysis.own_model.findings import findings, optima_rows
+from analysis.own_model.study import QUESTION
+from analysis.own_model.summary import summary
+from analysis.site import provenance as sources
+from analysis.site.numbers import num, plain
+from analysis.site.single import write_single
+
+__all__ = ["printed", "provenance", "write"]
+
+_PRINTED = 5  # variables
+
+
+def write(tree: xr.DataTree, output: Path) -> list[Path]:
+    """Write the report on an examined model as one self-contained page.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `analysis.own_model.study.analyse`.
+    output : Path
+        Folder; gets ``index.html``.
+
+    Returns
+    -------
+    list of Path
+    """
+    return write_single(
+        "own_model",
+        partial(plot, tree),
+        findings(tree),
+        question=QUESTION,
+        title=f"{tree.attrs['name']}: what ADVI makes of it",
+        provenance=provenance(tree),
+        output=output,
+    )
+
+
+def provenance(tree: xr.DataTree) -> dict[str, Any]:
+    """Where the numbers come from."""
+    return {
+        "model": tree.attrs["name"],
+        "versions": json.loads(tree.attrs["versions"]),
+        "settings": {"seed": int(tree.attrs["seed"]), "budget": f"{tree.attrs['budget_s']:g} s"},
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "run time": f"{tree.attrs['seconds']:.0f} s",
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "commit": sources.commit(),
+    }
+
+
+def printed(tree: xr.DataTree) -> list[str]:
+    """Lines for a terminal: the verdict, the optima, the few variables at which ADVI is worst, and what to know."""
+    s = summary(tree)
+    grade, sentence = s["verdict"]["grade"], s["verdict"]["sentence"]
+    lines = [f"{s['name']}: {sentence}" if grade in sentence else f"{s['name']}: {grade}: {sentence}"]
+    if s["optima"]:
+        columns = {
+            "optimum": "optimum",
+            "elbo": "ELBO, nats",
+            "starts": "starts",
+            "weight": "mass",
+            "verdict": "verdict",
+            "k_hat": "k-hat",
+        }
+        lines += ["", *_columns([columns, *optima_rows(s)], list(columns))]
+        lines += [
+            "",
+            *_columns(
+                _variables(s, worst(tree["comparison"].to_dataset(), _PRINTED)),
+                ["variable", "ADVI", "response", "reference"],
+            ),
+        ]
+    return [*map(plain, lines), *(f"note: {warning}" for warning in s["warnings"])]
+
+
+def _variables(s: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, str]]:
+    head = {"variable": "mean ± sd of", "ADVI": "ADVI", "response": "sd by linear response", "reference": "reference"}
+    rows = [head]
+    for name in names:
+        v = s["optima"][0]["variables"][name]
+        rows.append(
+            {
+                "variable": name,
+                "ADVI": _moments(v),
+                "response": "–" if v["sd_linear_response"] is None else num(v["sd_linear_response"], digits=3),
+                "reference": _moments(s["reference"]["variables"][name]) if s["reference"] else "–",
+            }
+        )
+    return rows
+
+
+def _moments(v: Mapping[str, float | None]) -> str:
+    if v["mean"] is None or not v["sd"]:
+        return "–"
+    return f"{num(v['mean'], v['sd'] / 10)} ± {num(v['sd'], digits=3)}"
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """Rows as columns of even width."""
+    cells = [[plain(str(row[key])).replace("\\", "") for key in keys] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -1,0 +1,107 @@
+"""Your own model: examined, with what each optimum says on the scale that its author thinks in."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis.parts import Progress
+from models.advi import linear_response
+from models.advi.members import named_draws
+from models.errors import ImproperError, InputError
+from models.own_model import examine
+from models.own_model.comparison import entries
+from models.results import SCHEMA_VERSION, versions
+from models.targets import from_model
+
+__all__ = ["QUESTION", "analyse", "optima_of"]
+
+Array = NDArray[np.float64]
+
+QUESTION = "What would ADVI report for this model, what does it miss, and what repairs it?"
+
+
+def analyse(
+    model: Any,
+    *,
+    name: str = "model",
+    budget_s: float = 300.0,
+    seed: int = 0,
+    starts: int = 20,
+    on_progress: Progress | None = None,
+) -> xr.DataTree:
+    """Examine a model; an improper posterior is an answer too.
+
+    Parameters
+    ----------
+    model : pymc.Model
+    name : str
+        For what is printed.
+    budget_s : float
+        Seconds.
+    seed, starts : int
+    on_progress : callable, optional
+
+    Returns
+    -------
+    xarray.DataTree
+        As `models.own_model.examine` returns, and for each optimum ``optimum_k/natural``: over (variable) ``mean``, ``sd`` and
+        ``sd_linear_response`` (nan where there is none) of each entry on the natural scale. For an improper posterior the model's data alone, with
+        ``grade`` and ``sentence``. Attributes also hold ``name``, ``budget_s``, ``seconds``, ``versions`` (JSON).
+
+    Raises
+    ------
+    InputError
+        If the model cannot be examined.
+    """
+    begun = time.monotonic()
+    try:
+        tree = examine(
+            model, budget_s=budget_s, seed=seed, starts=starts, on_progress=on_progress or (lambda _what, _share: None)
+        )
+    except ImproperError as error:
+        tree = xr.DataTree.from_dict(from_model(model).data_groups())
+        tree.attrs = {"grade": "improper", "sentence": " ".join(str(error).split())}
+    for k in range(len(optima_of(tree))):
+        tree[f"optimum_{k}/natural"] = xr.DataTree(dataset=_natural(tree, model, k, seed))
+    tree.attrs |= {
+        "name": name, "seed": seed, "budget_s": budget_s, "seconds": time.monotonic() - begun,
+        "schema_version": SCHEMA_VERSION, "versions": json.dumps(versions()),
+    }  # fmt: skip
+    return tree
+
+
+def optima_of(tree: xr.DataTree) -> list[xr.DataTree]:
+    """Return the optima, the highest ELBO first."""
+    return [child for name, child in tree.children.items() if name.startswith("optimum_")]
+
+
+def _natural(tree: xr.DataTree, model: Any, k: int, seed: int) -> xr.Dataset:
+    own = entries(tree[f"optimum_{k}/posterior"].to_dataset())
+    corrected = _corrected(tree, model, k, seed)
+    data = {
+        "mean": [float(v.mean()) for v in own.values()],
+        "sd": [float(v.std()) for v in own.values()],
+        "sd_linear_response": [float(corrected[name].std()) if corrected else np.nan for name in own],
+    }
+    return xr.Dataset({name: ("variable", values) for name, values in data.items()}, coords={"variable": list(own)})
+
+
+def _corrected(tree: xr.DataTree, model: Any, k: int, seed: int) -> dict[str, Array]:
+    """Draws of linear response at an optimum, entry by entry; none where it has none."""
+    if k == 0 and "linear_response" in tree.children:
+        return entries(tree["linear_response/posterior"].to_dataset())
+    try:
+        normal = linear_response(tree, k)
+    except InputError:  # its Hessian is not positive definite
+        return {}
+    target = from_model(model)
+    draws = named_draws(
+        target, normal.rvs(tree[f"optimum_{k}/posterior"].sizes["draw"], seed + k).reshape(-1, target.dim)
+    )
+    return entries(draws) if draws is not None else {}

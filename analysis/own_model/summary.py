@@ -1,0 +1,158 @@
+"""What ``duality model --json`` prints: the tree of an examined model as one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analysis.own_model.study import optima_of
+from models.own_model.comparison import entries
+
+__all__ = ["reasons_of", "summary"]
+
+_K_HAT = 0.7  # above which importance weights say nothing
+
+
+def summary(tree: xr.DataTree) -> dict[str, Any]:
+    """What there is to say of a model, in numbers.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `analysis.own_model.study.analyse`.
+
+    Returns
+    -------
+    dict
+        As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``missed_mass``, ``forward`` (the Normal that maximises the
+        likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``verdict``, ``seconds``, ``warnings``.
+        Variables go by the model's names with their coordinates, on the natural scale; KL and ELBO in nats; ``None`` where there is no number.
+    """
+    attrs = tree.attrs
+    tried = attrs.get("starts_tried")
+    return {
+        "name": attrs["name"],
+        "starts": {
+            "tried": None if tried is None else int(tried),
+            "failed": None if tried is None else int(attrs["starts_failed"]),
+            "unseen": _number(attrs.get("unseen")),
+        },
+        "optima": [_optimum(tree, k) for k in range(len(optima_of(tree)))],
+        "reference": _reference(tree),
+        "missed_mass": _interval(attrs, "missed_mass", "missed_lower", "missed_upper"),
+        "modes": _modes(tree),
+        "forward": _forward(tree),
+        "verdict": {"grade": attrs["grade"], "sentence": attrs["sentence"]},
+        "seed": int(attrs["seed"]),
+        "seconds": round(float(attrs["seconds"]), 1),
+        "warnings": _warnings(tree),
+    }
+
+
+def _optimum(tree: xr.DataTree, k: int) -> dict[str, Any]:
+    fit, natural = (tree[f"optimum_{k}/{name}"].to_dataset() for name in ("fit", "natural"))
+    repair = tree["repair"].to_dataset()
+    own = f"optimum {k}"
+    known = own in repair["component"].to_numpy()
+    return {
+        "elbo": _number(-fit["loss"]),
+        "elbo_se": _number(fit["loss_se"]),
+        "evidence_weight": _number(repair["weight"].sel(component=own)) if known else None,
+        "share_of_starts": _number(fit["share"]),
+        "at_rest": bool(fit["converged"]),
+        "verdict": str(fit["verdict"].item()),
+        "k_hat": _number(fit["k_hat"]),
+        "k_hat_linear_response": _number(fit["k_hat_linear_response"]),
+        "variables": _variables(natural, "mean", "sd", "sd_linear_response"),
+    }
+
+
+def _variables(data: xr.Dataset, *columns: str) -> dict[str, dict[str, float | None]]:
+    return {
+        str(name): {column: _number(data[column][i]) for column in columns}
+        for i, name in enumerate(data["variable"].to_numpy())
+    }
+
+
+def _reference(tree: xr.DataTree) -> dict[str, Any] | None:
+    if "reference" not in tree.children:
+        return None
+    node = tree["reference"]
+    draws = entries(node["posterior"].to_dataset())
+    return {
+        "method": node.attrs["method"],
+        "ok": bool(node.attrs["ok"]),
+        "reasons": reasons_of(tree),
+        "variables": {name: {"mean": _number(x.mean()), "sd": _number(x.std())} for name, x in draws.items()},
+    }
+
+
+def reasons_of(tree: xr.DataTree) -> list[str]:
+    """Why the reference may not be called one; netCDF gives a list of one back as a text."""
+    reasons = tree["reference"].attrs["reasons"]
+    return ([reasons] if reasons else []) if isinstance(reasons, str) else [str(reason) for reason in reasons]
+
+
+def _modes(tree: xr.DataTree) -> list[dict[str, Any]]:
+    if "modes" not in tree.children:
+        return []
+    modes = tree["modes"].to_dataset()
+    keys = ("mass", "mass_lower", "mass_upper")
+    return [
+        {"mass": _interval({k: float(modes[k][i]) for k in keys}, *keys), "covered": bool(modes["covered"][i])}
+        for i in range(modes.sizes["mode"])
+    ]
+
+
+def _forward(tree: xr.DataTree) -> dict[str, Any]:
+    if "divergences" not in tree.children:
+        return {}
+    kl, comparison = tree["divergences"].to_dataset(), tree["comparison"].to_dataset()
+    names = [str(name) for name in kl["approximation"].to_numpy()]
+    return {
+        "divergences": {
+            name: {
+                way: {"value": _number(kl[way][i]), "error": _number(kl[f"{way}_se"][i])}
+                for way in ("reverse", "forward")
+            }
+            for i, name in enumerate(names)
+        },
+        "variables": _variables(comparison.sel(approximation="forward"), "mean", "sd") if "forward" in names else {},
+    }
+
+
+def _interval(values: Mapping[Any, Any], *keys: str) -> dict[str, float | None] | None:
+    found = [_number(values.get(key)) for key in keys]
+    return None if found[0] is None else dict(zip(("value", "lower", "upper"), found, strict=True))
+
+
+def _warnings(tree: xr.DataTree) -> list[str]:
+    """What a reader of the numbers should know first."""
+    attrs, found = tree.attrs, []
+    if not attrs.get("complete", 1):
+        found.append("the budget ended the search for optima early; more seconds (--budget) try more starts")
+    if failed := int(attrs.get("starts_failed", 0)):
+        found.append(
+            f"the loss was finite at {attrs['starts_tried'] - failed} of {attrs['starts_tried']} starts; the others are set aside"
+        )
+    if "repair" in tree.children:
+        k_hat = float(tree["repair/k_hat"])
+        if not k_hat <= _K_HAT:
+            found.append(
+                f"the weights of the mixture, and the KL that rest on them, are not reliable (k-hat {k_hat:.2f})"
+            )
+        if "reference" not in tree.children:
+            found.append("there is no reference: the budget left no time for one")
+        else:
+            method = tree["reference"].attrs["method"]
+            found += [f"the reference ({method}) is not to be relied on: {reason}" for reason in reasons_of(tree)]
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """A finite number for JSON, or none."""
+    number = np.nan if value is None else float(value)
+    return number if np.isfinite(number) else None

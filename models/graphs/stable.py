@@ -233,7 +233,7 @@ def _categorical(x: Any, p: Any) -> Any:
     # PyMC's index is one that PyTensor can only loop over.
     pt = pytensor.tensor
     last = p.shape[0] - 1
-    return _on(pt.and_(x >= 0, x <= last), pt.log(p)[pt.clip(x, 0, last)])
+    return _on(pt.and_(x >= 0, x <= last), pt.log(p)[pt.cast(pt.clip(x, 0, last), "int64")])
 
 
 def _on(support: Any, logp: Any) -> Any:

@@ -122,10 +122,10 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
         )
     params = sort_components(family, units.natural(*natural_values(units.family, theta))[0])
     low, high = ends_of(target) if bounded else (rule.points.min(), rule.points.max())
-    for name, side in family.edges:  # not rounded
-        params[name] = np.asarray(low if side == "low" else high)
-    theta = family.unconstrain(params, target.dim)
+    edges = {name: np.asarray(low if side == "low" else high) for name, side in family.edges}
+    theta = family.unconstrain(params | edges, target.dim)
     params, norm, eigenvalues = _described(family, rule, theta, ~found.held)
+    params |= edges  # not rounded: beyond an end by one bit the divergence is infinite
     ce, divergence = forward_divergence(target, family.member(params))
     if not np.isfinite(ce.value):
         raise InputError(

@@ -60,7 +60,7 @@ class Estimate:
     value: float
     error: float
     kind: Kind
-    reason: str | None = field(default=None, kw_only=True)
+    reason: str | None = field(default=None, kw_only=True, repr=False)
 
     def __float__(self) -> float:
         return self.value

@@ -65,10 +65,9 @@ def test_optima_are_the_exact_minima(name: str) -> None:
     target = TARGETS[name]
     exact = [p for p in reverse_projections(target, FAMILIES["normal"]) if "minimum" in p.status]
     table = optima(fit_dadvi(target, draws=2))
-    found = {
-        tuple(np.round([m, s], 2)) for m, s in zip(table["mean"].values[:, 0], table["sd"].values[:, 0], strict=True)
-    }
-    assert found == {tuple(np.round([float(p.params["mu"]), float(p.params["sigma"])], 2)) for p in exact}
+    found = np.column_stack([table["mean"].values[:, 0], table["sd"].values[:, 0]])
+    there = np.array([[float(p.params["mu"]), float(p.params["sigma"])] for p in exact])
+    np.testing.assert_allclose(found[np.argsort(found[:, 0])], there[np.argsort(there[:, 0])], atol=0.02)
     np.testing.assert_allclose(-table["elbo"], sorted(p.divergence.value for p in exact), atol=0.01)
 
 

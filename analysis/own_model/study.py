@@ -8,20 +8,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from analysis.parts import Progress
-from models.advi import linear_response
-from models.advi.members import named_draws
-from models.errors import ImproperError, InputError
+from models.advi import member, response_sds
+from models.errors import ImproperError
 from models.own_model import examine
-from models.own_model.comparison import entries
+from models.own_model.comparison import entries, natural
 from models.results import SCHEMA_VERSION, versions
 from models.targets import from_model
 
 __all__ = ["QUESTION", "analyse", "optima_of"]
-
-Array = NDArray[np.float64]
 
 QUESTION = "What would ADVI report for this model, what does it miss, and what repairs it?"
 
@@ -83,25 +79,12 @@ def optima_of(tree: xr.DataTree) -> list[xr.DataTree]:
 
 def _natural(tree: xr.DataTree, model: Any, k: int, seed: int) -> xr.Dataset:
     own = entries(tree[f"optimum_{k}/posterior"].to_dataset())
-    corrected = _corrected(tree, model, k, seed)
+    target = from_model(model)
     data = {
         "mean": [float(v.mean()) for v in own.values()],
         "sd": [float(v.std()) for v in own.values()],
-        "sd_linear_response": [float(corrected[name].std()) if corrected else np.nan for name in own],
+        "sd_linear_response": response_sds(
+            target, member(tree, k), lambda x: np.column_stack(list(natural(target, x).values())), seed=seed
+        ),
     }
     return xr.Dataset({name: ("variable", values) for name, values in data.items()}, coords={"variable": list(own)})
-
-
-def _corrected(tree: xr.DataTree, model: Any, k: int, seed: int) -> dict[str, Array]:
-    """Draws of linear response at an optimum, entry by entry; none where it has none."""
-    if k == 0 and "linear_response" in tree.children:
-        return entries(tree["linear_response/posterior"].to_dataset())
-    try:
-        normal = linear_response(tree, k)
-    except InputError:  # its Hessian is not positive definite
-        return {}
-    target = from_model(model)
-    draws = named_draws(
-        target, normal.rvs(tree[f"optimum_{k}/posterior"].sizes["draw"], seed + k).reshape(-1, target.dim)
-    )
-    return entries(draws) if draws is not None else {}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from analysis.parts import Part, runner
 from analysis.reference_posteriors import QUESTION
-from analysis.reference_posteriors.natural import moments, response_sds
+from analysis.reference_posteriors.natural import moments, parameters
 from analysis.reference_posteriors.posteriors import CASES, Case, Reference
 from models.advi import (
     PYMC_DEFAULT,
@@ -24,6 +24,7 @@ from models.advi import (
     fit_dadvi,
     member,
     optima,
+    response_sds,
 )
 from models.advi.diagnostics import diagnose
 from models.errors import lookup_error
@@ -178,7 +179,7 @@ def _judged(fit: Fit, target: Posterior, reference: Reference, nodes: Array) -> 
     found = [moments(target, m, nodes, reference.names) for m in fit.members]
     means, sds = (np.array(column) for column in zip(*found, strict=True))
     if fit.response:
-        sds = np.array([response_sds(target, m, reference.names) for m in fit.members])
+        sds = np.array([response_sds(target, m, lambda x: parameters(target, x, reference.names)) for m in fit.members])
     mean = fit.weights @ means
     sd = np.sqrt(fit.weights @ (sds**2 + (means - mean) ** 2))
     hits = (np.abs(means[:, None] - reference.modes) < reference.mode_sd).all(axis=2)

@@ -282,7 +282,7 @@ class _Search:
             raise InputError("the budget was used up before the first start was done; give more seconds")
         blame = self.target.blame(self.starts[0].mean) if isinstance(self.target, Posterior) else ""
         raise InputError(
-            f"the log density of {self.target.name!r} is finite at none of {len(self.runs)} starts{blame}; give starts where it is"
+            f"the log density is finite at none of {len(self.runs)} starts{blame}; give initial values (initval=) or starts where it is"
         )
 
 
@@ -296,7 +296,7 @@ def _refuse_infinite(target: Target, optima: Sequence[Optimum]) -> None:
     bad = points[~np.isfinite(target.log_density(points)[0])]
     blame = target.blame(bad[0]) if len(bad) and isinstance(target, Posterior) else ""
     raise InputError(
-        f"the density of {target.name!r} vanishes where every Normal has mass{blame.replace(' at the first', '')}, so reverse KL is infinite for all of "
+        f"the density vanishes where every Normal has mass{blame.replace(' at the first', '')}, so reverse KL is infinite for all of "
         "them; give the variable a prior on the support that the likelihood allows (HalfNormal for a rate, say)"
     )
 

@@ -22,6 +22,7 @@ __all__ = ["Diagnosis", "covered_mass", "diagnose", "pareto_k"]
 
 Array = NDArray[np.float64]
 _LEAST = 25  # draws, for a tail of five
+_UNDERFLOW = 700.0  # nats, whose exponential is zero as a float
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def pareto_k(log_ratio: Array) -> float:
     Returns
     -------
     float
-        ``nan`` where there are fewer than 25, or the largest are equal to rounding, so that they have no tail; ``inf`` where a ratio is not finite.
+        ``nan`` where there are fewer than 25, or the largest are equal to rounding, so that they have no tail; ``inf`` where a ratio is not finite, or one draw
+        has all the weight.
     """
     if not np.isfinite(log_ratio).all():
         return float("inf")
@@ -121,8 +123,11 @@ def pareto_k(log_ratio: Array) -> float:
     tail = np.sort(log_ratio)[-max(5, int(np.ceil(min(0.2 * len(log_ratio), 3 * np.sqrt(len(log_ratio)))))) :]
     if tail[-1] - tail[0] < 1e-10:
         return float("nan")
+    if tail[-1] - tail[0] > _UNDERFLOW:  # one draw has all the weight, and the others' are zero as floats
+        return float("inf")
     # ArviZ takes log likelihoods, whose negatives are the log ratios of leave-one-out.
-    return float(array_stats.psislw(-log_ratio)[1])
+    found = float(array_stats.psislw(-log_ratio)[1])
+    return float("inf") if np.isnan(found) else found
 
 
 def covered_mass(member: Target, reference: Array, *, level: float = 0.999) -> Estimate:

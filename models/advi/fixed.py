@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 _SIDE = 1e-4  # of the difference quotients of the gradient, in sds
 _FAR = 1e12  # what stands for an infinite loss in a line search, relative to the loss at its start
 _NEWTON_PARAMETERS = 400  # beyond which a Hessian and its factors cost more than they save
+_HESSIAN_NODES = 1024
 _ESCAPED = 1e9  # sds at the start, beyond which a descent goes nowhere
 _CLEAR = 0.05  # nats that may be left where it is clear which optimum lies ahead
 _FLAT, _FALLING = 1e-7, -1e-4  # eigenvalues, in units of the Fisher information: above, a minimum; below, a saddle
@@ -77,10 +78,14 @@ class FixedLoss:
         return -values - self.shape.entropy(theta), self.shape.gradient(theta, self.nodes, slopes)
 
     def hessian(self, theta: Array) -> Array | None:
-        """Hessian (q, q) of the loss; ``None`` where the shape offers none, or the density is not smooth enough."""
+        """Hessian (q, q) of the loss; ``None`` where the shape offers none, or the density is not smooth enough.
+
+        On the first thousand nodes: steps with it go to where the gradient on all of them vanishes.
+        """
         if len(theta) > _NEWTON_PARAMETERS:
             return None
-        points = self.shape.points(theta, self.nodes)
+        nodes = self.nodes[:_HESSIAN_NODES]
+        points = self.shape.points(theta, nodes)
         _, factor = self.shape.moments(theta)
         sides = _SIDE * np.sqrt(np.square(factor).sum(axis=1))
         d = points.shape[1]
@@ -89,7 +94,7 @@ class FixedLoss:
             slopes = self._evaluate(points)[1]
             moved = self._evaluate((points[None] + moves[:, None]).reshape(-1, d))[1].reshape(2, d, -1, d)
             curvatures = ((moved[0] - moved[1]) / (2 * sides[:, None, None])).transpose(1, 0, 2)
-            result = self.shape.hessian(theta, self.nodes, slopes, (curvatures + curvatures.transpose(0, 2, 1)) / 2)
+            result = self.shape.hessian(theta, nodes, slopes, (curvatures + curvatures.transpose(0, 2, 1)) / 2)
         return result if result is not None and np.isfinite(result).all() else None
 
     def _evaluate(self, points: Array) -> tuple[Array, Array]:

@@ -88,7 +88,7 @@ def refuse_improper(target: Target, point: Array, sd: Array, steps: Iterable[Arr
     if found is not None:
         words = named_direction(target, found)
         raise ImproperError(
-            f"the posterior of {target.name!r} is improper: its density does not fall along {words} (a flat prior there, on what the data "
+            f"the posterior is improper: its density does not fall along {words} (a flat prior there, on what the data "
             "do not inform, or a likelihood that rises for ever, as with separation?); give it a proper prior",
             words,
         )

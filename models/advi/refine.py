@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 _REPLICATES = 8
 _CHORDS = 8  # steps with one Hessian, of which each leaves a fraction of the gap
+_NEAR = 0.02  # sds, within which a Hessian is the same
 _AT_REST = 1e-4  # nats left on the nodes themselves
 
 
@@ -111,8 +112,8 @@ def refine(
         loss = FixedLoss(density, shape, replicates.reshape(-1, shape.noise))
         if not np.isfinite(loss(theta)[0]):
             break
-        theta = _settle(loss, theta, stop)
-        found = _judged(loss, theta)
+        theta, here = _settle(loss, theta, stop)
+        found = _judged(loss, theta, here)
         if (found.node_gap <= nats and found.node_shift <= relative) or stop():
             break
     if found is None:
@@ -121,7 +122,7 @@ def refine(
     return found
 
 
-def _settle(loss: FixedLoss, theta: Array, stop: Callable[[], bool]) -> Array:
+def _settle(loss: FixedLoss, theta: Array, stop: Callable[[], bool]) -> tuple[Array, Rest]:
     """Chord steps with one Hessian from an optimum on coarser nodes; a whole descent where they do not end at rest."""
     here = rest(loss, theta)
     if here.inverse is not None:
@@ -129,21 +130,23 @@ def _settle(loss: FixedLoss, theta: Array, stop: Callable[[], bool]) -> Array:
         for _ in range(_CHORDS):
             step = here.inverse @ gradient
             if gradient @ step < 1e-10:
-                return at
+                break
             ahead = loss(at - step)
             if stop() or ahead[0] > value:
                 break
             at, (value, gradient) = at - step, ahead
-        if gradient @ here.inverse @ gradient < _AT_REST:
-            return at
+        gap = 0.5 * float(gradient @ here.inverse @ gradient)
+        if gap < _AT_REST / 10:
+            moved = np.abs(at - theta) * np.sqrt(loss.shape.fisher(theta))
+            return at, replace(here, gap=gap) if moved.max() < _NEAR else rest(loss, at)
         theta = at
-    return descend(loss, theta, stop=stop)
+    theta = descend(loss, theta, stop=stop)
+    return theta, rest(loss, theta)
 
 
-def _judged(loss: FixedLoss, theta: Array) -> Optimum:
+def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
     """Evidence at an optimum of all nodes, and its sampling error from the gradients of the replicates."""
     shape = loss.shape
-    here = rest(loss, theta)
     values, gradients = loss.by_node(theta)
     fisher = shape.fisher(theta)
     inverse = here.inverse if here.inverse is not None else np.diag(1 / fisher)

@@ -52,7 +52,16 @@ class LogDensity:
 
     def __call__(self, points: Array) -> tuple[Array, Array]:
         """Log densities (n,) in nats and gradients (n, d) at points (n, d)."""
-        values, slopes = self.function(np.ascontiguousarray(points, dtype=float), self.numbers)
+        points = np.ascontiguousarray(points, dtype=float)
+        try:
+            values, slopes = self.function(points, self.numbers)
+        except (
+            ArithmeticError
+        ):  # Numba divides as Python does inside some of PyTensor's loops: there is no density there
+            if len(points) == 1:
+                return np.full(1, -np.inf), np.full(points.shape, np.nan)
+            parts = [self(point[None]) for point in points]
+            return np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts])
         return values, slopes
 
 

@@ -13,7 +13,7 @@ from models.families import FAMILIES
 from models.quadrature import Estimate
 from models.targets import Target
 
-__all__ = ["compare", "entries", "forward_normal", "kl_forward", "kl_reverse"]
+__all__ = ["compare", "entries", "forward_normal", "kl_forward", "kl_reverse", "natural"]
 
 Array = NDArray[np.float64]
 _MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
@@ -43,7 +43,9 @@ def natural(target: Target, points: Array) -> dict[str, Array]:
     return entries(found)
 
 
-def compare(target: Target, approximations: Mapping[str, Array], reference: Array | None) -> xr.Dataset:
+def compare(
+    target: Target, approximations: Mapping[str, Array], reference: Array | None, sds: Mapping[str, Array]
+) -> xr.Dataset:
     """Means and sds of approximations, and how far they are from those of a reference.
 
     Parameters
@@ -52,6 +54,8 @@ def compare(target: Target, approximations: Mapping[str, Array], reference: Arra
     approximations : mapping of str to ndarray (n, d)
         Draws in unconstrained space.
     reference : ndarray (n, d), optional
+    sds : mapping of str to ndarray (variables,)
+        Of approximations whose sds are known better than by their draws.
 
     Returns
     -------
@@ -66,6 +70,9 @@ def compare(target: Target, approximations: Mapping[str, Array], reference: Arra
         stat: np.array([[f(d[v]) for v in names] for d in draws.values()])
         for stat, f in (("mean", np.mean), ("sd", np.std))
     }
+    for name, known in sds.items():
+        row = list(draws).index(name)
+        table["sd"][row] = np.where(np.isfinite(known), known, table["sd"][row])
     dims = ("approximation", "variable")
     data: dict[str, object] = {name: (dims, values) for name, values in table.items()}
     if reference is not None:

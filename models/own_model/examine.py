@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from models.advi.dadvi import fit_dadvi
 from models.advi.members import member, named_draws
-from models.advi.response import linear_response
+from models.advi.response import linear_response, response_sds
 from models.advi.search import images
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
 from models.graphs import single_threaded
-from models.own_model.comparison import compare, forward_normal, kl_forward, kl_reverse
+from models.own_model.comparison import compare, forward_normal, kl_forward, kl_reverse, natural
 from models.own_model.mixture import Repair, repair
 from models.own_model.modes import Mode, ascend, assign, covers
 from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering
@@ -36,6 +36,7 @@ _DRAWS = 2000
 _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
+_NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _NUTS_SHARE = 0.55  # of the budget, that must be left for NUTS to begin
 
 
@@ -202,7 +203,11 @@ class _Found:
     def covered(self) -> list[bool]:
         """Whether the lowest optimum covers each mode: by its own width or that of linear response, whichever is wider."""
         mean, own = member(self.fit, 0).scales[0]
-        return [covers(mean, own, m) or covers(*self.normal(0), m) for m in self.modes]
+        if not self.modes:
+            return []
+        # Where it is, whatever the shape: the mode of a funnel is far from its mass.
+        home = assign(self.modes, mean[None])[0]
+        return [i == home or covers(mean, own, m) or covers(*self.normal(0), m) for i, m in enumerate(self.modes)]
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
@@ -250,8 +255,18 @@ class _Found:
         weak = self.reference is None or not self.reference.ok
         if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
             points = mended.draws.reshape(4, -1, self.target.dim)
-            return replace(self, reference=Reference("importance", points, mended.looks, ()))._tree(mended, names)
-        return self._tree(mended, names)
+            found = replace(self, reference=Reference("importance", points, mended.looks, ()))
+        else:
+            found = self
+        return found._with_mass()._tree(mended, names)
+
+    def _with_mass(self) -> _Found:
+        """Without modes that hold next to nothing of a reference that is one."""
+        if self.reference is None or not self.reference.ok or len(self.modes) < 2:
+            return self
+        owner = assign(self.modes, self.reference.flat)
+        shares = np.bincount(owner, minlength=len(self.modes)) / len(owner)
+        return replace(self, modes=[m for m, share in zip(self.modes, shares, strict=True) if share > _NOTHING])
 
     def _tree(self, mended: Repair, names: Sequence[str]) -> xr.DataTree:
         target, seed = self.target, self.seed
@@ -271,7 +286,10 @@ class _Found:
         thinned = (
             None if points is None else points[np.linspace(0, len(points) - 1, min(len(points), 4000)).astype(int)]
         )
-        comparison = compare(target, draws, thinned)
+        sds = {}
+        if "linear response" in members:
+            sds["linear response"] = response_sds(target, members["ADVI"], self._entries, seed=seed)
+        comparison = compare(target, draws, thinned, sds)
         evidence = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["k_hat"]),
             float(data["k_hat_linear_response"]), mended.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
@@ -303,6 +321,9 @@ class _Found:
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
                                          "missed_lower": lower, "missed_upper": upper}  # fmt: skip
         return result
+
+    def _entries(self, points: Array) -> Array:
+        return np.column_stack(list(natural(self.target, points).values()))
 
     def _divergences(self, members: dict[str, Target], log_evidence: Estimate, points: Array | None) -> xr.Dataset:
         reverse = [kl_reverse(self.target, m, log_evidence, seed=self.seed + 41) for m in members.values()]

@@ -124,14 +124,23 @@ def by_nuts(target: Posterior, *, seed: int, stop: Callable[[], bool], draws: in
         tree = pm.sample(draws=draws, tune=1000, chains=4, cores=1, random_seed=seed, progressbar=False, model=target.source,
                          callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=0.9,
                          idata_kwargs={"include_transformed": True})  # fmt: skip
-    except (KeyboardInterrupt, ValueError, pm.exceptions.SamplingError):
+    except KeyboardInterrupt:
+        if not stop():  # not the clock, but whoever waits
+            raise
+        return None
+    except (ValueError, pm.exceptions.SamplingError):
         return None
     finally:
         logger.setLevel(level)
     points = _stacked(target, tree)
-    if points.shape[1] < 100:
+    cut = points.shape[:2] != (4, draws)
+    if cut and not stop():  # PyMC keeps what it has when it is interrupted, by whom it does not say
+        raise KeyboardInterrupt
+    if points.shape[0] < 2 or points.shape[1] < 100:
         return None
     reasons, ess = _reasons("NUTS", points, target.coordinates)
+    if cut:
+        reasons.append(f"the budget ended it after {points.shape[0]} of 4 chains")
     divergences = int(tree["sample_stats"]["diverging"].sum())
     if divergences > 0.001 * points.shape[0] * points.shape[1]:
         reasons.append(f"{divergences} of {points.shape[0] * points.shape[1]} transitions diverged")

@@ -15,10 +15,11 @@ from scipy.stats import lognorm
 from analysis.reference_posteriors import study as question
 from analysis.reference_posteriors.figures import plot
 from analysis.reference_posteriors.findings import errors, findings
-from analysis.reference_posteriors.natural import moments, response_sds
+from analysis.reference_posteriors.natural import moments, parameters
 from analysis.reference_posteriors.posteriors import CASES
 from analysis.reference_posteriors.study import Settings, case_of_key
 from analysis.site.chapter import words_of
+from models.advi import response_sds
 from models.errors import InputError
 from models.families import FAMILIES
 from models.quadrature import sobol_nodes
@@ -87,7 +88,11 @@ def test_linear_response_of_a_scale_is_that_of_its_mean(scale: Posterior) -> Non
     """Derived by hand: E_q[s] = e with log e = m + v / 2, H is diag(1 / v, 2) for (m, log sd), so the variance is e^2 (v + v^2 / 2)."""
     normal = FAMILIES["mvnormal_diag"].member({"mu": np.array([0.3, -2.0]), "sigma": np.array([0.5, 2.0])})
     e, v = lognorm.mean(0.5, scale=np.exp(0.3)), 0.25
-    np.testing.assert_allclose(response_sds(scale, normal, ["s", "m"]), [e * np.sqrt(v + v**2 / 2), 2], rtol=1e-2)
+    np.testing.assert_allclose(
+        response_sds(scale, normal, lambda x: parameters(scale, x, ["s", "m"])),
+        [e * np.sqrt(v + v**2 / 2), 2],
+        rtol=1e-2,
+    )
 
 
 def test_findings_are_those_of_the_numbers(results: xr.DataTree) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +37,7 @@ FIXED_METHODS = ("advi", "fullrank_advi", "lowrank_advi")
 
 _STARTS = 20
 _START_SDS = (0.1, 0.7)  # by turns: a narrow start ends at a mode near by, a wide one can end at a broad optimum
+_LIGHT = 30.0  # nats above the lowest optimum: one that is named, and never weighed
 _OPTIMA = 8  # that are followed to finer nodes
 
 
@@ -120,9 +121,11 @@ def fit_dadvi(
         search.wave(given, len(given))
     search.refuse_failure()
     search.refuse_improper()
+    search.settle()
+    leads = [search.runs[alike[0]] for alike in search.groups[:_OPTIMA]]
     mean_field = [
-        _refined(target, search.shape, search.runs[alike[0]], clock, seed, nats, relative)
-        for alike in search.groups[:_OPTIMA]
+        _refined(target, search.shape, run, clock, seed, nats, relative, light=run.value > leads[0].value + _LIGHT)
+        for run in leads
     ]
     _refuse_infinite(target, mean_field)
     optima = mean_field
@@ -255,6 +258,17 @@ class _Search:
         groups = [[order[j] for j in alike] for alike in group([self.runs[i] for i in order])]
         self.groups = sorted(groups, key=lambda alike: self.runs[alike[0]].value)
 
+    def settle(self) -> None:
+        """Go all the way from the lead of each group, still on coarse nodes, and put together what then lies together."""
+        groups = self.groups[:_OPTIMA]
+        for alike in groups:
+            run = self.runs[alike[0]]
+            end = descend(self.loss, run.theta, stop=self.clock)
+            self.runs[alike[0]] = replace(run, theta=end, value=self.loss(end)[0])
+        order = sorted(range(len(groups)), key=lambda j: self.runs[groups[j][0]].value)
+        leads = [self.runs[groups[j][0]] for j in order]
+        self.groups = [[i for j in alike for i in groups[order[j]]] for alike in group(leads)]
+
     def refuse_improper(self) -> None:
         """Refuse a posterior whose density does not fall along the way that a run took, or in the flattest direction where it ended.
 
@@ -302,11 +316,19 @@ def _refuse_infinite(target: Target, optima: Sequence[Optimum]) -> None:
 
 
 def _refined(
-    target: Target, shape: Shape, run: Descended, clock: _Clock, seed: int, nats: float, relative: float
+    target: Target,
+    shape: Shape,
+    run: Descended,
+    clock: _Clock,
+    seed: int,
+    nats: float,
+    relative: float,
+    *,
+    light: bool = False,
 ) -> Optimum:
     # Each replicate must be moment-matched, and be so with little bias: it falls as one over their number, and no spread shows it.
     first = max(11, 3 + int(np.ceil(np.log2(4 * target.dim))))
-    return refine(target.log_density, shape, run.theta, nats=nats, relative=relative, powers=(first, max(first, 15)),
+    return refine(target.log_density, shape, run.theta, nats=nats, relative=relative, powers=(first, first if light else max(first, 15)),
                   seed=seed, stop=clock)  # fmt: skip
 
 

@@ -107,7 +107,13 @@ class _Stopped(Exception):  # noqa: N818  # no error: the clock, or a caller, ha
 
 
 def descend(
-    loss: FixedLoss, theta: Array, *, fine: bool = True, iterations: int = 300, stop: Callable[[], bool] = lambda: False
+    loss: FixedLoss,
+    theta: Array,
+    *,
+    fine: bool = True,
+    near: bool = False,
+    iterations: int = 300,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Array:
     """Go down from theta (q,): L-BFGS, then trust-region Newton steps where the Hessian is at hand.
 
@@ -118,6 +124,8 @@ def descend(
         Where the loss is finite.
     fine : bool
         Go all the way; otherwise only to where it is clear which optimum lies ahead.
+    near : bool
+        An optimum of other nodes: Newton steps at once, where the Hessian is at hand.
     iterations : int
         Of L-BFGS.
     stop : callable
@@ -135,11 +143,12 @@ def descend(
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": tolerance, "gtol": 1e-7}
     try:
         with np.errstate(all="ignore"):
-            minimize(way, np.zeros_like(theta), jac=True, method="L-BFGS-B", options=options)
+            if not near or loss.hessian(theta) is None:
+                minimize(way, np.zeros_like(theta), jac=True, method="L-BFGS-B", options=options)
             if (fine or way.remaining() > _CLEAR) and loss.hessian(way.best) is not None:
                 way.restart()
                 options = {
-                    "gtol": 1e-6 if fine else 1e-2,
+                    "gtol": 1e-4 if fine else 1e-2,
                     "maxiter": 30,
                     "initial_trust_radius": 0.5,
                     "max_trust_radius": 10.0,

@@ -140,7 +140,7 @@ def _settle(loss: FixedLoss, theta: Array, stop: Callable[[], bool]) -> tuple[Ar
             moved = np.abs(at - theta) * np.sqrt(loss.shape.fisher(theta))
             return at, replace(here, gap=gap) if moved.max() < _NEAR else rest(loss, at)
         theta = at
-    theta = descend(loss, theta, stop=stop)
+    theta = descend(loss, theta, near=True, stop=stop)
     return theta, rest(loss, theta)
 
 

@@ -37,6 +37,7 @@ _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
+_SAME = 0.2  # sds, or relative, by which two samplers may differ
 _NUTS_SHARE = 0.55  # of the budget, that must be left for NUTS to begin
 
 
@@ -156,9 +157,21 @@ def _reference(
         return by_grid(target, look.flat, seed=seed)
     if optima == 1 and modes <= 1 and not late():
         found = by_nuts(target, seed=seed + 1, stop=over)
-        if found is not None and (found.ok or look is None or not look.ok):
-            return found
+        if found is not None:
+            return _agreed(found, look, target.coordinates)
     return look
+
+
+def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> Reference:
+    """NUTS if it is a reference; else the tempered populations, if they are one and NUTS saw the same."""
+    if chains.ok or look is None or not look.ok:
+        return chains
+    mean, sd = look.flat.mean(axis=0), look.flat.std(axis=0)
+    apart = np.maximum(np.abs(chains.flat.mean(axis=0) - mean) / sd, np.abs(np.log(chains.flat.std(axis=0) / sd)))
+    worst = int(np.argmax(apart))
+    if apart[worst] <= _SAME:
+        return look
+    return replace(chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {names[worst]}"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,4 +6,4 @@ QUESTION = (
 )
 TITLE = "How far does ADVI stop from its optimum?"
 #: Place in the report.
-CHAPTER = 60
+CHAPTER = 65

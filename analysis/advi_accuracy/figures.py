@@ -157,9 +157,11 @@ def _power(exponent: int) -> str:
 # --- panels of the results ---
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``accuracy_cost``, ``accuracy_bias``, ``accuracy_fixed`` and ``accuracy_evidence``."""
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     return {
         "accuracy_cost": _cost_drawing(results, style),
         "accuracy_bias": _bias_drawing(results, style),

@@ -3,4 +3,4 @@
 QUESTION = "Between reverse and forward KL: what does Minka's alpha-divergence cover, and what does it seek?"
 TITLE = "Between reverse and forward"
 #: Place in the report.
-CHAPTER = 70
+CHAPTER = 55

@@ -35,9 +35,11 @@ _SMALL = 9.5
 _ALPHA = "α    (0 reverse KL, 1 forward KL)"
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``members`` and ``alpha_branches``."""
-    style, cases = Style.of(theme, backend), [case_of(results, case.name) for case in CASES]
+    style, cases = Style.of(theme, backend, narrow), [case_of(results, case.name) for case in CASES]
     return {"members": Drawing(members(cases, style)), "alpha_branches": Drawing(branches(cases, style))}
 
 

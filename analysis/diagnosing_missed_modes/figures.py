@@ -24,9 +24,11 @@ __all__ = ["plot"]
 Array = NDArray[np.float64]
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``blind``, ``repair``, ``repair_plane`` and ``stacking``."""
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     cases = [case for name, case in results.children.items() if name.startswith("repair_")]
     line, plane = ([case for case in cases if (case.attrs["family"] == "normal") == flat] for flat in (True, False))
     return {

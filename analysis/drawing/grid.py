@@ -1,4 +1,4 @@
-"""Panels side by side, the same for every backend."""
+"""Panels side by side, or one below the other on a narrow screen; the same for every backend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
 
-from analysis.drawing.style import Style
+from analysis.drawing.style import NARROW, Style
 
 __all__ = ["panel_grid"]
 
@@ -18,6 +18,10 @@ def panel_grid(
     titles: Sequence[str], style: Style, cols: int, figsize: tuple[float, float]
 ) -> tuple[PlotCollection, list[Any]]:
     """Begin a figure: its collection, and one axis for each title, `cols` in a row; `figsize` in inches."""
+    if style.narrow:
+        rows = -(-len(titles) // cols)
+        height = NARROW * (figsize[1] / rows) / (figsize[0] / cols)  # of the same shape, if it is neither flat nor tall
+        cols, figsize = 1, (NARROW, len(titles) * float(np.clip(height, 2.6, 4.2)))
     data = xr.Dataset({"panels": ("panel", np.zeros(len(titles)))}, coords={"panel": list(titles)})
     figure_kwargs = style.figure_size(figsize)
     collection = PlotCollection.wrap(

@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from analysis.drawing.svg import RIM, recoloured
 from models.errors import lookup_error
 
-__all__ = ["BACKENDS", "Rim", "Style", "counterparts", "rim", "to_dark"]
+__all__ = ["BACKENDS", "NARROW", "Rim", "Style", "counterparts", "rim", "to_dark"]
 
 _RAMP = 60
 BACKENDS = ("matplotlib", "plotly", "bokeh")
@@ -35,6 +35,8 @@ _MARKERS = {
     "plotly": {"dot": "circle", "cross": "x", "triangle": "triangle-up"},
     "bokeh": {"dot": "circle", "cross": "x"},
 }
+#: Inches that a drawing for a narrow screen is wide: there its words are as large as those of the text.
+NARROW = 4.6
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ class Style:
     middle: str
     paper: str
     fill_alpha: float = 0.24
+    narrow: bool = False
 
     @classmethod
-    def of(cls, theme: str, backend: str) -> Style:
-        """Return the style of a theme.
+    def of(cls, theme: str, backend: str, narrow: bool = False) -> Style:
+        """Return the style of a theme, for a wide screen or a narrow one.
 
         Raises
         ------
@@ -81,9 +84,11 @@ class Style:
         if backend not in BACKENDS:
             raise lookup_error("backend", backend, BACKENDS)
         if theme == "light":
-            return cls(backend, theme, "#4d4d4d", "#0072B2", "#D55E00", "#222222", "#8a8a8a", "#AA4499", "#ffffff")
+            colors = ("#4d4d4d", "#0072B2", "#D55E00", "#222222", "#8a8a8a", "#AA4499", "#ffffff")
+            return cls(backend, theme, *colors, narrow=narrow)
         if theme == "dark":
-            return cls(backend, theme, "#c8c8c8", "#56B4E9", "#E69F00", "#e6e6e6", "#8f8f8f", "#CC79A7", "#16181d")
+            colors = ("#c8c8c8", "#56B4E9", "#E69F00", "#e6e6e6", "#8f8f8f", "#CC79A7", "#16181d")
+            return cls(backend, theme, *colors, narrow=narrow)
         raise lookup_error("theme", theme, ("light", "dark"))
 
     def color(self, role: str) -> str:
@@ -115,7 +120,9 @@ class Style:
         return points**2 if self.backend == "matplotlib" else points
 
     def figure_size(self, inches: tuple[float, float]) -> dict[str, Any]:
-        """Figure size in the backend's unit: inches for matplotlib, else dots at 100 to the inch."""
+        """Figure size in the backend's unit: inches for matplotlib, else dots at 100 to the inch; no wider than fits."""
+        if self.narrow:
+            inches = (min(inches[0], NARROW), inches[1])
         if self.backend == "matplotlib":
             return {"figsize": inches, "figsize_units": "inches"}
         return {"figsize": (100 * inches[0], 100 * inches[1]), "figsize_units": "dots"}

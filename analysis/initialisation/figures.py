@@ -53,9 +53,11 @@ _KEY_ROW = 0.075  # of the height of the map, above it
 _KEY_SIZE = 9.5
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``basins`` and ``agreement``."""
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     cases = [case_of(results, name) for name in results.children]
     maps = [panel_of(case, "adam", case.attrs["title"]) for case in cases]
     compared = [

@@ -29,9 +29,11 @@ _ROLES = {"pq": "forward", "qp": "reverse"}
 _DRAWN = 11.0  # values of x on either side
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``asymmetry``."""
-    style, ways = Style.of(theme, backend), dataset_of(results, "ways/estimators")
+    style, ways = Style.of(theme, backend, narrow), dataset_of(results, "ways/estimators")
     return {
         "asymmetry": Drawing(asymmetry(ways, dataset_of(results, "curves/densities"), style)),
     }

@@ -30,9 +30,11 @@ _DASH = {"marginal": "dashed", "size": "solid", "precision": "dotted"}
 _MASS = 0.9
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``normals``, ``alphas``, ``pitchfork`` and ``shapes``."""
-    style, curves = Style.of(theme, backend), case_of(results, "curves")
+    style, curves = Style.of(theme, backend, narrow), case_of(results, "curves")
     return {
         "normals": Drawing(normals(curves, dataset_of(results, "pair/fits"), style)),
         "alphas": Drawing(alphas(dataset_of(curves, "alpha"), style)),

@@ -31,9 +31,11 @@ _MARKERS = {"bimodal": ("dot", 5.0), "laplace": ("cross", 6.5), "outliers": ("tr
 _ESTIMATES = {"bimodal": "sigma", "outliers": "nu"}
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``curves`` and ``convergence``."""
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     return {
         "curves": Drawing(curves(dataset_of(results, "lines/curves"), style)),
         "convergence": Drawing(convergence(cases_of(results), style)),

@@ -18,9 +18,11 @@ from analysis.reading import case_of, dataset_of
 __all__ = ["plot"]
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``hero``, ``landscape``, ``gallery``, ``crossed``, ``loss`` and ``pit``."""
-    style, bimodal = Style.of(theme, backend), case_of(results, "bimodal")
+    style, bimodal = Style.of(theme, backend, narrow), case_of(results, "bimodal")
     cases = {name: case_of(results, name) for name in ("unequal", "trimodal", "heavy_tailed", "old_faithful")}
     gallery = {case.attrs["title"]: dataset_of(case, "densities") for case in cases.values()}
     minutes = {cases["old_faithful"].attrs["title"]: "minutes"}

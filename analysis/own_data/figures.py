@@ -32,7 +32,9 @@ _LETTERS = 40
 _LISTED, _FAR = 10, 1.0
 
 
-def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw what `analysis.own_data.study.analyse` found.
 
     Parameters
@@ -47,7 +49,7 @@ def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib"
         ``families``, ``pit``; ``ranking`` where there are several families and standard errors; ``directions`` where reverse KL
         was computed.
     """
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     x = tree["p_data/observed_data"]["x"].to_numpy().reshape(tree.attrs["n"], tree.attrs["dim"])
     columns = json.loads(tree.attrs["columns"])
     columns = _titles(columns)

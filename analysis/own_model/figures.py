@@ -26,7 +26,9 @@ _BANDWIDTH = "isj"  # sees how narrow each of several modes is
 _TICKS = (0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 5.0, 10.0)
 
 
-def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw what `analysis.own_model.study.analyse` found.
 
     Parameters
@@ -42,7 +44,7 @@ def plot(tree: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib"
     """
     if "comparison" not in tree.children:
         return {}
-    style, table = Style.of(theme, backend), tree["comparison"].to_dataset()
+    style, table = Style.of(theme, backend, narrow), tree["comparison"].to_dataset()
     if not (names := worst(table, DRAWN)):
         return {}
     drawings = {"densities": _densities(tree, names, style)}

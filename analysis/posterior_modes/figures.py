@@ -22,9 +22,11 @@ Array = NDArray[np.float64]
 _PLANE = [1, 2]
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``location``, ``location_chains`` and ``labels``."""
-    style, cauchy = Style.of(theme, backend), case_of(results, "cauchy")
+    style, cauchy = Style.of(theme, backend, narrow), case_of(results, "cauchy")
     return {
         "location": Drawing(location(cauchy, style)),
         "location_chains": Drawing(location_chains(cauchy, style)),

@@ -32,9 +32,11 @@ NAMES = {
 _LEAST = 1e-3  # sds: less is the Monte Carlo error of the reference
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``posteriors``."""
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     cases = [case_of(results, key) for key in results.children]
     with style.settings():
         collection, axes = panel_grid(

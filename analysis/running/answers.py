@@ -317,13 +317,10 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
             stored.put_whole(kept.path, key, json.dumps(_draw(module, tree), indent=1).encode())
         drawings = json.loads(kept.path.read_bytes())
     figures: list[Any] = []
-    for name, drawing in drawings.items():
-        svg = drawing.encode()
-        alt, caption = (
-            words.alt.get(name, ""),
-            words.caption.get(name, ""),
-        )  # of which a figure says that they are missing
-        figures.append(Figure(name, svg, to_dark(svg), alt=alt, caption=caption))
+    for name, (svg, narrow) in ((name, [text.encode() for text in both]) for name, both in drawings.items()):
+        # Where words are missing, the figure says so.
+        alt, caption = words.alt.get(name, ""), words.caption.get(name, "")
+        figures.append(Figure(name, svg, to_dark(svg), alt=alt, caption=caption, narrow=(narrow, to_dark(narrow))))
     if hasattr(module, "explorer"):
         from analysis.site.explorer import Explorer
 
@@ -332,11 +329,13 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
     return figures
 
 
-def _draw(module: Any, tree: Any) -> dict[str, str]:
+def _draw(module: Any, tree: Any) -> dict[str, list[str]]:
+    """Return every drawing for a wide screen and for a narrow one."""
     os.environ["MPLBACKEND"] = "agg"  # if matplotlib is still to be imported
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use("agg")
     from analysis.drawing.style import Style
 
     style = Style.of("light", "matplotlib")
-    return {name: drawing.svg(style).decode() for name, drawing in module.plot(tree, theme="light").items()}
+    both = [module.plot(tree, theme="light", narrow=narrow) for narrow in (False, True)]
+    return {name: [drawings[name].svg(style).decode() for drawings in both] for name in both[0]}

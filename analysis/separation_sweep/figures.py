@@ -54,9 +54,11 @@ _UNEQUAL = {
 _PHASE = (0.5, BOUNDS[1])  # separations of the plane
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``branches``, ``branches_unequal`` and ``phase``."""
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     unequal = sweep_of(results, "unequal", (1.2, 3.4), _UNEQUAL)
     return {
         "branches": Drawing(branches(sweep_of(results, "equal", BOUNDS, _EQUAL), ("mean", "sd", "kl"), style)),

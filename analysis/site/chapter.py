@@ -1,7 +1,8 @@
 """Chapters: prose in Markdown with Jinja's conditions, filled in with the findings of a question.
 
 Besides what Jinja has, a chapter says its answer in ``<% answer %> ... <% endanswer %>``, which is placed by the frame of the
-report, and places each figure with its words: ``<% figure NAME %> caption <% alt %> what it shows <% endfigure %>``.
+page, places each figure with its words, ``<% figure NAME %> caption <% alt %> what it shows <% endfigure %>``, and sets apart
+what only checks its claims, ``<% evidence %> ... <% endevidence %>``, which goes to a page of its own.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ from analysis.site.numbers import (
 )
 from models.errors import InputError
 
-__all__ = ["TEMPLATES", "ReportError", "Words", "filled", "headline", "words_of"]
+__all__ = ["EVIDENCE", "TEMPLATES", "ReportError", "Words", "filled", "headline", "words_of"]
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "reports" / "templates"
 """Folder of the report's own templates, style sheet and fonts."""
+#: What stands in the text around evidence.
+EVIDENCE = (f"\n\n{OPEN}evidence{CLOSE}\n\n", f"\n\n{OPEN}endevidence{CLOSE}\n\n")
 #: Folder of the questions, each with its ``chapter.md``.
 _CHAPTERS = Path(__file__).resolve().parents[1]
 
@@ -130,7 +133,7 @@ _ENDIF = "<% endif %>"
 class _Blocks(Extension):
     """The blocks of a chapter that Jinja does not have."""
 
-    tags = {"answer", "figure"}  # noqa: RUF012 (as Jinja declares it)
+    tags = {"answer", "figure", "evidence"}  # noqa: RUF012 (as Jinja declares it)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
         """Keep the space between words where a line of text ends with a block: Jinja takes the end of such a line away.
@@ -151,6 +154,10 @@ class _Blocks(Extension):
         tag = next(parser.stream)
         if tag.value == "answer":
             return [self._kept(parser, "answer", "", "name:endanswer", tag.lineno)]
+        if tag.value == "evidence":
+            body = parser.parse_statements(("name:endevidence",), drop_needle=True)
+            ends = (nodes.Output([nodes.TemplateData(end)]).set_lineno(tag.lineno) for end in EVIDENCE)
+            return [next(ends), *body, next(ends)]
         name = parser.stream.expect("name").value
         return [
             self._kept(parser, "caption", name, "name:alt", tag.lineno),
@@ -195,6 +202,7 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
     )
     environment.globals["next_table"] = f"{OPEN}table{CLOSE}"
     filters = (num, est, pct, signed, fixed, table, tex, listed, plural, headline)
+    environment.filters["place"] = lambda kind: f"\n\n{OPEN}{kind}{CLOSE}\n\n"
     environment.filters |= {function.__name__: function for function in filters}
     return environment
 

@@ -102,10 +102,10 @@ class Explorer(Placed):
     def fallback(self) -> Figure:
         """The figure at its initial position, for formats that cannot be interactive."""
         state = _state(self.table)
-        drawings = {theme: _still(state, palette).encode() for theme, palette in _PALETTES.items()}
+        light, dark = (_still(state, _PALETTES[theme]).encode() for theme in ("light", "dark"))
         caption = f"{self.caption.strip()} Shown at {state.separation}, {state.weight}. "
         caption += "The HTML report has this figure with a slider for each of the two."
-        return Figure(self.name, **drawings, alt=f"{self.alt.strip()} {state.words}", caption=caption)
+        return Figure(self.name, light, dark, alt=f"{self.alt.strip()} {state.words}", caption=caption)
 
     def body(self) -> str:
         """Return the placeholder of the widget."""

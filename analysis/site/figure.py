@@ -79,6 +79,8 @@ class Figure(Placed):
         What the drawing shows, in words, for those who cannot see it.
     caption : str
         Markdown; may hold maths and citations.
+    narrow : tuple of bytes, optional
+        The two drawings for a narrow screen.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class Figure(Placed):
     dark: bytes
     alt: str
     caption: str
+    narrow: tuple[bytes, bytes] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would make a broken or unreadable figure."""
@@ -115,5 +118,10 @@ class Figure(Placed):
         return f"<!--figure:{self.name}-->"
 
     def embed(self, page: str) -> str:
-        """Return the page with both drawings as one element in their place, whose colours are CSS custom properties."""
-        return page.replace(self.body(), inline(self.light, self.dark, self.name, " ".join(self.alt.split())))
+        """Return the page with the drawings in their place: one element for both themes, whose colours are CSS custom properties."""
+        label = " ".join(self.alt.split())
+        if self.narrow is None:
+            return page.replace(self.body(), inline(self.light, self.dark, self.name, label))
+        wide = inline(self.light, self.dark, self.name, label)
+        narrow = inline(*self.narrow, f"{self.name}-narrow", label)  # no reader has both: style.css shows one
+        return page.replace(self.body(), f'<div class="wide">{wide}</div>\n<div class="narrow">{narrow}</div>')

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.style import Style, to_dark
-from analysis.site.chapter import TEMPLATES, words_of
+from analysis.site.chapter import words_of
 from analysis.site.figure import Figure
 from analysis.site.report import Section, write_report
 
@@ -17,7 +17,7 @@ __all__ = ["write_single"]
 
 def write_single(
     room: str,
-    draw: Callable[[], Mapping[str, Drawing]],
+    draw: Callable[..., Mapping[str, Drawing]],
     findings: Mapping[str, Any],
     *,
     question: str,
@@ -32,7 +32,7 @@ def write_single(
     room : str
         Folder of ``analysis`` whose ``chapter.md`` has the words.
     draw : callable
-        Returns the drawings by the names that the chapter places them by.
+        Returns the drawings by the names that the chapter places them by; takes ``narrow``.
     findings : mapping
         What the chapter states.
     question, title : str
@@ -50,13 +50,12 @@ def write_single(
 
     mpl.use("agg")
     style = Style.of("light", "matplotlib")
-    templates = (Path(__file__).parent / "single_page", TEMPLATES)
-    words = words_of(room, findings, templates)
+    words = words_of(room, findings)
     figures = []
-    for name, drawing in draw().items():
-        svg = drawing.svg(style)
-        figures.append(Figure(name, svg, to_dark(svg), alt=words.alt[name], caption=words.caption[name]))
+    slim = draw(narrow=True)
+    for name, drawing in draw(narrow=False).items():
+        svg, narrow = drawing.svg(style), slim[name].svg(style)
+        both = (narrow, to_dark(narrow))
+        figures.append(Figure(name, svg, to_dark(svg), alt=words.alt[name], caption=words.caption[name], narrow=both))
     section = Section(room, title, {"question": question, "answer": words.answer, **findings}, figures)
-    return write_report(
-        [section], provenance=provenance, output=output, formats=("html",), title=title, templates=templates
-    )
+    return write_report([section], provenance=provenance, output=output, formats=("html",), title=title)

@@ -33,9 +33,11 @@ _CRITERIA = {
 }
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``geometry`` and ``choice``."""
-    style = Style.of(theme, backend)
+    style = Style.of(theme, backend, narrow)
     return {
         "geometry": Drawing(geometry(case_of(results, "geometry"), style)),
         "choice": Drawing(choice(results, style)),

@@ -33,9 +33,11 @@ _LOOKS = {
 }
 
 
-def plot(results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib") -> dict[str, Drawing]:
+def plot(
+    results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
+) -> dict[str, Drawing]:
     """Draw ``bias`` and ``interval_coverage``."""
-    style, studies = Style.of(theme, backend), {name: dataset_of(results, name) for name in NAMES}
+    style, studies = Style.of(theme, backend, narrow), {name: dataset_of(results, name) for name in NAMES}
     return {
         "bias": Drawing(bias(studies, style)),
         "interval_coverage": Drawing(coverage(studies, dataset_of(results, "tails"), style)),

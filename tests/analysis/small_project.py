@@ -96,7 +96,7 @@ def findings(results):
 '''
 
 FIGURES = """
-def plot(results, *, theme="light", backend="matplotlib"):
+def plot(results, *, theme="light", backend="matplotlib", narrow=False):
     return {{}}
 """
 

@@ -23,9 +23,9 @@ class Question(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(__name__="analysis.kl_properties.figures", times=0)
 
-    def plot(self, results: Any, *, theme: str) -> dict[str, Any]:
+    def plot(self, results: Any, *, theme: str, narrow: bool) -> dict[str, Any]:
         assert theme == "light"
-        self.times += 1
+        self.times += not narrow
         return {"hero": SimpleNamespace(svg=lambda _: SVG.replace(b".a", f".{results}".encode()))}
 
 

@@ -1,0 +1,222 @@
+"""The pages of the site as Markdown: a front page, a page a question with its evidence, and pages about using it all.
+
+Nothing here knows a format. Marks stand for figures, references to them and numbers of tables; links to ``#anchor`` may lead to any
+page. `analysis.site.formats` resolves both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.site.chapter import EVIDENCE, ReportError, filled
+from analysis.site.figure import NAME, Placed
+from analysis.site.numbers import CLOSE, OPEN
+from analysis.site.provenance import rows
+from models.errors import InputError
+
+__all__ = ["Book", "Page", "Section", "book_of", "single_page"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one question contributes to the report.
+
+    Parameters
+    ----------
+    name : str
+        Name of the question; its prose is ``<name>/chapter.md``.
+    title : str
+        Heading, Markdown.
+    context : mapping
+        The findings; the template sees them as ``f``. Its ``question`` and ``answer`` open the page; the first sentences of
+        all answers are on the front page.
+    figures : sequence of Figure or Explorer
+        The template sees them as ``figures``, by name, and must place each exactly once.
+
+    Examples
+    --------
+    >>> Section("demo", "A demonstration", {"question": "Why?", "answer": "Because."}).name
+    'demo'
+    """
+
+    name: str
+    title: str
+    context: Mapping[str, Any]
+    figures: Sequence[Placed] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be a template's or an anchor's."""
+        if not NAME.match(self.name):
+            raise InputError(
+                f"section name {self.name!r}: use lower-case letters, digits, '-' and '_', starting with a letter"
+            )
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page.
+
+    Attributes
+    ----------
+    name : str
+        Of its files, and the anchor that leads to it; ``index`` for the front page.
+    title : str
+        Markdown.
+    lede : str
+        The question, Markdown; may be empty.
+    text : str
+        The rest, Markdown with headings from the third level on.
+    number : str
+        Before the numbers of its figures and tables; empty on a page without others.
+    of : str
+        Name of the page whose evidence this is; empty if it is none.
+    """
+
+    name: str
+    title: str
+    lede: str
+    text: str
+    number: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Book:
+    """All pages: the front, those one reads in order, and their evidence."""
+
+    title: str
+    front: Page
+    story: Sequence[Page]
+    evidence: Sequence[Page] = ()
+
+    @property
+    def pages(self) -> list[Page]:
+        """All of them."""
+        return [self.front, *self.story, *self.evidence]
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A page that is no question: its template is ``pages/<name>.md``, its place is after a question."""
+
+    name: str
+    title: str
+    lede: str
+    after: str = ""
+
+
+_OTHERS = (
+    _Other("own_model", "Your own model", "What did ADVI make of my posterior, and what did it miss?", "reference_posteriors"),
+    _Other("limits", "Limits and open questions", "What does none of this tell, and what has been done since?", "unknown_p_data"),
+    _Other("practice", "In practice", "I ran ADVI, or fitted a distribution. What now?"),
+)  # fmt: skip
+
+
+def single_page(section: Section, provenance: Mapping[str, Any], title: str, templates: Sequence[Path]) -> Page:
+    """Return the one page of a report about one thing."""
+    main, evidence = _split(_chapter(section, templates, {section.name: section.context}))
+    if evidence:
+        main += f"\n\n### Evidence {{#{section.name}-evidence}}\n\n" + re.sub(
+            r"^###", "####", evidence, flags=re.MULTILINE
+        )
+    text = _answer(section, question=True) + main + _provenance(provenance)
+    return Page("index", title, "", text)
+
+
+def book_of(sections: Sequence[Section], provenance: Mapping[str, Any], title: str, templates: Sequence[Path]) -> Book:
+    """Return the pages of a report of several questions.
+
+    Raises
+    ------
+    ReportError
+        A template fails, or has no place for what it is given.
+    """
+    said = {section.name: section.context for section in sections}
+    story: list[Page] = []
+    evidence: list[Page] = []
+    names = [section.name for section in sections]
+    for section in sections:
+        number = str(len(story) + 1)
+        main, checks = _split(_chapter(section, templates, said))
+        if checks:
+            name = f"{section.name}-evidence"
+            main += (
+                f"\n\n### Evidence\n\nEvery table and check behind this page is on [its page of evidence](#{name}).\n"
+            )
+            evidence.append(
+                Page(
+                    name, f"Evidence: {section.title}", section.context["question"], checks, f"E{number}", section.name
+                )
+            )
+        story.append(Page(section.name, section.title, section.context["question"], _answer(section) + main, number))
+        story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after == section.name]
+    story += [
+        _other(o, len(story) + 1, said, templates)
+        for o in _OTHERS
+        if o.after not in names and (not o.after or o.after == "unknown_p_data")
+    ]
+    story.append(
+        Page(
+            "provenance", "Where the numbers come from", "", _provenance(provenance, heading=False), str(len(story) + 1)
+        )
+    )
+    views = [
+        {
+            "name": p.name,
+            "title": p.title,
+            "question": p.lede,
+            "number": p.number,
+            "answer": said.get(p.name, {}).get("answer", ""),
+        }
+        for p in story
+    ]
+    front = filled("index.md", templates, title=title, pages=views, q=said, show=_show)
+    return Book(title, Page("index", title, "", front), story, evidence)
+
+
+def _show(name: str) -> str:
+    """Return the mark of a drawing without number and caption, which its own page has."""
+    return f"\n\n{OPEN}show:{name}{CLOSE}\n\n"
+
+
+def _chapter(section: Section, templates: Sequence[Path], said: Mapping[str, Any]) -> str:
+    figures = {f.name: f for f in section.figures}
+    return filled(f"{section.name}/chapter.md", templates, f=section.context, figures=figures, q=said)
+
+
+def _other(other: _Other, number: int, said: Mapping[str, Any], templates: Sequence[Path]) -> Page:
+    return Page(other.name, other.title, other.lede, filled(f"pages/{other.name}.md", templates, q=said), str(number))
+
+
+def _answer(section: Section, question: bool = False) -> str:
+    asked = f"**Question.** {section.context['question']}\n\n" if question else ""
+    return f"::: {{.answer}}\n{asked}**Answer.** {section.context['answer']}\n:::\n\n"
+
+
+def _provenance(provenance: Mapping[str, Any], heading: bool = True) -> str:
+    if not provenance:
+        return ""
+    from analysis.site.numbers import table
+
+    title = "\n\n### Provenance\n\n" if heading else "\n\n"
+    return f"{title}Everything was computed from the inputs listed here.\n\n{table(rows(provenance), {'item': 'item', 'value': 'value'})}\n"
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return the text without its evidence, and the evidence.
+
+    Raises
+    ------
+    ReportError
+        Evidence within evidence.
+    """
+    first, last = (re.escape(end.strip()) for end in EVIDENCE)
+    found = re.findall(rf"{first}(.*?){last}", text, flags=re.DOTALL)
+    if any(EVIDENCE[0].strip() in one for one in found):
+        raise ReportError("a chapter has evidence within evidence")
+    main = re.sub(rf"\s*{first}.*?{last}\s*", "\n\n", text, flags=re.DOTALL)
+    return main, "\n\n".join(one.strip() for one in found)

@@ -132,7 +132,9 @@ def answer_all(
         A part cannot be stored. What was stored before stays.
     """
     folder = order.results
-    stored.sweep([order.output, order.output / "figures", folder, *(folder / name for name in names)])
+    stored.sweep(
+        [order.output, order.output / "figures", order.output / "pages", folder, *(folder / name for name in names)]
+    )
     open_ = [
         name for name in names if order.fresh or not stored.is_whole(_file(folder, name), question_key(name, order))
     ]

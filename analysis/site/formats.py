@@ -156,11 +156,13 @@ class Converter:
             "--from=markdown",
             "--fail-if-warnings",
             "--columns=1000",
+            *(
+                ["--citeproc", f"--bibliography={self.bibliography}"] if cited else []
+            ),  # before the filter, which has its say on references, too
             f"--lua-filter={self.find('report.lua')}",
             f"--metadata=title:{title}",
             "--metadata=lang:en",
             *([f"--metadata=date:{self.date}"] if self.date else []),
-            *(["--citeproc", f"--bibliography={self.bibliography}"] if cited else []),
             *arguments,
         ]
         done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8", check=False)

@@ -88,10 +88,7 @@ def write_report(
     """
     output = Path(output)
     _check(sections, output, formats)
-    figures: dict[str, Placed] = {}
-    for figure in (f for section in sections for f in section.figures):
-        if figures.setdefault(figure.name, figure) is not figure:
-            raise InputError(f"two figures are called {figure.name!r}; their files would be the same")
+    figures = {figure.name: figure for section in sections for figure in section.figures}
     converter = Converter(
         templates, bibliography or TEMPLATES.parent / "references.bib", str(provenance.get("date", ""))[:10]
     )
@@ -145,6 +142,9 @@ def _check(sections: Sequence[Section], output: Path, formats: Collection[str]) 
         raise InputError("a report needs at least one section")
     if output.exists() and not output.is_dir():
         raise InputError(f"output {output} is not a folder")
+    figures = [figure.name for section in sections for figure in section.figures]
+    if repeated := [name for name in figures if figures.count(name) > 1]:
+        raise InputError(f"two figures are called {repeated[0]!r}; their files would be the same")
     names = [section.name for section in sections]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise InputError(f"section {repeated[0]!r} appears twice")

@@ -284,10 +284,11 @@ def test_drawing_agrees_with_the_densities() -> None:
 def test_command_draws_once_and_adds_the_explorer_of_a_question() -> None:
     svg = b"<svg><style>.a{fill:#222222}</style></svg>"
     hero, words = SimpleNamespace(svg=lambda _: svg), Words(alt={"hero": "Words."}, caption={"hero": "Words."})
-    plain = SimpleNamespace(plot=lambda _, theme: {"hero": hero} if theme == "light" else {})
+    plain = SimpleNamespace(plot=lambda _, theme, narrow: {"hero": hero} if theme == "light" else {})
     keen = SimpleNamespace(**vars(plain), explorer=lambda results: make_explorer(initial=results))
     (figure,) = running.figures_of(plain, cast("Any", None), words)
-    assert figure == Figure("hero", svg, svg.replace(b"#222222", b"#e6e6e6"), "Words.", "Words.")
+    dark = svg.replace(b"#222222", b"#e6e6e6")
+    assert figure == Figure("hero", svg, dark, "Words.", "Words.", narrow=(svg, dark))
     added = running.figures_of(keen, cast("Any", {"a": 1.0, "w": 0.5}), words)
     assert [f.name for f in added] == ["hero", "explorer"]
     assert added[1].table["initial"] == {"a": 1.0, "w": 0.5}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import doctest
+import hashlib
 import itertools
 import json
 import math
@@ -23,7 +24,7 @@ from analysis.site.chapter import TEMPLATES, ReportError, headline, words_of
 from analysis.site.figure import Figure
 from analysis.site.numbers import est, num, pct, signed, table
 from analysis.site.provenance import rows
-from analysis.site.report import Section, write_report
+from analysis.site.report import FORMATS, Section, write_report
 from models.errors import InputError
 
 NBSP = "\N{NO-BREAK SPACE}"
@@ -36,6 +37,8 @@ PROSE = r"""
 ```python
 pm.Normal("x", mu, sigma, observed=x)
 ```
+
+It is $\operatorname{KL}(p_\text{data} \parallel p_\theta)$.
 
 The divergence is << f.kl >>, the gap << f.gap | signed >>, the share << f.share | pct >> [@white1982].
 
@@ -260,7 +263,7 @@ def test_page_is_complete_in_itself(built: Built) -> None:
 
 def test_page_has_mathml_set_as_tex_would(built: Built) -> None:
     formulas = re.findall(r"<math\b.*?</math>", built.html, flags=re.DOTALL)
-    assert len(formulas) > 30
+    assert len(formulas) >= 4
     assert not any("\u0302" in f or "\u0303" in f for f in formulas)
     mine = next(f for f in formulas if r"\hat\theta = \arg\max_\theta \log p_\theta(x)" in f)
     assert '<mover accent="true"><mi>θ</mi><mo>\u02c6</mo></mover>' in mine
@@ -356,22 +359,136 @@ def test_several_questions_open_with_first_sentences(answer: str, first: str) ->
     assert headline(answer) == first
 
 
-def test_report_of_several_questions_has_short_answers_that_lead_to_the_full_ones(tmp_path: Path) -> None:
+STORY = """### Words
+
+See [two](#two), [evidence](#one-evidence), [a check](#check), [none](#nothing), << figures.trace.ref >> and [@white1982].
+
+<< figures.curves >>
+
+<% evidence %>
+### A check {#check}
+
+Back to << figures.curves.ref >>.
+
+<< [{"a": 1}] | table({"a": "one"}, caption="**Table " ~ next_table ~ ".** Of one.") >>
+
+<< figures.trace >>
+<% endevidence %>
+
+<% evidence %>
+### Another
+
+Prose.
+<% endevidence %>
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of two questions, one with evidence."""
+    root = tmp_path_factory.mktemp("site")
+    write_chapter(root, STORY, "one")
+    write_chapter(root, "### Words\n\nProse. [Back](#one), [there](#fig-trace).\n", "two")
+    section = make_section(answer="It depends. On 2 things.")
+    sections = [
+        Section("one", "One: *what*, and when?", section.context, section.figures),
+        Section("two", "Two", section.context),
+    ]
+    paths = write_report(
+        sections, provenance=PROVENANCE, output=root / "out", formats=FORMATS, templates=[root, TEMPLATES]
+    )
+    assert [path.name for path in paths] == ["index.html", "README.md", "report.pdf"]
+    return root / "out"
+
+
+def test_a_question_has_a_page_and_its_evidence_another(site: Path) -> None:
+    page, evidence = ((site / "pages" / f"{name}.html").read_text() for name in ("one", "one-evidence"))
+    assert not (site / "pages" / "two-evidence.html").exists()
+    assert "Answer.</strong> It depends. On 2 things." in page
+    assert "Figure 1.1." in page
+    assert "Figure E1.1." in evidence
+    assert "Table E1.1." in evidence
+    assert "Another" in evidence
+    assert "Another" not in Tags(page).text
+    for text in (page, evidence, (site / "index.html").read_text(), (site / "report.html").read_text()):
+        assert "\ue000" not in text
+
+
+def test_links_lead_from_page_to_page(site: Path) -> None:
+    page, evidence, two = ((site / "pages" / f"{name}.html").read_text() for name in ("one", "one-evidence", "two"))
+    for address in ('"two.html"', '"one-evidence.html"', '"one-evidence.html#check"', '"one-evidence.html#fig-trace"'):
+        assert f"<a href={address}" in page, address
+    assert "none" in Tags(page).text  # a page that is not there is not linked
+    assert "#nothing" not in page
+    assert '<a href="one.html#fig-curves">Figure 1.1</a>' in evidence
+    assert '<a href="one-evidence.html#fig-trace">there</a>' in two
+    whole = (site / "report.html").read_text()
+    assert '<a href="#check">a check</a>' in whole
+    md = (site / "pages" / "one.md").read_text()
+    assert "[two](two.md)" in md
+    assert "../figures/curves-light.svg" in md
+    assert md.index("## Evidence") < md.index("A check")
+
+
+def test_every_address_of_the_site_is_there(site: Path) -> None:
+    pages = {path: path.read_text() for path in site.rglob("*.html")}
+    ids = {path.resolve(): {a["id"] for _, a in Tags(text).tags if a.get("id")} for path, text in pages.items()}
+    assert len(pages) > 6
+    for path, text in pages.items():
+        for link in Tags(text).all("a"):
+            address = link["href"] or ""
+            if not address.startswith(("http", "mailto")):
+                file, _, anchor = address.partition("#")
+                target = (path.parent / file).resolve() if file else path.resolve()
+                assert target in ids, (path.name, address)
+                assert not anchor or anchor in ids[target], (path.name, address)
+
+
+def test_front_page_is_short_and_leads_everywhere(site: Path) -> None:
+    page = (site / "index.html").read_text()
+    assert "It depends." in page
+    assert "On 2 things." not in page
+    assert {"pages/one.html", "pages/two.html", "pages/practice.html", "pages/limits.html"} <= {
+        a["href"] for a in Tags(page).all("a")
+    }
+    assert len(Tags(page).text.split()) < 900
+    md = (site / "README.md").read_text()
+    assert "[One: *what*, and when?](pages/one.md)" in md
+
+
+def test_files_of_an_earlier_report_go_if_nobody_changed_them(tmp_path: Path) -> None:
+    """Those that somebody else wrote, or changed, stay."""
     for name in ("one", "two"):
         write_chapter(tmp_path, "### Words\n\nProse.\n", name)
-    answer = {"answer": "It depends. On 2 things."}
-    sections = [
-        Section("one", "One: *what*, and when?", make_section(**answer).context),
-        Section("two", "Two", make_section().context),
-    ]
-    write_report(sections, provenance=PROVENANCE, output=tmp_path / "out", templates=[tmp_path, TEMPLATES])
-    page, text = (tmp_path / "out" / "index.html").read_text(), (tmp_path / "out" / "README.md").read_text()
-    assert '<a href="#one">More</a>' in page
-    assert 'id="one"' in page
-    assert "It depends. [More](#one-what-and-when)" in text  # a repository browser makes its own anchors
-    assert "## One: *what*, and when?" in text
-    assert text.count("On 2 things.") == 1  # in full where the section begins
-    assert text.index("On 2 things.") > text.index("## One")
+    sections = [Section(name, name, make_section().context) for name in ("one", "two")]
+    out = tmp_path / "out"
+    write_report(sections, provenance=PROVENANCE, output=out, formats=["html", "md"], templates=[tmp_path, TEMPLATES])
+    (out / "pages" / "mine.html").write_text("mine")
+    (out / "pages" / "two.html").write_text("changed by hand")
+    write_report(sections[:1], provenance=PROVENANCE, output=out, formats=["html"], templates=[tmp_path, TEMPLATES])
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
+    assert {"index.html", "pages/mine.html", "pages/two.html"} <= names
+    assert "pages/one.html" not in names
+    assert "report.html" not in names
+    assert {"README.md", "pages/one.md", "pages/two.md"} <= names  # of a format that was not asked for
+
+
+def test_a_manifest_that_is_damaged_or_leads_elsewhere_removes_nothing(tmp_path: Path) -> None:
+    write_chapter(tmp_path, "### Words\n\nProse.\n", "one")
+    out, outside = tmp_path / "out", tmp_path / "outside.html"
+    outside.write_text("x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    for text in ("{", "[1]", json.dumps({"../outside.html": digest})):
+        out.mkdir(exist_ok=True)
+        (out / ".built.json").write_text(text)
+        write_report(
+            [Section("one", "One", make_section().context)],
+            provenance={},
+            output=out,
+            formats=["html"],
+            templates=[tmp_path, TEMPLATES],
+        )
+        assert outside.read_text() == "x"
 
 
 def test_pdf_is_made_and_dated(built: Built) -> None:
@@ -478,10 +595,10 @@ def test_failed_build_leaves_the_earlier_report(
     write_report([make_section()], provenance={}, output=output, formats=["md"], templates=templates)
     before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
 
-    def fail(*_: Any) -> bytes:
+    def fail(*_: Any) -> dict[str, bytes]:
         raise ReportError("no pdf today")
 
-    monkeypatch.setattr(report, "_build_pdf", fail)  # the last format: the other is done by then
+    monkeypatch.setattr(report, "_pdf", fail)  # the last format: the other is done by then
     changed = make_section(answer="Another answer.")
     with pytest.raises(ReportError, match="no pdf today"):
         write_report([changed], provenance={}, output=output, formats=["md", "pdf"], templates=templates)

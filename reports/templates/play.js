@@ -8,7 +8,7 @@
   const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
   const PRESETS = [
-    { name: "two modes", modes: [[0.5, -3, 1], [0.5, 3, 1]], q: [1.1, 1.7] },
+    { name: "two modes", modes: [[0.5, -3, 1], [0.5, 3, 1]], q: [1.6, 1.2] },
     { name: "close modes", modes: [[0.5, -2.3, 1], [0.5, 2.3, 1]], q: [1.5, 1] },
     { name: "unequal", modes: [[0.3, -3, 1], [0.7, 3, 1]], q: [-1.2, 1.5] },
     { name: "three modes", modes: [[0.3, -4.5, 0.9], [0.4, 0, 0.9], [0.3, 4.5, 0.9]], q: [-4.8, 0.8] },
@@ -334,8 +334,8 @@
   // Step rules: each returns a function from a gradient to what is subtracted.
   const RULES = {
     adagrad_window: {
-      words: "PyMC\u2019s default, adagrad_window with learning rate 0.001",
-      steps: 40000,
+      words: "PyMC\u2019s adagrad_window, learning rate 0.001",
+      steps: 100000,
       make: () => {
         const squares = new Float64Array(10);
         let i = 0;
@@ -349,7 +349,7 @@
       },
     },
     adam: {
-      words: "Adam with learning rate 0.01",
+      words: "Adam, learning rate 0.01",
       steps: 10000,
       make: () => {
         let [m, v, a, b] = [0, 0, 1, 1];
@@ -524,7 +524,8 @@
       // The others share what is left, in the proportions they have.
       const next = clamp(rounded, [0.05, 1 - 0.05 * (modes.length - 1)]);
       const total = modes.reduce((sum, [w]) => sum + w, 0);
-      for (const mode of modes) mode[0] = clamp((mode[0] / total) * ((1 - next) / Math.max(1 - old / total, 0.01)), LIMITS.weight);
+      const scale = (1 - next) / Math.max(total - old, 0.01);
+      for (const mode of modes) mode[0] = clamp(Math.round(1e4 * mode[0] * scale) / 1e4, LIMITS.weight);
       modes[i][0] = next;
     }
     setModes(modes);
@@ -728,8 +729,8 @@
     const minima = found.points.filter((point) => point.kind === "minimum");
     const peak = Math.max(...modes.map(([, m]) => p(m)));
     const peaks = [optimum, ...minima].map((point) => normalDensity(0, 0, point.sigma)).map((height) => Math.min(height, 2 * peak));
-    main.top = 1.16 * Math.max(peak, ...peaks, Math.min(normalDensity(0, 0, sigma), 1.8 * peak));
-    const toY = (value) => Math.max(main.bottom - (value / main.top) * (main.bottom - INSET.top), 3);
+    main.top = 1.16 * Math.max(peak, ...peaks, Math.min(normalDensity(0, 0, sigma), 2 * peak));
+    const toY = (value) => Math.max(main.bottom - (value / main.top) * (main.bottom - INSET.top), -300);
     const normal = (m, s) => curve(main, toY, (x) => normalDensity(x, m, s), m - 4.5 * s, m + 4.5 * s);
     const several = (keep) => minima.filter((point) => keep(point) && Math.abs(point.mu) < 9).map((point) => normal(point.mu, point.sigma)).join("");
     mainPaths.target.setAttribute("d", `${curve(main, toY, p)}V${main.bottom}H${toX(main, RANGE[0])}Z`);
@@ -827,7 +828,7 @@
   };
 
   // Marching squares, each square's segments on their own.
-  const contours = ({ columns, rows, kl }, lowest) => {
+  const contours = ({ columns, rows, kl }, lowest, levels) => {
     const px = (i) => toX(land, RANGE[0] + ((RANGE[1] - RANGE[0]) * i) / (columns - 1));
     const py = (j) => toLog(land, VIEW.log[0] + ((VIEW.log[1] - VIEW.log[0]) * j) / (rows - 1));
     const parts = [];
@@ -837,7 +838,7 @@
         const k = j * columns + i;
         const corners = [kl[k], kl[k + 1], kl[k + columns + 1], kl[k + columns]];
         const [low, high] = [Math.min(...corners) - lowest, Math.max(...corners) - lowest];
-        for (const level of LEVELS) {
+        for (const level of levels) {
           if (level < low) continue;
           if (level >= high) break;
           const cut = [];
@@ -862,7 +863,7 @@
     for (let j = 0; j < rows; j += 1) {
       for (let i = 0; i < columns; i += 1) {
         const depth = kl[j * columns + i] - lowest;
-        image.data.set([red, green, blue, 105 / (1 + 2.2 * depth)], 4 * ((rows - 1 - j) * columns + i));
+        image.data.set([red, green, blue, 135 / (1 + 2.2 * depth)], 4 * ((rows - 1 - j) * columns + i));
       }
     }
     [canvas.width, canvas.height] = [columns, rows];
@@ -879,7 +880,9 @@
     const minima = found.points.filter((point) => point.kind === "minimum");
     const lowest = minima.length ? minima[0].kl : 0;
     shade(found.grid, lowest);
-    landPaths.contour.setAttribute("d", contours(found.grid, lowest));
+    // The levels of the saddles are where basins meet.
+    const passes = found.points.filter((point) => point.kind === "saddle").map((point) => point.kl - lowest);
+    landPaths.contour.setAttribute("d", contours(found.grid, lowest, [...LEVELS, ...passes].sort((a, b) => a - b)));
     marks.replaceChildren();
     const place = ({ mu, sigma }) => [toX(land, mu), toLog(land, Math.log(sigma))];
     const inView = ([x, y]) => x >= INSET.left && x <= land.right && y >= INSET.top - 6 && y <= land.bottom;
@@ -911,7 +914,7 @@
 
   // Words
 
-  const member = ({ mu, sigma }) => `mean ${fixed(mu, 3)} and sd ${fixed(sigma, 3)}`;
+  const member = ({ mu, sigma }) => `N(${fixed(mu, 3)},${NBSP}${fixed(sigma, 3)}\u00b2)`;
 
   const coverWords = () => {
     const order = names();
@@ -926,14 +929,17 @@
     const [mu, sigma] = state.q;
     const minima = found.points.filter((point) => point.kind === "minimum");
     const saddles = found.points.filter((point) => point.kind === "saddle");
-    const groups = [true, false].flatMap((global) => {
-      const some = minima.filter((point) => point.global === global);
-      return some.map((point) => `${member(point)} (${klText(point.kl)}${minima.length > 1 ? (global ? ", global" : ", local") : ""})`);
-    });
+    const groups = [];
+    for (const point of minima) {
+      const words = `${minima.length > 1 ? (point.global ? "global, " : "local, ") : ""}${klText(point.kl)}`;
+      if (groups.at(-1)?.words === words) groups.at(-1).points.push(member(point));
+      else groups.push({ words, points: [member(point)] });
+    }
+    const minimaWords = groups.map(({ words, points }) => `${listed(points)} (${words})`);
     return [
       `q covers ${coverWords()}: KL(p\u2016q) ${klText(klForward(target, mu, sigma))}, KL(q\u2016p) ${klText(klReverse(target, mu, sigma))} nats.`,
-      `Forward KL has its one minimum at ${member(optimum)} (${klText(optimum.kl)}).`,
-      `Reverse KL has ${counted(minima.length, "minimum", "minima")}, at ${listed(groups)}` +
+      `Forward KL has one minimum, ${member(optimum)} (${klText(optimum.kl)}).`,
+      `Reverse KL has ${counted(minima.length, "minimum", "minima")}, ${listed(minimaWords)}` +
         (saddles.length ? `, and ${counted(saddles.length, "saddle")}` : "") + `; the count is ${found.consistent ? "consistent" : "not consistent"}.`,
     ].join(" ");
   };
@@ -960,11 +966,11 @@
       label.hidden = i >= state.modes.length || state.modes.length < 2;
       if (label.hidden) return;
       const value = target.modes[i][0];
-      label.querySelector("span").textContent = order[i];
+      label.querySelector(".play-which").textContent = order[i];
       const input = label.querySelector("input");
       input.value = String(round(value));
       attributes(input, { "aria-label": `Weight of the ${order[i]} mode`, "aria-valuetext": fixed(value, 2) });
-      label.querySelector("output").textContent = fixed(value, 2);
+      label.querySelector(".play-share").textContent = fixed(value, 2);
     });
     at(".play-weights-name").hidden = state.modes.length < 2;
     at(".play-add").disabled = state.modes.length >= LIMITS.modes;
@@ -1007,10 +1013,15 @@
 
   // Runs
 
+  const showStop = (shown) => {
+    at(".play-stop").hidden = !shown;
+    at(".play-again").hidden = shown;
+  };
+
   const stop = () => {
     if (running) cancelAnimationFrame(running);
     running = null;
-    at(".play-stop").hidden = true;
+    showStop(false);
   };
 
   // `advance` does one frame's work and says whether that was the last; `finish` writes the report.
@@ -1025,7 +1036,7 @@
       return end();
     }
     say(".play-run-words", "");
-    at(".play-stop").hidden = false;
+    showStop(true);
     const turn = () => {
       if (advance()) return end();
       running = requestAnimationFrame(turn);
@@ -1041,7 +1052,7 @@
     const several = found.points.filter((point) => point.kind === "minimum").length > 1;
     return `the ${several && same ? (same.global ? "global " : "local ") : ""}minimum, ${member(end)}`;
   };
-  const missedWords = () => `${percent(missed(target, ...state.q))} of p_data\u2019s mass lies outside the central 99.9${NBSP}% of q.`;
+  const missedWords = () => `The central 99.9${NBSP}% of q leaves out ${percent(missed(target, ...state.q))} of p_data\u2019s mass.`;
 
   const descendFromHere = () => {
     stop();
@@ -1071,7 +1082,7 @@
     const rule = at(".play-rule").value;
     const fit = makeAdvi(target, ...from, seed, rule);
     trail = ["noisy", [from]];
-    at(".play-again").hidden = false;
+    at(".play-again").disabled = false;
     at(".play-again").textContent = `Again, seed ${seed + 1}`;
     run(
       () => {
@@ -1083,7 +1094,7 @@
       () => {
         const { end } = descend(target, fit.mu, fit.sigma);
         const gap = klReverse(target, fit.mu, fit.sigma) - end.kl;
-        report = `ADVI (${RULES[rule].words}; ${fit.total / 1000}${NBSP}000 steps, seed ${seed}) ended ${klText(gap)} nats above ` +
+        report = `ADVI (${RULES[rule].words}, ${fit.total / 1000}${NBSP}000 steps, seed ${seed}) ended ${klText(gap)} nats above ` +
           `${minimumWords(end)}. ${missedWords()}`;
       },
     );
@@ -1117,7 +1128,7 @@
 
   const addMode = () => {
     const share = 1 / (state.modes.length + 1);
-    const means = [0, -5, 5, -2.5, 2.5, 7, -7];
+    const means = [0, -5, 5, -2.5, 2.5];
     const gap = (mean) => Math.min(...state.modes.map(([, m]) => Math.abs(m - mean)));
     const mean = means.reduce((best, next) => (gap(next) > gap(best) ? next : best));
     setModes([...state.modes.map(([w, m, s]) => [round(w * (1 - share)), m, s]), [round(share), mean, 1]]);

@@ -8,11 +8,11 @@
   const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
   const PRESETS = [
-    { name: "two modes", modes: [[0.5, -3, 1], [0.5, 3, 1]], q: [1.6, 1.2] },
-    { name: "close modes", modes: [[0.5, -2.3, 1], [0.5, 2.3, 1]], q: [1.5, 1] },
+    { name: "two modes", modes: [[0.5, -3, 1], [0.5, 3, 1]], q: [1.5, 1] },
+    { name: "close modes", modes: [[0.5, -2.3, 1], [0.5, 2.3, 1]], q: [0.9, 0.9] },
     { name: "unequal", modes: [[0.3, -3, 1], [0.7, 3, 1]], q: [-1.2, 1.5] },
     { name: "three modes", modes: [[0.3, -4.5, 0.9], [0.4, 0, 0.9], [0.3, 4.5, 0.9]], q: [-4.8, 0.8] },
-    { name: "narrow and wide", modes: [[0.6, -1, 2.5], [0.4, 2.5, 0.35]], q: [2.5, 0.7] },
+    { name: "narrow and wide", modes: [[0.6, -1, 2.5], [0.4, 2.5, 0.35]], q: [3.4, 0.5] },
   ];
 
   // Quadrature
@@ -334,7 +334,7 @@
   // Step rules: each returns a function from a gradient to what is subtracted.
   const RULES = {
     adagrad_window: {
-      words: "PyMC\u2019s adagrad_window, learning rate 0.001",
+      words: "adagrad_window, learning rate 0.001",
       steps: 100000,
       make: () => {
         const squares = new Float64Array(10);
@@ -455,7 +455,7 @@
     const text = Math.abs(value).toFixed(digits);
     return value < 0 && Number(text) !== 0 ? "\u2212" + text : text;
   };
-  const klText = (value) => (value > 0 && value < 0.00005 ? "<0.0001" : fixed(Math.max(value, 0), 4));
+  const klText = (value) => (value > 1e-9 && value < 0.00005 ? "<0.0001" : fixed(Math.max(value, 0), 4));
   const percent = (value) => (value > 0 && value < 0.001 ? "less than 0.1" : fixed(100 * value, 1)) + NBSP + "%";
   const counted = (n, one, many = one + "s") => `${n}${NBSP}${n === 1 ? one : many}`;
   const listed = (items) => (items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`);
@@ -901,7 +901,7 @@
       ...minima.map((point) => ({ text: klText(point.kl), spots: beside(place(point)) })),
       { text: "forward", spots: beside([x, y]) },
     ].filter(({ spots }) => inView([spots[2][0], spots[2][1] - 21]));
-    placeLabels(land, landLabels, labels, [], found.points.map(place).map(([a, b]) => [a - 7, b - 7, a + 7, b + 7]));
+    placeLabels(land, landLabels, labels, [], [...found.points, optimum].map(place).map(([a, b]) => [a - 7, b - 7, a + 7, b + 7]));
   };
 
   const drawRun = () => {
@@ -1094,7 +1094,7 @@
       () => {
         const { end } = descend(target, fit.mu, fit.sigma);
         const gap = klReverse(target, fit.mu, fit.sigma) - end.kl;
-        report = `ADVI (${RULES[rule].words}, ${fit.total / 1000}${NBSP}000 steps, seed ${seed}) ended ${klText(gap)} nats above ` +
+        report = `ADVI, seed ${seed} (${RULES[rule].words}, ${fit.total / 1000}${NBSP}000 steps), ended ${klText(gap)} nats above ` +
           `${minimumWords(end)}. ${missedWords()}`;
       },
     );

@@ -1108,6 +1108,8 @@
   };
 
   const copyLink = async () => {
+    touched = true;
+    settle();
     const link = globalThis.location.href.split("#")[0] + encode(state);
     let copied = false;
     try {

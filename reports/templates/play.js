@@ -757,12 +757,14 @@
     const taken = handles.map(({ px, py }) => [px - 9, py - 9, px + 9, py + 9]);
     const biggest = modes.reduce((best, mode) => (p(mode[1]) > p(best[1]) ? mode : best));
     const inside = modes.map(([, m]) => m).sort((a, b) => (a === biggest[1] ? -1 : b === biggest[1] ? 1 : 0));
-    const of = main.width < 480 ? "" : " KL";
+    // Where it is narrow only the first of the minima is named.
+    const narrow = main.width < 480;
+    const of = narrow ? "" : " KL";
     const labels = [
       { text: "q", cls: "strong", spots: spotsOf(main, toY, mu, sigma, [-1.1, 1.5, -0.7, -1.5, 1.9, 0.5]) },
       { text: `forward${of} ${klText(optimum.kl)}`, spots: spotsOf(main, toY, optimum.mu, optimum.sigma, [-1.5, 1.5, -1.8, 1.8, -1.2, 1.2, 0]) },
-      ...minima.map((point) => ({
-        text: `reverse${of} ${klText(point.kl)}`,
+      ...minima.map((point, i) => ({
+        text: narrow && i > 0 ? klText(point.kl) : `reverse${of} ${klText(point.kl)}`,
         spots: spotsOf(main, toY, point.mu, point.sigma, point.mu < -0.5 ? [-0.9, -1.2, -0.6, 0, 0.9, 1.2] : point.mu > 0.5 ? [0.9, 1.2, 0.6, 0, -0.9, -1.2] : [0, -0.6, 0.6, 1, -1]),
       })),
       { text: "p_data", spots: inside.flatMap((m) => [0.3, 0.45, 0.18].map((part) => [toX(main, m), main.bottom - part * (main.bottom - toY(p(m))), "middle"])) },

@@ -17,7 +17,7 @@ from analysis.own_data.curve import Curve
 from analysis.own_data.values import Chart, Values
 from models.errors import ConvergenceError, InputError
 from models.families import Family, find_family
-from models.mle import fit_mle
+from models.mle import approximate_posterior, fit_mle
 from models.unknown import (
     Interval,
     cross_entropy_from_draws,
@@ -32,6 +32,8 @@ __all__ = ["FEWEST", "NOT_FITTED", "Settings", "entropy_part", "family_part"]
 
 Array = NDArray[np.float64]
 FEWEST = 20
+#: Rows up to which the log likelihood of each under draws of the parameters is kept, for ArviZ to compare families by.
+POINTWISE = 3000
 NOT_FITTED = (InputError, ConvergenceError, ArithmeticError, np.linalg.LinAlgError)
 #: Share of repeated rows up to which they may be left out of the entropy, and how far that may move a KL, in standard errors.
 _COINCIDENCES, _SMALL = 0.05, 0.2
@@ -181,6 +183,8 @@ def _fitted(
         fit = fit.merge(_stored("kl", kl)).assign(cross_entropy=cross.value, cross_entropy_error=cross.error)
         notes += [reason for reason in _said(kl) if reason not in notes]
     groups = {group: fitted[group].to_dataset() for group in ("posterior", "sample_stats")}
+    if weights is None and len(part) == n <= POINTWISE and not family.edges:  # an end at an observation has no draws
+        groups |= _uncertain(fitted, family, chart, settings)
     groups |= {"fit": fit.assign_attrs(family=family.name), "pointwise": xr.Dataset({"log_q": ("observation", log_q)})}
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {
@@ -190,6 +194,18 @@ def _fitted(
         "of": str(chart),
     }
     return tree
+
+
+def _uncertain(fitted: xr.DataTree, family: Family, chart: Chart, settings: Settings) -> dict[str, xr.Dataset]:
+    """Groups in which draws of the parameters stand beside those of the member, and the log likelihood of each row under them."""
+    count = min(settings.draws, 250)
+    found = approximate_posterior(fitted, family, draws=count, seed=settings.seed)
+    kept = {name: fitted[name].to_dataset().isel(draw=slice(count)) for name in ("posterior", "sample_stats")}
+    volume = 0.0 if family.domain.whole else np.log(chart.stretch)
+    return kept | {
+        "posterior": kept["posterior"].merge(found["posterior"].to_dataset()),
+        "log_likelihood": found["log_likelihood"].to_dataset() - volume,
+    }
 
 
 def _left_out(

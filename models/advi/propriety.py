@@ -39,8 +39,12 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
     -------
     ndarray (d,) or None
         The first, of length 1, along which log p falls no faster than -log t at a million steps and more: then its integral along the
-        ray is infinite and, rays near by being alike, so is that of the density. ``None`` is no proof that it is proper.
+        ray is infinite and, rays near by being alike, so is that of the density. Where log p still rises from below its value at
+        `point`, as where a scale has begun to outgrow the residuals, nothing is seen of what it does beyond. ``None`` is no proof that
+        it is proper.
     """
+    with np.errstate(all="ignore"):
+        here = float(density(point[None])[0][0])
     for step in steps:
         length = float(np.linalg.norm(step))
         if not (np.isfinite(length) and length > 0):
@@ -53,7 +57,8 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
             if not np.isfinite(values).all():
                 continue
             slopes = np.diff(values) / np.diff(np.log(_DISTANCES))
-            if (slopes > _PROPER).all():
+            recovering = slopes[-1] > -_PROPER and values[-1] < here
+            if (slopes > _PROPER).all() and not recovering:
                 return np.asarray(direction / length)
     return None
 

@@ -284,7 +284,9 @@ def test_drawing_agrees_with_the_densities() -> None:
 def test_command_draws_once_and_adds_the_explorer_of_a_question() -> None:
     svg = b"<svg><style>.a{fill:#222222}</style></svg>"
     hero, words = SimpleNamespace(svg=lambda _: svg), Words(alt={"hero": "Words."}, caption={"hero": "Words."})
-    plain = SimpleNamespace(plot=lambda _, theme, narrow: {"hero": hero} if theme == "light" else {})
+    plain = SimpleNamespace(
+        plot=lambda _, theme, narrow: {"hero": hero} if theme == "light" and narrow in (True, False) else {}
+    )
     keen = SimpleNamespace(**vars(plain), explorer=lambda results: make_explorer(initial=results))
     (figure,) = running.figures_of(plain, cast("Any", None), words)
     dark = svg.replace(b"#222222", b"#e6e6e6")

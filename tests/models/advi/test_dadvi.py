@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import cast
 
 import numpy as np
 import pymc as pm
@@ -11,11 +12,13 @@ import xarray as xr
 
 from models.advi import combine, fit_advi, fit_dadvi, linear_response, member, optima
 from models.advi.fixed import FixedLoss, fixed_nodes
+from models.advi.propriety import improper_direction
 from models.advi.search import images, unseen
 from models.advi.shapes import FullRank, LowRank, MeanField, Shape
 from models.advi.starts import Start
 from models.errors import ImproperError, InputError
 from models.families import FAMILIES
+from models.graphs.log_density import LogDensity
 from models.projections import reverse_projections
 from models.targets import TARGETS, from_draws, from_model, mvnormal_mixture, normal_mixture
 
@@ -202,6 +205,21 @@ def test_improper_posteriors_are_named_with_their_direction(fit: object, build: 
     assert direction <= set(caught.value.direction.split())
     if direction == {"a", "b"}:
         assert "-" in caught.value.direction.split()
+
+
+def test_a_ray_on_which_a_scale_outgrows_the_residuals_is_not_improper() -> None:
+    """log p rises there by powers, from far below, before it falls again: seen of a regression with 1192 rows."""
+
+    def regression(points: np.ndarray) -> tuple[np.ndarray]:
+        slope, log_scale = points.T
+        with np.errstate(all="ignore"):
+            return (-1192 * log_scale - 0.5 * 1e6 * slope**2 * np.exp(-2 * log_scale),)
+
+    density = cast(LogDensity, regression)
+    ray = np.array([1.0, 1.07e-4])
+    values = regression(np.array([1e4, 1e5, 1e6])[:, None] * ray)[0]
+    assert (np.diff(values) > 0).all()
+    assert improper_direction(density, np.zeros(2), [ray], 0.05) is None
 
 
 def test_a_proper_posterior_with_heavy_tails_is_not_called_improper() -> None:

@@ -177,7 +177,7 @@ def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
     levels = [(goal, "") for goal in GOALS]
     xlim = (30.0, 1.2 * max(float(c["cost"][-1]) for c in spent.values()))
     low = min(float(c["median"].min()) for c in spent.values())
-    ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 10.0)
+    ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 30.0)  # the upper part is for words
 
     def line(key: tuple[str, int, float], color: str, dash: str, mark: str | None = None, width: float = 1.9) -> Line:
         return Line(spent[key]["cost"], spent[key]["median"], color, dash, mark, width)
@@ -189,7 +189,7 @@ def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
     steady = [
         line(("default", n, 0.001), "reverse", "dotted", mark, 2.6) for n, mark in ((1, "dot"), (draws, "square"))
     ]
-    names = [end(("default", n, 0.001), f"PyMC, {n} draw{'s' if n > 1 else ''}", "reverse") for n in (1, draws)]
+    names = [Label(1.3 * xlim[0], ylim[1] / 4.2, f"PyMC: ● 1 draw, ■ {draws} draws", "reverse")]
     for rate in CONSTANT_RATES:
         steady.append(line(("constant", draws, rate), "reverse", "dotted", None, 1.4))
         names.append(end(("constant", draws, rate), f"{rate:g}", "reverse"))
@@ -317,6 +317,9 @@ def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
         for key in ("own_gap", "gap")
     )
     yes = np.concatenate([g["at_rest"].to_numpy() for g in groups]).astype(bool)
+    # Of marks that would lie on one another one is drawn.
+    shown = np.unique(np.round(np.stack([exact, own, yes], axis=1) / [0.05, 0.05, 1]), axis=0, return_index=True)[1]
+    own, exact, yes = own[shown], exact[shown], yes[shown]
     clear = "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
     with style.settings():
         collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))

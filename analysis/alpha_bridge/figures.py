@@ -22,7 +22,7 @@ from analysis.alpha_bridge.study import CASES, MEMBERS
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points
-from analysis.drawing.style import Style
+from analysis.drawing.style import Style, rim
 from analysis.reading import case_of
 
 __all__ = ["plot"]
@@ -193,7 +193,7 @@ def _mean_labels(lines: Sequence[xr.Dataset], height: float, axis: Any, style: S
             y = float(mean[0])
             below = y < 1e-3 * height
             x, y, sides = 0.01, y + (-0.03 if below else 0.03) * height, ("left", "top" if below else "bottom")
-        _words(x, y, line.attrs["label"], axis, style, horizontal_align=sides[0], vertical_align=sides[1])
+        _words(x, y, line.attrs["label"], axis, style, horizontal_align=sides[0], vertical_align=sides[1], **rim(style))
 
 
 # --- members ---------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def branches(sweep: Sweep, quantities: Sequence[str], style: Style) -> PlotColle
             _end_labels(sweep, quantity, axis, style)
             if first and not style.narrow:  # there the caption says it
                 _key(sweep, (low, high), axis, style)
-            rows = len(sweep.flags) if first else 0
+            rows = len(sweep.flags) * _taller(style) if first else 0
             style.draw.xlim((sweep.span[0], _right(sweep)), axis)
             style.draw.ylim((low, high + rows * _ROW * (high - low)), axis)
             if first:  # no ticks beside the flags
@@ -174,6 +174,11 @@ def branches(sweep: Sweep, quantities: Sequence[str], style: Style) -> PlotColle
             if quantity == quantities[-1]:
                 style.draw.xlabel("separation a" if style.narrow else "separation a: the modes lie at −a and a", axis)
     return collection
+
+
+def _taller(style: Style) -> float:
+    """How much taller a row of words is on a narrow screen, against the panel."""
+    return 1.5 if style.narrow else 1.0
 
 
 def _right(sweep: Sweep) -> float:
@@ -193,7 +198,7 @@ def _flags(sweep: Sweep, limits: tuple[float, float], axis: Any, style: Style, *
     for i, (a, text) in enumerate(sweep.flags):
         bottom, top = low, high
         if named:
-            top = high + (len(sweep.flags) - i - 0.5) * _ROW * (high - low)
+            top = high + (len(sweep.flags) - i - 0.5) * _ROW * _taller(style) * (high - low)
             if not style.narrow and a < sweep.span[0] + _KEY_WIDTH * (sweep.span[1] - sweep.span[0]):
                 bottom = _key_row(limits, len(_key_entries(sweep)))
             place = f"a = {a:g}" if a == round(a) else f"a = {a:.3f}"

@@ -1,6 +1,7 @@
 """Drawings of how far runs of ADVI stop from an optimum: against cost, window, fixed draws, and their own evidence.
 
-Everything is on logarithmic axes. Lines are told apart by dash and by the words beside them, never by hue alone.
+Every run is one of reverse KL, so runs are orange and dotted, and told apart by marks, widths and the words beside them; what is
+computed without a run is a thin solid line.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _stroke(line: Line, fx: Any, fy: Any, axis: Any, style: Style) -> None:
     if line.dash and len(x):
         style.draw.line(x, y, axis, color=color, width=line.width, linestyle=style.dash(line.dash))
     if line.mark and len(x):
-        style.draw.scatter(x, y, axis, size=30, marker=_MARKS[style.backend][line.mark], color=color)
+        style.draw.scatter(x, y, axis, size=24, marker=_MARKS[style.backend][line.mark], color=color)
 
 
 def _frame(panel: LinePanel, fx: Any, fy: Any, axis: Any, style: Style) -> None:
@@ -176,33 +177,39 @@ def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
     levels = [(goal, "") for goal in GOALS]
     xlim = (30.0, 1.2 * max(float(c["cost"][-1]) for c in spent.values()))
     low = min(float(c["median"].min()) for c in spent.values())
-    ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 10.0)
+    ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 30.0)  # the upper part is for words
 
     def line(key: tuple[str, int, float], color: str, dash: str, mark: str | None = None, width: float = 1.9) -> Line:
         return Line(spent[key]["cost"], spent[key]["median"], color, dash, mark, width)
 
     def end(key: tuple[str, int, float], text: str, color: str) -> Label:
         last = spent[key]
-        return Label(float(last["cost"][-1]) * 1.15, float(last["median"][-1]), text, color)
+        return Label(float(last["cost"][-1]) * 1.35, float(last["median"][-1]), text, color)
 
-    steady = [line(("default", n, 0.001), "forward", dash, None, 2.4) for n, dash in ((1, "solid"), (draws, "dashed"))]
-    names = [end(("default", n, 0.001), f"PyMC, {n} draw{'s' if n > 1 else ''}", "forward") for n in (1, draws)]
+    steady = [
+        line(("default", n, 0.001), "reverse", "dotted", mark, 2.6) for n, mark in ((1, "dot"), (draws, "square"))
+    ]
+    names = [Label(1.3 * xlim[0], ylim[1] / 4.2, f"PyMC: ● 1 draw, ■ {draws} draws", "reverse")]
     for rate in CONSTANT_RATES:
-        steady.append(line(("constant", draws, rate), "reverse", "dotted"))
+        steady.append(line(("constant", draws, rate), "reverse", "dotted", None, 1.4))
         names.append(end(("constant", draws, rate), f"{rate:g}", "reverse"))
     wide = (xlim[0], 8 * xlim[1])
     falling, ends = [], []
-    for (kind, color, dash), mark in zip((("falling", "reverse", "dashed"), ("path", "forward", "solid")), ("dot", "square"),
-                                         strict=True):  # fmt: skip
+    begins: dict[int, tuple[float, float]] = {}
+    for kind, mark in (("falling", "dot"), ("path", "square")):
         for n in COST_DRAWS[kind]:
-            falling.append(line((kind, n, FALLING_RATE), color, dash, mark))
-            ends.append(end((kind, n, FALLING_RATE), f"{n} draw{'s' if n > 1 else ''}", color))
+            falling.append(line((kind, n, FALLING_RATE), "reverse", "dotted", mark))
+            first = spent[kind, n, FALLING_RATE]
+            x, y = float(first["cost"][0]), float(first["median"][0])
+            begins[n] = (x, max(y, begins.get(n, (x, y))[1]))
+    ends = [Label(x, 2.2 * y, f"{n} draw{'s' if n > 1 else ''}", "reverse", "center") for n, (x, y) in begins.items()]
     top = ylim[1] / 1.6
+    key = wide[1] / 1.3
     ends += [
-        Label(wide[1] / 1.3, top, "PyMC's gradient and noise", "reverse", "right"),
-        Label(wide[1] / 1.3, top / 2.6, "path gradient, stratified draws", "forward", "right"),
+        Label(key, top, "● PyMC's gradient", "reverse", "right"),
+        Label(key, top / 2.6, "■ path gradient, stratified", "reverse", "right"),
     ]
-    names += [Label(wide[1] / 1.3, top, f"Adam, {draws} draws, rate:", "reverse", "right")]
+    names += [Label(key, top, f"Adam, {draws} draws, rate:", "reverse", "right")]
     xlabel = "gradient draws spent"
     figure = side_by_side(
         [
@@ -221,28 +228,30 @@ def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
     steps = way["steps"].to_numpy().astype(float)
     lines, labels, across, marks = [], [], [], []
     highest = 0.0
-    for place, color, mark in (("both modes", "reverse", "dot"), ("right mode", "forward", "square")):
+    for place, mark in (("both modes", "dot"), ("right mode", "square")):
         truth = float(exact.sel(place=place))
         measured = 100 * (way["sd"].sel(place=place).mean("run").to_numpy() / truth - 1)
         predicted = 100 * (float(rest["sd"].sel(place=place, window=PYMC_WINDOW)) / truth - 1)
-        lines.append(Line(np.concatenate([[0.0], steps]), np.concatenate([[0.0], measured]), color))
-        lines.append(Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), color, "dashed", None, 1.4))
+        lines.append(Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), "ink", "solid", None, 0.9))
+        lines.append(
+            Line(np.concatenate([[0.0], steps]), np.concatenate([[0.0], measured]), "reverse", "dotted", None, 2.6)
+        )
         name = "broad optimum" if place == "both modes" else "one-mode optimum"
-        labels.append(Label(steps[-1], predicted * 1.02 + 0.9, name, color, "right"))
+        labels.append(Label(steps[-1], predicted * 1.02 + 0.9, name, "reverse", "right"))
         highest = max(highest, predicted, float(measured.max()))
         excess = 100 * (rest["sd"].sel(place=place).to_numpy() / truth - 1)
-        across.append(Line(rest["window"].to_numpy().astype(float), excess, color, "dashed", None, 1.6))
+        across.append(Line(rest["window"].to_numpy().astype(float), excess, "ink", "solid", None, 0.9))
         key = place.replace(" ", "_")
         at, value = [float(PYMC_WINDOW)], [100 * found[key]["excess"].value]
         for row in found["confirmed"]:
             if row["place"] == place:
                 at.append(float(row["window"]))
                 value.append(100 * (row["measured"].value / row["exact"] - 1))
-        across.append(Line(np.array(at), np.array(value), color, None, mark))
+        across.append(Line(np.array(at), np.array(value), "reverse", None, mark))
     labels.append(Label(steps[-1], 0.9, "the exact optimum", "ink", "right"))
     marks = [
-        Label(700.0, 40.0, "dashed: predicted", "ink", "right"),
-        Label(700.0, 22.0, "marks: run", "ink", "right"),
+        Label(1300.0, 40.0, "lines: predicted", "ink", "right"),
+        Label(1300.0, 22.0, "● broad, ■ one mode: runs", "reverse", "right"),
     ]
     figure = side_by_side(
         [
@@ -265,23 +274,23 @@ def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
     true = data["exact"].where(kept).mean("replicate").to_numpy()
     price_, lowest = float(data["price"]), float(data["kl"])
     lines = [
-        Line(size, average[0], "reverse", "solid", "dot"),
-        Line(size, average[1], "forward", "solid", "square"),
-        Line(size, price_ / size, "reverse", "dashed", None, 1.4),
+        Line(size, price_ / size, "ink", "solid", None, 0.9),
+        Line(size, average[0], "reverse", "dotted", "dot"),
+        Line(size, average[1], "reverse", "dotted", "square"),
     ]
     labels = [
-        Label(size[2], average[0][2] * 2.2, "independent", "reverse"),
-        Label(size[1], average[1][1] / 4, "stratified", "forward"),
+        Label(size[2] * 1.1, price_ / size[2] * 2.0, "independent", "reverse"),
+        Label(size[1], average[1][1] / 20, "stratified", "reverse", "right"),
     ]
     low = 10 ** np.floor(np.log10(np.nanmin(average)))
     flat = [
-        Line(size, true[0], "reverse", "solid", "dot"),
+        Line(size, true[0], "reverse", "dotted", "dot"),
         Line(size, fitted[0], "reverse", "dotted", "triangle"),
     ]
     span = float(np.nanmax(np.abs(np.concatenate([true[0], fitted[0]]) - lowest))) * 1.25
     told = [
         Label(size[1], lowest + 0.45 * span, "true KL of the fit", "reverse"),
-        Label(size[1] * 1.25, lowest - 0.6 * span, "the objective that was minimised", "reverse"),
+        Label(size[1] * 1.25, lowest - 0.65 * span, "the minimised objective", "reverse"),
     ]
     xlim = (size[0] / 1.3, size[-1] * 1.3)
     figure = side_by_side(
@@ -308,6 +317,9 @@ def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
         for key in ("own_gap", "gap")
     )
     yes = np.concatenate([g["at_rest"].to_numpy() for g in groups]).astype(bool)
+    # Of marks that would lie on one another one is drawn.
+    shown = np.unique(np.round(np.stack([exact, own, yes], axis=1) / [0.05, 0.05, 1]), axis=0, return_index=True)[1]
+    own, exact, yes = own[shown], exact[shown], yes[shown]
     clear = "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
     with style.settings():
         collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))
@@ -316,15 +328,15 @@ def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
         draw.line(np.repeat(limit, 2), across, axis, color=style.ink, width=1.2, linestyle=style.dash("dashed"))
         draw.scatter(exact[~yes], own[~yes], axis, size=26, marker=style.marker("dot"), facecolor=clear,
                      edgecolor=style.reverse, width=1.0)  # fmt: skip
-        draw.scatter(exact[yes], own[yes], axis, size=16, marker=style.marker("dot"), color=style.forward, alpha=0.6)
+        draw.scatter(exact[yes], own[yes], axis, size=16, marker=style.marker("dot"), color=style.reverse, alpha=0.6)
         left, row = low + 0.03 * (high - low), 0.06 * (high - low)
         for x, y, text, color in (
-            (limit, high, f" {NATS:g} nats", style.ink),
-            (left, high, "open: flagged by the run itself", style.reverse),
-            (left, high - row, "filled: at rest", style.forward),
+            (limit, low + 1.5 * row, f" {NATS:g} nats", style.ink),
+            (left, high, "open: not at rest", style.reverse),
+            (left, high - row, "filled: at rest", style.reverse),
         ):
             draw.text(x, y, text, axis, color=color, horizontal_align="left", vertical_align="top", size=_SIZE + 0.5,
                       **rim(style))  # fmt: skip
-        span = LinePanel("", "exact gap in nats", "gap that the run estimates, in nats", [], [], _SPAN, _SPAN)
+        span = LinePanel("", "exact gap in nats", "gap by the run itself, in nats", [], [], _SPAN, _SPAN)
         _frame(span, np.log10, np.log10, axis, style)
     return collection

@@ -1,7 +1,7 @@
 """Drawings along Minka's alpha: optima as curves, and the best members as ridges.
 
-Alpha has a colour ramp, from the colour of reverse KL (0) over purple to that of forward KL (1). Every line also has a
-label or a place on an axis of alpha, so no two need to be told apart by hue.
+Alpha has a colour ramp, from the colour of reverse KL (0, dotted) over purple to that of forward KL (1, dashed). Every line also
+has a label or a place on an axis of alpha, so no two need to be told apart by hue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from analysis.alpha_bridge.study import CASES, MEMBERS
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points
-from analysis.drawing.style import Style
+from analysis.drawing.style import Style, rim
 from analysis.reading import case_of
 
 __all__ = ["plot"]
@@ -32,7 +32,8 @@ Array = NDArray[np.float64]
 _PIECES = 30  # of a line in many colours
 _QUANTITIES = {"mean": "mean", "sd": "standard deviation", "cover": "cover of the\nleast covered mode"}
 _SMALL = 9.5
-_ALPHA = "α    (0 reverse KL, 1 forward KL)"
+_ENDS = {0.0: "dotted", 1.0: "dashed"}  # of the ramp: the lines of reverse and of forward KL
+_ALPHA = "α (0 reverse, 1 forward)"
 
 
 def plot(
@@ -66,6 +67,8 @@ def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any
 def branches(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
     """Mean, standard deviation and cover of every optimum against alpha; a column for each target."""
     titles, lines = [case.attrs["title"] for case in cases], [_lines(case) for case in cases]
+    if style.narrow:
+        return _stacked(cases, titles, lines, style)
     data = xr.Dataset(
         {"panels": (("quantity", "target"), np.zeros((len(_QUANTITIES), len(cases))))},
         coords={"quantity": list(_QUANTITIES), "target": titles},
@@ -82,16 +85,43 @@ def branches(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
         for case, title, own in zip(cases, titles, lines, strict=True):
             for quantity in _QUANTITIES:
                 axis = plots.sel(quantity=quantity, target=title).item()
-                limits = _limits([line for some in lines for line in some] if quantity == "cover" else own, quantity)
-                _optima(case, own, quantity, limits, axis, style)
-                style.draw.ylim(limits, axis)
-                style.draw.xlim((-0.02, 1.02), axis)
+                _panel(case, own, lines, quantity, axis, style)
         for title in titles:
             style.draw.title(title, plots.sel(quantity="mean", target=title).item(), color=style.ink)
             style.draw.xlabel(_ALPHA, plots.sel(quantity="cover", target=title).item())
         for quantity, name in _QUANTITIES.items():
             style.draw.ylabel(name, plots.sel(quantity=quantity, target=titles[0]).item())
     return collection
+
+
+def _stacked(
+    cases: Sequence[xr.DataTree], titles: Sequence[str], lines: Sequence[Sequence[xr.Dataset]], style: Style
+) -> PlotCollection:
+    """The same panels one below another, the target named in each."""
+    names = [f"{title}: {name.partition(' of')[0]}" for title in titles for name in _QUANTITIES.values()]
+    with style.settings():
+        collection, axes = panel_grid(names, style, 1, (4.6, 2.6 * len(names)))
+        places = [(case, own, quantity) for case, own in zip(cases, lines, strict=True) for quantity in _QUANTITIES]
+        for (case, own, quantity), axis in zip(places, axes, strict=True):
+            _panel(case, own, lines, quantity, axis, style)
+            if quantity == "cover":
+                style.draw.xlabel(_ALPHA, axis)
+    return collection
+
+
+def _panel(
+    case: xr.DataTree,
+    own: Sequence[xr.Dataset],
+    lines: Sequence[Sequence[xr.Dataset]],
+    quantity: str,
+    axis: Any,
+    style: Style,
+) -> None:
+    """One quantity of one target's optima; covers have the same scale for every target."""
+    limits = _limits([line for some in lines for line in some] if quantity == "cover" else own, quantity)
+    _optima(case, own, quantity, limits, axis, style)
+    style.draw.ylim(limits, axis)
+    style.draw.xlim((-0.02, 1.02), axis)
 
 
 def _lines(case: xr.DataTree) -> list[xr.Dataset]:
@@ -130,12 +160,11 @@ def _optima(
     folds, jumps = critical(case, "fold"), critical(case, "exchange")["alpha"].to_numpy()
     folds = folds.assign(cover=folds["cover"].min("mode"))
     for alpha in jumps:
-        style.draw.line(np.array([alpha, alpha]), np.array(limits), axis, color=style.faint, width=1.0,
-                        linestyle=style.dash("dotted"))  # fmt: skip
+        style.draw.line(np.array([alpha, alpha]), np.array(limits), axis, color=style.ink, width=0.9)
     for line in sorted(lines, key=lambda line: line.attrs["minimum"]):
         alphas, y = line["alpha"].to_numpy(), line[quantity].to_numpy()
         if not line.attrs["minimum"]:
-            style.draw.line(alphas, y, axis, color=style.faint, width=1.2, linestyle=style.dash("dashed"))
+            style.draw.line(alphas, y, axis, color=style.faint, width=1.2)
             continue
         _ramp_line(alphas, y, axis, style, 1.5)
         for low, high in line.attrs["reigns"]:
@@ -164,7 +193,7 @@ def _mean_labels(lines: Sequence[xr.Dataset], height: float, axis: Any, style: S
             y = float(mean[0])
             below = y < 1e-3 * height
             x, y, sides = 0.01, y + (-0.03 if below else 0.03) * height, ("left", "top" if below else "bottom")
-        _words(x, y, line.attrs["label"], axis, style, horizontal_align=sides[0], vertical_align=sides[1])
+        _words(x, y, line.attrs["label"], axis, style, horizontal_align=sides[0], vertical_align=sides[1], **rim(style))
 
 
 # --- members ---------------------------------------------------------------------------------------------------------
@@ -177,9 +206,11 @@ def members(cases: Sequence[xr.DataTree], style: Style) -> PlotCollection:
         collection, axes = panel_grid(titles, style, len(cases), (3.5 * len(cases), 5.6))
         for case, axis in zip(cases, axes, strict=True):
             _ridges(case, axis, style)
-        _name_rows(axes[0], style)
-        for axis in axes[1:]:
-            style.draw.remove_axis(axis, axis="y")
+        for i, axis in enumerate(axes):
+            if i == 0 or style.narrow:
+                _name_rows(axis, style)
+            else:
+                style.draw.remove_axis(axis, axis="y")
     return collection
 
 
@@ -196,17 +227,17 @@ def _ridges(case: xr.DataTree, axis: Any, style: Style) -> None:
     unit = 1.12 * max(p.max(), curves.max())
     for i, (alpha, q) in enumerate(zip(MEMBERS, curves, strict=True)):
         base, color = float(count - 1 - i), style.ramp(alpha)
+        dash = style.dash(_ENDS.get(alpha, "solid"))
         draw.fill_between_y(
             x, np.full_like(x, base), base + p / unit, axis, color=style.target, alpha=style.fill_alpha + 0.08
         )
         if best["ties"][i] > 1:
             mirrored = np.interp(2 * middle - x, x, q)
-            draw.line(x, base + mirrored / unit, axis, color=color, width=1.1)
-        draw.line(x, base + q / unit, axis, color=color, width=2.4)
+            draw.line(x, base + mirrored / unit, axis, color=color, width=1.1, linestyle=dash)
+        draw.line(x, base + q / unit, axis, color=color, width=2.4, linestyle=dash)
     for jump in critical(case, "exchange")["alpha"].to_numpy():
         y = count - 1 - np.floor(np.interp(jump, MEMBERS, np.arange(count))) - 0.06
-        draw.line(np.array([-reach, reach]), np.array([y, y]), axis, color=style.ink, width=1.0,
-                  linestyle=style.dash("dashed"))  # fmt: skip
+        draw.line(np.array([-reach, reach]), np.array([y, y]), axis, color=style.ink, width=0.9)
         _words(reach, y - 0.04, f"jump at α = {jump:.3f}", axis, style, horizontal_align="right", vertical_align="top",
                size=_SMALL)  # fmt: skip
     draw.ylim((-0.1, count + 0.02), axis)

@@ -133,15 +133,16 @@ def basins(panels: Sequence[BasinPanel], style: Style) -> PlotCollection:
                 _mark(chosen, label, axis, style, size=3.6, color=style.ink, alpha=0.75)
             _mark(panel.saddles, "saddle", axis, style, size=9, color=style.ink)
             _mark(panel.minima, "minimum", axis, style, size=10.5, color=style.reverse)
-            _mark(panel.pymc_start[None], "start", axis, style, size=14, color=style.forward)
+            _mark(panel.pymc_start[None], "start", axis, style, size=14, color=style.ink)
             for (mean, log_sd, kl), label in zip(panel.minima, panel.labels, strict=True):
                 # Below a mode the boundaries are far; below a broad minimum there may be PyMC's start.
                 shift, align = (0.17, "bottom") if label == "both modes" else (-0.17, "top")
                 text = f"{label}\nKL {kl:.3f}"
-                _words(mean, log_sd + shift, text, axis, style, vertical_align=align, **rim(style, 4))
+                aside = 1.2 if style.narrow else 1.0  # where PyMC's start comes near
+                _words(aside * mean, log_sd + shift, text, axis, style, vertical_align=align, **rim(style, 4))
             names = {"left mode": "ADVI to left", "both modes": "to both", "right mode": "to right"}
             key = {name: text for name, text in names.items() if name in panel.labels} | {"start": "start of pm.fit"}
-            _key(panel, key, axis, style, {"start": style.forward})
+            _key(panel, key, axis, style, {})
             _frame(panel, axis, style, rows=1, first=panel is panels[0])
     return collection
 

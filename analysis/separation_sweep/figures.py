@@ -1,7 +1,7 @@
 """Drawings of optima against the separation of two modes: branches, and the plane of weight and separation.
 
-Minima are solid and saddles dashed; the global minimum is the strongest line. Everything of reverse KL is orange, so lines
-and regions are told apart by strength and by the words beside them, never by hue.
+Minima are dotted, the global one is the strongest line; saddles are thin and grey, for no fit ends there. Everything else of
+reverse KL, runs of ADVI too, is orange, so lines and regions are told apart by strength and by the words beside them, never by hue.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _KEY_WIDTH = 0.4  # of the width of the panel
 
 #: What is written at a located point; ``bimodal`` is where the target gets its second mode.
 _EQUAL = {
-    "bimodal": "the target has two modes",
-    "birth": "single modes become minima",
-    "exchange": "single modes become global",
+    "bimodal": "target has two modes",
+    "birth": "one mode is a minimum",
+    "exchange": "one mode is best",
 }
 _UNEQUAL = {
-    "bimodal": "the target has two modes",
-    "birth": "the heavier mode becomes a minimum",
-    "exchange": "the heavier mode becomes global",
-    "end": "the covering minimum ends",
-    "light": "the lighter mode becomes a minimum",
+    "bimodal": "target has two modes",
+    "birth": "heavier mode is a minimum",
+    "exchange": "heavier mode is best",
+    "end": "covering minimum ends",
+    "light": "lighter mode is a minimum",
 }
 _PHASE = (0.5, BOUNDS[1])  # separations of the plane
 
@@ -163,17 +163,22 @@ def branches(sweep: Sweep, quantities: Sequence[str], style: Style) -> PlotColle
                                 linestyle=style.dash("dashed"), zorder=3)  # fmt: skip
             _ends(sweep, quantity, axis, style)
             _end_labels(sweep, quantity, axis, style)
-            if first:
+            if first and not style.narrow:  # there the caption says it
                 _key(sweep, (low, high), axis, style)
-            rows = len(sweep.flags) if first else 0
+            rows = len(sweep.flags) * _taller(style) if first else 0
             style.draw.xlim((sweep.span[0], _right(sweep)), axis)
             style.draw.ylim((low, high + rows * _ROW * (high - low)), axis)
             if first:  # no ticks beside the flags
                 ticks = [t for t in range(-20, 21, 2) if low <= t <= high]
                 style.draw.yticks(ticks, [short(t) for t in ticks], axis)
             if quantity == quantities[-1]:
-                style.draw.xlabel("separation a: the modes lie at −a and a, each with standard deviation 1", axis)
+                style.draw.xlabel("separation a" if style.narrow else "separation a: the modes lie at −a and a", axis)
     return collection
+
+
+def _taller(style: Style) -> float:
+    """How much taller a row of words is on a narrow screen, against the panel."""
+    return 1.5 if style.narrow else 1.0
 
 
 def _right(sweep: Sweep) -> float:
@@ -182,8 +187,9 @@ def _right(sweep: Sweep) -> float:
 
 
 def _stroke(x: Array, y: Array, status: str, axis: Any, style: Style) -> None:
-    dash = style.dash("dashed" if status == "saddle" else "solid")
-    style.draw.line(x, y, axis, color=style.reverse, width=_WIDTH[status], linestyle=dash)
+    saddle = status == "saddle"
+    color, dash = style.faint if saddle else style.reverse, style.dash("solid" if saddle else "dotted")
+    style.draw.line(x, y, axis, color=color, width=_WIDTH[status], linestyle=dash)
 
 
 def _flags(sweep: Sweep, limits: tuple[float, float], axis: Any, style: Style, *, named: bool) -> None:
@@ -192,11 +198,12 @@ def _flags(sweep: Sweep, limits: tuple[float, float], axis: Any, style: Style, *
     for i, (a, text) in enumerate(sweep.flags):
         bottom, top = low, high
         if named:
-            top = high + (len(sweep.flags) - i - 0.5) * _ROW * (high - low)
-            if a < sweep.span[0] + _KEY_WIDTH * (sweep.span[1] - sweep.span[0]):
+            top = high + (len(sweep.flags) - i - 0.5) * _ROW * _taller(style) * (high - low)
+            if not style.narrow and a < sweep.span[0] + _KEY_WIDTH * (sweep.span[1] - sweep.span[0]):
                 bottom = _key_row(limits, len(_key_entries(sweep)))
             place = f"a = {a:g}" if a == round(a) else f"a = {a:.3f}"
-            _words(a, top, f" {place}: {text}", axis, style, style.ink, "left")
+            crowded = style.narrow and len(sweep.flags) > len(_EQUAL)  # then the caption says what happens there
+            _words(a, top, f" {place}" if crowded else f" {place}: {text}", axis, style, style.ink, "left")
         style.draw.line(np.array([a, a]), np.array([bottom, top]), axis, color=style.faint, width=0.9, zorder=1)
 
 
@@ -208,8 +215,12 @@ def _ends(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
 
 def _dots(x: Array, y: Array, marker: str, axis: Any, style: Style) -> None:
     if len(x):
-        size = {"dot": 4.2, "cross": 6.5}[marker] ** 2  # ArviZ's size is an area in every backend
-        points(x, y, axis, style, color=style.ink, marker=marker, area=size, alpha=0.85, zorder=5)
+        size = {"dot": 5.2, "cross": 6.5}[marker] ** 2  # ArviZ's size is an area in every backend
+        if marker == "dot":
+            style.draw.scatter(x, y, axis, size=size, marker=style.marker(marker), facecolor=style.paper,
+                               edgecolor=style.reverse, width=1.3, zorder=5)  # fmt: skip
+        else:
+            points(x, y, axis, style, color=style.ink, marker=marker, area=size, alpha=0.85, zorder=5)
 
 
 def _end_labels(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
@@ -229,7 +240,15 @@ def _end_labels(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
         labels.append((y - 1e-6, "forward", style.forward))
     places = spread([y for y, *_ in labels], _APART * (high - low))
     for place, (_, text, color) in zip(places, labels, strict=True):
-        _words(sweep.span[1] + 0.012 * (sweep.span[1] - sweep.span[0]), place, text, axis, style, color, "left")
+        _words(
+            sweep.span[1] + (0.03 if style.narrow else 0.014) * (sweep.span[1] - sweep.span[0]),
+            place,
+            text,
+            axis,
+            style,
+            color,
+            "left",
+        )
     if "both modes" not in last:
         values = next(values for label, _, values in sweep.pieces if label == "both modes")
         y = float(np.interp(sweep.span[0], values["a"], values[quantity]))
@@ -309,14 +328,14 @@ def _phase(results: xr.DataTree, style: Style) -> PlotCollection:
                 draw.line(at, height, axis, color=style.reverse, width=1.2)
             for name, width, dash, color in (
                 ("exchange", 3.2, "solid", style.ink),
-                ("bimodal", 1.8, "dotted", style.target),
+                ("bimodal", 1.8, "solid", style.target),
             ):
                 w, height = curves[name]
                 draw.line(_side(w, mirror), height, axis, color=color, width=width, linestyle=style.dash(dash))
             points(_side(cusp[0], mirror), cusp[1], axis, style, color=style.ink, area=60, zorder=5)
-        for x_word, y_word, text in _region_words(curves, cusp[1]):
+        for x_word, y_word, text in (_few_words if style.narrow else _region_words)(curves, cusp[1]):
             _words(x_word, y_word, text, axis, style, style.ink, "center")
-        for place, text, begin, end in _leader_words(curves, cusp[1]):
+        for place, text, begin, end in () if style.narrow else _leader_words(curves, cusp[1]):
             draw.line(*np.array([begin, end]).T, axis, color=style.ink, width=0.9, zorder=4)
             _words(*place, text, axis, style, style.ink, "center")
         draw.xlim((least, 1 - least), axis)
@@ -347,6 +366,19 @@ def _region_words(curves: Mapping[str, tuple[Array, Array]], cusp: float) -> lis
         (0.5, (top + high) / 2 - 0.1, "3 minima,\nglobal: the heavier mode\n(each mode if w = ½);\ncovering is local"),
         *((w, 0.25 * fold + 0.75 * high, f"2 minima,\nglobal: {side} mode,\nlocal: the other") for w, side in sides),
         *((w, cusp + 0.05, f"1 minimum:\nfrom covering to the\n{side} mode, no jump") for w, side in sides),
+    ]
+
+
+def _few_words(curves: Mapping[str, tuple[Array, Array]], cusp: float) -> list[tuple[float, float, str]]:
+    """Texts in the regions of a narrow drawing, whose caption says the rest."""
+    (low, high), fold = _PHASE, float(curves["heavy"][1].max())
+    one_mode, middle = float(curves["bimodal"][1].min()), 0.3 * fold + 0.7 * high
+    return [
+        (0.5, (low + one_mode) / 2, "target with one mode"),
+        (0.5, 0.6 * one_mode + 0.4 * fold, "1 minimum:\nit covers both"),
+        (0.5, middle, "3 minima"),
+        *((w, middle, "2 minima") for w in (0.16, 0.84)),
+        *((w, cusp + 0.35, "1 minimum") for w in (0.14, 0.86)),
     ]
 
 

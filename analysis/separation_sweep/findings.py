@@ -74,7 +74,7 @@ def case_findings(results: xr.DataTree, name: str) -> dict[str, Any]:
         "title": str(results[f"branches_{name}"].attrs["title"]),
         "weight": float(results[f"branches_{name}"].attrs["weight"]),
         "bimodal": float(results[f"branches_{name}"].attrs["bimodal_from"]),
-        **{f"exchange_{key}": float(exchange[key]) for key in ("kl", "sd", "other_sd")},
+        **{f"exchange_{key}": float(exchange[key]) for key in ("sd", "other_sd")},
         "advi": _advi_findings(dataset_of(results, f"advi_{name}")),
     }
     for key, label in EVENTS.items():

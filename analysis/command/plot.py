@@ -58,7 +58,7 @@ def plot(
         if folder is not None:
             typer.echo(str(drawing.save(folder / f"{question}-{name}", style)))
         elif backend != "matplotlib":
-            drawing.show()
+            drawing.show(style)
     if folder is None and backend == "matplotlib":
         import matplotlib.pyplot as plt
 

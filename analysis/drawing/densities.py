@@ -32,7 +32,8 @@ def densities(
     Parameters
     ----------
     panels : mapping of str to Dataset
-        By title: ``density`` over (curve, x), the target first, with ``role`` and ``status``, and ``mean`` and ``sd`` (curve, dim).
+        By title: ``density`` over (curve, x), the target first, with ``role`` and ``status``, and ``mean`` and ``sd`` (curve, dim);
+        ``name`` (curve) and ``kl`` (curve) in legend and hover, if there are any.
     style : Style
     cols : int
         Panels per row.
@@ -52,16 +53,32 @@ def densities(
         collection, axes = panel_grid(list(panels), style, cols, figsize)
         for (title, data), axis in zip(panels.items(), axes, strict=True):
             x, density = data["x"].to_numpy(), data["density"].to_numpy()
-            draw.fill_between_y(x, np.zeros_like(x), density[0], axis, color=style.target, alpha=style.fill_alpha)
-            for role, status, y in zip(data["role"].to_numpy(), data["status"].to_numpy(), density, strict=True):
+            draw.fill_between_y(x, np.zeros_like(x), density[0], axis, color=style.target, alpha=style.fill_alpha, label="target")
+            for i, (role, status) in enumerate(zip(data["role"].to_numpy(), data["status"].to_numpy(), strict=True)):
                 dash, width, _ = _LOOKS[role]
-                draw.line(x, y, axis, color=style.color(role), width=1.4 if "local" in status else width,
-                          linestyle=style.dash(dash))  # fmt: skip
+                draw.line(x, density[i], axis, color=style.color(role), width=1.4 if "local" in status else width,
+                          linestyle=style.dash(dash), label=curve_name(data, i), facts=_facts(data, i))  # fmt: skip
             if legend:
                 _label_curves(data, axis, style)
+            if style.interactive:  # for the hover
+                draw.ylabel("density", axis)
             draw.remove_axis(axis, axis="y")
             draw.xlabel((xlabel or {}).get(title, "x"), axis)
     return collection
+
+
+def curve_name(data: xr.Dataset, i: int) -> str:
+    """What a curve is: ``target``, ``forward, exact``, ``reverse, global minimum``, or its own ``name``."""
+    if "name" in data:
+        return str(data["name"].to_numpy()[i])
+    role, status = (str(data[key].to_numpy()[i]) for key in ("role", "status"))
+    return role if role == "target" else f"{role}, {status or 'exact'}"
+
+
+def _facts(data: xr.Dataset, i: int) -> dict[str, float]:
+    """Mean, sd and KL of a curve, of those that are known."""
+    found = {name: float(np.ravel(data[name].to_numpy()[i])[0]) for name in ("mean", "sd", "kl") if name in data}
+    return {{"kl": "KL in nats"}.get(name, name): value for name, value in found.items() if np.isfinite(value)}
 
 
 def _label_curves(data: xr.Dataset, axis: Any, style: Style) -> None:
@@ -94,8 +111,8 @@ def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCo
     Parameters
     ----------
     panels : mapping of str to (Dataset, ndarray (n, 2))
-        By title: ``density`` over (curve, x, y), the target first, with ``role`` and ``level`` (curve, mass); and the means at
-        which fits ended.
+        By title: ``density`` over (curve, x, y), the target first, with ``role`` and ``level`` (curve, mass), and ``status`` or ``name``
+        for the legend; and the means at which fits ended.
     style : Style
 
     Returns
@@ -111,12 +128,13 @@ def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCo
                 axis.contourf(x, x, density[0].T, levels=[*level[0], density[0].max() * 1.01], colors=[style.target] * 2,
                               alpha=style.fill_alpha)  # fmt: skip
                 axis.set_aspect("equal")
-            for role, z, lines in zip(data["role"].to_numpy(), density, level, strict=True):
+            for i, (role, z, lines) in enumerate(zip(data["role"].to_numpy(), density, level, strict=True)):
                 dash, _, width = _LOOKS[role]
-                extra = {"linestyles": style.dash(dash), "linewidths": width} if flat else {}
-                draw.contour(x, x, z, axis, levels=list(lines), color=style.color(role), **extra)
+                extra: dict[str, Any] = {"linestyles": style.dash(dash), "linewidths": width} if flat else {"linestyle": style.dash(dash), "width": width}  # fmt: skip
+                draw.contour(x, x, z, axis, levels=sorted(lines), color=style.color(role),
+                             label=curve_name(data, i), facts={"holds": "50% and 90% of the mass"}, **extra)  # fmt: skip
             draw.scatter(ends[:, 0], ends[:, 1], axis, size=style.size(5), color=style.reverse,
-                         marker=style.marker("dot"))  # fmt: skip
+                         marker=style.marker("dot"), label="mean of a fit")  # fmt: skip
             draw.xlabel("first coordinate", axis)
             draw.ylabel("second coordinate", axis)
     return collection

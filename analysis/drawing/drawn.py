@@ -36,24 +36,21 @@ class Drawing:
         return lighter(buffer.getvalue())
 
     def save(self, path: Path, style: Style) -> Path:
-        """Write an image (matplotlib) or a self-contained web page (plotly, bokeh) and return its path."""
+        """Write an image (matplotlib), or a web page (plotly, bokeh) with its library in a file beside it, and return its path."""
         if style.backend == "matplotlib":
             path = path.with_suffix(".svg")
             path.write_bytes(self.svg(style))
             return path
-        path = path.with_suffix(".html")
-        if style.backend == "plotly":
-            figure = self.figure.viz["figure"].item()
-            getattr(figure, "figure", figure).write_html(path, include_plotlyjs=True)
-            return path
-        from bokeh.io import save
-        from bokeh.resources import INLINE
+        from analysis.drawing.interactive import finish, write_page
 
-        save(self.figure.viz["figure"].item(), filename=str(path), resources=INLINE, title=path.stem)
-        return path
+        return write_page(finish(self.figure.viz["figure"].item(), style), path.with_suffix(".html"), style)
 
-    def show(self) -> None:
+    def show(self, style: Style) -> None:
         """Open the figure in a window or a browser."""
+        if style.interactive:
+            from analysis.drawing.interactive import finish
+
+            finish(self.figure.viz["figure"].item(), style)
         self.figure.show()
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +17,7 @@ import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patheffects import withStroke
 
+from analysis.drawing.pen import Pen
 from analysis.drawing.svg import RIM, recoloured
 from models.errors import lookup_error
 
@@ -112,12 +112,17 @@ class Style:
 
     @property
     def draw(self) -> Any:
-        """ArviZ's drawing functions of the backend."""
-        return import_module(f"arviz_plots.backend.{self.backend}")
+        """ArviZ's drawing functions of the backend, which take names of what they draw: see `Pen`."""
+        return Pen(self.backend)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether the backend has a legend and a hover."""
+        return self.backend != "matplotlib"
 
     def size(self, points: float) -> float:
-        """Marker size: an area for matplotlib, a diameter elsewhere."""
-        return points**2 if self.backend == "matplotlib" else points
+        """Area of a mark of a diameter."""
+        return points**2
 
     def figure_size(self, inches: tuple[float, float]) -> dict[str, Any]:
         """Figure size in the backend's unit: inches for matplotlib, else dots at 100 to the inch; no wider than fits."""

@@ -130,10 +130,12 @@ def basins(panels: Sequence[BasinPanel], style: Style) -> PlotCollection:
             _regions(panel, axis, style, strength=1.0)
             for k, label in enumerate(panel.labels):
                 chosen = panel.starts[panel.ends[:, 0] == k]
-                _mark(chosen, label, axis, style, size=3.6, color=style.ink, alpha=0.75)
-            _mark(panel.saddles, "saddle", axis, style, size=9, color=style.ink)
-            _mark(panel.minima, "minimum", axis, style, size=10.5, color=style.reverse)
-            _mark(panel.pymc_start[None], "start", axis, style, size=14, color=style.ink)
+                _mark(chosen, label, axis, style, size=3.6, color=style.ink, alpha=0.75, label=f"start, ADVI ends at {label}")
+            _mark(panel.saddles, "saddle", axis, style, size=9, color=style.ink, label="saddle, exact",
+                  facts={"KL in nats": panel.saddles[:, 2]})  # fmt: skip
+            _mark(panel.minima, "minimum", axis, style, size=10.5, color=style.reverse, label="minimum, exact",
+                  facts={"covers": panel.labels, "KL in nats": panel.minima[:, 2]})  # fmt: skip
+            _mark(panel.pymc_start[None], "start", axis, style, size=14, color=style.ink, label="start of pm.fit")
             for (mean, log_sd, kl), label in zip(panel.minima, panel.labels, strict=True):
                 # Below a mode the boundaries are far; below a broad minimum there may be PyMC's start.
                 shift, align = (0.17, "bottom") if label == "both modes" else (-0.17, "top")
@@ -155,19 +157,18 @@ def agreement(panels: Sequence[BasinPanel], style: Style, *, cols: int = 2) -> P
         for i, (panel, axis) in enumerate(zip(panels, axes, strict=True)):
             _regions(panel, axis, style, strength=0.55)
             for curve in panel.own_curves:
-                style.draw.line(
-                    curve[:, 0], curve[:, 1], axis, color=style.ink, width=1.6, linestyle=style.dash("dashed")
-                )
+                style.draw.line(curve[:, 0], curve[:, 1], axis, color=style.ink, width=1.6, linestyle=style.dash("dashed"),
+                                label="boundary in ADVI's coordinates")  # fmt: skip
             differs = panel.ends != panel.exact[:, None]
             same, every, there = ~differs.any(axis=1), differs.all(axis=1), panel.arrived.all(axis=1)
-            _mark(panel.starts[same & there], "minimum", axis, style, size=3, color=style.faint)
+            _mark(panel.starts[same & there], "minimum", axis, style, size=3, color=style.faint, label="start, ends as exact descent")
             faint = {"facecolor": clear(style), "edgecolor": style.faint, "width": 0.9}
-            _mark(panel.starts[same & ~there], "minimum", axis, style, size=3.6, **faint)
+            _mark(panel.starts[same & ~there], "minimum", axis, style, size=3.6, label="the same, but not at rest there", **faint)
             hollow = {"facecolor": clear(style), "edgecolor": style.ink, "width": 1.1}
             for k, label in enumerate(panel.labels):
                 elsewhere = (differs & (panel.ends == k)).any(axis=1)
-                _mark(panel.starts[elsewhere & every], label, axis, style, size=7.5, color=style.ink)
-                _mark(panel.starts[elsewhere & ~every], label, axis, style, size=7, **hollow)
+                _mark(panel.starts[elsewhere & every], label, axis, style, size=7.5, color=style.ink, label=f"every run ends elsewhere: {label}")
+                _mark(panel.starts[elsewhere & ~every], label, axis, style, size=7, label=f"some runs end elsewhere: {label}", **hollow)
             names = {"left mode": "to left", "both modes": "to both", "right mode": "to right"}
             ends = {name: text for name, text in names.items() if name in panel.labels}
             _key(panel, {"minimum": "as exact descent", **ends}, axis, style, {"minimum": style.faint}, row=1)
@@ -201,9 +202,9 @@ def _regions(panel: BasinPanel, axis: Any, style: Style, *, strength: float) -> 
         else:
             at = np.argwhere(label == k)
             points = np.stack([means[at[:, 0]], log_sds[at[:, 1]]], axis=1)
-            _mark(points, "both modes", axis, style, size=6, color=style.reverse, alpha=alpha)
+            _mark(points, "both modes", axis, style, size=6, color=style.reverse, alpha=alpha, label=f"exact descent ends at {name}")
     for curve in panel.curves:
-        style.draw.line(curve[:, 0], curve[:, 1], axis, color=style.ink, width=1.6)
+        style.draw.line(curve[:, 0], curve[:, 1], axis, color=style.ink, width=1.6, label="boundary of exact descent")
 
 
 def _limits(panel: BasinPanel) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -220,7 +221,9 @@ def _limits(panel: BasinPanel) -> tuple[tuple[float, float], tuple[float, float]
 def _key(
     panel: BasinPanel, entries: Mapping[str, str], axis: Any, style: Style, colors: Mapping[str, str], *, row: int = 0
 ) -> None:
-    """What each marker means, in a strip above the map."""
+    """What each marker means, in a strip above the map, where there is no legend."""
+    if style.interactive:
+        return
     (left, right), _ = _limits(panel)
     y = _row(panel, row)
     widths = np.array([len(text) + 4.5 for text in entries.values()])
@@ -232,6 +235,8 @@ def _key(
 
 
 def _line_key(panel: BasinPanel, axis: Any, style: Style) -> None:
+    if style.interactive:
+        return
     (left, right), _ = _limits(panel)
     y = _row(panel, 0)
     for start, dash, text in ((0.01, "solid", "exact descent"), (0.36, "dashed", "in ADVI's coordinates")):
@@ -248,7 +253,7 @@ def _row(panel: BasinPanel, row: int) -> float:
 def _frame(panel: BasinPanel, axis: Any, style: Style, *, rows: int, first: bool, last: bool = True) -> None:
     (left, right), (low, high) = _limits(panel)
     style.draw.xlim((left, right), axis)
-    style.draw.ylim((low, high + rows * _KEY_ROW * (high - low)), axis)
+    style.draw.ylim((low, high + (0 if style.interactive else rows) * _KEY_ROW * (high - low)), axis)
     style.draw.yticks(np.log(_TICKS), [f"{tick:g}" for tick in _TICKS], axis)
     if last:
         style.draw.xlabel("mean at the start", axis)

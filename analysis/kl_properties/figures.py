@@ -54,7 +54,8 @@ def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotColl
             p, q = densities["log_density"].sel(pair=name).to_numpy()
             _densities(np.exp(p), np.exp(q), x, top, style)
             for direction, log, axis in zip(DIRECTIONS, ((p, q), (q, p)), below, strict=True):
-                _signed_area(x, integrand(*log), _ROLES[direction], axis, style)
+                kl = float(ways["kl"].sel(pair=name, direction=direction))
+                _signed_area(x, integrand(*log), direction, kl, axis, style)
         for axis, label in ((rows[0][0], "density"), (rows[1][0], "p log(p / q)"), (rows[2][0], "q log(q / p)")):
             style.draw.ylabel(label, axis)
         for axis in axes:
@@ -67,9 +68,9 @@ def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotColl
 
 def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
     x, p, q = x[shown := np.abs(x) <= _DRAWN], p[shown], q[shown]
-    style.draw.fill_between_y(x, np.zeros_like(x), p, axis, color=style.target, alpha=style.fill_alpha)
-    style.draw.line(x, p, axis, color=style.target, width=1.4)
-    style.draw.line(x, q, axis, color=style.ink, width=2.2)
+    style.draw.fill_between_y(x, np.zeros_like(x), p, axis, color=style.target, alpha=style.fill_alpha, label="p, the target")
+    style.draw.line(x, p, axis, color=style.target, width=1.4, label="p, the target", facts=_moments(x, p))
+    style.draw.line(x, q, axis, color=style.ink, width=2.2, label="q, a Normal", facts=_moments(x, q))
     left = int(p[x < 0].argmax())
     style.draw.text(x[left], 0.18 * p[left], "p", axis, color=style.ink, size=13)
     # Where q stands clear of p.
@@ -78,13 +79,21 @@ def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
     style.draw.ylim((0, 1.25 * float(max(p.max(), q.max()))), axis)
 
 
-def _signed_area(x: Array, y: Array, role: str, axis: Any, style: Style) -> None:
+def _moments(x: Array, density: Array) -> dict[str, float]:
+    """Mean and sd of a density on a grid that holds its mass, to the digits of a hover."""
+    weight = density / density.sum()
+    mean = round(float(weight @ x), 4)
+    return {"mean": mean, "sd": float(np.sqrt(weight @ (x - mean) ** 2))}
+
+
+def _signed_area(x: Array, y: Array, direction: str, kl: float, axis: Any, style: Style) -> None:
+    role, name, facts = _ROLES[direction], f"integrand of {DIRECTIONS[direction]}", {"KL in nats": kl}
     areas = np.maximum(y, 0).sum() * (x[1] - x[0]), np.minimum(y, 0).sum() * (x[1] - x[0])
     x, y = x[shown := np.abs(x) <= _DRAWN], y[shown]
     color, zero = style.color(role), np.zeros_like(x)
-    style.draw.fill_between_y(x, zero, np.maximum(y, 0), axis, color=color, alpha=0.45)
-    style.draw.fill_between_y(x, zero, np.minimum(y, 0), axis, color=color, alpha=0.15)
-    style.draw.line(x, y, axis, color=color, width=1.8)
+    style.draw.fill_between_y(x, zero, np.maximum(y, 0), axis, color=color, alpha=0.45, label=name, facts=facts)
+    style.draw.fill_between_y(x, zero, np.minimum(y, 0), axis, color=color, alpha=0.15, label=name, facts=facts)
+    style.draw.line(x, y, axis, color=color, width=1.8, label=name, facts=facts)
     style.draw.hline(0, axis, color=style.faint, width=0.8)
     low, high = float(y.min()), float(y.max())
     span = high - low

@@ -11,6 +11,7 @@ from scipy.stats import kstwo, norm
 from analysis.drawing.densities import densities, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
+from analysis.drawing.interactive import name_longest
 from analysis.drawing.marks import points
 from analysis.drawing.style import Style
 from analysis.reading import case_of, dataset_of
@@ -24,7 +25,7 @@ def plot(
     """Draw ``hero``, ``landscape``, ``gallery``, ``crossed``, ``loss`` and ``pit``."""
     style, bimodal = Style.of(theme, backend, narrow), case_of(results, "bimodal")
     cases = {name: case_of(results, name) for name in ("unequal", "trimodal", "heavy_tailed", "old_faithful")}
-    gallery = {case.attrs["title"]: dataset_of(case, "densities") for case in cases.values()}
+    gallery = {case.attrs["title"]: _curves(case) for case in cases.values()}
     minutes = {cases["old_faithful"].attrs["title"]: "minutes"}
     crossed = {
         name.replace("_", " "): (dataset_of(case, "densities"), case["restarts"]["mean"].to_numpy())
@@ -43,7 +44,19 @@ def plot(
 
 def hero(case: xr.DataTree, style: Style) -> PlotCollection:
     """Density of the target with its exact optima, and what they are."""
-    return densities({case.attrs["title"]: dataset_of(case, "densities")}, style, legend=True)
+    return densities({case.attrs["title"]: _curves(case)}, style, legend=True)
+
+
+def _curves(case: xr.DataTree) -> xr.Dataset:
+    """Densities with the KL of each, in its own direction, from the exact fit of the same mean."""
+    data = dataset_of(case, "densities")
+    exact = [(name.split("_")[0], case[f"{name}/fit"]) for name in ("forward_exact", *_exact(case))]
+    kl = np.full(data.sizes["curve"], np.nan)
+    for i, (role, mean, sd) in enumerate(zip(data["role"].to_numpy(), data["mean"].to_numpy()[:, 0], data["sd"].to_numpy()[:, 0], strict=True)):  # fmt: skip
+        for way, fit in exact:
+            if way == role and np.allclose([mean, sd], [float(fit["mu"]), float(fit["sigma"])], atol=1e-4):
+                kl[i] = float(fit[f"kl_{role}"])
+    return data.assign(kl=("curve", kl))
 
 
 def _exact(case: xr.DataTree) -> list[str]:
@@ -61,31 +74,36 @@ def landscape(case: xr.DataTree, style: Style) -> PlotCollection:
         if style.backend == "matplotlib":
             draw.contour(m, s, value, axis, levels=levels, color=style.faint, alpha=0.8, linewidths=0.8)
         else:
-            draw.contour(m, s, np.minimum(value, levels[-1]), axis, levels=levels, color=style.faint)
+            for level in levels:
+                draw.contour(m, s, value, axis, levels=[level], color=style.faint, width=1.0, label="contour of reverse KL",
+                             facts={"KL in nats": level})  # fmt: skip
         for i in range(restarts.sizes["restart"]):
             run = restarts.isel(restart=i)
             draw.line(
                 np.array([run["start_mean"].item(), run["mean"].item()]),
                 np.array([run["start_sd"].item(), run["sd"].item()]),
-                axis, color=style.reverse, width=1.1, alpha=0.75,
+                axis, color=style.reverse, width=1.1, alpha=0.75, label="ADVI run, from start to end",
+                facts={"gap in nats": run["gap"].item(), "ends": ["start", "end"]},
             )  # fmt: skip
         minima = stationary["status"].str.endswith("minimum").to_numpy()
         mean, sd = stationary["mean"].to_numpy()[:, 0], stationary["sd"].to_numpy()[:, 0]
         starts, ends = ([runs[f"{at}{name}"].to_numpy().ravel() for name in ("mean", "sd")]
                         for runs, at in ((restarts, "start_"), (default, "")))  # fmt: skip
-        for (x, y), size, color, marker in (
-            (starts, 4, style.ink, "dot"),
-            ((mean[~minima], sd[~minima]), 9, style.ink, "cross"),
-            ((mean[minima], sd[minima]), 10, style.reverse, "dot"),
-            (ends, 8, style.forward, "triangle"),
-        ):
-            points(x, y, axis, style, color=color, marker=marker, area=style.size(size))
+        status, kl = stationary["status"].to_numpy().astype(str), stationary["kl"].to_numpy()
+        for (x, y), size, color, marker, name, facts in (
+            (starts, 4, style.ink, "dot", "start of a run", {}),
+            ((mean[~minima], sd[~minima]), 9, style.ink, "cross", "saddle, exact", {"KL in nats": kl[~minima]}),
+            ((mean[minima], sd[minima]), 10, style.reverse, "dot", "minimum, exact",
+             {"which": status[minima], "KL in nats": kl[minima]}),
+            (ends, 8, style.forward, "triangle", "PyMC's defaults, end of a run", {"gap in nats": default["gap"].to_numpy()}),
+        ):  # fmt: skip
+            points(x, y, axis, style, color=color, marker=marker, area=style.size(size), label=name, facts=facts)
         draw.xlabel("mean of the fit", axis)
         draw.ylabel("standard deviation of the fit", axis)
         draw.text(0.12, 0.56, "start of pm.fit", axis, color=style.ink, horizontal_align="left")
         draw.ylim((0.4, 4.7), axis)
-        for x, y, kl in zip(mean[minima], sd[minima], stationary["kl"].to_numpy()[minima], strict=True):
-            draw.text(x, y + 0.3, f"KL {kl:.3f}", axis, color=style.reverse)
+        for x, y, value in zip(mean[minima], sd[minima], kl[minima], strict=True):
+            draw.text(x, y + 0.3, f"KL {value:.3f}", axis, color=style.reverse)
         draw.text(0.35, float(default["sd"].mean()) - 0.12, "PyMC defaults", axis, color=style.forward,
                   horizontal_align="left")  # fmt: skip
     return collection
@@ -100,7 +118,10 @@ def loss(case: xr.DataTree, style: Style, *, window: int = 50) -> PlotCollection
     with style.settings():
         collection, (axis,) = panel_grid(["loss"], style, 1, (8, 3.4))
         for i in range(history.sizes["restart"]):
-            draw.line(steps, history.isel(restart=i).to_numpy(), axis, color=style.reverse, width=1.1, alpha=0.8)
+            run = case["restarts"].to_dataset().isel(restart=i)
+            draw.line(steps, history.isel(restart=i).to_numpy(), axis, color=style.reverse, width=1.1, alpha=0.8,
+                      label="ADVI run", facts={"start: mean": run["start_mean"].item(), "sd": run["start_sd"].item(),
+                                               "gap at the end in nats": run["gap"].item()})  # fmt: skip
         span = max(exact) - min(exact)
         for value in sorted({round(v, 6) for v in exact}):
             draw.hline(value, axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
@@ -151,4 +172,6 @@ def pit(case: xr.DataTree, style: Style) -> PlotCollection:
             if style.backend == "matplotlib":
                 collection.viz["ecdf_lines"][title].item().set_color(style.color(role))
                 collection.viz["ref_line"][title].item().set_color(style.faint)
+            else:
+                name_longest(axis, style, title, style.color(role))
     return collection

@@ -28,6 +28,7 @@ NAMES = {
     "mean_field": "mean field",
     "linear_response": "linear response",
     "full_rank": "full rank",
+    "mixture": "mixture of optima",
 }
 _LEAST = 1e-3  # sds: less is the Monte Carlo error of the reference
 
@@ -59,11 +60,12 @@ def _row(case: xr.DataTree, row: int, axes: list[Any], style: Style) -> None:
             continue
         here = found.sel(way=way)
         shown = (np.maximum(here["error"].to_numpy(), _LEAST), here["ratio"].to_numpy())
+        facts = {"parameter": here["parameter"].to_numpy().astype(str), "error in sds": shown[0], "sd over reference": shown[1]}
         for axis, values in zip(axes, shown, strict=True):
             x = np.log10(values)
             y = np.full(len(x), row + height)
             points(x, y, axis, style, color=style.color(color), marker=mark, area=20 if mark != "star" else 60,
-                   hollow=way == "full_rank", width=1.0)  # fmt: skip
+                   hollow=way == "full_rank", width=1.0, label=NAMES[way], facts=facts)  # fmt: skip
 
 
 def _frame(cases: list[xr.DataTree], axes: list[Any], style: Style) -> None:
@@ -82,6 +84,8 @@ def _frame(cases: list[xr.DataTree], axes: list[Any], style: Style) -> None:
     titles = [str(case.attrs["title"]) for case in reversed(cases)]
     style.draw.yticks(list(range(count)), titles, axes[0])
     style.draw.yticks(list(range(count)), [""] * count, axes[1])
+    if style.interactive:
+        return
     # What the marks are stands above the first row, two words a panel.
     for i, (way, (color, mark, _)) in enumerate(MARKS.items()):
         (low, high), axis = ends[i // 2], axes[i // 2]

@@ -47,11 +47,12 @@ class Drawing:
 
     def show(self, style: Style) -> None:
         """Open the figure in a window or a browser."""
-        if style.interactive:
-            from analysis.drawing.interactive import finish
+        if not style.interactive:
+            self.figure.show()
+            return
+        from analysis.drawing.interactive import finish
 
-            finish(self.figure.viz["figure"].item(), style)
-        self.figure.show()
+        style.draw.show(finish(self.figure.viz["figure"].item(), style))
 
     def close(self) -> None:
         """Free the matplotlib figure."""

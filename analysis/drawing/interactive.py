@@ -92,15 +92,11 @@ def _escaped(text: str) -> str:
 
 
 def finish(figure: Any, style: Style) -> Any:
-    """Give a figure of plotly or Bokeh its legend, its hover and the colours of its theme, once; return it."""
-    if style.backend == "plotly":
-        figure = getattr(figure, "figure", figure)
-        if not figure.layout.meta:
-            _finish_plotly(figure, style)
-            figure.layout.meta = "finished"
-    elif "finished" not in figure.tags:
-        _finish_bokeh(figure, style)
-        figure.tags = [*figure.tags, "finished"]
+    """Return a figure of plotly or Bokeh, as ArviZ made it, with a legend, a hover and the colours of its theme."""
+    if style.backend == "bokeh":
+        return _finish_bokeh(figure, style)
+    figure = getattr(figure, "figure", figure)
+    _finish_plotly(figure, style)
     return figure
 
 
@@ -116,6 +112,8 @@ def _finish_plotly(figure: Any, style: Style) -> None:
             trace.update(hoverinfo="skip", showlegend=False)
             continue
         name = trace.name
+        if trace.mode == "lines":
+            trace.line.simplify = False
         base = trace.mode == "lines" and trace.line.width == 0  # of an area
         trace.showlegend = name not in seen and not base
         if base:
@@ -192,8 +190,8 @@ def _panels(figure: Any) -> list[Any]:
     return panels
 
 
-def _finish_bokeh(figure: Any, style: Style) -> None:
-    from bokeh.models import Legend, LegendItem
+def _finish_bokeh(figure: Any, style: Style) -> Any:
+    from bokeh.layouts import row
 
     panels = _panels(figure)
     titles = {n: _titles([getattr(p, f"{n}axis").axis_label if p.axis else None for p in panels], n) for n in ("x", "y")}
@@ -208,19 +206,29 @@ def _finish_bokeh(figure: Any, style: Style) -> None:
                 first[drawn.name].js_link("visible", drawn, "visible")
             else:
                 first[drawn.name] = drawn
-    for panel in panels:
-        mine = [name for name, drawn in first.items() if any(drawn is other for other in panel.renderers)]
-        if mine:
-            items = [LegendItem(label=name, renderers=[first[name]]) for name in mine]
-            legend = Legend(items=items, click_policy="hide", label_text_font_size="11px", label_text_color=style.ink, spacing=0,
-                            background_fill_alpha=0, border_line_alpha=0, padding=2, margin=4)  # fmt: skip
-            # Beside the last panel of its row there is room; elsewhere below, so that panels stay as wide.
-            panel.add_layout(legend, "right" if len(panels) == 1 else "below")
-            if len(panels) == 1:
-                panel.width = (panel.width or 600) + _width(set(mine))
-            else:
-                legend.ncols = max(1, int((panel.width or 400) // _width(set(mine))))
-                panel.height = (panel.height or 400) + 22 * -(-len(mine) // legend.ncols) + 12
+    return row(figure, _bokeh_legend(first, style)) if first else figure
+
+
+def _bokeh_legend(first: dict[str, Any], style: Style) -> Any:
+    """A panel of nothing but the legend: it stands for all panels, and takes no room from any."""
+    from bokeh.models import ColumnDataSource, Legend, LegendItem
+    from bokeh.plotting import figure as new
+
+    width, height = _width(set(first)), 21 * len(first) + 50
+    panel = new(width=width, height=height, toolbar_location=None, outline_line_color=None, tools="")
+    panel.axis.visible = panel.grid.visible = False
+    panel.background_fill_color = panel.border_fill_color = style.paper
+    panel.x_range.start, panel.x_range.end, panel.y_range.start, panel.y_range.end = 0, 1, 0, 1
+    items = []
+    for name, drawn in first.items():  # a legend draws what has a point, here one out of sight
+        sample = panel.add_glyph(ColumnDataSource({key: [9.0] for key in drawn.data_source.data}), drawn.glyph.clone())
+        sample.js_link("visible", drawn, "visible")
+        items.append(LegendItem(label=name, renderers=[sample]))
+    panel.add_layout(
+        Legend(items=items, click_policy="hide", label_text_font_size="12px", label_text_color=style.ink, spacing=0, padding=0, margin=0,
+               location="top_left", background_fill_alpha=0, border_line_alpha=0, inactive_fill_color=style.paper)
+    )  # fmt: skip
+    return panel
 
 
 def _bokeh_theme(panel: Any, style: Style) -> None:

@@ -23,6 +23,7 @@ _NAMED = frozenset({"line", "scatter", "fill_between_y", "contour"})
 _ACROSS = frozenset({"hline", "vline"})
 #: Column of a Bokeh source that holds what the hover says of each point.
 NUMBERS = "told"
+_LETTERS = 12
 _LEAST, _MOST = 6.0, 9.0  # pixels of a mark that one can point at
 
 
@@ -57,6 +58,8 @@ class Pen:
         if name == "scatter" and "size" in options:
             pixels = float(np.clip(np.sqrt(options["size"]), _LEAST, _MOST))
             options["size"] = pixels**2 if self._backend == "plotly" else pixels
+        if self._backend == "bokeh" and options.get("marker") == "x":  # which has no face
+            options.setdefault("width", 2.2)
         target = args[-1]
         drawn = target.figure.data if self._backend == "plotly" else target.renderers
         before = len(drawn)
@@ -78,7 +81,8 @@ class Pen:
     def _words(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         if options.get("vertical_align") == "center":  # matplotlib's word
             options["vertical_align"] = "middle"
-        return function(*args, **{key: value for key, value in options.items() if key != "zorder"})
+        options.pop("zorder", None)
+        return function(*args, **{"size": _LETTERS, **options})
 
 
 def _tell(trace: Any, backend: str, label: str, facts: Facts) -> None:

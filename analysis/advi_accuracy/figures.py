@@ -53,6 +53,7 @@ class Line:
     dash: str | None = "solid"
     mark: str | None = None
     width: float = 1.9
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,11 @@ def _stroke(line: Line, fx: Any, fy: Any, axis: Any, style: Style) -> None:
     shown = np.isfinite(line.x) & np.isfinite(line.y) & (line.y > 0 if fy is np.log10 else True)
     x, y, color = fx(line.x[shown]), fy(line.y[shown]), style.color(line.color)
     if line.dash and len(x):
-        style.draw.line(x, y, axis, color=color, width=line.width, linestyle=style.dash(line.dash))
+        style.draw.line(x, y, axis, color=color, width=line.width, linestyle=style.dash(line.dash),
+                        label=line.name or None)  # fmt: skip
     if line.mark and len(x):
-        style.draw.scatter(x, y, axis, size=24, marker=_MARKS[style.backend][line.mark], color=color)
+        style.draw.scatter(x, y, axis, size=24, marker=_MARKS[style.backend][line.mark], color=color,
+                           label=line.name or None)  # fmt: skip
 
 
 def _frame(panel: LinePanel, fx: Any, fy: Any, axis: Any, style: Style) -> None:
@@ -180,7 +183,10 @@ def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
     ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 30.0)  # the upper part is for words
 
     def line(key: tuple[str, int, float], color: str, dash: str, mark: str | None = None, width: float = 1.9) -> Line:
-        return Line(spent[key]["cost"], spent[key]["median"], color, dash, mark, width)
+        kind, n, rate = key
+        name = {"default": "PyMC's defaults", "constant": f"Adam, rate {rate:g}", "falling": "Adam, falling rate, PyMC's gradient",
+                "path": "Adam, falling rate, path gradient"}[kind] + f", {n} draw{'s' if n > 1 else ''}"  # fmt: skip
+        return Line(spent[key]["cost"], spent[key]["median"], color, dash, mark, width, name)
 
     def end(key: tuple[str, int, float], text: str, color: str) -> Label:
         last = spent[key]
@@ -232,22 +238,31 @@ def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
         truth = float(exact.sel(place=place))
         measured = 100 * (way["sd"].sel(place=place).mean("run").to_numpy() / truth - 1)
         predicted = 100 * (float(rest["sd"].sel(place=place, window=PYMC_WINDOW)) / truth - 1)
-        lines.append(Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), "ink", "solid", None, 0.9))
-        lines.append(
-            Line(np.concatenate([[0.0], steps]), np.concatenate([[0.0], measured]), "reverse", "dotted", None, 2.6)
-        )
         name = "broad optimum" if place == "both modes" else "one-mode optimum"
+        rest_at = f"predicted, {name}"
+        lines.append(Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), "ink", "solid", None, 0.9, rest_at))
+        lines.append(
+            Line(
+                np.concatenate([[0.0], steps]),
+                np.concatenate([[0.0], measured]),
+                "reverse",
+                "dotted",
+                None,
+                2.6,
+                f"runs, {name}",
+            )
+        )
         labels.append(Label(steps[-1], predicted * 1.02 + 0.9, name, "reverse", "right"))
         highest = max(highest, predicted, float(measured.max()))
         excess = 100 * (rest["sd"].sel(place=place).to_numpy() / truth - 1)
-        across.append(Line(rest["window"].to_numpy().astype(float), excess, "ink", "solid", None, 0.9))
+        across.append(Line(rest["window"].to_numpy().astype(float), excess, "ink", "solid", None, 0.9, rest_at))
         key = place.replace(" ", "_")
         at, value = [float(PYMC_WINDOW)], [100 * found[key]["excess"].value]
         for row in found["confirmed"]:
             if row["place"] == place:
                 at.append(float(row["window"]))
                 value.append(100 * (row["measured"].value / row["exact"] - 1))
-        across.append(Line(np.array(at), np.array(value), "reverse", None, mark))
+        across.append(Line(np.array(at), np.array(value), "reverse", None, mark, name=f"runs, {name}"))
     labels.append(Label(steps[-1], 0.9, "the exact optimum", "ink", "right"))
     marks = [
         Label(1300.0, 40.0, "lines: predicted", "ink", "right"),
@@ -274,9 +289,9 @@ def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
     true = data["exact"].where(kept).mean("replicate").to_numpy()
     price_, lowest = float(data["price"]), float(data["kl"])
     lines = [
-        Line(size, price_ / size, "ink", "solid", None, 0.9),
-        Line(size, average[0], "reverse", "dotted", "dot"),
-        Line(size, average[1], "reverse", "dotted", "square"),
+        Line(size, price_ / size, "ink", "solid", None, 0.9, "theory for independent draws"),
+        Line(size, average[0], "reverse", "dotted", "dot", name="independent draws, mean gap"),
+        Line(size, average[1], "reverse", "dotted", "square", name="stratified draws, mean gap"),
     ]
     labels = [
         Label(size[2] * 1.1, price_ / size[2] * 2.0, "independent", "reverse"),
@@ -284,8 +299,8 @@ def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
     ]
     low = 10 ** np.floor(np.log10(np.nanmin(average)))
     flat = [
-        Line(size, true[0], "reverse", "dotted", "dot"),
-        Line(size, fitted[0], "reverse", "dotted", "triangle"),
+        Line(size, true[0], "reverse", "dotted", "dot", name="true KL of the fit"),
+        Line(size, fitted[0], "reverse", "dotted", "triangle", name="the minimised objective"),
     ]
     span = float(np.nanmax(np.abs(np.concatenate([true[0], fitted[0]]) - lowest))) * 1.25
     told = [
@@ -324,11 +339,13 @@ def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
     with style.settings():
         collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))
         draw, limit, across = style.draw, np.log10(NATS), np.array([low, high])
-        draw.line(across, across, axis, color=style.faint, width=1.2)
-        draw.line(np.repeat(limit, 2), across, axis, color=style.ink, width=1.2, linestyle=style.dash("dashed"))
+        draw.line(across, across, axis, color=style.faint, width=1.2, label="where a run is right")
+        draw.line(np.repeat(limit, 2), across, axis, color=style.ink, width=1.2, linestyle=style.dash("dashed"),
+                  label="tolerance")  # fmt: skip
         draw.scatter(exact[~yes], own[~yes], axis, size=26, marker=style.marker("dot"), facecolor=clear,
-                     edgecolor=style.reverse, width=1.0)  # fmt: skip
-        draw.scatter(exact[yes], own[yes], axis, size=16, marker=style.marker("dot"), color=style.reverse, alpha=0.6)
+                     edgecolor=style.reverse, width=1.0, label="ADVI run, not at rest")  # fmt: skip
+        draw.scatter(exact[yes], own[yes], axis, size=16, marker=style.marker("dot"), color=style.reverse, alpha=0.6,
+                     label="ADVI run, at rest")  # fmt: skip
         left, row = low + 0.03 * (high - low), 0.06 * (high - low)
         for x, y, text, color in (
             (limit, low + 1.5 * row, f" {NATS:g} nats", style.ink),

@@ -30,6 +30,7 @@ __all__ = ["plot"]
 Array = NDArray[np.float64]
 
 _PIECES = 30  # of a line in many colours
+_FEWER = 10  # on a page, where each is a thing to point at
 _QUANTITIES = {"mean": "mean", "sd": "standard deviation", "cover": "cover of the\nleast covered mode"}
 _SMALL = 9.5
 _ENDS = {0.0: "dotted", 1.0: "dashed"}  # of the ramp: the lines of reverse and of forward KL
@@ -44,15 +45,15 @@ def plot(
     return {"members": Drawing(members(cases, style)), "alpha_branches": Drawing(branches(cases, style))}
 
 
-def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float) -> None:
+def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float, label: str) -> None:
     """A line against alpha in the colours of alpha; pieces share their ends."""
-    cuts = np.unique([alphas[0], *np.linspace(0, 1, _PIECES + 1), alphas[-1]])
+    cuts = np.unique([alphas[0], *np.linspace(0, 1, (_FEWER if style.interactive else _PIECES) + 1), alphas[-1]])
     cuts = cuts[(cuts >= alphas[0]) & (cuts <= alphas[-1])]
     for low, high in pairwise(cuts):
         inner = (alphas > low) & (alphas < high)
         x = np.array([low, *alphas[inner], high])
         values = np.array([np.interp(low, alphas, y), *y[inner], np.interp(high, alphas, y)])
-        style.draw.line(x, values, axis, color=style.ramp((low + high) / 2), width=width)
+        style.draw.line(x, values, axis, color=style.ramp((low + high) / 2), width=width, label=label)
 
 
 def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any) -> None:
@@ -160,18 +161,30 @@ def _optima(
     folds, jumps = critical(case, "fold"), critical(case, "exchange")["alpha"].to_numpy()
     folds = folds.assign(cover=folds["cover"].min("mode"))
     for alpha in jumps:
-        style.draw.line(np.array([alpha, alpha]), np.array(limits), axis, color=style.ink, width=0.9)
+        style.draw.line(
+            np.array([alpha, alpha]), np.array(limits), axis, color=style.ink, width=0.9, label="global minimum jumps"
+        )
     for line in sorted(lines, key=lambda line: line.attrs["minimum"]):
         alphas, y = line["alpha"].to_numpy(), line[quantity].to_numpy()
         if not line.attrs["minimum"]:
-            style.draw.line(alphas, y, axis, color=style.faint, width=1.2)
+            style.draw.line(alphas, y, axis, color=style.faint, width=1.2, label="saddle")
             continue
-        _ramp_line(alphas, y, axis, style, 1.5)
+        name = line.attrs["label"]
+        _ramp_line(alphas, y, axis, style, 1.5, f"minimum: {name}")
         for low, high in line.attrs["reigns"]:
             inner = (alphas > low) & (alphas < high)
             ends = np.interp([low, high], alphas, y)
-            _ramp_line(np.array([low, *alphas[inner], high]), np.array([ends[0], *y[inner], ends[1]]), axis, style, 4.0)
-    points(folds["alpha"].to_numpy(), folds[quantity].to_numpy(), axis, style, color=style.ink, area=style.size(5.5))
+            _ramp_line(np.array([low, *alphas[inner], high]), np.array([ends[0], *y[inner], ends[1]]), axis, style, 4.0,
+                       f"global minimum: {name}")  # fmt: skip
+    points(
+        folds["alpha"].to_numpy(),
+        folds[quantity].to_numpy(),
+        axis,
+        style,
+        color=style.ink,
+        area=style.size(5.5),
+        label="fold",
+    )
     if quantity == "mean":
         _mean_labels(lines, limits[1] - limits[0], axis, style)
     elif quantity == "cover":
@@ -228,16 +241,19 @@ def _ridges(case: xr.DataTree, axis: Any, style: Style) -> None:
     for i, (alpha, q) in enumerate(zip(MEMBERS, curves, strict=True)):
         base, color = float(count - 1 - i), style.ramp(alpha)
         dash = style.dash(_ENDS.get(alpha, "solid"))
-        draw.fill_between_y(
-            x, np.full_like(x, base), base + p / unit, axis, color=style.target, alpha=style.fill_alpha + 0.08
-        )
+        name = f"best Normal, α = {alpha:g}"
+        facts = {"mean": float(best["mean"][i]), "sd": float(best["sd"][i])}
+        draw.fill_between_y(x, np.full_like(x, base), base + p / unit, axis, color=style.target, alpha=style.fill_alpha + 0.08,
+                            label="target")  # fmt: skip
         if best["ties"][i] > 1:
             mirrored = np.interp(2 * middle - x, x, q)
-            draw.line(x, base + mirrored / unit, axis, color=color, width=1.1, linestyle=dash)
-        draw.line(x, base + q / unit, axis, color=color, width=2.4, linestyle=dash)
+            draw.line(x, base + mirrored / unit, axis, color=color, width=1.1, linestyle=dash, label=name,
+                      facts={**facts, "mean": 2 * middle - facts["mean"]})  # fmt: skip
+        draw.line(x, base + q / unit, axis, color=color, width=2.4, linestyle=dash, label=name, facts=facts)
     for jump in critical(case, "exchange")["alpha"].to_numpy():
         y = count - 1 - np.floor(np.interp(jump, MEMBERS, np.arange(count))) - 0.06
-        draw.line(np.array([-reach, reach]), np.array([y, y]), axis, color=style.ink, width=0.9)
+        draw.line(np.array([-reach, reach]), np.array([y, y]), axis, color=style.ink, width=0.9, label="best Normal jumps",
+                  facts={"α": float(jump)})  # fmt: skip
         _words(reach, y - 0.04, f"jump at α = {jump:.3f}", axis, style, horizontal_align="right", vertical_align="top",
                size=_SMALL)  # fmt: skip
     draw.ylim((-0.1, count + 0.02), axis)

@@ -70,8 +70,8 @@ def _blind(data: xr.Dataset, style: Style) -> PlotCollection:
         for lines, axis, label in zip(panels.values(), axes, ("share of runs", "mass, share, or nats"), strict=True):
             for name, y, role, dash, at, side in lines:
                 color, below, at = style.color(role), name in ("mass covered", "KL, nats"), max(at, -len(x))
-                draw.line(x, y, axis, color=color, width=1.8, linestyle=style.dash(dash))
-                points(x, y, axis, style, color=color, area=style.size(4))
+                draw.line(x, y, axis, color=color, width=1.8, linestyle=style.dash(dash), label=name)
+                points(x, y, axis, style, color=color, area=style.size(4), label=name)
                 draw.text(x[at], y[at] + (-0.03 if below else 0.03), name, axis, color=color, horizontal_align=side,
                           vertical_align="top" if below else "bottom", **rim(style))  # fmt: skip
             draw.ylim((-0.09, 1.12), axis)
@@ -97,6 +97,9 @@ def _line(case: xr.DataTree) -> xr.Dataset:
             "density": (("curve", "x"), [np.exp(q.logp(x[:, None])) for q in curves]),
             "role": ("curve", ["target", "reverse", "reverse"]),
             "status": ("curve", ["", "local", ""]),
+            "name": ("curve", ["target", "one fit alone", "mixture of the fits"]),
+            "mean": ("curve", [float(np.ravel(np.asarray(q.mean))[0]) for q in curves]),
+            "sd": ("curve", [float(np.sqrt(np.ravel(np.asarray(q.cov))[0])) for q in curves]),
         },
         coords={"x": x},
     )
@@ -118,6 +121,7 @@ def _plane(case: xr.DataTree) -> tuple[xr.Dataset, Array]:
             "density": (("curve", "x", "y"), z.reshape(-1, len(x), len(x))),
             "level": (("curve", "mass"), levels),
             "role": ("curve", ["target", "forward", "reverse"]),
+            "name": ("curve", ["target", "forward, exact", "mixture of the fits"]),
         },
         coords={"x": x},
     )
@@ -137,14 +141,23 @@ def _stacking(case: xr.DataTree, style: Style) -> PlotCollection:
     with style.settings():
         collection, (axis,) = panel_grid(["predictions"], style, 1, (8, 3.8))
         top = max(float(density.max()) for _, density, *_ in curves)
-        draw.fill_between_y(x, np.zeros_like(x), true, axis, color=style.target, alpha=style.fill_alpha)
+        draw.fill_between_y(x, np.zeros_like(x), true, axis, color=style.target, alpha=style.fill_alpha, label="true")
         for name, density, color, dash, side in curves:
-            draw.line(x, density, axis, color=style.color(color), width=2.0, linestyle=style.dash(dash))
+            draw.line(x, density, axis, color=style.color(color), width=2.0, linestyle=style.dash(dash), label=name)
             at, beside = int(np.argmax(density)), {"right": -1, "center": 0, "left": 1}[side]
             draw.text(x[at] + beside * 0.07 * np.ptp(x), density[at] * (0.75 if beside else 1.0) + 0.03 * top, name, axis,
                       color=style.color(color), horizontal_align=side, vertical_align="bottom", **rim(style))  # fmt: skip
         shown = y[(y > x[0]) & (y < x[-1])]
-        points(shown, np.full(len(shown), -0.04 * top), axis, style, color=style.ink, area=style.size(3), alpha=0.5)
+        points(
+            shown,
+            np.full(len(shown), -0.04 * top),
+            axis,
+            style,
+            color=style.ink,
+            area=style.size(3),
+            alpha=0.5,
+            label="data",
+        )
         draw.ylim((-0.09 * top, 1.15 * top), axis)
         draw.remove_axis(axis, axis="y")
         draw.xlabel("new observation", axis)

@@ -53,7 +53,9 @@ def densities(
         collection, axes = panel_grid(list(panels), style, cols, figsize)
         for (title, data), axis in zip(panels.items(), axes, strict=True):
             x, density = data["x"].to_numpy(), data["density"].to_numpy()
-            draw.fill_between_y(x, np.zeros_like(x), density[0], axis, color=style.target, alpha=style.fill_alpha, label="target")
+            draw.fill_between_y(
+                x, np.zeros_like(x), density[0], axis, color=style.target, alpha=style.fill_alpha, label="target"
+            )
             for i, (role, status) in enumerate(zip(data["role"].to_numpy(), data["status"].to_numpy(), strict=True)):
                 dash, width, _ = _LOOKS[role]
                 draw.line(x, density[i], axis, color=style.color(role), width=1.4 if "local" in status else width,

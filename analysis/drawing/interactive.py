@@ -5,15 +5,17 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.drawing.pen import NUMBERS
+from analysis.drawing.pen import NUMBERS, name_trace
 from analysis.drawing.style import Style
 
-__all__ = ["finish", "name_longest", "reader", "write_page"]
+__all__ = ["finish", "name_lines", "reader", "write_page"]
 
 _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _LETTER = 6.6  # pixels
@@ -54,7 +56,9 @@ def reader(ticks: Sequence[float] | None, labels: Sequence[str] | None) -> Reade
         return None
     for back in (np.exp, lambda places: 10.0 ** np.asarray(places)):
         if np.allclose(back(at), numbers, rtol=1e-2):
-            return lambda places, back=back: [f"{v:.{_DIGITS}g}".replace("-", "−") for v in back(np.asarray(places, dtype=float))]  # type: ignore[misc]
+            return lambda places, back=back: [
+                f"{v:.{_DIGITS}g}".replace("-", "−") for v in back(np.asarray(places, dtype=float))
+            ]  # type: ignore[misc]
     return _nothing
 
 
@@ -107,7 +111,7 @@ def _finish_plotly(figure: Any, style: Style) -> None:
         for name in ("x", "y"):  # to seven digits: a page is half as long
             places = np.asarray(getattr(trace, name))
             if places.dtype == np.float64:
-                trace[name] = places.astype(np.float32)
+                trace[name] = _clean(places).astype(np.float32)
         if not trace.legendgroup:
             trace.update(hoverinfo="skip", showlegend=False)
             continue
@@ -130,6 +134,11 @@ def _finish_plotly(figure: Any, style: Style) -> None:
     )  # fmt: skip
     for update in (figure.update_xaxes, figure.update_yaxes):
         update(gridcolor=_mixed(style, 0.14), zerolinecolor=_mixed(style, 0.25), linecolor=style.faint)
+
+
+def _clean(places: Any) -> Any:
+    """Zero for what rounding left of it."""
+    return np.where(np.abs(places) < 1e-12, 0.0, places)
 
 
 def _width(names: set[str]) -> int:
@@ -194,13 +203,19 @@ def _finish_bokeh(figure: Any, style: Style) -> Any:
     from bokeh.layouts import row
 
     panels = _panels(figure)
-    titles = {n: _titles([getattr(p, f"{n}axis").axis_label if p.axis else None for p in panels], n) for n in ("x", "y")}
+    titles = {
+        n: _titles([getattr(p, f"{n}axis").axis_label if p.axis else None for p in panels], n) for n in ("x", "y")
+    }
     first: dict[str, Any] = {}
     for i, panel in enumerate(panels):
         _bokeh_theme(panel, style)
         for drawn in panel.renderers:
+            for name, places in drawn.data_source.data.items():
+                if getattr(places, "dtype", None) == np.float64:
+                    drawn.data_source.data[name] = _clean(places).astype(np.float32)
             if not drawn.name:
                 continue
+            drawn.nonselection_glyph = drawn.muted_glyph = None  # nothing is selected: a page is half as long
             _bokeh_hover(panel, drawn, {name: titles[name][i] for name in titles})
             if drawn.name in first:
                 first[drawn.name].js_link("visible", drawn, "visible")
@@ -211,21 +226,23 @@ def _finish_bokeh(figure: Any, style: Style) -> Any:
 
 def _bokeh_legend(first: dict[str, Any], style: Style) -> Any:
     """A panel of nothing but the legend: it stands for all panels, and takes no room from any."""
-    from bokeh.models import ColumnDataSource, Legend, LegendItem
-    from bokeh.plotting import figure as new
-
+    bokeh: Any = import_module("bokeh.models")
     width, height = _width(set(first)), 21 * len(first) + 50
-    panel = new(width=width, height=height, toolbar_location=None, outline_line_color=None, tools="")
+    panel = import_module("bokeh.plotting").figure(
+        width=width, height=height, toolbar_location=None, outline_line_color=None, tools=""
+    )
     panel.axis.visible = panel.grid.visible = False
     panel.background_fill_color = panel.border_fill_color = style.paper
-    panel.x_range.start, panel.x_range.end, panel.y_range.start, panel.y_range.end = 0, 1, 0, 1
+    panel.x_range = panel.y_range = bokeh.Range1d(0, 1)
     items = []
     for name, drawn in first.items():  # a legend draws what has a point, here one out of sight
-        sample = panel.add_glyph(ColumnDataSource({key: [9.0] for key in drawn.data_source.data}), drawn.glyph.clone())
+        sample = panel.add_glyph(
+            bokeh.ColumnDataSource({key: [9.0] for key in drawn.data_source.data}), drawn.glyph.clone()
+        )
         sample.js_link("visible", drawn, "visible")
-        items.append(LegendItem(label=name, renderers=[sample]))
+        items.append(bokeh.LegendItem(label=name, renderers=[sample]))
     panel.add_layout(
-        Legend(items=items, click_policy="hide", label_text_font_size="12px", label_text_color=style.ink, spacing=0, padding=0, margin=0,
+        bokeh.Legend(items=items, click_policy="hide", label_text_font_size="12px", label_text_color=style.ink, spacing=0, padding=0, margin=0,
                location="top_left", background_fill_alpha=0, border_line_alpha=0, inactive_fill_color=style.paper)
     )  # fmt: skip
     return panel
@@ -245,7 +262,7 @@ def _bokeh_hover(panel: Any, drawn: Any, titles: dict[str, str]) -> None:
     lines = [f"<b>{_escaped(drawn.name)}</b>", *(_escaped(tag) for tag in drawn.tags if tag)]
     if NUMBERS in data:
         lines.append(f"@{NUMBERS}")
-    formatters = {}
+    formatters: dict[str, Any] = {}
     point = type(glyph).__name__ == "Scatter"
     for name in ("x", "y"):
         axis = getattr(panel, f"{name}axis")[0]
@@ -263,22 +280,31 @@ def _bokeh_hover(panel: Any, drawn: Any, titles: dict[str, str]) -> None:
             field = f"@{name}" if point else f"${name}"
             formatters[field] = "printf"
             lines.append(f"{_escaped(titles[name])}: {field}{{%.{_DIGITS}g}}")
-    panel.add_tools(
-        HoverTool(renderers=[drawn], tooltips="<div style='font-size:12px'>" + "<br>".join(lines) + "</div>", formatters=formatters,
-                  visible=False, limit=3)
-    )  # fmt: skip
+    text = "<div style='font-size:12px'>" + "<br>".join(lines) + "</div>"
+    for tool in panel.tools:
+        if isinstance(tool, HoverTool) and tool.tooltips == text:  # of another piece of the same
+            tool.renderers = [*tool.renderers, drawn]
+            return
+    panel.add_tools(HoverTool(renderers=[drawn], tooltips=text, formatters=formatters, visible=False, limit=3))
 
 
-def name_longest(axis: Any, style: Style, label: str, color: str) -> None:
-    """Name the line with the most points of a panel that ArviZ drew as a whole, and give it a colour."""
+def name_lines(axis: Any, style: Style, labels: Sequence[str], color: str | None = None) -> None:
+    """Name the longest lines of a panel that ArviZ drew as a whole, in the order in which they were drawn; all of one colour, if there is one."""
     if style.backend == "plotly":
-        traces = list(axis.figure.select_traces(row=axis.row, col=axis.col))
-        line = max((t for t in traces if t.mode == "lines" and t.fill is None), key=lambda t: len(t.x))
-        line.update(name=label, legendgroup=label, line_color=color, meta={"facts": ""})
-        return
-    lines = [r for r in axis.renderers if type(r.glyph).__name__ in ("Line", "Step")]
-    line = max(lines, key=lambda r: len(r.data_source.data["x"]))
-    line.name, line.glyph.line_color = label, color
+        lines = [
+            t for t in axis.figure.select_traces(row=axis.row, col=axis.col) if t.mode == "lines" and t.fill is None
+        ]
+        sizes = [len(line.x) for line in lines]
+    else:
+        lines = [r for r in axis.renderers if type(r.glyph).__name__ in ("Line", "Step")]
+        sizes = [len(line.data_source.data["x"]) for line in lines]
+    longest = sorted(sorted(range(len(lines)), key=lambda i: -sizes[i])[: len(labels)])
+    for i, label in zip(longest, labels, strict=True):
+        name_trace(lines[i], style.backend, label, {})
+        if color is not None and style.backend == "plotly":
+            lines[i].line.color = color
+        elif color is not None:
+            lines[i].glyph.line_color = color
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------
@@ -286,20 +312,19 @@ def name_longest(axis: Any, style: Style, label: str, color: str) -> None:
 
 def write_page(figure: Any, path: Path, style: Style) -> Path:
     """Write a finished figure as a page, and beside it, once, the library that pages of this backend share."""
-    from importlib.metadata import version
-
     if style.backend == "plotly":
-        from plotly.offline import get_plotlyjs
-
-        name = _share("plotly", version("plotly"), get_plotlyjs().encode(), path.parent)
-        page = figure.to_html(include_plotlyjs=name, full_html=False, div_id="figure", config={"displaylogo": False, "responsive": False})
+        source = import_module("plotly.offline").get_plotlyjs()  # a package without types
+        name = _share("plotly", version("plotly"), source.encode(), path.parent)
+        page = figure.to_html(
+            include_plotlyjs=name, full_html=False, div_id="figure", config={"displaylogo": False, "responsive": False}
+        )
         path.write_text(_page(path.stem, style, page), encoding="utf-8")
         return path
     from bokeh.embed import components
     from bokeh.util.paths import bokehjs_path
 
-    source = (Path(bokehjs_path()) / "js" / "bokeh.min.js").read_bytes()
-    name = _share("bokeh", version("bokeh"), source, path.parent)
+    script_file = (Path(bokehjs_path()) / "js" / "bokeh.min.js").read_bytes()
+    name = _share("bokeh", version("bokeh"), script_file, path.parent)
     script, division = components(figure)
     path.write_text(_page(path.stem, style, f'<script src="{name}"></script>\n{division}\n{script}'), encoding="utf-8")
     return path

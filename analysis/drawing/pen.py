@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from contourpy import LineType, contour_generator
 
-__all__ = ["NUMBERS", "Pen", "facts_line", "told_of"]
+__all__ = ["NUMBERS", "Pen", "facts_line", "name_trace", "told_of"]
 
 Facts = Mapping[str, Any]
 
@@ -24,6 +24,7 @@ _ACROSS = frozenset({"hline", "vline"})
 #: Column of a Bokeh source that holds what the hover says of each point.
 NUMBERS = "told"
 _LETTERS = 12
+_NOUGHT = 1e-12  # what rounding leaves of zero
 _LEAST, _MOST = 6.0, 9.0  # pixels of a mark that one can point at
 
 
@@ -67,7 +68,7 @@ class Pen:
         if label is not None:
             added = (target.figure.data if self._backend == "plotly" else target.renderers)[before:]
             for trace in added:
-                _tell(trace, self._backend, label, facts or {})
+                name_trace(trace, self._backend, label, facts or {})
         return artist
 
     def _contour(self, x: Any, y: Any, density: Any, target: Any, *, levels: Any, **options: Any) -> None:
@@ -85,7 +86,8 @@ class Pen:
         return function(*args, **{"size": _LETTERS, **options})
 
 
-def _tell(trace: Any, backend: str, label: str, facts: Facts) -> None:
+def name_trace(trace: Any, backend: str, label: str, facts: Facts) -> None:
+    """Keep a name and numbers with a trace of plotly or a renderer of Bokeh."""
     common, each = facts_line(facts), told_of(facts)
     if backend == "plotly":
         trace.update(name=label, legendgroup=label, meta={"facts": common})
@@ -125,4 +127,5 @@ def told_of(facts: Facts) -> list[str] | None:
 def _number(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return f"{float(value):.4g}".replace("-", "−")
+    number = 0.0 if abs(value) < _NOUGHT else float(value)
+    return f"{number:.4g}".replace("-", "−")

@@ -130,7 +130,16 @@ def basins(panels: Sequence[BasinPanel], style: Style) -> PlotCollection:
             _regions(panel, axis, style, strength=1.0)
             for k, label in enumerate(panel.labels):
                 chosen = panel.starts[panel.ends[:, 0] == k]
-                _mark(chosen, label, axis, style, size=3.6, color=style.ink, alpha=0.75, label=f"start, ADVI ends at {label}")
+                _mark(
+                    chosen,
+                    label,
+                    axis,
+                    style,
+                    size=3.6,
+                    color=style.ink,
+                    alpha=0.75,
+                    label=f"start, ADVI ends at {label}",
+                )
             _mark(panel.saddles, "saddle", axis, style, size=9, color=style.ink, label="saddle, exact",
                   facts={"KL in nats": panel.saddles[:, 2]})  # fmt: skip
             _mark(panel.minima, "minimum", axis, style, size=10.5, color=style.reverse, label="minimum, exact",
@@ -161,14 +170,46 @@ def agreement(panels: Sequence[BasinPanel], style: Style, *, cols: int = 2) -> P
                                 label="boundary in ADVI's coordinates")  # fmt: skip
             differs = panel.ends != panel.exact[:, None]
             same, every, there = ~differs.any(axis=1), differs.all(axis=1), panel.arrived.all(axis=1)
-            _mark(panel.starts[same & there], "minimum", axis, style, size=3, color=style.faint, label="start, ends as exact descent")
+            _mark(
+                panel.starts[same & there],
+                "minimum",
+                axis,
+                style,
+                size=3,
+                color=style.faint,
+                label="start, ends as exact descent",
+            )
             faint = {"facecolor": clear(style), "edgecolor": style.faint, "width": 0.9}
-            _mark(panel.starts[same & ~there], "minimum", axis, style, size=3.6, label="the same, but not at rest there", **faint)
+            _mark(
+                panel.starts[same & ~there],
+                "minimum",
+                axis,
+                style,
+                size=3.6,
+                label="the same, but not at rest there",
+                **faint,
+            )
             hollow = {"facecolor": clear(style), "edgecolor": style.ink, "width": 1.1}
             for k, label in enumerate(panel.labels):
                 elsewhere = (differs & (panel.ends == k)).any(axis=1)
-                _mark(panel.starts[elsewhere & every], label, axis, style, size=7.5, color=style.ink, label=f"every run ends elsewhere: {label}")
-                _mark(panel.starts[elsewhere & ~every], label, axis, style, size=7, label=f"some runs end elsewhere: {label}", **hollow)
+                _mark(
+                    panel.starts[elsewhere & every],
+                    label,
+                    axis,
+                    style,
+                    size=7.5,
+                    color=style.ink,
+                    label=f"every run ends elsewhere: {label}",
+                )
+                _mark(
+                    panel.starts[elsewhere & ~every],
+                    label,
+                    axis,
+                    style,
+                    size=7,
+                    label=f"some runs end elsewhere: {label}",
+                    **hollow,
+                )
             names = {"left mode": "to left", "both modes": "to both", "right mode": "to right"}
             ends = {name: text for name, text in names.items() if name in panel.labels}
             _key(panel, {"minimum": "as exact descent", **ends}, axis, style, {"minimum": style.faint}, row=1)
@@ -202,7 +243,16 @@ def _regions(panel: BasinPanel, axis: Any, style: Style, *, strength: float) -> 
         else:
             at = np.argwhere(label == k)
             points = np.stack([means[at[:, 0]], log_sds[at[:, 1]]], axis=1)
-            _mark(points, "both modes", axis, style, size=6, color=style.reverse, alpha=alpha, label=f"exact descent ends at {name}")
+            _mark(
+                points,
+                "both modes",
+                axis,
+                style,
+                size=6,
+                color=style.reverse,
+                alpha=alpha,
+                label=f"exact descent ends at {name}",
+            )
     for curve in panel.curves:
         style.draw.line(curve[:, 0], curve[:, 1], axis, color=style.ink, width=1.6, label="boundary of exact descent")
 

@@ -68,7 +68,9 @@ def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotColl
 
 def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
     x, p, q = x[shown := np.abs(x) <= _DRAWN], p[shown], q[shown]
-    style.draw.fill_between_y(x, np.zeros_like(x), p, axis, color=style.target, alpha=style.fill_alpha, label="p, the target")
+    style.draw.fill_between_y(
+        x, np.zeros_like(x), p, axis, color=style.target, alpha=style.fill_alpha, label="p, the target"
+    )
     style.draw.line(x, p, axis, color=style.target, width=1.4, label="p, the target", facts=_moments(x, p))
     style.draw.line(x, q, axis, color=style.ink, width=2.2, label="q, a Normal", facts=_moments(x, q))
     left = int(p[x < 0].argmax())

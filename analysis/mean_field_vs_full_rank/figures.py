@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import outline, points
+from analysis.drawing.marks import outline, points, short
 from analysis.drawing.style import Style, rim
 from analysis.mean_field_vs_full_rank.findings import MATCHED, MOST_COPIES
 from analysis.mean_field_vs_full_rank.normals import NORMALS
@@ -48,8 +48,8 @@ def _words(x: float, y: float, words: str, axis: Any, style: Style, **kwargs: An
     style.draw.text(x, y, words, axis, **kwargs, **rim(style))
 
 
-def _line(x: Any, y: Any, axis: Any, style: Style, color: str, width: float, dash: str) -> None:
-    style.draw.line(x, y, axis, color=color, width=width, linestyle=style.dash(dash))
+def _line(x: Any, y: Any, axis: Any, style: Style, color: str, width: float, dash: str, label: str) -> None:
+    style.draw.line(x, y, axis, color=color, width=width, linestyle=style.dash(dash), label=label)
 
 
 # --- correlated Normals ----------------------------------------------------------------------------------------------
@@ -67,14 +67,15 @@ def normals(curves: xr.DataTree, fits: xr.Dataset, style: Style) -> PlotCollecti
 def _variances(theory: xr.Dataset, exact: xr.Dataset, fitted: xr.DataArray, axis: Any, style: Style) -> None:
     reverse, rho = float(fitted.sel(direction="reverse")), NORMALS[0].rho
     x = theory["rho"].to_numpy()
-    _line(x, np.ones_like(x), axis, style, style.forward, 2.2, "dashed")
-    _line(x, theory["variance"].to_numpy(), axis, style, style.reverse, 2.4, "dotted")
+    _line(x, np.ones_like(x), axis, style, style.forward, 2.2, "dashed", "forward: marginal variance")
+    _line(x, theory["variance"].to_numpy(), axis, style, style.reverse, 2.4, "dotted", "reverse: 1 − ρ²")
     points(
-        exact["rho"].to_numpy(), exact["sigma"].to_numpy()[:, 0] ** 2, axis, style, color=style.ink, area=style.size(6)
-    )
+        exact["rho"].to_numpy(), exact["sigma"].to_numpy()[:, 0] ** 2, axis, style, color=style.ink, area=style.size(6),
+        label="reverse projection, exact",
+    )  # fmt: skip
     for direction in ("reverse", "forward"):
         points(rho, float(fitted.sel(direction=direction)), axis, style, color=style.color(direction), marker="triangle",
-               area=style.size(9))  # fmt: skip
+               area=style.size(9), label="ADVI" if direction == "reverse" else "maximum likelihood")  # fmt: skip
     _words(0.03, 1.03, "forward: marginal variance", axis, style, color=style.forward, vertical_align="bottom")
     _words(0.03, 0.86, "reverse: 1 − ρ²", axis, style, color=style.reverse, vertical_align="top")
     _words(rho - 0.03, reverse - 0.01, "ADVI", axis, style, horizontal_align="right", vertical_align="top")
@@ -95,11 +96,14 @@ def alphas(data: xr.Dataset, style: Style) -> PlotCollection:
             style.draw.hline(0.0, axis, color=style.faint, width=1.0)
             heights = {name: np.log(data[name].sel(case=case.name).to_numpy()) for name in _DASH}
             for name, y in heights.items():
-                _line(x, y, axis, style, style.ink, 1.9, _DASH[name])
+                _line(x, y, axis, style, style.ink, 1.9, _DASH[name], MATCHED[name])
             spread = float(np.ptp(np.concatenate(list(heights.values()))))
             middle = float(data["entropy"].sel(case=case.name))
-            for at, color in ((0.0, style.ramp(0)), (middle, style.middle), (1.0, style.ramp(1))):
-                points(at, 0.0, axis, style, color=color, area=style.size(9))
+            for at, color, name in (
+                (0.0, style.ramp(0), "reverse matches"), (middle, style.middle, "between, the size is matched"),
+                (1.0, style.ramp(1), "forward matches"),
+            ):  # fmt: skip
+                points(at, 0.0, axis, style, color=color, area=style.size(9), label=name)
             if axis is axes[0]:
                 i = 3 * len(x) // 4
                 places = {
@@ -129,13 +133,14 @@ def branches(case: xr.DataTree, style: Style) -> PlotCollection:
     with style.settings():
         collection, (axis,) = panel_grid(["mean field"], style, 1, (7.0, 4.0))
         for sign in (-1, 1):
-            style.draw.line(x, sign * x, axis, color=style.target, width=0.8, alpha=0.6)
+            style.draw.line(x, sign * x, axis, color=style.target, width=0.8, alpha=0.6, label="a mode of the target")
         for kind, size, color, marker in (
             ("saddle", 7, style.ink, "cross"),
             ("local minimum", 4.5, style.reverse, "dot"),
             ("global minimum", 9, style.reverse, "dot"),
         ):
-            points(x[status == kind], y[status == kind], axis, style, color=color, marker=marker, area=style.size(size))
+            points(x[status == kind], y[status == kind], axis, style, color=color, marker=marker, area=style.size(size),
+                   label=f"{kind}, exact")  # fmt: skip
         style.draw.vline(at, axis, color=style.ink, width=1.0, linestyle=style.dash("dashed"))
         _words(at - 0.04, 3.0, f"pitchfork\n{at:.4f}", axis, style, horizontal_align="right")
         style.draw.ylim((-4.3, 4.3), axis)
@@ -157,15 +162,27 @@ def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
             case = case_of(results, f"{shape.name}_{method}")
             forward, runs = dataset_of(case, "forward"), dataset_of(case, "runs")
             _mass(dataset_of(case, "density")["density"], axis, style)
-            _ellipse(forward["mean"].to_numpy(), forward["cov"].to_numpy(), axis, style, style.forward, 1.6, "dashed")
+            _ellipse(
+                forward["mean"].to_numpy(),
+                forward["cov"].to_numpy(),
+                axis,
+                style,
+                style.forward,
+                1.6,
+                "dashed",
+                "forward, exact",
+            )
             found = minima(projections_of(dataset_of(case, "optima"), FAMILIES[METHODS[method]]))
             kls = [round(p.divergence.value, 6) for p in found]
             for i, p in enumerate(found):
                 if kls.count(kls[i]) <= MOST_COPIES or i == kls.index(kls[i]):
                     (mean, factor), lowest = p.member.scales[0], p.status == "global minimum"
-                    _ellipse(mean, factor @ factor.T, axis, style, style.reverse, 2.0 if lowest else 0.9, "dotted")
+                    _ellipse(mean, factor @ factor.T, axis, style, style.reverse, 2.0 if lowest else 0.9, "dotted", f"reverse, {p.status}",
+                             kls[i])  # fmt: skip
             ends = runs["mean"].to_numpy()[runs["at_rest"].to_numpy()]
-            points(ends[:, 0], ends[:, 1], axis, style, color=style.ink, area=style.size(4))
+            points(
+                ends[:, 0], ends[:, 1], axis, style, color=style.ink, area=style.size(4), label="mean of an ADVI run"
+            )
     return collection
 
 
@@ -180,9 +197,26 @@ def _mass(density: xr.DataArray, axis: Any, style: Style) -> None:
             axis.contourf(x, y, z.T, levels=[level, z.max() * 1.01], colors=[style.target], alpha=style.fill_alpha)
         axis.set_aspect("equal")
     else:
-        style.draw.contour(x, y, z, axis, levels=levels, color=style.target)
+        style.draw.contour(
+            x, y, z, axis, levels=levels, color=style.target, label="target", facts={"holds": "50% and 90% of the mass"}
+        )
 
 
-def _ellipse(mean: Array, cov: Array, axis: Any, style: Style, color: str, width: float, dash: str) -> None:
+def _ellipse(
+    mean: Array,
+    cov: Array,
+    axis: Any,
+    style: Style,
+    color: str,
+    width: float,
+    dash: str,
+    label: str,
+    kl: float | None = None,
+) -> None:
     x, y = outline(mean, cov).T
-    _line(x, y, axis, style, color, width, dash)
+    said = {"means": _pair(mean), "sds": _pair(np.sqrt(np.diag(cov))), **({} if kl is None else {"KL in nats": kl})}
+    style.draw.line(x, y, axis, color=color, width=width, linestyle=style.dash(dash), label=label, facts=said)
+
+
+def _pair(values: Array) -> str:
+    return " and ".join(short(round(float(v), 3) + 0.0) for v in values)

@@ -42,8 +42,12 @@ def plot(
     }
 
 
-def _line(x: Any, y: Any, axis: Any, style: Style, color: str, width: float, dash: str = "solid") -> None:
-    style.draw.line(np.asarray(x), np.asarray(y), axis, color=color, width=width, linestyle=style.dash(dash))
+def _line(
+    x: Any, y: Any, axis: Any, style: Style, color: str, width: float, dash: str = "solid", label: str | None = None
+) -> None:
+    style.draw.line(
+        np.asarray(x), np.asarray(y), axis, color=color, width=width, linestyle=style.dash(dash), label=label
+    )
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -67,11 +71,11 @@ def _exact(c: xr.Dataset, axis: Any, style: Style) -> None:
     top = 1.13 * float(ce.max())
     at = x[np.argmin(ce)]
     _line([at, at], [0, top], axis, style, style.faint, 1.0)
-    _line(x, ce, axis, style, style.forward, 2.4, "dashed")
-    _line(x, kl, axis, style, style.forward, 2.4, "dashed")
-    _line(x, np.full_like(x, h), axis, style, style.target, 2.0)
+    _line(x, ce, axis, style, style.forward, 2.4, "dashed", "cross-entropy, exact")
+    _line(x, kl, axis, style, style.forward, 2.4, "dashed", "forward KL, exact")
+    _line(x, np.full_like(x, h), axis, style, style.target, 2.0, label="entropy of the target")
     for y in (float(ce.min()), float(kl.min())):
-        points(at, y, axis, style, color=style.forward, area=30)
+        points(at, y, axis, style, color=style.forward, area=30, label="forward optimum")
     right, room = x[-1], 0.035 * top
     words(right, ce[-1] + room, "cross-entropy", axis, style, style.forward, "right", "bottom")
     words(right, h - room, "entropy of the target", axis, style, style.target, "right", "top")
@@ -88,11 +92,21 @@ def _draws(c: xr.Dataset, axis: Any, style: Style) -> None:
     room = 0.05 * (top - low)
     places = []
     for nll, width, n in zip(c["nll"].to_numpy()[:, shown], _THICKNESS, c["draws"].to_numpy(), strict=True):
-        _line(x, nll, axis, style, style.ink, width)
+        name = f"mean negative log likelihood, n = {n:,}"
+        _line(x, nll, axis, style, style.ink, width, label=name)
         i = int(np.argmin(nll))
-        points(x[i], nll[i], axis, style, color=style.ink, area=18)
+        points(
+            x[i],
+            nll[i],
+            axis,
+            style,
+            color=style.ink,
+            area=18,
+            label=name,
+            facts={"at": ["its minimum, maximum likelihood"]},
+        )
         places.append((float(nll[-1]), f"n = {n:,}", style.ink))
-    _line(x, ce[shown], axis, style, style.forward, 2.8, "dashed")
+    _line(x, ce[shown], axis, style, style.forward, 2.8, "dashed", "cross-entropy, exact")
     places.append((float(ce[shown][-1]), "cross-entropy", style.forward))
     places.sort()
     heights = spread([y for y, *_ in places], 0.075 * (top - low))
@@ -135,12 +149,23 @@ def _funnel(case: xr.DataTree, parameter: str, axis: Any, style: Style) -> None:
     exact, reach = float(best["best"]), REACH * float(best["se_sandwich"])
     fine = np.linspace(x[0] - 0.2, x[-1] + 0.2, 200)
     half = reach / np.sqrt(10**fine)
-    style.draw.fill_between_y(fine, exact - half, exact + half, axis, color=style.forward, alpha=0.2)
-    _line(fine, np.full_like(fine, exact), axis, style, style.forward, 1.6, "dashed")
+    style.draw.fill_between_y(
+        fine, exact - half, exact + half, axis, color=style.forward, alpha=0.2, label="band of the sandwich"
+    )
+    _line(fine, np.full_like(fine, exact), axis, style, style.forward, 1.6, "dashed", "forward projection, exact")
     for at, row in zip(x, shown, strict=True):
         values = row[np.isfinite(row)][:SHOWN]
         shift = 0.14 * np.linspace(-1, 1, len(values)) if len(values) > 1 else np.zeros(1)
-        points(at + shift, values, axis, style, color=style.ink, area=6, alpha=0.6)
+        points(
+            at + shift,
+            values,
+            axis,
+            style,
+            color=style.ink,
+            area=6,
+            alpha=0.6,
+            label="maximum likelihood, one data set",
+        )
     _powers(x, axis, style)
     first = shown[:, :SHOWN]
     farthest = float(np.abs(first[np.isfinite(first)] - exact).max())
@@ -160,16 +185,25 @@ def _constants(cases: Mapping[str, xr.DataTree], axis: Any, style: Style) -> Non
             scaled = np.array([[e.value, e.error] for e in means(case, key)]) * unit[:, None]
             for at, (value, error) in zip(x, scaled, strict=True):
                 _line([at, at], [value - error, value + error], axis, style, style.ink, 1.0)
-            _case_points(x, scaled[:, 0], name, axis, style)
+            which = "excess KL, out of sample" if key == "excess" else "optimism, in sample"
+            _case_points(
+                x,
+                scaled[:, 0],
+                name,
+                axis,
+                style,
+                label=f"{case.attrs['short']}: {which}",
+                facts={"standard error": scaled[:, 1]},
+            )
     n = np.concatenate([_sizes(case) for case in cases.values()])
     _powers(n, axis, style)
     words(n.min(), 0.6, "out of sample: excess KL", axis, style, style.ink, "left", "center")
     words(n.min(), -0.6, "in sample: optimism", axis, style, style.ink, "left", "center")
-    for i, (name, case) in enumerate(cases.items()):
+    for i, (name, case) in enumerate(cases.items() if not style.interactive else ()):
         _case_points(n.min() + 0.1, 0.25 - 0.25 * i, name, axis, style)
         words(n.min() + 0.3, 0.25 - 0.25 * i, case.attrs["short"], axis, style, style.ink, "left", "center")
 
 
-def _case_points(x: Any, y: Any, name: str, axis: Any, style: Style) -> None:
+def _case_points(x: Any, y: Any, name: str, axis: Any, style: Style, **told: Any) -> None:
     marker, size = _MARKERS[name]
-    points(x, y, axis, style, color=style.ink, marker=marker, area=size**2, alpha=0.9)
+    points(x, y, axis, style, color=style.ink, marker=marker, area=size**2, alpha=0.9, **told)

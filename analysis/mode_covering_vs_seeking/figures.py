@@ -11,7 +11,7 @@ from scipy.stats import kstwo, norm
 from analysis.drawing.densities import densities, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.interactive import name_longest
+from analysis.drawing.interactive import name_lines
 from analysis.drawing.marks import points
 from analysis.drawing.style import Style
 from analysis.reading import case_of, dataset_of
@@ -173,5 +173,5 @@ def pit(case: xr.DataTree, style: Style) -> PlotCollection:
                 collection.viz["ecdf_lines"][title].item().set_color(style.color(role))
                 collection.viz["ref_line"][title].item().set_color(style.faint)
             else:
-                name_longest(axis, style, title, style.color(role))
+                name_lines(axis, style, [title], style.color(role))
     return collection

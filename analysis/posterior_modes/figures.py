@@ -11,7 +11,8 @@ from scipy.stats import norm
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import outline, points
+from analysis.drawing.interactive import name_lines
+from analysis.drawing.marks import outline, points, short
 from analysis.drawing.style import Style, rim
 from analysis.reading import case_of
 
@@ -47,12 +48,16 @@ def location(case: xr.DataTree, style: Style) -> PlotCollection:
     curves = [norm.pdf(x, mean, sd) for mean, sd in zip(exact["mean"].to_numpy()[:, 0], sds, strict=True)]
     with style.settings():
         collection, (axis,) = panel_grid(["posterior"], style, 1, (8, 4))
-        draw.fill_between_y(x, np.zeros_like(x), posterior, axis, color=style.target, alpha=style.fill_alpha)
-        draw.line(x, posterior, axis, color=style.target, width=1.4)
+        draw.fill_between_y(
+            x, np.zeros_like(x), posterior, axis, color=style.target, alpha=style.fill_alpha, label="posterior, exact"
+        )
+        draw.line(x, posterior, axis, color=style.target, width=1.4, label="posterior, exact")
         top = max(curve.max() for curve in (posterior, *curves))
         for k, (role, density) in enumerate(zip(roles, curves, strict=True)):
             color, dash = style.color(role), style.dash("dashed" if role == "forward" else "dotted")
-            draw.line(x, density, axis, color=color, width=1.4 if local[k] else 2.4, linestyle=dash)
+            draw.line(x, density, axis, color=color, width=1.4 if local[k] else 2.4, linestyle=dash,
+                      label="forward, exact" if role == "forward" else f"reverse, {'local' if local[k] else 'global'} minimum",
+                      facts={"mean": float(exact["mean"][k, 0]), "sd": float(sds[k]), "reverse KL in nats": float(reverse[k])})  # fmt: skip
             if role not in roles[:k]:
                 at = int(np.argmax(density))
                 draw.text(x[at], density[at] + 0.03 * top, role, axis, color=color, horizontal_align="center",
@@ -81,6 +86,8 @@ def location_chains(case: xr.DataTree, style: Style) -> PlotCollection:
         )  # fmt: skip
         axis = collection.viz["plot"]
         axis = axis["mu"].item() if isinstance(axis, xr.Dataset | xr.DataTree) else axis.item()
+        if style.interactive:
+            name_lines(axis, style, [f"chain {i + 1} of NUTS" for i in range(len(draws))])
         style.draw.xlabel("draw", axis)
         style.draw.ylabel("location mu", axis)
     return collection
@@ -92,11 +99,31 @@ def labels(case: xr.DataTree, style: Style) -> PlotCollection:
     fits = _of_labels(case["fits"].to_dataset())
     with style.settings():
         collection, (axis,) = panel_grid([case.attrs["title"]], style, 1, (6.0, 4.8))
-        points(cloud[:, 0], cloud[:, 1], axis, style, color=style.target, area=style.size(3), alpha=0.5)
-        points(chain[:, 0], chain[:, 1], axis, style, color=style.ink, area=style.size(2.5), alpha=0.6)
+        points(
+            cloud[:, 0],
+            cloud[:, 1],
+            axis,
+            style,
+            color=style.target,
+            area=style.size(3),
+            alpha=0.5,
+            label="draws of SMC",
+        )
+        points(
+            chain[:, 0],
+            chain[:, 1],
+            axis,
+            style,
+            color=style.ink,
+            area=style.size(2.5),
+            alpha=0.6,
+            label="draws of NUTS, one chain",
+        )
         for role, mean, cov in fits:
             dash = style.dash("dashed" if role == "forward" else "dotted")
-            style.draw.line(*outline(mean, cov).T, axis, color=style.color(role), width=2.2, linestyle=dash)
+            style.draw.line(*outline(mean, cov).T, axis, color=style.color(role), width=2.2, linestyle=dash,
+                            label="forward, MLE on draws of SMC" if role == "forward" else "reverse, end of an ADVI run",
+                            facts={"means": f"{short(round(mean[0], 2))} and {short(round(mean[1], 2))}"})  # fmt: skip
         low, high = np.quantile(np.concatenate([cloud, chain]), [0.002, 0.998], axis=0)
         pad = 0.15 * (high - low)
         style.draw.xlim((low[0] - pad[0], high[0] + pad[0]), axis)

@@ -60,7 +60,11 @@ def _row(case: xr.DataTree, row: int, axes: list[Any], style: Style) -> None:
             continue
         here = found.sel(way=way)
         shown = (np.maximum(here["error"].to_numpy(), _LEAST), here["ratio"].to_numpy())
-        facts = {"parameter": here["parameter"].to_numpy().astype(str), "error in sds": shown[0], "sd over reference": shown[1]}
+        facts = {
+            "parameter": here["parameter"].to_numpy().astype(str),
+            "error in sds": shown[0],
+            "sd over reference": shown[1],
+        }
         for axis, values in zip(axes, shown, strict=True):
             x = np.log10(values)
             y = np.full(len(x), row + height)

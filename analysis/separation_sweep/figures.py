@@ -51,6 +51,7 @@ _UNEQUAL = {
     "end": "covering minimum ends",
     "light": "lighter mode is a minimum",
 }
+_LINES = {"exchange": "two minima are equally good", "bimodal": "target gets its second mode"}
 _PHASE = (0.5, BOUNDS[1])  # separations of the plane
 
 
@@ -156,14 +157,14 @@ def branches(sweep: Sweep, quantities: Sequence[str], style: Style) -> PlotColle
             first = quantity == quantities[0]
             low, high = sweep.limits(quantity)
             _flags(sweep, (low, high), axis, style, named=first)
-            for _, status, values in sorted(sweep.pieces, key=lambda piece: _WIDTH[piece[1]]):
-                _stroke(*sweep.inside(values, quantity), status, axis, style)
+            for place, status, values in sorted(sweep.pieces, key=lambda piece: _WIDTH[piece[1]]):
+                _stroke(*sweep.inside(values, quantity), status, axis, style, place)
             if quantity in sweep.forward:
                 style.draw.line(*sweep.inside(sweep.forward, quantity), axis, color=style.forward, width=1.9,
-                                linestyle=style.dash("dashed"), zorder=3)  # fmt: skip
+                                linestyle=style.dash("dashed"), zorder=3, label="forward, exact")  # fmt: skip
             _ends(sweep, quantity, axis, style)
             _end_labels(sweep, quantity, axis, style)
-            if first and not style.narrow:  # there the caption says it
+            if first and not style.narrow and not style.interactive:  # there the caption or the legend says it
                 _key(sweep, (low, high), axis, style)
             rows = len(sweep.flags) * _taller(style) if first else 0
             style.draw.xlim((sweep.span[0], _right(sweep)), axis)
@@ -186,10 +187,11 @@ def _right(sweep: Sweep) -> float:
     return sweep.span[1] + 0.17 * (sweep.span[1] - sweep.span[0])
 
 
-def _stroke(x: Array, y: Array, status: str, axis: Any, style: Style) -> None:
+def _stroke(x: Array, y: Array, status: str, axis: Any, style: Style, place: str = "") -> None:
     saddle = status == "saddle"
     color, dash = style.faint if saddle else style.reverse, style.dash("solid" if saddle else "dotted")
-    style.draw.line(x, y, axis, color=color, width=_WIDTH[status], linestyle=dash)
+    style.draw.line(x, y, axis, color=color, width=_WIDTH[status], linestyle=dash, label=status if saddle else f"reverse, {status}",
+                    facts={"on": place} if place and not saddle else {})  # fmt: skip
 
 
 def _flags(sweep: Sweep, limits: tuple[float, float], axis: Any, style: Style, *, named: bool) -> None:
@@ -204,7 +206,8 @@ def _flags(sweep: Sweep, limits: tuple[float, float], axis: Any, style: Style, *
             place = f"a = {a:g}" if a == round(a) else f"a = {a:.3f}"
             crowded = style.narrow and len(sweep.flags) > len(_EQUAL)  # then the caption says what happens there
             _words(a, top, f" {place}" if crowded else f" {place}: {text}", axis, style, style.ink, "left")
-        style.draw.line(np.array([a, a]), np.array([bottom, top]), axis, color=style.faint, width=0.9, zorder=1)
+        style.draw.line(np.array([a, a]), np.array([bottom, top]), axis, color=style.faint, width=0.9, zorder=1, label="event",
+                        facts={"here": text})  # fmt: skip
 
 
 def _ends(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
@@ -218,9 +221,10 @@ def _dots(x: Array, y: Array, marker: str, axis: Any, style: Style) -> None:
         size = {"dot": 5.2, "cross": 6.5}[marker] ** 2  # ArviZ's size is an area in every backend
         if marker == "dot":
             style.draw.scatter(x, y, axis, size=size, marker=style.marker(marker), facecolor=style.paper,
-                               edgecolor=style.reverse, width=1.3, zorder=5)  # fmt: skip
+                               edgecolor=style.reverse, width=1.3, zorder=5, label="end of an ADVI run")  # fmt: skip
         else:
-            points(x, y, axis, style, color=style.ink, marker=marker, area=size, alpha=0.85, zorder=5)
+            points(x, y, axis, style, color=style.ink, marker=marker, area=size, alpha=0.85, zorder=5,
+                   label=f"end of an ADVI run, more than {TOLERANCE:g} nats off")  # fmt: skip
 
 
 def _end_labels(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
@@ -321,18 +325,34 @@ def _phase(results: xr.DataTree, style: Style) -> PlotCollection:
         for mirror in (False, True):
             x, x_light = (_side(w, mirror) for w in (inner, whole))
             # Every further minimum is one tint more.
-            draw.fill_between_y(x, heavy, broad, axis, color=style.reverse, alpha=0.19)
-            draw.fill_between_y(x_light, light, np.full_like(light, high), axis, color=style.reverse, alpha=0.19)
+            draw.fill_between_y(x, heavy, broad, axis, color=style.reverse, alpha=0.19, label="one minimum more")
+            draw.fill_between_y(
+                x_light,
+                light,
+                np.full_like(light, high),
+                axis,
+                color=style.reverse,
+                alpha=0.19,
+                label="one minimum more",
+            )
             inside = broad < high
             for at, height in ((x, heavy), (x_light, light), (x[inside], broad[inside])):
-                draw.line(at, height, axis, color=style.reverse, width=1.2)
+                draw.line(at, height, axis, color=style.reverse, width=1.2, label="a minimum begins or ends")
             for name, width, dash, color in (
                 ("exchange", 3.2, "solid", style.ink),
                 ("bimodal", 1.8, "solid", style.target),
             ):
                 w, height = curves[name]
-                draw.line(_side(w, mirror), height, axis, color=color, width=width, linestyle=style.dash(dash))
-            points(_side(cusp[0], mirror), cusp[1], axis, style, color=style.ink, area=60, zorder=5)
+                draw.line(
+                    _side(w, mirror),
+                    height,
+                    axis,
+                    color=color,
+                    width=width,
+                    linestyle=style.dash(dash),
+                    label=_LINES[name],
+                )
+            points(_side(cusp[0], mirror), cusp[1], axis, style, color=style.ink, area=60, zorder=5, label="cusp")
         for x_word, y_word, text in (_few_words if style.narrow else _region_words)(curves, cusp[1]):
             _words(x_word, y_word, text, axis, style, style.ink, "center")
         for place, text, begin, end in () if style.narrow else _leader_words(curves, cusp[1]):

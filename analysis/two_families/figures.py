@@ -66,21 +66,33 @@ def _plane(data: xr.Dataset, index: int, kl: xr.DataArray, axis: Any, style: Sty
     for family in PAIR:
         here = (role == "member") & (families == family)
         curve, (low, *_, high) = places[here], sds[here]
-        draw.line(curve[:, 0], curve[:, 1], axis, color=style.forward, width=2, linestyle=style.dash(_DASH[family]))
-        _mark(curve[[0, -1], 0], curve[[0, -1], 1], _MARKER[family], axis, style, size=3)
+        draw.line(curve[:, 0], curve[:, 1], axis, color=style.forward, width=2, linestyle=style.dash(_DASH[family]),
+                  label=family.capitalize())  # fmt: skip
+        _mark(
+            curve[[0, -1], 0],
+            curve[[0, -1], 1],
+            _MARKER[family],
+            axis,
+            style,
+            size=3,
+            label=family.capitalize(),
+            facts={"sd": [low, high]},
+        )
         left, right = curve[[0, -1]]
         words(left[0] - 0.02, left[1], f"sd {low:g}", axis, style, style.ink, "right", size=10)
         name = f"{family.capitalize()}, sd {high:g}"
         words(right[0], right[1] + 0.025, name, axis, style, style.forward, "center", "bottom", size=10)
     for family in PAIR:
         place = places[(role == "projection") & (families == family)][index]
-        draw.line(*np.stack([target, place]).T, axis, color=style.ink, width=1.3, linestyle=style.dash("dotted"))
-        _mark(place[0], place[1], _MARKER[family], axis, style, size=8)
+        draw.line(*np.stack([target, place]).T, axis, color=style.ink, width=1.3, linestyle=style.dash("dotted"),
+                  label="from the target to its projection")  # fmt: skip
+        _mark(place[0], place[1], _MARKER[family], axis, style, size=8, label=f"{family.capitalize()}, projection",
+              facts={"KL in nats": float(kl.sel(family=family))})  # fmt: skip
         below = family == "normal"
         label = f"KL {float(kl.sel(family=family)):.4f}"
         words(place[0], place[1] + (-0.035 if below else 0.035), label, axis, style, style.ink, "center",
               "top" if below else "bottom", size=10)  # fmt: skip
-    _mark(target[0], target[1], "star", axis, style, size=15, color=style.target)
+    _mark(target[0], target[1], "star", axis, style, size=15, color=style.target, label="target")
     words(target[0] - 0.035, target[1], "p_data", axis, style, style.target, "right", size=10)
     drawn = np.concatenate([places[role == "member"], target[None]])
     draw.xlim((drawn[:, 0].min() - 0.2, drawn[:, 0].max() + 0.2), axis)
@@ -101,9 +113,11 @@ def _along(curves: xr.Dataset, found: xr.Dataset, axis: Any, style: Style) -> No
         dash, marker = style.dash(_DASH[family]), _MARKER[family]
         kl, best = curves["kl"].sel(family=family).to_numpy(), found.sel(family=family)
         inside = kl <= top
-        draw.line(x[inside], kl[inside], axis, color=style.forward, width=2, linestyle=dash)
-        _mark(np.log(best["js_sd"]), best["js_kl"], marker, axis, style, size=8, color=style.ink, hollow=True)
-        _mark(np.log(best["sd"]), best["kl"], marker, axis, style, size=7)
+        name = family.capitalize()
+        draw.line(x[inside], kl[inside], axis, color=style.forward, width=2, linestyle=dash, label=name)
+        _mark(np.log(best["js_sd"]), best["js_kl"], marker, axis, style, size=8, color=style.ink, hollow=True,
+              label=f"{name}, nearest in the plane")  # fmt: skip
+        _mark(np.log(best["sd"]), best["kl"], marker, axis, style, size=7, label=f"{name}, projection")
         y = (1.26 - 0.12 * i) * top
         draw.line(x[0] + np.array([0, 0.12]), np.array([y, y]), axis, color=style.forward, width=2, linestyle=dash)
         _mark(x[0] + 0.06, y, marker, axis, style, size=7)
@@ -117,12 +131,12 @@ def _along(curves: xr.Dataset, found: xr.Dataset, axis: Any, style: Style) -> No
 
 
 def _mark(
-    x: Any, y: Any, marker: str, axis: Any, style: Style, *, size: float, color: str | None = None, hollow: bool = False
-) -> None:
+    x: Any, y: Any, marker: str, axis: Any, style: Style, *, size: float, color: str | None = None, hollow: bool = False, **told: Any
+) -> None:  # fmt: skip
     above = {"zorder": 5} if style.backend == "matplotlib" else {}  # above lines, whatever the order of drawing
     points(
-        x, y, axis, style, color=color or style.forward, marker=marker, area=size**2, hollow=hollow, width=1.0, **above
-    )
+        x, y, axis, style, color=color or style.forward, marker=marker, area=size**2, hollow=hollow, width=1.0, **above, **told
+    )  # fmt: skip
 
 
 def choice(results: xr.DataTree, style: Style) -> PlotCollection:
@@ -149,8 +163,9 @@ def _intervals(sets: xr.Dataset, exact: float, axis: Any, style: Style) -> None:
     for i, (centre, half) in enumerate(zip(centres, halves, strict=True)):
         misses = abs(centre - exact) > half
         draw.line(np.array([i, i]), np.array([centre - half, centre + half]), axis,
-                  color=style.ink if misses else style.forward, width=2.4 if misses else 1.0, alpha=1.0 if misses else 0.6)  # fmt: skip
-    _mark(np.arange(len(order)), centres, "dot", axis, style, size=2.6)
+                  color=style.ink if misses else style.forward, width=2.4 if misses else 1.0, alpha=1.0 if misses else 0.6,
+                  label="interval that misses the exact difference" if misses else "interval that holds it")  # fmt: skip
+    _mark(np.arange(len(order)), centres, "dot", axis, style, size=2.6, label="difference of a data set")
     draw.hline(exact, axis, color=style.target, width=1.8)
     draw.hline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
     label = f"exact\n{exact:.1f}".replace("-", "−")
@@ -163,15 +178,16 @@ def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
     """Shares of wrong choices by each criterion, with intervals, over the theory for the log likelihood."""
     draw, x = style.draw, np.log(wrong["n"].to_numpy())
     draw.line(
-        x, wrong["predicted"].sel(criterion="in_sample").to_numpy(), axis, color=style.target, width=4, alpha=0.35
-    )
-    for i, (name, (_, dash, marker)) in enumerate(_CRITERIA.items()):
+        x, wrong["predicted"].sel(criterion="in_sample").to_numpy(), axis, color=style.target, width=4, alpha=0.35,
+        label="log likelihood, theory",
+    )  # fmt: skip
+    for i, (name, (title, dash, marker)) in enumerate(_CRITERIA.items()):
         rate, at = wrong["rate"].sel(criterion=name).to_numpy(), x + 0.07 * (i - 1)
-        draw.line(at, rate, axis, color=style.forward, width=1.4, linestyle=style.dash(dash))
+        draw.line(at, rate, axis, color=style.forward, width=1.4, linestyle=style.dash(dash), label=title)
         for a, r in zip(at, rate, strict=True):
             h = QUANTILE * share_of(r, int(wrong["trials"])).error
             draw.line(np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.forward, width=1.0)
-        _mark(at, rate, marker, axis, style, size=5)
+        _mark(at, rate, marker, axis, style, size=5, label=title)
     draw.xticks(x, [f"{n:g}" for n in wrong["n"].to_numpy()], axis)
     draw.ylim((-0.01, 0.62), axis)
     draw.xlabel("observations", axis)
@@ -179,6 +195,8 @@ def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
 
 def _key(left: float, axis: Any, style: Style) -> None:
     """What line and marker say of each criterion."""
+    if style.interactive:
+        return
     for i, (name, dash, marker) in enumerate(_CRITERIA.values()):
         y = 0.16 - 0.05 * i
         style.draw.line(left + np.array([0, 0.5]), np.array([y, y]), axis, color=style.forward, width=1.4,

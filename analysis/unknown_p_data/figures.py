@@ -48,8 +48,10 @@ def _at(x: Any) -> Any:
     return squeeze(x, _LINEAR)
 
 
-def _point(x: Any, y: float, marker: str, color: str, axis: Any, style: Style, *, hollow: bool = False) -> None:
-    points(x, y, axis, style, color=color, marker=marker, area=style.size(5.5), hollow=hollow)
+def _point(
+    x: Any, y: float, marker: str, color: str, axis: Any, style: Style, *, hollow: bool = False, **told: Any
+) -> None:
+    points(x, y, axis, style, color=color, marker=marker, area=style.size(5.5), hollow=hollow, **told)
 
 
 def _rows(titles: list[str], axis: Any, style: Style) -> None:
@@ -66,7 +68,7 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
         collection, (axis,) = panel_grid(["bias"], style, 1, (8.6, 7.2))
         style.draw.vline(0, axis, color=style.faint, width=1.2)
         for i, data in enumerate(studies.values()):
-            for offset, (key, (marker, role, _)) in zip((0.24, 0.08, -0.08, -0.24), _LOOKS.items(), strict=True):
+            for offset, (key, (marker, role, name)) in zip((0.24, 0.08, -0.08, -0.24), _LOOKS.items(), strict=True):
                 row = data.sel(estimator=key, n=N)
                 mean, count = float(row["bias"]), float(row["count"])
                 if not np.isfinite(mean):
@@ -74,7 +76,8 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
                 bar = 2 * float(row["sd"]) / np.sqrt(count)
                 ends = _at(np.array([mean - bar, mean + bar]))
                 style.draw.line(ends, np.full(2, -i + offset), axis, color=style.color(role), width=1.3)
-                _point(_at(mean), -i + offset, marker, style.color(role), axis, style, hollow=key == "arviz")
+                _point(_at(mean), -i + offset, marker, style.color(role), axis, style, hollow=key == "arviz", label=name,
+                       facts={"target": [data.attrs["title"]], "mean error in nats": [mean], "two standard errors": [bar]})  # fmt: skip
             if i:
                 style.draw.hline(-i + 0.5, axis, color=style.faint, width=0.4, alpha=0.5)
         ticks = np.array([-1, -0.1, -0.02, 0, 0.02, 0.1, 1])
@@ -83,7 +86,8 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
         low, high = float(_at(-1.6)), float(_at(1.6))
         style.draw.xlim((low, high), axis)
         style.draw.xlabel("mean of estimate minus truth, nats", axis)
-        for x, (marker, role, name) in zip(np.linspace(low, high, 9)[[1, 3, 5, 7]], _LOOKS.values(), strict=True):
+        shown = () if style.interactive else _LOOKS.values()  # there the legend says it
+        for x, (marker, role, name) in zip(np.linspace(low, high, 9)[[1, 3, 5, 7]], shown, strict=False):
             _point(x - 0.12, 1.1, marker, style.color(role), axis, style, hollow=marker == "triangle")
             style.draw.text(x - 0.05, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
     return collection
@@ -108,12 +112,13 @@ def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style)
         style.draw.hline(-len(studies) + 0.5, axis, color=style.ink, width=0.8)
         for i, (_, row) in enumerate(rows):
             marked, count = float(row["reliable"]), float(row["count"])
-            _point(100 * float(row["coverage"]), -i - 0.12, "dot", style.ink, axis, style, hollow=True)
+            _point(100 * float(row["coverage"]), -i - 0.12, "dot", style.ink, axis, style, hollow=True, label="all intervals",
+                   facts={"hold the truth, %": [100 * float(row["coverage"])], "marked, %": [100 * marked]})  # fmt: skip
             if marked >= FEW:
                 _share(float(row["coverage_reliable"]), marked * count, -i + 0.12, axis, style)
             style.draw.text(101.2, -i, f"{100 * marked:.0f}%", axis, color=style.ink, size=9.5, horizontal_align="left")
         style.draw.text(101.2, 1.1, "marked", axis, color=style.ink, size=9.5, horizontal_align="left")
-        for left, name, hollow in ((72.0, "all", True), (79.0, "marked reliable", False)):
+        for left, name, hollow in () if style.interactive else ((72.0, "all", True), (79.0, "marked reliable", False)):
             _point(left, 1.1, "dot", style.ink if hollow else style.forward, axis, style, hollow=hollow)
             style.draw.text(left + 0.7, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
         _rows([title for title, _ in rows], axis, style)
@@ -127,4 +132,13 @@ def _share(value: float, count: float, y: float, axis: Any, style: Style) -> Non
     reach = 200 * share_of(value, count).error
     ends = np.array([max(100 * value - reach, 70), min(100 * value + reach, 100)])
     style.draw.line(ends, np.full(2, y), axis, color=style.forward, width=1.4)
-    _point(100 * value, y, "dot", style.forward, axis, style)
+    _point(
+        100 * value,
+        y,
+        "dot",
+        style.forward,
+        axis,
+        style,
+        label="intervals marked reliable",
+        facts={"hold the truth, %": [100 * value]},
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from analysis.command.questions import (
     say_failures,
     writable,
 )
+from models.errors import InputError
 
 __all__ = ["plot"]
 
@@ -30,7 +32,11 @@ def plot(
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
     backend: Annotated[str, typer.Option("--backend", help="matplotlib, plotly or bokeh.")] = "matplotlib",
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write the figures to this folder instead of showing them.")
+        Path | None,
+        typer.Option(
+            "--save",
+            help="Write the figures to this folder instead of showing them: SVG, or pages that share one copy of their library.",
+        ),
     ] = None,
     theme: Annotated[str, typer.Option("--theme", help="light or dark.")] = "light",
     quick: Quick = False,
@@ -45,8 +51,12 @@ def plot(
     from analysis.drawing.style import Style
 
     style = Style.of(theme, backend)
-    folder = writable(save) if save is not None else None
+    if find_spec(backend) is None:
+        raise InputError(f"backend {backend!r} is not installed; uv sync --extra {backend} installs it")
+    folder = writable(save, "--save") if save is not None else None
     order = ordered(effort, seed, output, jobs)
+    if not (order.results / f"{question}.nc").exists():
+        typer.echo(f"no results of {question} are stored in {order.results}: they are computed first", err=True)
     say_failures(answered([question], order, None)[1], order)
     from importlib import import_module
 

@@ -51,7 +51,7 @@ def effort_of(quick: bool, full: bool) -> str:
     return "quick" if quick else "full" if full else "default"
 
 
-def writable(folder: Path) -> Path:
+def writable(folder: Path, option: str = "--output") -> Path:
     """Make sure that a folder can be written before anything is computed."""
     probe = folder / f".duality-{os.getpid()}"
     try:
@@ -60,7 +60,7 @@ def writable(folder: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"output folder {str(folder)!r} cannot be written ({error.strerror}); choose another with --output"
+            f"output folder {str(folder)!r} cannot be written ({error.strerror}); choose another with {option}"
         ) from None
     return folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -24,7 +25,7 @@ from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, fit_advi
 from models.divergences import kl
 from models.results import load, save
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 from tests.reference import cases
 
 mpl.use("Agg")
@@ -306,8 +307,8 @@ def test_figures_are_light_and_dark_and_have_words(results: xr.DataTree) -> None
 
 
 @pytest.mark.usefixtures("closed")
-def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert len(plot(results, backend="plotly")) == 4
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -32,7 +33,7 @@ from models.projections.exact import Exact, exact_objective
 from models.quadrature import Estimate
 from models.results import load, save
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -406,8 +407,8 @@ def test_ramp_goes_from_reverse_to_forward() -> None:
 
 
 @pytest.mark.usefixtures("closed")
-def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert set(plot(results, backend="plotly")) == {"members", "alpha_branches"}
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -31,7 +32,7 @@ from models.projections import minima, reverse_projections
 from models.projections.objectives import Objective
 from models.results import load, save
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 from tests.reference import cases
 
 mpl.use("Agg")
@@ -411,8 +412,8 @@ def test_a_run_that_ends_elsewhere_is_marked(results: xr.DataTree) -> None:
 
 
 @pytest.mark.usefixtures("closed")
-def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert set(plot(results, backend="plotly")) == {"basins", "agreement"}
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -22,7 +23,7 @@ from analysis.site.chapter import words_of
 from models.divergences import kl
 from models.targets import normal_mixture
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -317,5 +318,5 @@ def test_figures(results: xr.DataTree) -> None:
 
 
 @pytest.mark.usefixtures("closed")
-def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    assert len(drawn.plot(results, backend="plotly")) == 1
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: drawn.plot(results, backend="plotly"), tmp_path)

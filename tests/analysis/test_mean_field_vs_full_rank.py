@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -33,7 +34,7 @@ from models.projections import minima, reverse_projections
 from models.results import load, save
 from models.targets import mvnormal_mixture, normal_mixture
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -386,3 +387,7 @@ def test_runs_in_a_flat_valley_are_told_as_they_are(found: dict[str, Any]) -> No
     text = text_of(found, shapes={"ring": ring | {"fullrank_advi": runs | {"others": 0}}})
     assert "are not at rest" not in text
     assert "nats, which is about as much as" in text
+
+
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -28,7 +29,7 @@ from models.mle import fit_mle
 from models.projections import forward_projection
 from models.quadrature import Estimate
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -406,5 +407,5 @@ def test_figures(results: xr.DataTree) -> None:
 
 
 @pytest.mark.usefixtures("closed")
-def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    plot(results, backend="plotly")
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)

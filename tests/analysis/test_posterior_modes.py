@@ -28,7 +28,7 @@ from models.quadrature import Estimate
 from models.results import load, save
 from models.targets import Target, from_model
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -250,3 +250,7 @@ def test_effort_orders_the_work() -> None:
     for name in ("starts", "steps", "tune", "draws", "particles", "reference"):
         assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
     assert default == Settings(seed=7)
+
+
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)

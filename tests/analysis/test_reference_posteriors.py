@@ -26,7 +26,7 @@ from models.quadrature import sobol_nodes
 from models.results import load, save
 from models.targets import Posterior, from_model
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -155,3 +155,7 @@ def test_efforts_order_the_work() -> None:
     assert set(quick.posteriors) < set(default.posteriors) == set(full.posteriors)
     assert quick.starts < default.starts < full.starts
     assert default == Settings()
+
+
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)

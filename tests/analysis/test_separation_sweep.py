@@ -41,7 +41,7 @@ from models.divergences import kl
 from models.projections import forward_projection, minima, reverse_projections
 from models.results import load, save
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -472,3 +472,7 @@ def test_effort_orders_the_work() -> None:
     for name in ("separations", "weights", "curve_points", "steps"):
         assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
     assert default == Settings(seed=7)
+
+
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)

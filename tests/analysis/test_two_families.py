@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -30,7 +31,7 @@ from models.quadrature import Estimate
 from models.results import load, save
 from models.targets import normal_mixture
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -365,3 +366,7 @@ def test_figures_have_words_and_survive_a_file(results: xr.DataTree, tmp_path: A
     words = words_of("two_families", findings(again))
     check_drawings(lambda theme: plot(again, theme=theme), words)
     assert words == words_of("two_families", findings(results))
+
+
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import arviz as az
@@ -25,7 +26,7 @@ from analysis.unknown_p_data.targets import NAMES, find
 from models.quadrature import Estimate
 from models.unknown import Interval, leave_one_out
 from tests.analysis.computed import computed
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
@@ -323,5 +324,5 @@ def test_figures_show_the_numbers(results: xr.DataTree) -> None:
 
 
 @pytest.mark.usefixtures("closed")
-def test_plotly_draws_without_a_warning(results: xr.DataTree) -> None:
-    plot(results, backend="plotly")
+def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: plot(results, backend="plotly"), tmp_path)

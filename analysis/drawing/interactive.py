@@ -106,7 +106,9 @@ def finish(figure: Any, style: Style) -> Any:
 
 def _finish_plotly(figure: Any, style: Style) -> None:
     axes = {name: _plotly_axes(figure, name) for name in ("x", "y")}
-    seen: set[str] = set()
+    samples: dict[
+        str, Any
+    ] = {}  # of a name, a trace that the legend shows: marks if there are any, for they differ most
     for trace in figure.data:
         for name in ("x", "y"):  # to seven digits: a page is half as long
             places = np.asarray(getattr(trace, name))
@@ -119,13 +121,16 @@ def _finish_plotly(figure: Any, style: Style) -> None:
         if trace.mode == "lines":
             trace.line.simplify = False
         base = trace.mode == "lines" and trace.line.width == 0  # of an area
-        trace.showlegend = name not in seen and not base
+        trace.showlegend = False
         if base:
             trace.hoverinfo = "skip"
-        else:
-            seen.add(name)
-            _plotly_hover(trace, axes)
-    legend = _width(seen)
+            continue
+        _plotly_hover(trace, axes)
+        if name not in samples or (trace.mode == "markers" and samples[name].mode != "markers"):
+            samples[name] = trace
+    for trace in samples.values():
+        trace.showlegend = True
+    legend = _width(set(samples))
     figure.update_layout(
         width=(figure.layout.width or 800) + legend, hovermode="closest", paper_bgcolor=style.paper, plot_bgcolor=style.paper,
         font_color=style.ink, showlegend=True, margin={"l": 70, "r": 20 + legend, "t": 50, "b": 60, "autoexpand": True},
@@ -206,7 +211,7 @@ def _finish_bokeh(figure: Any, style: Style) -> Any:
     titles = {
         n: _titles([getattr(p, f"{n}axis").axis_label if p.axis else None for p in panels], n) for n in ("x", "y")
     }
-    first: dict[str, Any] = {}
+    named: dict[str, list[Any]] = {}
     for i, panel in enumerate(panels):
         _bokeh_theme(panel, style)
         for drawn in panel.renderers:
@@ -217,17 +222,14 @@ def _finish_bokeh(figure: Any, style: Style) -> Any:
                 continue
             drawn.nonselection_glyph = drawn.muted_glyph = None  # nothing is selected: a page is half as long
             _bokeh_hover(panel, drawn, {name: titles[name][i] for name in titles})
-            if drawn.name in first:
-                first[drawn.name].js_link("visible", drawn, "visible")
-            else:
-                first[drawn.name] = drawn
-    return row(figure, _bokeh_legend(first, style)) if first else figure
+            named.setdefault(drawn.name, []).append(drawn)
+    return row(figure, _bokeh_legend(named, style)) if named else figure
 
 
-def _bokeh_legend(first: dict[str, Any], style: Style) -> Any:
+def _bokeh_legend(named: dict[str, list[Any]], style: Style) -> Any:
     """A panel of nothing but the legend: it stands for all panels, and takes no room from any."""
     bokeh: Any = import_module("bokeh.models")
-    width, height = _width(set(first)), 21 * len(first) + 50
+    width, height = _width(set(named)), 21 * len(named) + 50
     panel = import_module("bokeh.plotting").figure(
         width=width, height=height, toolbar_location=None, outline_line_color=None, tools=""
     )
@@ -235,12 +237,16 @@ def _bokeh_legend(first: dict[str, Any], style: Style) -> Any:
     panel.background_fill_color = panel.border_fill_color = style.paper
     panel.x_range = panel.y_range = bokeh.Range1d(0, 1)
     items = []
-    for name, drawn in first.items():  # a legend draws what has a point, here one out of sight
-        sample = panel.add_glyph(
-            bokeh.ColumnDataSource({key: [9.0] for key in drawn.data_source.data}), drawn.glyph.clone()
-        )
-        sample.js_link("visible", drawn, "visible")
-        items.append(bokeh.LegendItem(label=name, renderers=[sample]))
+    for name, drawn in named.items():
+        kinds = {type(one.glyph): one for one in reversed(drawn)}  # a line with marks is shown with its mark
+        samples = [
+            # A legend draws what has a point, here one out of sight.
+            panel.add_glyph(bokeh.ColumnDataSource({key: [9.0] for key in one.data_source.data}), one.glyph.clone())
+            for one in reversed(kinds.values())
+        ]
+        for one in drawn:
+            samples[0].js_link("visible", one, "visible")
+        items.append(bokeh.LegendItem(label=name, renderers=samples))
     panel.add_layout(
         bokeh.Legend(items=items, click_policy="hide", label_text_font_size="12px", label_text_color=style.ink, spacing=0, padding=0, margin=0,
                location="top_left", background_fill_alpha=0, border_line_alpha=0, inactive_fill_color=style.paper)

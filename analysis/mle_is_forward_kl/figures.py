@@ -183,18 +183,10 @@ def _constants(cases: Mapping[str, xr.DataTree], axis: Any, style: Style) -> Non
         unit = 2 * case["replications/n"].to_numpy() / float(case["projection/trace"])
         for key in ("excess", "optimism"):
             scaled = np.array([[e.value, e.error] for e in means(case, key)]) * unit[:, None]
+            label = f"{case.attrs['short']}: {'excess KL, out of sample' if key == 'excess' else 'optimism, in sample'}"
             for at, (value, error) in zip(x, scaled, strict=True):
-                _line([at, at], [value - error, value + error], axis, style, style.ink, 1.0)
-            which = "excess KL, out of sample" if key == "excess" else "optimism, in sample"
-            _case_points(
-                x,
-                scaled[:, 0],
-                name,
-                axis,
-                style,
-                label=f"{case.attrs['short']}: {which}",
-                facts={"standard error": scaled[:, 1]},
-            )
+                _line([at, at], [value - error, value + error], axis, style, style.ink, 1.0, label=label)
+            _case_points(x, scaled[:, 0], name, axis, style, label=label, facts={"standard error": scaled[:, 1]})
     n = np.concatenate([_sizes(case) for case in cases.values()])
     _powers(n, axis, style)
     words(n.min(), 0.6, "out of sample: excess KL", axis, style, style.ink, "left", "center")

@@ -119,8 +119,9 @@ def _along(curves: xr.Dataset, found: xr.Dataset, axis: Any, style: Style) -> No
               label=f"{name}, nearest in the plane")  # fmt: skip
         _mark(np.log(best["sd"]), best["kl"], marker, axis, style, size=7, label=f"{name}, projection")
         y = (1.26 - 0.12 * i) * top
-        draw.line(x[0] + np.array([0, 0.12]), np.array([y, y]), axis, color=style.forward, width=2, linestyle=dash)
-        _mark(x[0] + 0.06, y, marker, axis, style, size=7)
+        if not style.interactive:  # there the legend has it
+            draw.line(x[0] + np.array([0, 0.12]), np.array([y, y]), axis, color=style.forward, width=2, linestyle=dash)
+            _mark(x[0] + 0.06, y, marker, axis, style, size=7)
         label = f"{family.capitalize()}: least KL {float(best['kl']):.4f}, at sd {float(best['sd']):.3f}"
         words(x[0] + 0.15, y, label, axis, style, style.ink, size=10)
     ticks = [0.6, 0.8, 1.0, 1.3, 1.7]
@@ -186,7 +187,9 @@ def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
         draw.line(at, rate, axis, color=style.forward, width=1.4, linestyle=style.dash(dash), label=title)
         for a, r in zip(at, rate, strict=True):
             h = QUANTILE * share_of(r, int(wrong["trials"])).error
-            draw.line(np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.forward, width=1.0)
+            draw.line(
+                np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.forward, width=1.0, label=title
+            )
         _mark(at, rate, marker, axis, style, size=5, label=title)
     draw.xticks(x, [f"{n:g}" for n in wrong["n"].to_numpy()], axis)
     draw.ylim((-0.01, 0.62), axis)

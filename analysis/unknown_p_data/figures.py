@@ -75,7 +75,7 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
                     continue
                 bar = 2 * float(row["sd"]) / np.sqrt(count)
                 ends = _at(np.array([mean - bar, mean + bar]))
-                style.draw.line(ends, np.full(2, -i + offset), axis, color=style.color(role), width=1.3)
+                style.draw.line(ends, np.full(2, -i + offset), axis, color=style.color(role), width=1.3, label=name)
                 _point(_at(mean), -i + offset, marker, style.color(role), axis, style, hollow=key == "arviz", label=name,
                        facts={"target": [data.attrs["title"]], "mean error in nats": [mean], "two standard errors": [bar]})  # fmt: skip
             if i:
@@ -131,7 +131,8 @@ def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style)
 def _share(value: float, count: float, y: float, axis: Any, style: Style) -> None:
     reach = 200 * share_of(value, count).error
     ends = np.array([max(100 * value - reach, 70), min(100 * value + reach, 100)])
-    style.draw.line(ends, np.full(2, y), axis, color=style.forward, width=1.4)
+    style.draw.line(ends, np.full(2, y), axis, color=style.forward, width=1.4,
+                    label="intervals marked reliable")  # fmt: skip
     _point(
         100 * value,
         y,

@@ -293,3 +293,50 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(project: Project, clean:
     ended = project.report("--format", "html,md")
     assert ended.status == 0, ended
     assert project.built() == clean
+
+
+# --- plots -----------------------------------------------------------------------------------------------------------
+
+DRAWN = """
+import numpy as np
+
+from analysis.drawing.drawn import Drawing
+from analysis.drawing.grid import panel_grid
+from analysis.drawing.style import Style
+
+
+def plot(results, *, theme="light", backend="matplotlib", narrow=False):
+    style = Style.of(theme, backend, narrow)
+    x = np.sort(results["x0/draws"]["x"].to_numpy())
+    with style.settings():
+        collection, (axis,) = panel_grid(["draws"], style, 1, (4, 3))
+        style.draw.line(x, np.arange(len(x)), axis, color=style.ink, label="sorted draws")
+    return {"line": Drawing(collection)}
+"""
+
+
+def test_a_plot_without_stored_results_shows_progress_and_prints_paths(project: Project) -> None:
+    (project.root / "analysis" / "apples" / "figures.py").write_text(DRAWN)
+    figures = project.root / "figures"
+    arguments = ("plot", "apples", "--backend", "plotly", "--save", str(figures), "--output", str(project.output))
+    first = project.duality(*arguments)
+    assert first.status == 0, first
+    assert first.out.split() == [str(figures / "apples-line.html")]
+    assert "no results of apples are stored" in first.err
+    assert re.search(r"\[5/5\] apples/answer", first.err)
+    assert sorted(path.name for path in figures.iterdir()) == ["apples-line.html", "plotly.min.js"]
+    again = project.duality(*arguments)
+    assert again.out == first.out
+    assert "no results" not in again.err
+    assert len(project.log) == 4
+
+
+def test_a_plot_that_fails_is_one_line(project: Project) -> None:
+    arguments = ("plot", "apples", "--save", str(project.root / "none"), "--output", str(project.output))
+    failed = project.duality(*arguments, SMALL_FAIL="apples/x1")
+    assert failed.status == 1
+    assert len([line for line in failed.err.splitlines() if line.startswith("duality: ")]) == 1
+    assert "no optimum near 1.5" in failed.err
+    wrong = project.duality("plot", "apples", "--save", "/proc/none", "--output", str(project.output))
+    assert (wrong.status, len(wrong.err.splitlines())) == (2, 1)
+    assert "choose another with --save" in wrong.err

@@ -88,6 +88,11 @@ def _titles(given: Sequence[str | None], fallback: str) -> list[str]:
     return [title or shared for title in given]
 
 
+def _prefix(title: str, name: str, said: Sequence[str]) -> str:
+    """What stands before the words of an axis: its title, unless it has none and they say enough."""
+    return "" if title == name and any(_value(word) is None for word in said) else f"{_escaped(title)}: "
+
+
 def _escaped(text: str) -> str:
     return html.escape(text, quote=False)
 
@@ -179,7 +184,7 @@ def _plotly_hover(trace: Any, axes: dict[str, dict[str, tuple[str, Reader | None
         said = _read(read, getattr(trace, name), trace.mode == "lines" or trace.fill == "tonexty")
         if said is not None:
             columns.append([_escaped(word) for word in said])
-            lines.append(f"{_escaped(title)}: %{{customdata[{len(columns) - 1}]}}")
+            lines.append(f"{_prefix(title, name, said)}%{{customdata[{len(columns) - 1}]}}")
     trace.customdata = [list(row) for row in zip(*columns, strict=True)] if columns else None
     trace.hovertemplate = "<br>".join(lines) + "<extra></extra>"
 
@@ -281,7 +286,7 @@ def _bokeh_hover(panel: Any, drawn: Any, titles: dict[str, str]) -> None:
             if said is None:
                 continue
             data[f"said_{name}"] = said
-            lines.append(f"{_escaped(titles[name])}: @said_{name}")
+            lines.append(f"{_prefix(titles[name], name, said)}@said_{name}")
         elif read is None:
             field = f"@{name}" if point else f"${name}"
             formatters[field] = "printf"

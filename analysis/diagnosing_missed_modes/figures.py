@@ -45,7 +45,7 @@ def plot(
             )
         ),
         "repair_plane": Drawing(
-            planes({case.attrs["title"]: _plane(case) for case in plane}, style, (4.6 * len(plane), 4.6))
+            planes({case.attrs["title"]: _plane(case) for case in plane}, style, (4.6 if narrow else 8, 4.6))
         ),
         "stacking": Drawing(_stacking(case_of(results, "prediction"), style)),
     }

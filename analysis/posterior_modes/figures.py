@@ -19,6 +19,8 @@ __all__ = ["plot"]
 Array = NDArray[np.float64]
 #: Coordinates that are drawn of the posterior with more than one: the two means.
 _PLANE = [1, 2]
+#: Draws of a sampler that are drawn in a panel.
+_SHOWN = 250
 
 
 def plot(
@@ -84,8 +86,9 @@ def labels(case: xr.DataTree, style: Style) -> PlotCollection:
     with style.settings():
         collection, axes = panel_grid(["both labellings", "one, enlarged"], style, 2, (9.4, 4.4))
         for axis, near in zip(axes, (np.concatenate([cloud, chain]), chain), strict=True):
-            points(cloud[:, 0], cloud[:, 1], axis, style, color=style.target, area=style.size(3), alpha=0.5)
-            points(chain[:, 0], chain[:, 1], axis, style, color=style.ink, area=style.size(2.5), alpha=0.6)
+            for draws, color in ((cloud, style.target), (chain, style.ink)):
+                seen = draws[((draws >= near.min(axis=0)) & (draws <= near.max(axis=0))).all(axis=1)][:_SHOWN]
+                points(seen[:, 0], seen[:, 1], axis, style, color=color, area=style.size(3), alpha=0.6)
             for role, mean, cov in fits:
                 dash = style.dash("dashed" if role == "forward" else "dotted")
                 style.draw.line(*outline(mean, cov).T, axis, color=style.color(role), width=2.4, linestyle=dash)

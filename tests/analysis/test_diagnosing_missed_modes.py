@@ -244,8 +244,8 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
         "starts_missed": True,
     }  # fmt: skip
     said = words(short_of=[case, case | {"title": "u", "starts_missed": False}]).text
-    assert "Where it stays short: t: 0.200 nats are left, though" in said
-    assert "did not find them all; u: 0.200 nats are left." in said
+    assert "Where it stays short: on *t* 0.200 nats are left, though" in said
+    assert "did not find them all; on *u* 0.200 nats are left." in said
     assert "comes within 0.02 nats of it." in words(short_of=[]).text
     assert "by nothing, since it is that fit." in words(prediction=f["prediction"] | {"softmax_gain": 0.0}).text
     assert "All rules predict alike" in words(prediction=f["prediction"] | {"stacking_better": False}).text

@@ -47,7 +47,7 @@ def location(case: xr.DataTree, style: Style) -> PlotCollection:
     sds = np.sqrt(exact["cov"].to_numpy()[:, 0, 0])
     curves = [norm.pdf(x, mean, sd) for mean, sd in zip(exact["mean"].to_numpy()[:, 0], sds, strict=True)]
     with style.settings():
-        collection, (axis,) = panel_grid(["posterior"], style, 1, (8, 4))
+        collection, (axis,) = panel_grid(["posterior"], style, 1, (8, 6 if style.narrow else 4))
         draw.fill_between_y(x, np.zeros_like(x), posterior, axis, color=style.target, alpha=style.fill_alpha)
         draw.line(x, posterior, axis, color=style.target, width=1.4)
         top = max(curve.max() for curve in (posterior, *curves))

@@ -9,7 +9,7 @@ import xarray as xr
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, power
+from analysis.drawing.marks import points, power, words
 from analysis.drawing.style import Style, rim
 from analysis.reading import case_of
 from analysis.reference_posteriors.findings import errors
@@ -65,7 +65,7 @@ def _row(case: xr.DataTree, row: int, axes: list[Any], style: Style) -> None:
                 continue  # its means are those of mean field
             x = np.log10(values)
             y = np.full(len(x), row + height)
-            points(x, y, axis, style, color=style.color(color), marker=mark, area=20 if mark != "star" else 60,
+            points(x, y, axis, style, color=style.color(color), marker=mark, area=style.size(4.5 if mark != "star" else 7.7),
                    hollow=way == "full_rank", width=1.0)  # fmt: skip
 
 
@@ -91,6 +91,17 @@ def _frame(cases: list[xr.DataTree], axes: list[Any], style: Style) -> None:
         x, y = np.floor(low) + (np.ceil(high) - np.floor(low)) * (i % 2) / 2, count - 0.05
         if style.narrow:
             x, y = np.floor(low), count - 0.05 + (1 - i % 2)
-        points(x, y, axis, style, color=style.color(color), marker=mark, area=20, hollow=way == "full_rank", width=1.0)
-        style.draw.text(x + (0.3 if style.narrow else 0.15), y, NAMES[way], axis, color=style.color(color), horizontal_align="left",
-                        vertical_align="center", size=10, **rim(style))  # fmt: skip
+        points(
+            x,
+            y,
+            axis,
+            style,
+            color=style.color(color),
+            marker=mark,
+            area=style.size(4.5),
+            hollow=way == "full_rank",
+            width=1.0,
+        )
+        words(
+            x + (0.3 if style.narrow else 0.15), y, NAMES[way], axis, style, style.color(color), size=10, **rim(style)
+        )

@@ -88,7 +88,9 @@ def _label_curves(data: xr.Dataset, axis: Any, style: Style) -> None:
     style.draw.text(x[p > 0.999 * p.max()][0], 0.25 * p.max(), "target", axis, color=style.target)
 
 
-def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCollection:
+def planes(
+    panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style, figsize: tuple[float, float] = (9, 4.6)
+) -> PlotCollection:
     """Contours of two-dimensional targets and of members that enclose 50% and 90% of the mass.
 
     Parameters
@@ -97,6 +99,8 @@ def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCo
         By title: ``density`` over (curve, x, y), the target first, with ``role`` and ``level`` (curve, mass); and the means at
         which fits ended.
     style : Style
+    figsize : (float, float)
+        Inches.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCo
     """
     draw, flat = style.draw, style.backend == "matplotlib"
     with style.settings():
-        collection, axes = panel_grid(list(panels), style, len(panels), (9, 4.6))
+        collection, axes = panel_grid(list(panels), style, len(panels), figsize)
         for (data, ends), axis in zip(panels.values(), axes, strict=True):
             x, density, level = (data[name].to_numpy() for name in ("x", "density", "level"))
             if flat:

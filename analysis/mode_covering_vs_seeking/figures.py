@@ -79,7 +79,7 @@ def landscape(case: xr.DataTree, style: Style) -> PlotCollection:
             ((mean[minima], sd[minima]), 10, style.reverse, "dot"),
         ):
             points(x, y, axis, style, color=color, marker=marker, area=style.size(size))
-        points(*ends, axis, style, color=style.reverse, marker="triangle", area=style.size(8), hollow=True)
+        points(ends[0], ends[1], axis, style, color=style.reverse, marker="triangle", area=style.size(8), hollow=True)
         draw.xlabel("mean of the fit", axis)
         draw.ylabel("standard deviation of the fit", axis)
         edge = rim(style)

@@ -83,7 +83,8 @@ def _plane(data: xr.Dataset, index: int, best: xr.Dataset, axis: Any, style: Sty
     role, families, sds = (data[key].to_numpy() for key in ("role", "family", "sd"))
     ends = {family: places[(role == "projection") & (families == family)][index] for family in PAIR}
     full = [float(best["full"].sel(family=family)) for family in PAIR]
-    target = placed(places[role == "target"][index], *(ends[family] for family in PAIR), (full[0], full[1]))
+    first, second = (ends[family] for family in PAIR)
+    target = placed(places[role == "target"][index], first, second, (full[0], full[1]))
     for family in PAIR:
         here = (role == "member") & (families == family)
         curve, (low, *_, high) = places[here], sds[here]

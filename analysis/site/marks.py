@@ -151,7 +151,7 @@ def _pdf_figure(figure: Figure, caption: str, _: str) -> str:
     alt = " ".join(figure.alt.split()).replace("\\", "\\\\").replace('"', '\\"')
     image = f'image("{figure.name}-light.svg", width: 100%, alt: "{alt}")'
     return (
-        _raw("typst", f"#figure({image}, placement: auto, caption: [")
+        _raw("typst", f"#figure({image}, caption: [")
         + caption
         + _raw("typst", f"]) <fig-{figure.name}>")
     )

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 import html5lib
+
 from analysis.catalogue import questions
 from analysis.drawing.style import Style
 from tests.analysis.built import SITE, pages

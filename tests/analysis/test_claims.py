@@ -310,11 +310,11 @@ CLAIMS = {
     ),
     "adagrad_window at rest, both modes": Claim(
         "the mean of a normalised step vanishes, draws parted by 1/√a as an integral", (3.1130, 0.0759), 4,
-        lambda: again.at_rest(0, 2.744), lambda: resting((0, 2.744)),
+        lambda: again.at_rest(0, 2.744)[:2], lambda: resting((0, 2.744)),
     ),
     "adagrad_window at rest, one mode": Claim(
         "the same in mean and sd", (1.1074, 0.00538), (4, 5),
-        lambda: again.at_rest(2.984, 1.023), lambda: resting((2.984, 1.023)),
+        lambda: again.at_rest(2.984, 1.023)[:2], lambda: resting((2.984, 1.023)),
     ),
     "two families on the logistic": Claim(
         "projections by moments", (0.01436, 0.01978), 5,
@@ -420,6 +420,16 @@ def test_claim_as_the_project_says_it(name: str) -> None:
 
 def test_fold_lies_in_the_interval_of_the_claim() -> None:
     assert 2.412 < again.fold(0.5, 2.41, 2.1, 1.3) < 2.413
+
+
+@pytest.mark.parametrize("optimum", [(0, 2.744), (2.984, 1.023)])
+def test_the_mean_step_vanishes_where_the_rule_rests_and_not_at_the_optimum(optimum: again.Point) -> None:
+    """By draws: the integral that finds the place is the one that the project uses, too."""
+    sd, _, mean = again.at_rest(*optimum)
+    step, error = again.steps(mean, sd, 200_000)
+    assert np.all(np.abs(step) < 4 * error)
+    step, error = again.steps(*optimum, 200_000)
+    assert step[1] < -20 * error[1]
 
 
 def test_what_computes_again_knows_nothing_of_the_project() -> None:

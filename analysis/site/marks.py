@@ -150,11 +150,7 @@ def _pdf_figure(figure: Figure, caption: str, _: str) -> str:
     """Return a figure for typst."""
     alt = " ".join(figure.alt.split()).replace("\\", "\\\\").replace('"', '\\"')
     image = f'image("{figure.name}-light.svg", width: 100%, alt: "{alt}")'
-    return (
-        _raw("typst", f"#figure({image}, placement: auto, caption: [")
-        + caption
-        + _raw("typst", f"]) <fig-{figure.name}>")
-    )
+    return _raw("typst", f"#figure({image}, caption: [") + caption + _raw("typst", f"]) <fig-{figure.name}>")
 
 
 _FIGURES: Mapping[str, Callable[[Any, str, str], str]] = {"html": _html_figure, "md": _md_figure, "pdf": _pdf_figure}

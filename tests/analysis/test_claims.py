@@ -374,11 +374,6 @@ CLAIMS = {
         lambda: [mixed()[k] for k in ("broad_weight", "best")],
     ),
 }  # fmt: skip
-#: What the project says otherwise: a test that passes here is an error, so that a line goes when its cause does.
-OTHERWISE = {
-    "best weights at a = 3.25": "`combine` settles weights on 2^14 quasi-random nodes: 0.00016 and 0.000140 nats",
-}
-
 _CAUCHYS = (lambda x: cauchy.logpdf(x, 0, 1), lambda x: cauchy.logpdf(x, 2, 0.5))
 _LAPLACE = (lambda x: laplace.logpdf(x, 0, 1), lambda x: norm.logpdf(x, 0, ROOT_2))
 
@@ -407,13 +402,7 @@ def test_claim_computed_again(name: str) -> None:
     agrees(CLAIMS[name].again(), CLAIMS[name])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=OTHERWISE[name]) if name in OTHERWISE else ())
-        for name in CLAIMS
-    ],
-)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_claim_as_the_project_says_it(name: str) -> None:
     agrees(CLAIMS[name].said(), CLAIMS[name])
 

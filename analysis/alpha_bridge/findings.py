@@ -60,7 +60,7 @@ def across(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "last": None if None in alone else max(estimate.value for estimate in alone),
         "later": None if None in covers[:2] else covers[1].value > covers[0].value,
         "events": [event for case in cases for event in case["events"]],
-        "all_complete": all(case["complete"] for case in cases),
+        "all_consistent": all(case["consistent"] for case in cases),
         "all_connected": all(case["connected"] for case in cases),
         "all_agree": all(case["agrees"] for case in cases),
         "flat": [case for case in cases if case["flat_at"]],
@@ -96,7 +96,7 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
         "n_alphas": int(atlas.sizes["alpha"]),
         **{key: int(atlas[key].sum()) for key in ("minima", "saddles")},
         # Points where the divergence is flat are none, so they do not count.
-        "complete": bool((atlas["minima"] - atlas["saddles"] == 1).all()) and reverse[0].certificate == "complete",
+        "consistent": bool((atlas["minima"] - atlas["saddles"] == 1).all()) and reverse[0].certificate == "consistent",
         "difference": _exponent(difference),
         "miss": _exponent(miss),
         "flat_at": atlas["alpha"].to_numpy()[atlas["flat"].to_numpy() > 0].tolist(),

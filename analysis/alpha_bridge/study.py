@@ -53,7 +53,7 @@ class Settings(BaseModel):
     Attributes
     ----------
     seed : int
-        Of the additional starts of a search that finds itself incomplete; nothing else here is random.
+        Of the additional starts of a search whose count of signs is open; nothing else here is random.
     step : float
         Longest step along a branch, as a share of the range of alpha.
     grid : int

@@ -85,7 +85,7 @@ def project(
                 f"    cross-entropy {ce} nats; the entropy of p_data, and so the KL, cannot be told from draws alone"
             )
     if direction != "forward":
-        typer.echo(f"  signs of the Hessians: {found[0].certificate if found else 'incomplete'}")
+        typer.echo(f"  signs of the Hessians: {found[0].certificate if found else 'open'}")
 
 
 def _show(value: Any) -> str:

@@ -8,12 +8,15 @@ import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
 from numpy.typing import NDArray
+from scipy.stats import norm
 
-from analysis.diagnosing_missed_modes.study import SIZE, SIZES
+from analysis.diagnosing_missed_modes.findings import blind
+from analysis.diagnosing_missed_modes.repair import HEAVY
+from analysis.diagnosing_missed_modes.study import SIZES
 from analysis.drawing.densities import densities, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points
+from analysis.drawing.marks import points, words
 from analysis.drawing.style import Style, rim
 from analysis.gaussians import gaussian
 from analysis.reading import case_of, dataset_of
@@ -41,42 +44,48 @@ def plot(
                 figsize=(4.6 * len(line), 3.8),
             )
         ),
-        "repair_plane": Drawing(planes({case.attrs["title"]: _plane(case) for case in plane}, style)),
+        "repair_plane": Drawing(
+            planes({case.attrs["title"]: _plane(case) for case in plane}, style, (4.6 if narrow else 8, 4.6))
+        ),
         "stacking": Drawing(_stacking(case_of(results, "prediction"), style)),
     }
 
 
 def _blind(data: xr.Dataset, style: Style) -> PlotCollection:
-    """How often k-hat passes the fit on the heavy mode, and what that fit has, against the distance of the modes."""
-    mode, x, draw = data.sel(fit="mode"), data["distance"].to_numpy(), style.draw
-    good, ess = mode["good"].mean("repeat"), mode["relative_ess"].mean("repeat").sel(size=SIZE)
-    budget = {size: (f"{size:,} draws", good.sel(size=size).to_numpy()) for size in SIZES}
-    few, some, many = SIZES
-    # Label, values, colour, dash, the point that it is named beside, and on which side.
-    panels: dict[str, list[tuple[str, Array, str, str, int, str]]] = {
-        "share of runs in which k-hat says good": [
-            (*budget[few], "reverse", "dotted", -1, "right"),
-            (*budget[some], "middle", "dashed", -3, "left"),
-            (*budget[many], "ink", "solid", 0, "left"),
-        ],
-        "what the same fit has": [
-            ("effective draws / draws", ess.to_numpy(), "reverse", "dotted", -1, "right"),
-            ("mass covered", mode["covered"].to_numpy(), "target", "solid", -1, "right"),
-            ("KL, nats", mode["kl"].to_numpy(), "forward", "dashed", len(x) // 2, "center"),
-        ],
-    }
+    """The fit on the heavy mode beside its target; what it covers, and how often k-hat passes it, against the distance of the modes."""
+    mode, distances, draw = data.sel(fit="mode"), data["distance"].to_numpy(), style.draw
+    worst = blind(data)["worst"]
+    at = mode.sel(distance=worst["distance"] if worst else distances[-1])
     with style.settings():
-        collection, axes = panel_grid(list(panels), style, 2, (9.6, 4.2))
-        for lines, axis, label in zip(panels.values(), axes, ("share of runs", "mass, share, or nats"), strict=True):
-            for name, y, role, dash, at, side in lines:
-                color, below, at = style.color(role), name in ("mass covered", "KL, nats"), max(at, -len(x))
-                draw.line(x, y, axis, color=color, width=1.8, linestyle=style.dash(dash), label=name)
-                points(x, y, axis, style, color=color, area=style.size(4), label=name)
-                draw.text(x[at], y[at] + (-0.03 if below else 0.03), name, axis, color=color, horizontal_align=side,
-                          vertical_align="top" if below else "bottom", **rim(style))  # fmt: skip
-            draw.ylim((-0.09, 1.12), axis)
-            draw.xlabel("distance between the modes", axis)
-            draw.ylabel(label, axis)
+        collection, (left, right) = panel_grid(["the fit", "what it covers, and its check"], style, 2, (9.6, 4.0))
+        d = float(at["distance"])
+        x = np.linspace(-4, d + 4, 401)
+        p, q = HEAVY * norm.pdf(x) + (1 - HEAVY) * norm.pdf(x, d), norm.pdf(x, float(at["mean"]), float(at["sd"]))
+        draw.fill_between_y(x, np.zeros_like(x), p, left, color=style.target, alpha=style.fill_alpha, label="target")
+        draw.line(x, p, left, color=style.target, width=1.4, label="target")
+        draw.line(x, q, left, color=style.reverse, width=2.4, linestyle=style.dash("dotted"), label="reverse, on the heavy mode",
+                  facts={"mean": float(at["mean"]), "sd": float(at["sd"]), "KL in nats": float(at["kl"])})  # fmt: skip
+        words(float(at["mean"]) + 0.9, 0.34, "reverse", left, style, style.reverse, **rim(style))
+        if worst:
+            words(d, 0.14, "missed", left, style, style.target, across="center", up="bottom", **rim(style))
+        draw.ylim((0, 0.46), left)
+        if style.interactive:  # for the hover
+            draw.ylabel("density", left)
+        draw.remove_axis(left, axis="y")
+        draw.xlabel("x", left)
+        lines = (("mass covered", mode["covered"].to_numpy(), "solid", "dot"),
+                 ("k-hat says good", mode["good"].mean("repeat").sel(size=SIZES[0]).to_numpy(), "dashed", "cross"))  # fmt: skip
+        for name, y, dash, mark in lines:
+            color = style.ink if dash == "solid" else style.middle
+            draw.line(distances, y, right, color=color, width=1.8, linestyle=style.dash(dash), label=name)
+            points(distances, y, right, style, color=color, marker=mark, area=style.size(6), label=name)
+            if dash == "solid":
+                words(distances[0], y[0] + 0.05, name, right, style, color, up="bottom", **rim(style))
+            else:
+                words(distances[-1], 0.4, name, right, style, color, across="right", **rim(style))
+        draw.ylim((-0.06, 1.16), right)
+        draw.xlabel("distance between the modes", right)
+        draw.ylabel("share", right)
     return collection
 
 

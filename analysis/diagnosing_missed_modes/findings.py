@@ -16,6 +16,8 @@ from models.results import estimate_of
 
 #: More than this mass outside the region that counts as covered, and a mode counts as missed.
 MISSED = 0.2
+#: With more than this mass covered nothing is missed, and a warning of k-hat is a false alarm.
+ALL = 0.99
 #: What a mixture may lack, in nats, without a word.
 NEAR = 0.02
 
@@ -91,16 +93,19 @@ def blind(data: xr.Dataset) -> dict[str, Any]:
             }
         )
     missed = [row for row in rows if row["covered"] < 1 - MISSED]
+    whole = [row for row in rows if row["covered"] > ALL]
+    alarmed = min(whole, key=lambda row: row["good"][0].value, default=None)
     found: dict[str, Any] = {
         "table": rows,
         "missed_from": missed[0]["distance"] if missed else None,
+        "false_alarm": alarmed if alarmed and alarmed["good"][0].value < 0.5 else None,
         "cover": {
             "kl": float(fits["cover"]["kl"].sel(distance=distances[-1])),
             "passes": rows[-1]["cover"].value > 0.5,
         },
     }
     if not missed:
-        return found | {"passes": False}
+        return found | {"passes": False, "by_budget": False, "worst": None}
     worst = max(missed, key=lambda row: row["good"][SIZES.index(SIZE)].value)
     exact, advi = worst["good"][SIZES.index(SIZE)].value, worst["advi"].value
     gap = float(fits["advi"]["kl"].sel(distance=worst["distance"])) - worst["kl"].value

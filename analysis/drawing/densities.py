@@ -50,7 +50,7 @@ def densities(
     """
     draw = style.draw
     with style.settings():
-        collection, axes = panel_grid(list(panels), style, cols, figsize)
+        collection, axes = panel_grid(list(panels), style, cols, figsize, height=3.4)
         for (title, data), axis in zip(panels.items(), axes, strict=True):
             x, density = data["x"].to_numpy(), data["density"].to_numpy()
             draw.fill_between_y(
@@ -94,20 +94,23 @@ def _label_curves(data: xr.Dataset, axis: Any, style: Style) -> None:
             continue
         seen.add(label)
         m, s, q = mean[i], sd[i], density[i + 1]
+        label = label.replace(", ", ",\n") if style.narrow else label
         if role == "forward":
             at = m - 1.75 * s
             style.draw.text(at - 0.15, np.interp(at, x, q) + 0.012, label, axis, color=style.forward,
                             horizontal_align="right")  # fmt: skip
         elif "local" in status:
-            style.draw.text(m, q.max() + 0.02, label, axis, color=style.reverse)
+            style.draw.text(m, q.max() + (0.035 if style.narrow else 0.02), label, axis, color=style.reverse)
         else:
             style.draw.text(m + 1.1 * s, np.interp(m + 0.75 * s, x, q), label, axis, color=style.reverse,
                             horizontal_align="left")  # fmt: skip
     p = density[0]
-    style.draw.text(x[p > 0.999 * p.max()][0], 0.25 * p.max(), "target", axis, color=style.target)
+    style.draw.text(x[p > 0.999 * p.max()][0], 0.15 * p.max(), "target", axis, color=style.target)
 
 
-def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCollection:
+def planes(
+    panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style, figsize: tuple[float, float] = (9, 4.6)
+) -> PlotCollection:
     """Contours of two-dimensional targets and of members that enclose 50% and 90% of the mass.
 
     Parameters
@@ -116,6 +119,8 @@ def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCo
         By title: ``density`` over (curve, x, y), the target first, with ``role`` and ``level`` (curve, mass), and ``status`` or ``name``
         for the legend; and the means at which fits ended.
     style : Style
+    figsize : (float, float)
+        Inches.
 
     Returns
     -------
@@ -123,7 +128,7 @@ def planes(panels: Mapping[str, tuple[xr.Dataset, Any]], style: Style) -> PlotCo
     """
     draw, flat = style.draw, style.backend == "matplotlib"
     with style.settings():
-        collection, axes = panel_grid(list(panels), style, len(panels), (9, 4.6))
+        collection, axes = panel_grid(list(panels), style, len(panels), figsize)
         for (data, ends), axis in zip(panels.values(), axes, strict=True):
             x, density, level = (data[name].to_numpy() for name in ("x", "density", "level"))
             if flat:

@@ -15,13 +15,16 @@ __all__ = ["panel_grid"]
 
 
 def panel_grid(
-    titles: Sequence[str], style: Style, cols: int, figsize: tuple[float, float]
+    titles: Sequence[str], style: Style, cols: int, figsize: tuple[float, float], *, height: float | None = None
 ) -> tuple[PlotCollection, list[Any]]:
-    """Begin a figure: its collection, and one axis for each title, `cols` in a row; `figsize` in inches."""
+    """Begin a figure: its collection, and one axis for each title, `cols` in a row; `figsize` in inches.
+
+    On a narrow screen a panel has the shape that it has on a wide one, within limits, or a `height` in inches.
+    """
     if style.narrow:
         rows = -(-len(titles) // cols)
-        height = NARROW * (figsize[1] / rows) / (figsize[0] / cols)  # of the same shape, if it is neither flat nor tall
-        cols, figsize = 1, (NARROW, len(titles) * float(np.clip(height, 2.6, 4.2)))
+        alike = NARROW * (figsize[1] / rows) / (figsize[0] / cols)  # of the same shape, if it is neither flat nor tall
+        cols, figsize = 1, (NARROW, len(titles) * (height or float(np.clip(alike, 2.6, 4.2))))
     data = xr.Dataset({"panels": ("panel", np.zeros(len(titles)))}, coords={"panel": list(titles)})
     figure_kwargs = style.figure_size(figsize)
     collection = PlotCollection.wrap(

@@ -1,6 +1,6 @@
 """What KL(p||q) measures: its properties shown by numbers, and four ways to compute it compared."""
 
-QUESTION = "What does KL(p‖q) measure, and how can it be computed?"
-TITLE = "What KL divergence is, and how to compute it"
+QUESTION = "What does KL divergence measure, and why does the order matter?"
+TITLE = "What KL divergence measures"
 #: Place in the report.
 CHAPTER = 10

@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 TITLES = {"one_mode": "q on one mode", "matched": "q with the moments of p"}
 DIRECTIONS = {"pq": "KL(p‖q)", "qp": "KL(q‖p)"}
 _ROLES = {"pq": "forward", "qp": "reverse"}
+_DASHES = {"forward": "dashed", "reverse": "dotted"}
 _DRAWN = 11.0  # values of x on either side
 
 
@@ -45,25 +46,33 @@ def plot(
 def asymmetry(ways: xr.Dataset, densities: xr.Dataset, style: Style) -> PlotCollection:
     """Densities of each pair, and below them the integrands of KL(p||q) and of KL(q||p)."""
     x, names = densities["x"].to_numpy(), [str(name) for name in densities["pair"].to_numpy()]
-    titles = [TITLES[name] for name in names]
-    titles += [f"{label} = {float(ways['kl'].sel(pair=name, direction=d)):.3f} nats" for d, label in DIRECTIONS.items() for name in names]  # fmt: skip
+    panels = [(kind, name) for kind in ("densities", *DIRECTIONS) for name in names]
+    if style.narrow:  # one pair after the other
+        panels.sort(key=lambda panel: names.index(panel[1]))
+    titles = [_title(kind, name, ways) for kind, name in panels]
+    labels = {"densities": "density", "pq": "p log(p / q)", "qp": "q log(q / p)"}
     with style.settings():
         collection, axes = panel_grid(titles, style, len(names), (4.6 * len(names), 7.2))
-        rows = [axes[i : i + len(names)] for i in range(0, len(axes), len(names))]
-        for name, top, *below in zip(names, *rows, strict=True):
+        for (kind, name), axis in zip(panels, axes, strict=True):
             p, q = densities["log_density"].sel(pair=name).to_numpy()
-            _densities(np.exp(p), np.exp(q), x, top, style)
-            for direction, log, axis in zip(DIRECTIONS, ((p, q), (q, p)), below, strict=True):
-                kl = float(ways["kl"].sel(pair=name, direction=direction))
-                _signed_area(x, integrand(*log), direction, kl, axis, style)
-        for axis, label in ((rows[0][0], "density"), (rows[1][0], "p log(p / q)"), (rows[2][0], "q log(q / p)")):
-            style.draw.ylabel(label, axis)
-        for axis in axes:
+            if kind == "densities":
+                _densities(np.exp(p), np.exp(q), x, axis, style)
+            else:
+                kl = float(ways["kl"].sel(pair=name, direction=kind))
+                _signed_area(x, integrand(*((p, q) if kind == "pq" else (q, p))), kind, kl, axis, style)
+            if style.narrow or name == names[0]:
+                style.draw.ylabel(labels[kind], axis)
+            if kind == "qp":
+                style.draw.xlabel("x", axis)
             ticks = np.arange(-9, 10, 3)
             style.draw.xticks(ticks, [short(t) for t in ticks], axis)
-        for axis in rows[-1]:
-            style.draw.xlabel("x", axis)
     return collection
+
+
+def _title(kind: str, name: str, ways: xr.Dataset) -> str:
+    if kind == "densities":
+        return TITLES[name]
+    return f"{DIRECTIONS[kind]} = {float(ways['kl'].sel(pair=name, direction=kind)):.3f} nats"
 
 
 def _densities(p: Array, q: Array, x: Array, axis: Any, style: Style) -> None:
@@ -95,7 +104,9 @@ def _signed_area(x: Array, y: Array, direction: str, kl: float, axis: Any, style
     color, zero = style.color(role), np.zeros_like(x)
     style.draw.fill_between_y(x, zero, np.maximum(y, 0), axis, color=color, alpha=0.45, label=name, facts=facts)
     style.draw.fill_between_y(x, zero, np.minimum(y, 0), axis, color=color, alpha=0.15, label=name, facts=facts)
-    style.draw.line(x, y, axis, color=color, width=1.8, label=name, facts=facts)
+    style.draw.line(
+        x, y, axis, color=color, width=2.0, linestyle=style.dash(_DASHES[role]), label=name, facts=facts
+    )  # fmt: skip
     style.draw.hline(0, axis, color=style.faint, width=0.8)
     low, high = float(y.min()), float(y.max())
     span = high - low
@@ -103,5 +114,5 @@ def _signed_area(x: Array, y: Array, direction: str, kl: float, axis: Any, style
     for area, word, height in zip(areas, ("above", "below"), (high + 0.19 * span, low - 0.15 * span), strict=True):
         size = f"{abs(area):.2f}"
         mark = "" if float(size) == 0 else "+" if area > 0 else "−"
-        style.draw.text(-10.8, height, f"{word} the axis: {mark}{size}", axis, color=style.ink, size=10.5,
+        style.draw.text(-10.8, height, f"{word}: {mark}{size}", axis, color=style.ink, size=10.5,
                         horizontal_align="left")  # fmt: skip

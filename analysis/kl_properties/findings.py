@@ -18,25 +18,52 @@ from analysis.kl_properties.study import MAPS, MISSED
 from analysis.reading import dataset_of, estimate_of
 from models.quadrature import Estimate
 
-__all__ = ["findings", "infinite", "maps", "sign", "ways"]
+__all__ = ["coins", "findings", "infinite", "maps", "sign", "ways"]
 
 Array = NDArray[np.float64]
 DIRECTIONS = {"pq": "p‖q", "qp": "q‖p"}
 TITLES = {pair.name: pair.title for pair in PAIRS}
 #: Results of integration smaller than this, in nats, are rounding.
 ROUNDING = 1e-14
+#: Probability of heads of the coin that is tossed, and of the one that is believed in; and tosses.
+HEADS, TOSSES = {"p": 0.5, "q": 0.9}, 10
 
 
 def findings(results: xr.DataTree) -> dict[str, Any]:
     """Every number that the chapter states, and every truth value that its sentences turn on."""
     estimators = dataset_of(results, "ways/estimators")
     return {
+        "coins": coins(HEADS["p"], HEADS["q"], TOSSES),
         "pairs": [{"pair": p.title, "p": p.p_text, "q": p.q_text, "formula": p.formula} for p in PAIRS],
         "ways": ways(estimators),
         "sign": sign(estimators),
         "maps": maps(dataset_of(results, "maps/one_to_one"), dataset_of(results, "maps/many_to_one")),
         "infinite": infinite(dataset_of(results, "limits/infinite")),
         "settings": json.loads(results.attrs["settings"]),
+    }
+
+
+def coins(p: float, q: float, tosses: int) -> dict[str, Any]:
+    """KL between two coins with these probabilities of heads, both ways, as sums of two terms.
+
+    Examples
+    --------
+    >>> found = coins(0.5, 0.9, 10)
+    >>> round(found["pq"], 4), round(found["qp"], 4), round(found["odds"])
+    (0.5108, 0.3681, 165)
+    """
+    first, second = np.array([p, 1 - p]), np.array([q, 1 - q])
+    ratio = np.log(first / second)
+    names = ("heads", "tails")
+    return {
+        "table": [
+            {"outcome": name, "p": a, "q": b, "ratio": c, "pq": a * c, "qp": -b * c}
+            for name, a, b, c in zip(names, first.tolist(), second.tolist(), ratio.tolist(), strict=True)
+        ],
+        "pq": float(first @ ratio),
+        "qp": float(-second @ ratio),
+        "tosses": tosses,
+        "odds": float(np.exp(tosses * (first @ ratio))),
     }
 
 

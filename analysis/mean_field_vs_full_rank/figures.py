@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
 from numpy.typing import NDArray
+from scipy.stats import multivariate_normal
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
@@ -56,12 +57,32 @@ def _line(x: Any, y: Any, axis: Any, style: Style, color: str, width: float, das
 
 
 def normals(curves: xr.DataTree, fits: xr.Dataset, style: Style) -> PlotCollection:
-    """Variance of factorised fits against correlation: closed forms, exact projections, and one fit in each direction."""
+    """Draw a correlated pair with its best factorised fits, and their variance against correlation: closed forms, projections, fits."""
     theory, exact = dataset_of(curves, "rho"), dataset_of(curves, "rho_exact")
     with style.settings():
-        collection, (axis,) = panel_grid(["variance"], style, 1, (7.0, 4.2))
+        titles = [f"correlation {NORMALS[0].rho:g}", "against the correlation"]
+        collection, (plane, axis) = panel_grid(titles, style, 2, (9.4, 4.2))
+        _pair(fits["variance"].sel(source="theory"), plane, style)
         _variances(theory, exact, fits["variance"].sel(source="fitted").isel(dim=0), axis, style)
     return collection
+
+
+def _pair(variance: xr.DataArray, axis: Any, style: Style) -> None:
+    """The target, filled, and a circle for each direction."""
+    rho, x = NORMALS[0].rho, np.linspace(-3.4, 3.4, 161)
+    grid = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1)
+    z = multivariate_normal.pdf(grid, cov=np.array([[1, rho], [rho, 1]]))
+    _mass(xr.DataArray(z, {"x": x, "y": x}, dims=("x", "y")), axis, style)
+    for direction, dash in (("forward", "dashed"), ("reverse", "dotted")):
+        cov = np.diag(variance.sel(direction=direction).to_numpy())
+        _ellipse(np.zeros(2), cov, axis, style, style.color(direction), 2.2, dash, f"{direction}, exact")
+    _words(0.0, 2.3, "forward", axis, style, color=style.forward, vertical_align="bottom", horizontal_align="center")
+    _words(0.8, -1.05, "reverse", axis, style, color=style.reverse, vertical_align="top", horizontal_align="center")
+    _words(2.05, 2.25, "target", axis, style, color=style.target)
+    for limit in (style.draw.xlim, style.draw.ylim):
+        limit((-2.8, 2.8), axis)
+    style.draw.xlabel("first", axis)
+    style.draw.ylabel("second", axis)
 
 
 def _variances(theory: xr.Dataset, exact: xr.Dataset, fitted: xr.DataArray, axis: Any, style: Style) -> None:
@@ -145,7 +166,7 @@ def branches(case: xr.DataTree, style: Style) -> PlotCollection:
         _words(at - 0.04, 3.0, f"pitchfork\n{at:.4f}", axis, style, horizontal_align="right")
         style.draw.ylim((-4.3, 4.3), axis)
         style.draw.xlabel("distance of either mode from the centre", axis)
-        style.draw.ylabel("mean of the fit along the diagonal", axis)
+        style.draw.ylabel("mean along the diagonal", axis)
     return collection
 
 
@@ -155,9 +176,12 @@ def branches(case: xr.DataTree, style: Style) -> PlotCollection:
 def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
     """Targets, filled, with ellipses of the forward optimum and of the reverse minima, and where runs ended."""
     panels = [(shape, method) for method in METHOD_NAMES for shape in SHAPES]
+    if style.narrow:  # one below the other: both methods of a shape together, and less high
+        panels = [(shape, method) for shape in SHAPES for method in METHOD_NAMES]
     titles = [f"{shape.title},\n{METHOD_NAMES[method]}" for shape, method in panels]
     with style.settings():
-        collection, axes = panel_grid(titles, style, len(SHAPES), (3.1 * len(SHAPES), 3.3 * len(METHOD_NAMES)))
+        height = (2.1 if style.narrow else 3.3) * len(METHOD_NAMES)
+        collection, axes = panel_grid(titles, style, len(SHAPES), (3.1 * len(SHAPES), height))
         for (shape, method), axis in zip(panels, axes, strict=True):
             case = case_of(results, f"{shape.name}_{method}")
             forward, runs = dataset_of(case, "forward"), dataset_of(case, "runs")
@@ -180,9 +204,8 @@ def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
                     _ellipse(mean, factor @ factor.T, axis, style, style.reverse, 2.0 if lowest else 0.9, "dotted", f"reverse, {p.status}",
                              kls[i])  # fmt: skip
             ends = runs["mean"].to_numpy()[runs["at_rest"].to_numpy()]
-            points(
-                ends[:, 0], ends[:, 1], axis, style, color=style.ink, area=style.size(4), label="mean of an ADVI run"
-            )
+            points(ends[:, 0], ends[:, 1], axis, style, color=style.reverse, area=style.size(4),
+                   label="mean of an ADVI run")  # fmt: skip
     return collection
 
 
@@ -214,9 +237,9 @@ def _ellipse(
     kl: float | None = None,
 ) -> None:
     x, y = outline(mean, cov).T
-    said = {"means": _pair(mean), "sds": _pair(np.sqrt(np.diag(cov))), **({} if kl is None else {"KL in nats": kl})}
+    said = {"means": _both(mean), "sds": _both(np.sqrt(np.diag(cov))), **({} if kl is None else {"KL in nats": kl})}
     style.draw.line(x, y, axis, color=color, width=width, linestyle=style.dash(dash), label=label, facts=said)
 
 
-def _pair(values: Array) -> str:
+def _both(values: Array) -> str:
     return " and ".join(short(round(float(v), 3) + 0.0) for v in values)

@@ -67,6 +67,10 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "useless": [shape["title"] for shape in shapes.values() if shape["gain"] < SMALL],
         "useful": [shape["title"] for shape in shapes.values() if shape["gain"] >= SMALL],
         "searches": searches,
+        "by_method": {
+            name: {key: sum(s[key] for s in searches if s["method"] == name) for key in ("runs", "at_rest")}
+            for name in METHOD_NAMES.values()
+        },
         **{key: sum(search[key] for search in searches) for key in ("runs", "at_rest", "off", "wide")},
         **{key: max(search[key] for search in searches) for key in ("gap", "sd_error")},
         "relative": RELATIVE,

@@ -13,7 +13,7 @@ from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.interactive import name_lines
 from analysis.drawing.marks import points
-from analysis.drawing.style import Style
+from analysis.drawing.style import NARROW, Style, rim
 from analysis.reading import case_of, dataset_of
 
 __all__ = ["plot"]
@@ -69,7 +69,7 @@ def landscape(case: xr.DataTree, style: Style) -> PlotCollection:
     m, s, value = (case["landscape"][name].to_numpy() for name in ("mean", "sd", "kl"))
     draw = style.draw
     with style.settings():
-        collection, (axis,) = panel_grid(["landscape"], style, 1, (8, 4.6))
+        collection, (axis,) = panel_grid(["landscape"], style, 1, (8, 4.6), height=4.4)
         levels = np.array([0.72, 0.78, 0.84, 0.9, 0.97, 1.1, 1.35, 1.8, 2.6, 4.0])
         if style.backend == "matplotlib":
             draw.contour(m, s, value, axis, levels=levels, color=style.faint, alpha=0.8, linewidths=0.8)
@@ -95,17 +95,19 @@ def landscape(case: xr.DataTree, style: Style) -> PlotCollection:
             ((mean[~minima], sd[~minima]), 9, style.ink, "cross", "saddle, exact", {"KL in nats": kl[~minima]}),
             ((mean[minima], sd[minima]), 10, style.reverse, "dot", "minimum, exact",
              {"which": status[minima], "KL in nats": kl[minima]}),
-            (ends, 8, style.forward, "triangle", "PyMC's defaults, end of a run", {"gap in nats": default["gap"].to_numpy()}),
         ):  # fmt: skip
             points(x, y, axis, style, color=color, marker=marker, area=style.size(size), label=name, facts=facts)
+        points(ends[0], ends[1], axis, style, color=style.reverse, marker="triangle", area=style.size(8), hollow=True,
+               label="PyMC's defaults, end of a run", facts={"gap in nats": default["gap"].to_numpy()})  # fmt: skip
         draw.xlabel("mean of the fit", axis)
         draw.ylabel("standard deviation of the fit", axis)
-        draw.text(0.12, 0.56, "start of pm.fit", axis, color=style.ink, horizontal_align="left")
+        edge = rim(style)
+        draw.text(0, 1.05, "start of pm.fit", axis, color=style.ink, **edge)
         draw.ylim((0.4, 4.7), axis)
         for x, y, value in zip(mean[minima], sd[minima], kl[minima], strict=True):
-            draw.text(x, y + 0.3, f"KL {value:.3f}", axis, color=style.reverse)
-        draw.text(0.35, float(default["sd"].mean()) - 0.12, "PyMC defaults", axis, color=style.forward,
-                  horizontal_align="left")  # fmt: skip
+            draw.text(x, y + 0.34, f"KL {value:.3f}", axis, color=style.reverse, **edge)
+        draw.text(0.4, float(default["sd"].mean()) - 0.03, "PyMC defaults", axis, color=style.reverse,
+                  horizontal_align="left", **edge)  # fmt: skip
     return collection
 
 
@@ -116,7 +118,7 @@ def loss(case: xr.DataTree, style: Style, *, window: int = 50) -> PlotCollection
     history = case["restarts/history"].coarsen(iteration=window, boundary="trim").mean()
     steps = (np.arange(history.sizes["iteration"]) + 0.5) * window
     with style.settings():
-        collection, (axis,) = panel_grid(["loss"], style, 1, (8, 3.4))
+        collection, (axis,) = panel_grid(["loss"], style, 1, (8, 3.4), height=3.4)
         for i in range(history.sizes["restart"]):
             run = case["restarts"].to_dataset().isel(restart=i)
             draw.line(steps, history.isel(restart=i).to_numpy(), axis, color=style.reverse, width=1.1, alpha=0.8,
@@ -140,7 +142,8 @@ def pit(case: xr.DataTree, style: Style) -> PlotCollection:
     """
     x = case["p_data/posterior"]["x"].to_numpy().ravel()
     leftmost = min(_exact(case), key=lambda name: float(case[f"{name}/fit"]["mu"]))
-    titles = {"forward": "forward, exact", "reverse": "reverse, global minimum on the left mode"}
+    titles, dashes = {"forward": "forward", "reverse": "reverse, left mode"}, {"forward": "dashed", "reverse": "dotted"}
+    size, columns = ((NARROW, 6.4), 1) if style.narrow else ((9, 3.8), 2)
     values = {}
     for title, name in zip(titles.values(), ("forward_exact", leftmost), strict=True):
         fit = case[f"{name}/fit"]
@@ -152,7 +155,8 @@ def pit(case: xr.DataTree, style: Style) -> PlotCollection:
             group="pit",
             sample_dims=["sample"],
             backend=style.backend,
-            figure_kwargs={**style.figure_size((9, 3.8)), "sharey": True},
+            figure_kwargs={**style.figure_size(size), "sharey": True},
+            col_wrap=columns,
             visuals={
                 "ecdf_lines": {"color": style.reverse, "width": 1.8},
                 "suspicious_points": False,
@@ -167,10 +171,12 @@ def pit(case: xr.DataTree, style: Style) -> PlotCollection:
             for level in (-band, band):
                 style.draw.hline(level, axis, color=style.faint, width=1.0, linestyle=style.dash("dashed"))
             style.draw.xlabel("probability integral transform", axis)
-            if role == "forward":
+            if role == "forward" or style.narrow:
                 style.draw.ylabel("difference from uniform", axis)
             if style.backend == "matplotlib":
-                collection.viz["ecdf_lines"][title].item().set_color(style.color(role))
+                collection.viz["ecdf_lines"][title].item().set(
+                    color=style.color(role), linestyle=style.dash(dashes[role])
+                )
                 collection.viz["ref_line"][title].item().set_color(style.faint)
             else:
                 name_lines(axis, style, [title], style.color(role))

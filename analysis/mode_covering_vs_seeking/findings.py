@@ -35,6 +35,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "largest_gap": max(case["largest_gap"] for case in cases.values()),
         "default": defaults(dataset_of(results, "bimodal/pymc_default"), cases["bimodal"], settings["default_steps"]),
         "faithful": _faithful(case_of(results, "old_faithful")),
+        "settings": settings,
         "stretched": bool(volumes[0] > 1.5 * volumes[-1]),
     }
 
@@ -70,7 +71,8 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
         "starts": [_start(restarts.isel(restart=i), label) for i, label in enumerate(labels)],
         "n_minima": len(exact),
         "n_saddles": int((stationary["status"] == "saddle").sum()),
-        "certificate": case.attrs["certificate"],
+        "consistent": case.attrs["certificate"] == "consistent",
+        "count": "consistent" if case.attrs["certificate"] == "consistent" else "not consistent",
         "largest_gap": float(restarts["gap"].max()),
         "n_beyond": int((~restarts["within_tolerance"]).sum()),
         "n_runs": len(labels),

@@ -237,7 +237,7 @@ def _reverse(found: Mapping[str, Any]) -> dict[str, Any]:
         "minima": len(minima),
         "narrow": len(minima) - len(broad),
         "lowest_is_broad": 0 in broad,
-        "consistent": found["certificate"] == "complete",
+        "consistent": found["certificate"] == "consistent",
     }
 
 

@@ -39,7 +39,7 @@ def reversed_kl(
     found = minima(points)
     groups = {f"reverse_exact_{i}/fit": _projected(p, centre, scale) for i, p in enumerate(found)}
     groups["forward_exact/fit"] = _projected(forward, centre, scale)
-    attrs = {"target_family": best.name, "certificate": found[0].certificate if found else "incomplete"}
+    attrs = {"target_family": best.name, "certificate": found[0].certificate if found else "open"}
     counts = {status: sum(p.status == status for p in points) for status in ("saddle", "maximum")}
     groups["reverse"] = xr.Dataset({"minima": len(found), **counts}, attrs=attrs | {"family": family.name})
     return groups, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
@@ -11,7 +10,6 @@ from scipy.stats import norm
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.interactive import name_lines
 from analysis.drawing.marks import outline, points, short
 from analysis.drawing.style import Style, rim
 from analysis.reading import case_of
@@ -21,6 +19,8 @@ __all__ = ["plot"]
 Array = NDArray[np.float64]
 #: Coordinates that are drawn of the posterior with more than one: the two means.
 _PLANE = [1, 2]
+#: Draws of a sampler that are drawn in a panel.
+_SHOWN = 250
 
 
 def plot(
@@ -47,7 +47,7 @@ def location(case: xr.DataTree, style: Style) -> PlotCollection:
     sds = np.sqrt(exact["cov"].to_numpy()[:, 0, 0])
     curves = [norm.pdf(x, mean, sd) for mean, sd in zip(exact["mean"].to_numpy()[:, 0], sds, strict=True)]
     with style.settings():
-        collection, (axis,) = panel_grid(["posterior"], style, 1, (8, 4))
+        collection, (axis,) = panel_grid(["posterior"], style, 1, (8, 6 if style.narrow else 4))
         draw.fill_between_y(
             x, np.zeros_like(x), posterior, axis, color=style.target, alpha=style.fill_alpha, label="posterior, exact"
         )
@@ -69,67 +69,44 @@ def location(case: xr.DataTree, style: Style) -> PlotCollection:
 
 
 def location_chains(case: xr.DataTree, style: Style) -> PlotCollection:
-    """ArviZ's traces of one variable, one line for each of at most four chains."""
+    """Trace of one variable, a panel for each of at most four chains."""
     draws = case["nuts/x"].to_numpy()[..., 0]
-    tree = az.from_dict({"posterior": {"mu": draws}})
     with style.settings():
-        collection = az.plot_trace(
-            tree,
-            var_names=["mu"],
-            backend=style.backend,
-            aes={"color": ["chain"]},
-            color=[style.reverse, style.forward, style.middle, style.target][: len(draws)],
-            figure_kwargs=style.figure_size((8, 3.2)),
-            visuals={
-                "trace": {"width": 1.0}, "divergence": False, "title": False, "xlabel": False, "ticklabels": False
-            },
-        )  # fmt: skip
-        axis = collection.viz["plot"]
-        axis = axis["mu"].item() if isinstance(axis, xr.Dataset | xr.DataTree) else axis.item()
-        if style.interactive:
-            name_lines(axis, style, [f"chain {i + 1} of NUTS" for i in range(len(draws))])
-        style.draw.xlabel("draw", axis)
-        style.draw.ylabel("location mu", axis)
+        titles = [f"chain {i + 1}: {100 * (x > 0).mean():.0f}% above 0" for i, x in enumerate(draws)]
+        collection, axes = panel_grid(titles, style, 2, (8, 1.2 + 1.9 * (-(-len(draws) // 2))))
+        for i, (x, axis) in enumerate(zip(draws, axes, strict=True)):
+            style.draw.hline(0.0, axis, color=style.faint, width=0.8)
+            style.draw.line(np.arange(len(x)), x, axis, color=style.ink, width=1.0, label=f"chain {i + 1} of NUTS",
+                            facts={"above 0, %": 100 * float((x > 0).mean())})  # fmt: skip
+            style.draw.ylim((draws.min() - 1, draws.max() + 1), axis)
+            style.draw.xlabel("draw", axis)
+            style.draw.ylabel("mu", axis)
     return collection
 
 
 def labels(case: xr.DataTree, style: Style) -> PlotCollection:
-    """Draws of the means of two components by two samplers, and 90% ellipses of Normals."""
+    """Draws of the means of two components by two samplers, and 90% curves of Normals; all of it, and one mode enlarged."""
     cloud, chain = (case[f"{role}/x"].to_numpy()[0][:1000, _PLANE] for role in ("smc", "nuts"))
     fits = _of_labels(case["fits"].to_dataset())
     with style.settings():
-        collection, (axis,) = panel_grid([case.attrs["title"]], style, 1, (6.0, 4.8))
-        points(
-            cloud[:, 0],
-            cloud[:, 1],
-            axis,
-            style,
-            color=style.target,
-            area=style.size(3),
-            alpha=0.5,
-            label="draws of SMC",
-        )
-        points(
-            chain[:, 0],
-            chain[:, 1],
-            axis,
-            style,
-            color=style.ink,
-            area=style.size(2.5),
-            alpha=0.6,
-            label="draws of NUTS, one chain",
-        )
-        for role, mean, cov in fits:
-            dash = style.dash("dashed" if role == "forward" else "dotted")
-            style.draw.line(*outline(mean, cov).T, axis, color=style.color(role), width=2.2, linestyle=dash,
-                            label="forward, MLE on draws of SMC" if role == "forward" else "reverse, end of an ADVI run",
-                            facts={"means": f"{short(round(mean[0], 2))} and {short(round(mean[1], 2))}"})  # fmt: skip
-        low, high = np.quantile(np.concatenate([cloud, chain]), [0.002, 0.998], axis=0)
-        pad = 0.15 * (high - low)
-        style.draw.xlim((low[0] - pad[0], high[0] + pad[0]), axis)
-        style.draw.ylim((low[1] - pad[1], high[1] + pad[1]), axis)
-        style.draw.xlabel("first mean", axis)
-        style.draw.ylabel("second mean", axis)
+        collection, axes = panel_grid(["both labellings", "one, enlarged"], style, 2, (9.4, 4.4))
+        for axis, near in zip(axes, (np.concatenate([cloud, chain]), chain), strict=True):
+            for draws, color, name in (
+                (cloud, style.target, "draws of SMC"), (chain, style.ink, "draws of NUTS, one chain")
+            ):  # fmt: skip
+                seen = draws[((draws >= near.min(axis=0)) & (draws <= near.max(axis=0))).all(axis=1)][:_SHOWN]
+                points(seen[:, 0], seen[:, 1], axis, style, color=color, area=style.size(3), alpha=0.6, label=name)
+            for role, mean, cov in fits:
+                dash = style.dash("dashed" if role == "forward" else "dotted")
+                style.draw.line(*outline(mean, cov).T, axis, color=style.color(role), width=2.4, linestyle=dash,
+                                label="forward, MLE on draws of SMC" if role == "forward" else "reverse, end of an ADVI run",
+                                facts={"means": f"{short(round(mean[0], 2))} and {short(round(mean[1], 2))}"})  # fmt: skip
+            low, high = np.quantile(near, [0.002, 0.998], axis=0)
+            pad = 0.15 * (high - low)
+            style.draw.xlim((low[0] - pad[0], high[0] + pad[0]), axis)
+            style.draw.ylim((low[1] - pad[1], high[1] + pad[1]), axis)
+            style.draw.xlabel("first mean", axis)
+            style.draw.ylabel("second mean", axis)
     return collection
 
 

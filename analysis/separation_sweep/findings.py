@@ -30,7 +30,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     equal, unequal = (case_findings(results, case.name) for case in CASES)
     cusp, optima = dataset_of(results, "boundaries/cusp"), table_of(results)
     curves = dataset_of(results, "boundaries/curves")
-    complete = optima["complete"].to_numpy()
+    consistent = optima["consistent"].to_numpy()
     return {
         "settings": json.loads(results.attrs["settings"]),
         "tolerance": TOLERANCE,
@@ -42,9 +42,9 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "cusp": {key: Estimate(float(cusp[key]), float(cusp["error"]), "quadrature") for key in ("w", "a")},
         "broad_last": {"w": BROAD_LAST, "a": _height(curves, "broad", BROAD_LAST)},
         "check": check_table(optima, curves),
-        "certified": {
-            "cells": int(complete.size),
-            "complete": int(complete.sum()),
+        "counted": {
+            "cells": int(consistent.size),
+            "consistent": int(consistent.sum()),
             "most": int(optima["minima"].max()),
         },
         "table": [

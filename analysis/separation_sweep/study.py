@@ -231,7 +231,7 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
     -------
     xarray.DataTree
         ``mean``, ``sd``, ``kl``, ``is_global`` over (weight, a, slot), lowest first and padded with nan;
-        ``forward`` over (weight, a, value); ``minima``, ``saddles`` and ``complete`` (the certificate) over (weight, a).
+        ``forward`` over (weight, a, value); ``minima``, ``saddles`` and ``consistent`` (the count of signs) over (weight, a).
     """
     found = [reverse_projections(target(a, weight), NORMAL) for a in separations]
     forward = [[*moments, kl(target(a, weight), _normal(*moments)).value]
@@ -248,7 +248,7 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
             "forward": (("weight", "a", "value"), [forward]),
             "minima": (over[:2], [[len(row) for row in lowest]]),
             "saddles": (over[:2], [[sum(p.status == "saddle" for p in points) for points in found]]),
-            "complete": (over[:2], [[points[0].certificate == "complete" for points in found]]),
+            "consistent": (over[:2], [[points[0].certificate == "consistent" for points in found]]),
         },
         coords={"weight": [weight], "a": separations, "slot": np.arange(slots), "value": ["mean", "sd", "kl"]},
     )

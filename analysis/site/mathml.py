@@ -60,4 +60,9 @@ def mend_math(match: re.Match[str]) -> str:
             over.set("accent", "true")
     _space(root)
     text = ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
-    return f'<span class="equation">{text}</span>' if root.get("display") == "block" else text
+    # It scrolls where it is wider than the screen, by keyboard, too.
+    return (
+        f'<span class="equation" role="group" aria-label="Equation" tabindex="0">{text}</span>'
+        if root.get("display") == "block"
+        else text
+    )

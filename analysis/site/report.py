@@ -118,8 +118,10 @@ def write_report(
     kinds = {kind for form in formats for kind in _KINDS[form]}
     kept = {name: digest for name, digest in old.items() if not _is_of(name, kinds)}
     new = {path.relative_to(output).as_posix(): hashlib.sha256(content).hexdigest() for path, content in files.items()}
-    manifest = json.dumps({**kept, **new}, indent=1, sort_keys=True).encode() + b"\n"
-    write_all(files | {output / _MANIFEST: manifest}, last={*FORMATS.values(), _MANIFEST})
+    if old or len(new) > 1:  # one page alone leaves nothing behind
+        manifest = json.dumps({**kept, **new}, indent=1, sort_keys=True).encode() + b"\n"
+        files[output / _MANIFEST] = manifest
+    write_all(files, last={*FORMATS.values(), _MANIFEST})
     for name, digest in old.items():
         path = output / name
         if (

@@ -1,6 +1,6 @@
 """Drawings of two families and a target: a plane of distributions, and the choice between families.
 
-Both families are approximations in forward KL, so both are blue; a line style and a marker tell them apart.
+Both families are approximations in forward KL, so both are blue and dashed; a width and a marker tell them apart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from analysis.two_families.targets import KNOWN, PAIR
 __all__ = ["plot"]
 
 Array = NDArray[np.float64]
-_DASH = {"normal": "dashed", "laplace": "solid"}
+_WIDTH = {"normal": 2.4, "laplace": 1.4}
 _MARKER = {"normal": "dot", "laplace": "square"}
 #: Of each criterion: its words, its line and its marker.
 _CRITERIA = {
@@ -52,44 +52,63 @@ def geometry(part: xr.DataTree, style: Style) -> PlotCollection:
         collection, axes = panel_grid(titles, style, 2, (9.8, 3.9 * len(KNOWN)))
         for i, case in enumerate(KNOWN):
             best = found.sel(target=case.name)
-            _plane(part["points"].to_dataset(), i, best["kl"], axes[2 * i], style)
+            _plane(part["points"].to_dataset(), i, best, axes[2 * i], style)
             _along(curves.sel(target=case.name), best, axes[2 * i + 1], style)
     return collection
 
 
-def _plane(data: xr.Dataset, index: int, kl: xr.DataArray, axis: Any, style: Style) -> None:
-    """Both curves, and the target of an `index` with its projections."""
+def placed(near: Array, first: Array, second: Array, distances: tuple[float, float]) -> Array:
+    """Point at these distances from two others, on the side of a place `near` it; that place if there is no such point.
+
+    Examples
+    --------
+    >>> placed(np.array([1.0, 0.5]), np.array([0.0, 0.0]), np.array([8.0, 0.0]), (5.0, 5.0)).tolist()
+    [4.0, 3.0]
+    """
+    apart = float(np.hypot(*(second - first)))
+    along = (apart**2 + distances[0] ** 2 - distances[1] ** 2) / (2 * apart)
+    beside = distances[0] ** 2 - along**2
+    if beside < 0:
+        return near
+    axis = (second - first) / apart
+    across = np.array([-axis[1], axis[0]])
+    side = 1.0 if (near - first) @ across >= 0 else -1.0
+    return np.asarray(first + along * axis + side * np.sqrt(beside) * across)
+
+
+def _plane(data: xr.Dataset, index: int, best: xr.Dataset, axis: Any, style: Style) -> None:
+    """Both curves, and the target of an `index` at its exact distances from its projections."""
     draw = style.draw
     places = np.stack([data["x"].to_numpy(), data["y"].to_numpy()], axis=1)
     role, families, sds = (data[key].to_numpy() for key in ("role", "family", "sd"))
-    target = places[role == "target"][index]
+    ends = {family: places[(role == "projection") & (families == family)][index] for family in PAIR}
+    full = [float(best["full"].sel(family=family)) for family in PAIR]
+    first, second = (ends[family] for family in PAIR)
+    target = placed(places[role == "target"][index], first, second, (full[0], full[1]))
     for family in PAIR:
         here = (role == "member") & (families == family)
         curve, (low, *_, high) = places[here], sds[here]
-        draw.line(curve[:, 0], curve[:, 1], axis, color=style.forward, width=2, linestyle=style.dash(_DASH[family]),
-                  label=family.capitalize())  # fmt: skip
-        _mark(
-            curve[[0, -1], 0],
-            curve[[0, -1], 1],
-            _MARKER[family],
-            axis,
-            style,
-            size=3,
+        draw.line(
+            curve[:, 0], curve[:, 1], axis, color=style.forward, width=_WIDTH[family], linestyle=style.dash("dashed"),
             label=family.capitalize(),
-            facts={"sd": [low, high]},
-        )
+        )  # fmt: skip
+        _mark(curve[[0, -1], 0], curve[[0, -1], 1], _MARKER[family], axis, style, size=3, label=family.capitalize(),
+              facts={"sd": [low, high]})  # fmt: skip
         left, right = curve[[0, -1]]
-        words(left[0] - 0.02, left[1], f"sd {low:g}", axis, style, style.ink, "right", size=10)
-        name = f"{family.capitalize()}, sd {high:g}"
-        words(right[0], right[1] + 0.025, name, axis, style, style.forward, "center", "bottom", size=10)
-    for family in PAIR:
-        place = places[(role == "projection") & (families == family)][index]
+        name, above = f"{family.capitalize()}, sd {high:g}", family == "laplace"
+        words(left[0] - (0.02 if above else 0.05), left[1] + (0.025 if above else -0.03), f"sd {low:g}", axis, style, style.ink, "center",
+              "bottom" if above else "top", size=10)  # fmt: skip
+        if above:
+            words(right[0], right[1] + 0.025, name, axis, style, style.forward, "center", "bottom", size=10)
+        else:
+            words(right[0] + 0.1, right[1] - 0.17, name, axis, style, style.forward, "right", "top", size=10)
+    for family, place in ends.items():
         draw.line(*np.stack([target, place]).T, axis, color=style.ink, width=1.3, linestyle=style.dash("dotted"),
                   label="from the target to its projection")  # fmt: skip
         _mark(place[0], place[1], _MARKER[family], axis, style, size=8, label=f"{family.capitalize()}, projection",
-              facts={"KL in nats": float(kl.sel(family=family))})  # fmt: skip
+              facts={"KL in nats": float(best["kl"].sel(family=family))})  # fmt: skip
         below = family == "normal"
-        label = f"KL {float(kl.sel(family=family)):.4f}"
+        label = f"KL {float(best['kl'].sel(family=family)):.4f}"
         words(place[0], place[1] + (-0.035 if below else 0.035), label, axis, style, style.ink, "center",
               "top" if below else "bottom", size=10)  # fmt: skip
     _mark(target[0], target[1], "star", axis, style, size=15, color=style.target, label="target")
@@ -110,17 +129,19 @@ def _along(curves: xr.Dataset, found: xr.Dataset, axis: Any, style: Style) -> No
     top = 2.2 * float(found["kl"].max()) + 0.02
     x = np.log(curves["sd"].to_numpy())
     for i, family in enumerate(PAIR):
-        dash, marker = style.dash(_DASH[family]), _MARKER[family]
+        dash, width, marker = style.dash("dashed"), _WIDTH[family], _MARKER[family]
         kl, best = curves["kl"].sel(family=family).to_numpy(), found.sel(family=family)
         inside = kl <= top
         name = family.capitalize()
-        draw.line(x[inside], kl[inside], axis, color=style.forward, width=2, linestyle=dash, label=name)
+        draw.line(x[inside], kl[inside], axis, color=style.forward, width=width, linestyle=dash, label=name)
         _mark(np.log(best["js_sd"]), best["js_kl"], marker, axis, style, size=8, color=style.ink, hollow=True,
               label=f"{name}, nearest in the plane")  # fmt: skip
         _mark(np.log(best["sd"]), best["kl"], marker, axis, style, size=7, label=f"{name}, projection")
         y = (1.26 - 0.12 * i) * top
         if not style.interactive:  # there the legend has it
-            draw.line(x[0] + np.array([0, 0.12]), np.array([y, y]), axis, color=style.forward, width=2, linestyle=dash)
+            draw.line(
+                x[0] + np.array([0, 0.12]), np.array([y, y]), axis, color=style.forward, width=width, linestyle=dash
+            )
             _mark(x[0] + 0.06, y, marker, axis, style, size=7)
         label = f"{family.capitalize()}: least KL {float(best['kl']):.4f}, at sd {float(best['sd']):.3f}"
         words(x[0] + 0.15, y, label, axis, style, style.ink, size=10)
@@ -184,13 +205,11 @@ def _rates(wrong: xr.Dataset, axis: Any, style: Style) -> None:
     )  # fmt: skip
     for i, (name, (title, dash, marker)) in enumerate(_CRITERIA.items()):
         rate, at = wrong["rate"].sel(criterion=name).to_numpy(), x + 0.07 * (i - 1)
-        draw.line(at, rate, axis, color=style.forward, width=1.4, linestyle=style.dash(dash), label=title)
+        draw.line(at, rate, axis, color=style.ink, width=1.4, linestyle=style.dash(dash), label=title)
         for a, r in zip(at, rate, strict=True):
             h = QUANTILE * share_of(r, int(wrong["trials"])).error
-            draw.line(
-                np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.forward, width=1.0, label=title
-            )
-        _mark(at, rate, marker, axis, style, size=5, label=title)
+            draw.line(np.array([a, a]), np.array([max(r - h, 0), r + h]), axis, color=style.ink, width=1.0, label=title)
+        _mark(at, rate, marker, axis, style, size=5, color=style.ink, label=title)
     draw.xticks(x, [f"{n:g}" for n in wrong["n"].to_numpy()], axis)
     draw.ylim((-0.01, 0.62), axis)
     draw.xlabel("observations", axis)
@@ -202,7 +221,7 @@ def _key(left: float, axis: Any, style: Style) -> None:
         return
     for i, (name, dash, marker) in enumerate(_CRITERIA.values()):
         y = 0.16 - 0.05 * i
-        style.draw.line(left + np.array([0, 0.5]), np.array([y, y]), axis, color=style.forward, width=1.4,
+        style.draw.line(left + np.array([0, 0.5]), np.array([y, y]), axis, color=style.ink, width=1.4,
                         linestyle=style.dash(dash))  # fmt: skip
-        _mark(left + 0.25, y, marker, axis, style, size=5)
+        _mark(left + 0.25, y, marker, axis, style, size=5, color=style.ink)
         words(left + 0.6, y, name, axis, style, style.ink, size=10)

@@ -43,12 +43,17 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "settings": settings,
         **{key: [row for case in cases.values() for row in case[key]] for key in ("differences", "wrong")},
         "errors": [case["error"] for case in cases.values()],
+        "brief": [
+            {"target": case["short"], "closer": case["better"], "difference": abs(case["difference"].value), "sd": case["sd"],
+             "needed": case["needed"], **case["at"]}
+            for case in cases.values()
+        ],
         "level": 100 * LEVEL,
         "quantile": QUANTILE,
         "threshold": CLEAR,
         "shown": min(SHOWN, settings["replications"]),
         "flip": len({case["better"] for case in cases.values()}) > 1,
-    }
+    }  # fmt: skip
 
 
 # --- the plane -------------------------------------------------------------------------------------------------------
@@ -78,6 +83,7 @@ def _geometry(part: xr.DataTree) -> dict[str, Any]:
         "members": int(spectrum["members"]),
         "location": float(np.abs(found["location"]).max()),
         "shift": float(np.abs(found["js_sd"] / found["sd"] - 1).max()),
+        "shortest": min(table, key=lambda row: row["drawn"] / row["full"]),
         "worst": max(table, key=lambda row: abs(row["js_sd"] / row["sd"] - 1)),
         "agree": bool((nearer[0] == nearer[1]).all()),
         "range": RANGE,
@@ -217,7 +223,7 @@ def scores(part: xr.DataTree) -> list[dict[str, Any]]:
                 "size": int(size[k]),
                 "trace": float(trace[k]) if good else None,
                 "difference": Estimate(float(tic[k] - tic[best]), paired, "draws") if good else None,
-                "status": str(status[k]).split(": ")[0] if good else note_of(str(status[k])),
+                "status": "maximum" if good else note_of(str(status[k])),
                 "reached": int(fits["starts_reached"][k]),
                 "degenerate": int(fits["starts_degenerate"][k]),
             }

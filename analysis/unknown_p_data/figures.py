@@ -1,4 +1,4 @@
-"""Drawings of how estimates from draws behave where the truth is known: bias and coverage."""
+"""Drawings of how estimates from draws behave where the truth is known: length of intervals, bias and coverage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, short, squeeze
+from analysis.drawing.marks import points, power, short, squeeze, words
 from analysis.drawing.style import Style
 from analysis.reading import dataset_of, share_of
-from analysis.unknown_p_data.findings import FEW
+from analysis.unknown_p_data.findings import FEW, WANTED
 from analysis.unknown_p_data.study import TAILS, N
 from analysis.unknown_p_data.targets import NAMES
 
@@ -27,8 +27,8 @@ _LINEAR = 0.02  # nats within which the scale of bias is linear
 #: Marker, role of its colour, and name of each estimator.
 _LOOKS = {
     "kl": ("dot", "forward", "this project"),
-    "scipy": ("square", "target", "SciPy"),
-    "kernels": ("diamond", "reverse", "kernels"),
+    "scipy": ("square", "ink", "SciPy"),
+    "kernels": ("diamond", "ink", "kernels"),
     "arviz": ("triangle", "ink", "ArviZ"),
 }
 
@@ -36,9 +36,10 @@ _LOOKS = {
 def plot(
     results: xr.DataTree, *, theme: str = "light", backend: str = "matplotlib", narrow: bool = False
 ) -> dict[str, Drawing]:
-    """Draw ``bias`` and ``interval_coverage``."""
+    """Draw ``how_much``, ``bias`` and ``interval_coverage``."""
     style, studies = Style.of(theme, backend, narrow), {name: dataset_of(results, name) for name in NAMES}
     return {
+        "how_much": Drawing(how_much(studies, style)),
         "bias": Drawing(bias(studies, style)),
         "interval_coverage": Drawing(coverage(studies, dataset_of(results, "tails"), style)),
     }
@@ -54,9 +55,56 @@ def _point(
     points(x, y, axis, style, color=color, marker=marker, area=style.size(5.5), hollow=hollow, **told)
 
 
+def brief(title: str) -> str:
+    """Shorten the title of a target to its name, dimension and mark.
+
+    Examples
+    --------
+    >>> brief("Normal, correlation ½, 2-D †"), brief("von Mises on (−π, π), κ = 1")
+    ('Normal, 2-D †', 'von Mises')
+    """
+    if len(title) < 16:
+        return title
+    first, *rest = title.removesuffix(" †").partition(" on ")[0].split(", ")
+    dim = [part for part in rest[-1:] if part.endswith("-D")]
+    return ", ".join([first, *dim]) + (" †" if title.endswith("†") else "")
+
+
 def _rows(titles: list[str], axis: Any, style: Style) -> None:
-    style.draw.yticks(-np.arange(len(titles)), titles, axis)
-    style.draw.ylim((-len(titles) + 0.4, 1.6), axis)
+    shown = [brief(title) if style.narrow else title for title in titles]
+    style.draw.yticks(-np.arange(len(titles)), shown, axis)
+    style.draw.ylim((-len(titles) + 0.4, 2.3 if style.narrow else 1.6), axis)
+
+
+# --- how much data ---------------------------------------------------------------------------------------------------
+
+
+def how_much(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
+    """Half the length of the interval of KL against the number of draws, for the Normal in one to three dimensions."""
+    with style.settings():
+        collection, (axis,) = panel_grid(["how much"], style, 1, (8, 4.2), height=4.2)
+        draw = style.draw
+        halves = []
+        for dim, marker in ((1, "dot"), (2, "square"), (3, "triangle")):
+            data = studies[f"normal_{dim}"]
+            n, half = np.log10(data["n"].to_numpy()), np.log10(data["length"].sel(estimator="kl").to_numpy() / 2)
+            halves.append(half)
+            draw.line(
+                n, half, axis, color=style.forward, width=2, linestyle=style.dash("dashed"), label=f"Normal, {dim}-D"
+            )
+            points(
+                n, half, axis, style, color=style.forward, marker=marker, area=style.size(7), label=f"Normal, {dim}-D"
+            )
+            words(n[-1] + 0.09, half[-1], f"{dim}-D", axis, style, style.forward)
+        draw.hline(np.log10(WANTED), axis, color=style.target, width=1.6)
+        words(n[0] - 0.1, np.log10(WANTED) - 0.03, f"±{short(WANTED)} nats", axis, style, style.target, up="top")
+        ticks = [t for t in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0) if np.min(halves) < np.log10(t) < np.max(halves)]
+        draw.yticks(np.log10(ticks), [short(t) for t in ticks], axis)
+        draw.xticks(n, [power(round(float(t))) for t in n], axis)
+        draw.xlim((n[0] - 0.15, n[-1] + 0.35), axis)
+        draw.xlabel("number of draws", axis)
+        draw.ylabel("half the interval, nats", axis)
+    return collection
 
 
 # --- bias ------------------------------------------------------------------------------------------------------------
@@ -65,7 +113,7 @@ def _rows(titles: list[str], axis: Any, style: Style) -> None:
 def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
     """Mean error of every estimator of KL, one row for each target."""
     with style.settings():
-        collection, (axis,) = panel_grid(["bias"], style, 1, (8.6, 7.2))
+        collection, (axis,) = panel_grid(["bias"], style, 1, (8.6, 7.2), height=8.6)
         style.draw.vline(0, axis, color=style.faint, width=1.2)
         for i, data in enumerate(studies.values()):
             for offset, (key, (marker, role, name)) in zip((0.24, 0.08, -0.08, -0.24), _LOOKS.items(), strict=True):
@@ -80,16 +128,22 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
                        facts={"target": [data.attrs["title"]], "mean error in nats": [mean], "two standard errors": [bar]})  # fmt: skip
             if i:
                 style.draw.hline(-i + 0.5, axis, color=style.faint, width=0.4, alpha=0.5)
-        ticks = np.array([-1, -0.1, -0.02, 0, 0.02, 0.1, 1])
+        ticks = np.array([-1, -0.1, 0, 0.1, 1] if style.narrow else [-1, -0.1, -0.02, 0, 0.02, 0.1, 1])
         style.draw.xticks(_at(ticks), [short(t) for t in ticks], axis)
         _rows([data.attrs["title"] for data in studies.values()], axis, style)
         low, high = float(_at(-1.6)), float(_at(1.6))
         style.draw.xlim((low, high), axis)
-        style.draw.xlabel("mean of estimate minus truth, nats", axis)
-        shown = () if style.interactive else _LOOKS.values()  # there the legend says it
-        for x, (marker, role, name) in zip(np.linspace(low, high, 9)[[1, 3, 5, 7]], shown, strict=False):
-            _point(x - 0.12, 1.1, marker, style.color(role), axis, style, hollow=marker == "triangle")
-            style.draw.text(x - 0.05, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
+        style.draw.xlabel("mean error, nats", axis)
+        for i, (marker, role, name) in enumerate(
+            () if style.interactive else _LOOKS.values()
+        ):  # there the legend says it
+            column, line = (i % 2, i // 2) if style.narrow else (i, 0)
+            x, y = (
+                low + (high - low) * (column + 0.5) / (2 if style.narrow else 4),
+                1.8 - 0.8 * line if style.narrow else 1.1,
+            )
+            _point(x - 0.3, y, marker, style.color(role), axis, style, hollow=marker == "triangle")
+            style.draw.text(x - 0.2, y, name, axis, color=style.ink, size=10, horizontal_align="left")
     return collection
 
 
@@ -104,7 +158,7 @@ def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style)
     ]
     rows += [(title, tails.sel(tail=name)) for name, (title, _) in TAILS.items()]
     with style.settings():
-        collection, (axis,) = panel_grid(["coverage"], style, 1, (8.6, 8.6))
+        collection, (axis,) = panel_grid(["coverage"], style, 1, (8.6, 8.6), height=10.0)
         band = np.array([0.6, -len(rows) + 0.4])
         for x in (92, 98):
             style.draw.line(np.full(2, x), band, axis, color=style.faint, width=1.0, linestyle=style.dash("dashed"))
@@ -118,13 +172,14 @@ def coverage(studies: Mapping[str, xr.Dataset], tails: xr.Dataset, style: Style)
                 _share(float(row["coverage_reliable"]), marked * count, -i + 0.12, axis, style)
             style.draw.text(101.2, -i, f"{100 * marked:.0f}%", axis, color=style.ink, size=9.5, horizontal_align="left")
         style.draw.text(101.2, 1.1, "marked", axis, color=style.ink, size=9.5, horizontal_align="left")
-        for left, name, hollow in () if style.interactive else ((72.0, "all", True), (79.0, "marked reliable", False)):
+        for left, name, hollow in () if style.interactive else ((72.0, "all", True), (80.0, "marked reliable", False)):
             _point(left, 1.1, "dot", style.ink if hollow else style.forward, axis, style, hollow=hollow)
-            style.draw.text(left + 0.7, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
+            style.draw.text(left + 1.2, 1.1, name, axis, color=style.ink, size=10, horizontal_align="left")
         _rows([title for title, _ in rows], axis, style)
         style.draw.xlim((70, 106), axis)
-        style.draw.xticks(np.array([70, 75, 80, 85, 90, 95, 100]), ["70", "75", "80", "85", "90", "95", "100"], axis)
-        style.draw.xlabel("intervals that hold the truth, %", axis)
+        ticks = np.arange(70, 101, 10 if style.narrow else 5)
+        style.draw.xticks(ticks, [str(tick) for tick in ticks], axis)
+        style.draw.xlabel("hold the truth, %", axis)
     return collection
 
 

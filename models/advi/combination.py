@@ -91,20 +91,40 @@ def combine(target: Target, members: Sequence[Target], *, seed: int = 0, power: 
             raise InputError(f"member {member.name!r} is not a single Normal of dimension {target.dim}")
     log_q, log_p = _tables(target, members, seed, power)
     elbo = np.array([(log_p[k] - log_q[k, :, k]).mean() for k in range(len(members))])
-    objective = _objective()
-
-    def value_and_gradient(theta: Array) -> tuple[float, Array]:
-        value, gradient = objective(theta, log_q, log_p)
-        return float(value), np.asarray(gradient)
-
-    start = log_softmax(elbo)
-    start = np.maximum(start - start.max(), -30.0)
-    from scipy.optimize import minimize
-
-    best = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=[(-40, 40)] * len(start)).x
-    weights = softmax(best)
+    weights = _lowest(log_q, log_p, elbo)
     fresh_q, fresh_p = _tables(target, members, seed + 1, power)
     return Combination(_mixture(members, weights), weights, softmax(elbo), _divergence(weights, fresh_q, fresh_p))
+
+
+def _lowest(log_q: Array, log_p: Array, elbo: Array) -> Array:
+    """Weights (k,) that minimise the divergence over tables of log densities.
+
+    It is convex in the weights. In their logits a member that should have none is left with a little, since the slope vanishes with the
+    weight: so the lightest members are dropped as long as that lowers the divergence.
+    """
+    objective = _objective()
+
+    def value_and_gradient(theta: Array, kept: Array) -> tuple[float, Array]:
+        logits = np.full(len(elbo), -np.inf)
+        logits[kept] = theta
+        value, gradient = objective(np.maximum(logits, -700.0), log_q, log_p)
+        return float(value), np.asarray(gradient)[kept]
+
+    from scipy.optimize import minimize
+
+    start = np.maximum(log_softmax(elbo) - log_softmax(elbo).max(), -30.0)
+    kept, best = np.ones(len(elbo), dtype=bool), None
+    while True:
+        found = minimize(value_and_gradient, start[kept], args=(kept,), jac=True, method="L-BFGS-B",
+                         bounds=[(-40, 40)] * kept.sum())  # fmt: skip
+        if best is not None and found.fun >= best[0]:
+            return np.asarray(best[1])
+        weights = np.zeros(len(elbo))
+        weights[kept] = softmax(found.x)
+        best = float(found.fun), weights
+        if kept.sum() == 1:
+            return weights
+        kept = kept & (np.arange(len(elbo)) != np.argmin(np.where(kept, weights, np.inf)))
 
 
 _REPLICATES = 8

@@ -2,7 +2,7 @@
 
 One solution is not an answer where the objective can have several minima. Points are found from many starts, polished by
 Newton on a rule whose error is measured, told apart by their Hessians, and counted (`models.projections.stationary`): the sum of the
-signs proves that one is missing, or says `complete`.
+signs proves that one is missing, or says `consistent`.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def stationary_points(target: Target, family: Family, alpha: float, *, seed: int
         smooth, refine, starts, unit, inside=inside, known=list(near), other_index=other, seed=seed
     )
     coercive = family.components == 1 and (normal_at is None or normal_at == np.inf)
-    certificate: Certificate = "complete" if coercive and index == 1 else "incomplete"
+    certificate: Certificate = "consistent" if coercive and index == 1 else "open"
     found = [*describe(target, family, alpha, refine.final(points)), *ends, *within]
     return ranked([replace(p, certificate=certificate) for p in found])
 
@@ -362,5 +362,5 @@ def _from_samples(target: Target, family: Family, seed: int) -> list[Projection]
         _, gradient, hessian = objective.hessian(theta[None])
         params, norm, eigenvalues = natural_point(family, theta, gradient[0], hessian[0])
         found.append(Projection(params, divergence, status_of(eigenvalues), norm, eigenvalues, family, theta, "reverse",
-                                "incomplete"))  # fmt: skip
+                                "open"))  # fmt: skip
     return ranked(found)

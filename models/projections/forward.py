@@ -132,7 +132,7 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
             f"target {target.name!r} is at infinite forward KL from every member of {family.name}: its tails are too heavy, or "
             "it has mass where they have none; use another family"
         )
-    unique: Certificate = "complete" if family.closed is not None else "incomplete"
+    unique: Certificate = "consistent" if family.closed is not None else "open"
     return Projection(params, divergence, "global minimum", norm, eigenvalues, family, theta, "forward", unique, ce)
 
 

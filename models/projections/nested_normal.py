@@ -27,7 +27,7 @@ def limits(target: Target, family: Family, alpha: float, normals: Sequence[Proje
     """Stationary points at nu -> infinity: those of the Normal from which the divergence rises as 1/nu does.
 
     On the half space 1/nu >= 0 they count like interior points where the gradient points inwards (Morse theory on a
-    manifold with boundary), so the index sum still certifies.
+    manifold with boundary), so the index sum still says so.
     """
     found = []
     for point in normals:

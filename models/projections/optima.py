@@ -33,7 +33,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Status = Literal["global minimum", "local minimum", "saddle", "maximum", "degenerate"]
-Certificate = Literal["complete", "incomplete"]
+Certificate = Literal["consistent", "open"]
 Direction = Literal["forward", "reverse", "alpha"]
 
 
@@ -60,8 +60,8 @@ class Projection:
         Unconstrained coordinates; of the limiting family where the point is a limit.
     direction : str
     certificate : str
-        ``complete`` if the signs of the Hessians of all points found sum to the index that the behaviour at infinity
-        prescribes; ``incomplete`` if not, or where nothing prescribes one.
+        ``consistent`` if the signs of the Hessians of all points found sum to the index that the behaviour at infinity
+        prescribes; ``open`` if not, or where nothing prescribes one.
     cross_entropy : Estimate, optional
         Of the forward direction.
     alpha : float, optional
@@ -109,7 +109,7 @@ def describe(
             ce, divergence = forward_divergence(target, family.member(params))
         found.append(
             Projection(params, divergence, status_of(eigenvalues), gradient_norm, eigenvalues, family, theta, direction,
-                       "incomplete", ce, alpha if direction == "alpha" else None)
+                       "open", ce, alpha if direction == "alpha" else None)
         )  # fmt: skip
     return found
 

@@ -2,7 +2,7 @@
 
 For a function that grows to its supremum in every direction, the signs of the Hessian determinants at all stationary
 points sum to 1 (Poincare-Hopf; Milnor, 1965, section 6). Another sum proves that a point is missing, so the search goes
-on; the sum 1 is what the certificate `complete` states.
+on; the sum 1 is what the certificate `consistent` states.
 """
 
 from __future__ import annotations

@@ -462,7 +462,7 @@ class Posterior(Target):
         return {
             name: dict_to_dataset(
                 values, dims={k: list(v) for k, v in dims.items()}, coords=dict(coords), sample_dims=[]
-            )
+            ).drop_attrs(deep=False)  # the moment among them: the same input gives the same bytes
             for name, values in found.items()
             if values
         }

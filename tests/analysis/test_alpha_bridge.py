@@ -279,11 +279,11 @@ def test_price_is_the_divergence_of_distant_modes() -> None:
 # --- findings and figures --------------------------------------------------------------------------------------------
 
 
-def test_findings_are_complete(results: xr.DataTree) -> None:
+def test_findings_are_consistent(results: xr.DataTree) -> None:
     f = findings(results)
     words = words_of("alpha_bridge", f)
     assert len(words.answer) > 100
-    assert f["all_complete"]
+    assert f["all_consistent"]
     assert f["all_agree"]
     assert f["is_clear"]
     assert f["all_connected"]

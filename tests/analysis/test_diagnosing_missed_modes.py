@@ -228,7 +228,14 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     assert "Nor is the verdict one about the fit" in words(blind=apart).text
     often = never | {"warns": False, "passes": True, "by_budget": True}
     assert "depends on the budget, not on the fit." in words(blind=often).text
-    assert "passed k-hat in" in words(blind=often).answer
+    assert "passed k-hat, the usual check, in" in words(blind=often).answer
+    whole = data.copy(deep=True)
+    whole["covered"] = whole["covered"] * 0 + 1
+    assert blind(whole)["false_alarm"]["distance"] == float(whole["distance"][0])
+    assert "It errs the other way" in words(blind=blind(whole)).text
+    whole["good"] = whole["good"] * 0 + 1
+    assert blind(whole)["false_alarm"] is None
+    assert "It errs the other way" not in words(blind=blind(whole)).text
     data["covered"] = data["covered"] * 0 + 1
     assert blind(data)["missed_from"] is None
     assert "At none of these" in words(blind=blind(data)).text
@@ -237,8 +244,8 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
         "starts_missed": True,
     }  # fmt: skip
     said = words(short_of=[case, case | {"title": "u", "starts_missed": False}]).text
-    assert "Where it stays short: t: 0.200 nats are left, though" in said
-    assert "did not find them all; u: 0.200 nats are left." in said
+    assert "Where it stays short: on *t* 0.200 nats are left, though" in said
+    assert "did not find them all; on *u* 0.200 nats are left." in said
     assert "comes within 0.02 nats of it." in words(short_of=[]).text
     assert "by nothing, since it is that fit." in words(prediction=f["prediction"] | {"softmax_gain": 0.0}).text
     assert "All rules predict alike" in words(prediction=f["prediction"] | {"stacking_better": False}).text

@@ -207,9 +207,9 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     assert "Every chain has been on both sides" in chains(0.4, 0.6)
     assert "1 of them stayed on one side. R-hat is 1.01." in " ".join(chains(0.4, 1.0).split())
 
-    assert "finds 0% with mu > 0: it has lost a mode" in said(smc=particles(0.0, 1000, 0.5))
+    assert "finds 0% with `mu > 0`: it has lost a mode" in said(smc=particles(0.0, 1000, 0.5))
     assert "(1.6 points of standard error), since particles share ancestors" in said(smc=particles(0.3, 1000, 0.5))
-    assert "finds 58% with mu > 0, where 59% would be right.\n" in said(smc=particles(0.58, 1000, 0.59)).replace(
+    assert "finds 58% with `mu > 0`, where 59% would be right.\n" in said(smc=particles(0.58, 1000, 0.59)).replace(
         " \n", "\n"
     )
 

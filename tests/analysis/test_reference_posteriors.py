@@ -126,8 +126,8 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     f = findings(results)
     words = words_of("reference_posteriors", f)
     assert len(words.answer) > 100
-    assert "gives one of them 0.5" in words.answer
-    assert "both optima" not in words_of("reference_posteriors", f | {"two": None}).answer
+    assert "The mixture of both has weights 0.5" in words.text
+    assert "mixture of both" not in words_of("reference_posteriors", f | {"two": None}).text
     worst = [{"title": "a funnel", "off": 0.4}]
     assert "in a funnel. There the posterior" in words_of("reference_posteriors", f | {"response": worst}).text
     assert "There the posterior" not in words_of("reference_posteriors", f | {"response": []}).text

@@ -146,7 +146,7 @@ class Tags(HTMLParser):
             pass
 
     def handle_data(self, data: str) -> None:
-        if "annotation" not in self.open and "style" not in self.open:
+        if not {"annotation", "style", "script"} & set(self.open):
             self.text += data
 
     def all(self, *names: str) -> list[dict[str, str | None]]:

@@ -129,7 +129,8 @@ def test_another_seed_is_another_report_and_parts_begin_by_weight(project: Proje
     assert project.report("--seed", "1", "--jobs", "1").status == 0
     assert project.log == [f"{q}/x{i}" for i in (3, 2, 1, 0) for q in ("apples", "pears")]
     changed = {name for name, content in project.built().items() if clean[name] != content}
-    assert changed == {name for name in clean if not name.endswith(("index.html", ".drawn"))}
+    told = {f"pages/{name}.md" for name in ("apples", "pears", "provenance")}
+    assert changed == told | {name for name in clean if name.startswith("results/") and not name.endswith(".drawn")}
 
 
 def test_a_changed_caption_computes_nothing_and_a_changed_helper_its_question(built: Project) -> None:
@@ -137,7 +138,7 @@ def test_a_changed_caption_computes_nothing_and_a_changed_helper_its_question(bu
     change(built, "pears", "2 * x", "3 * x")
     assert built.report().status == 0
     assert sorted(built.log) == of("pears")
-    assert "What are apples?" in (built.output / "README.md").read_text()
+    assert "What are apples?" in (built.output / "pages" / "apples.md").read_text()
 
 
 def test_what_is_damaged_is_computed_again_and_files_of_others_are_left_alone(

@@ -241,7 +241,7 @@ def test_table_agrees_with_the_curves_and_would_say_if_not(results: xr.DataTree)
     wrong["minima"].loc[{"weight": 0.5, "a": 5.0}] = 2
     wrong["is_global"].loc[{"weight": 0.2, "a": 5.0}] = [0, 1, np.nan]
     assert check_table(wrong, curves)["differ"] == 2
-    assert bool(table["complete"].all())
+    assert bool(table["consistent"].all())
     np.testing.assert_array_equal(table["minima"] - table["saddles"], 1)
 
 

@@ -18,7 +18,7 @@ from analysis.data.columns import load_column
 from analysis.site.chapter import words_of
 from analysis.two_families import criteria, plane
 from analysis.two_families import study as question
-from analysis.two_families.figures import plot
+from analysis.two_families.figures import placed, plot
 from analysis.two_families.findings import findings, judged, needed_size, note_of
 from analysis.two_families.study import SIZES, Settings
 from analysis.two_families.targets import KNOWN, PAIR, SPREAD, Known
@@ -370,3 +370,16 @@ def test_figures_have_words_and_survive_a_file(results: xr.DataTree, tmp_path: A
 
 def test_pages_name_what_they_draw(results: xr.DataTree, tmp_path: Path) -> None:
     check_pages(lambda: plot(results, backend="plotly"), tmp_path)
+
+
+@pytest.mark.parametrize("case", KNOWN, ids=lambda case: case.name)
+def test_a_target_is_drawn_at_its_exact_distances_from_its_projections(results: xr.DataTree, case: Known) -> None:
+    points = results["geometry/points"].to_dataset()
+    best = results["geometry/projections"].to_dataset().sel(target=case.name)
+    index = [known.name for known in KNOWN].index(case.name)
+    places = np.stack([points["x"], points["y"]], axis=1)
+    role, family = points["role"].to_numpy(), points["family"].to_numpy()
+    ends = [places[(role == "projection") & (family == name)][index] for name in PAIR]
+    full = [float(best["full"].sel(family=name)) for name in PAIR]
+    place = placed(places[role == "target"][index], *ends, (full[0], full[1]))
+    np.testing.assert_allclose([np.hypot(*(place - end)) for end in ends], full, rtol=1e-12)

@@ -1,0 +1,88 @@
+"""The Python of the pages, run as it stands: each block in a namespace of its own, as a reader would paste it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [*sorted((ROOT / "analysis").glob("*/chapter.md")), *sorted((ROOT / "reports/templates/pages").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:python|\{\.python[^}\n]*\})[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EVIDENCE = re.compile(r"<%-? evidence -?%>.*?<%-? endevidence -?%>", re.DOTALL)
+#: Third parties' warnings, by their words, which a reader sees too and need not act on.
+THEIRS = (
+    ("`find_MAP` will return an `InferenceData`", FutureWarning),  # PyMC, of a default that will change
+    ("`?find_MAP`?.*jitter", FutureWarning),  # the same
+    ("In a future version of xarray the default value for join", FutureWarning),  # ArviZ, of fits with unequal draws
+)
+#: Code that a page shows as a change of code above it, by its first line: what stands before it there, and runs before it here.
+CHANGES = {
+    'z = pm.Normal("z", 0, 1, dims="school")': """
+import pymc as pm
+model = pm.Model(coords={"school": list("ABCDEFGH")}).__enter__()
+mu, tau = pm.Normal("mu", 0, 5), pm.HalfCauchy("tau", 5)
+""",
+}
+
+
+class Block(NamedTuple):
+    """Code of a page, and the line of its first line."""
+
+    path: Path
+    line: int
+    code: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name if self.path.stem == 'chapter' else self.path.stem}:{self.line}"
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    """The blocks of the main part: what stands between marks of evidence is blanked, so that lines keep their numbers."""
+    text = EVIDENCE.sub(lambda found: "\n" * found[0].count("\n"), path.read_text(encoding="utf-8"))
+    for found in BLOCK.finditer(text):
+        yield Block(path, text.count("\n", 0, found.start(1)) + 1, found[1])
+
+
+ALL = [block for path in SOURCES for block in blocks(path)]
+
+
+def test_blocks_are_found() -> None:
+    assert set(CHANGES) <= {block.code.partition("\n")[0] for block in ALL}
+    fences = sum(EVIDENCE.sub("", p.read_text(encoding="utf-8")).count("```python") for p in SOURCES)
+    assert len(ALL) == fences > 10
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda block: block.name)
+def test_code_is_no_template(block: Block) -> None:
+    """Code is the same whatever the findings are: no value, condition or comment of Jinja stands in it."""
+    assert not re.search(r"<<|<%|<#", block.code)
+    compile(block.code, block.name, "exec")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("block", ALL, ids=lambda block: block.name)
+def test_code_runs_as_it_stands(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the project's filter of warnings, in an empty folder, without a screen."""
+    monkeypatch.chdir(tmp_path)
+    code = compile("\n" * (block.line - 1) + block.code, str(block.path), "exec")  # lines of a traceback are the page's
+    with mpl.rc_context({"backend": "agg"}), warnings.catch_warnings():
+        for words, kind in THEIRS:
+            warnings.filterwarnings("ignore", words, kind)
+        import matplotlib.pyplot as plt
+
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        change = CHANGES.get(block.code.partition("\n")[0])
+        with ExitStack() as after:
+            if change is not None:
+                exec(change, namespace)
+                after.callback(namespace["model"].__exit__, None, None, None)
+            exec(code, namespace)
+        plt.close("all")

@@ -23,7 +23,7 @@ from analysis.command.questions import (
     ordered,
     say_failures,
 )
-from models.errors import lookup_error
+from models.errors import InputError, lookup_error
 
 __all__ = ["report"]
 
@@ -33,7 +33,10 @@ _FORMATS = ("html", "pdf", "md")
 def report(
     quick: Quick = False,
     full: Full = False,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="QUESTION", help="Only these questions.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="QUESTION", help="Only this question; may be repeated, or a list with commas."),
+    ] = None,
     output: Output = REPORTS,
     formats: Annotated[str, typer.Option("--format", help="Any of html,pdf,md.")] = "html,md",
     seed: Seed = 0,
@@ -42,18 +45,22 @@ def report(
     fresh: Fresh = False,
 ) -> None:
     """Compute every question and build the report."""
-    names = check_questions(only or [])
+    names = check_questions([name.strip() for value in only or [] for name in value.split(",")])
     effort = effort_of(quick, full)
     wanted = [part.strip() for part in formats.split(",") if part.strip()]
     for part in wanted:
         if part not in _FORMATS:
             raise lookup_error("format", part, _FORMATS)
+    if not wanted:
+        raise InputError(f"no format is given; known are {', '.join(_FORMATS)}")
+    from analysis.site.report import Section, check_output, write_report
+
+    check_output(output, wanted)
     order = ordered(effort, seed, output, jobs, fresh, figures=True)
     started = time.perf_counter()
     answers, failures = answered(names, order, scheduler)
     say_failures(failures, order)
     from analysis.site import provenance
-    from analysis.site.report import Section, write_report
 
     sections = [Section(name, answer.title, answer.findings, answer.figures) for name, answer in answers.items()]
     facts = provenance.facts(answers, effort, seed, only or [])

@@ -25,7 +25,7 @@ from analysis.site.marks import Index, index_of, resolved, shown_by
 from analysis.store import write_all
 from models.errors import InputError, lookup_error
 
-__all__ = ["FORMATS", "Section", "write_report"]
+__all__ = ["FORMATS", "Section", "check_output", "write_report"]
 
 FORMATS: Mapping[str, str] = {"html": "index.html", "md": "README.md", "pdf": "report.pdf"}
 """File name of the first page of each output format."""
@@ -134,6 +134,27 @@ def write_report(
     return [output / FORMATS[form] for form in FORMATS if form in formats]
 
 
+def check_output(output: Path, formats: Collection[str]) -> None:
+    """Refuse a folder in which somebody else's file, or a folder, stands where a report is to be.
+
+    Raises
+    ------
+    InputError
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"output {str(output)!r} is a file; give a folder")
+    for name in {FORMATS[form] for form in formats} | ({"report.html"} if "html" in formats else set()):
+        path = output / name
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder, and a report would be written there; choose another --output")
+        if path.suffix in (".html", ".md") and path.is_file() and _OURS not in path.read_bytes()[:4000]:
+            raise InputError(f"{str(path)!r} is not by `duality report` and would be replaced; choose another --output")
+
+
+#: What a page of ours has near its beginning.
+_OURS = b"duality report"
+
+
 def _check(sections: Sequence[Section], output: Path, formats: Collection[str]) -> None:
     for form in formats:
         if form not in FORMATS:
@@ -142,8 +163,7 @@ def _check(sections: Sequence[Section], output: Path, formats: Collection[str]) 
         raise InputError(f"no report format given. Known: {', '.join(FORMATS)}")
     if not sections:
         raise InputError("a report needs at least one section")
-    if output.exists() and not output.is_dir():
-        raise InputError(f"output {output} is not a folder")
+    check_output(output, formats)
     figures = [figure.name for section in sections for figure in section.figures]
     if repeated := [name for name in figures if figures.count(name) > 1]:
         raise InputError(f"two figures are called {repeated[0]!r}; their files would be the same")

@@ -473,6 +473,19 @@ def test_files_of_an_earlier_report_go_if_nobody_changed_them(tmp_path: Path) ->
     assert {"README.md", "pages/one.md", "pages/two.md"} <= names  # of a format that was not asked for
 
 
+@pytest.mark.parametrize("name", ["index.html", "README.md"])
+def test_a_page_of_somebody_else_is_not_replaced(name: str, templates: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("# Mine")
+    with pytest.raises(InputError, match=rf"{name}' is not by `duality report`"):
+        write_report([make_section()], provenance={}, output=out, templates=templates)
+    (out / name).unlink()
+    (out / name).mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        write_report([make_section()], provenance={}, output=out, templates=templates)
+
+
 def test_a_manifest_that_is_damaged_or_leads_elsewhere_removes_nothing(tmp_path: Path) -> None:
     write_chapter(tmp_path, "### Words\n\nProse.\n", "one")
     out, outside = tmp_path / "out", tmp_path / "outside.html"
@@ -637,7 +650,7 @@ def test_wrong_input_is_refused(templates: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="figure name 'No Good'"):
         Figure("No Good", b"<svg/>", b"<svg/>", alt="x", caption="x")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="not a folder"):
+    with pytest.raises(InputError, match="is a file"):
         write_report([section], provenance={}, output=tmp_path / "file", templates=templates)
 
 

@@ -169,7 +169,7 @@ def test_what_is_damaged_is_computed_again_and_files_of_others_are_left_alone(
 def test_what_failed_is_said_and_all_else_is_computed_and_kept(project: Project, clean: dict[str, bytes]) -> None:
     """One part raises, and another one's process is killed."""
     project.output.mkdir()
-    (project.output / "README.md").write_text("earlier")
+    (project.output / "README.md").write_text("Built by `duality report` earlier.")
     ended = project.report(SMALL_FAIL="apples/x2", SMALL_DIE="pears/x3")
     assert ended.status == 1
     raised, killed = sorted(failures(ended.err))

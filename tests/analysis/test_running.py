@@ -179,7 +179,7 @@ def test_what_failed_is_said_and_all_else_is_computed_and_kept(project: Project,
         assert words in killed
     assert "Traceback" not in ended.err
     assert set(project.log) == PARTS
-    assert (project.output / "README.md").read_text() == "earlier"
+    assert (project.output / "README.md").read_text() == "Built by `duality report` earlier."
     assert sorted(path.name for path in project.output.iterdir()) == ["README.md", "results"]
     project.clear_log()
     assert project.report("--format", "html,md").status == 0

@@ -126,12 +126,13 @@ def _same(density: LogDensity, mode: Mode, other: Mode) -> bool:
 
 
 def assign(modes: Sequence[Mode], points: Array) -> NDArray[np.intp]:
-    """Mode (n,) to which each of the points (n, d) belongs: the Laplace approximation that is densest there.
+    """Mode (n,) to which each of the points (n, d) belongs: the one whose Laplace approximation, with its evidence, is densest there.
 
-    The difference of two Normals' log densities grows with the distance along the line between them and not with the dimension, so the
-    rule holds in many dimensions.
+    Without the evidence the border would lie half-way, and a mode of 5 % at 5 sds be given a tenth more than it has, from the flank of
+    the large one. The difference of two Normals' log densities grows with the distance along the line between them and not with the
+    dimension, so the rule holds in many dimensions.
     """
-    return np.argmax([m.log_density(points) for m in modes], axis=0)
+    return np.argmax([m.log_evidence + m.log_density(points) for m in modes], axis=0)
 
 
 def unexplained(density: LogDensity, modes: Sequence[Mode], points: Array) -> NDArray[np.intp]:

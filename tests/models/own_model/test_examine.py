@@ -133,6 +133,15 @@ def test_assignment_to_modes_holds_in_any_dimension(dim: int) -> None:
     assert not covers(np.zeros(dim), np.eye(dim), modes[1 - near])
 
 
+def test_a_small_mode_is_given_its_own_mass_and_not_the_flank_of_the_large_one() -> None:
+    """A border half-way would give it Phi(-2.5) of the other: 0.0556."""
+    p = normal_mixture([0.95, 0.05], [0, 5], [1, 1])
+    modes = ascend(p.log_density, [np.array([0.1]), np.array([4.9])])
+    small = int(np.argmax([m.place[0] for m in modes]))
+    share = (assign(modes, p.rvs(400_000, seed=3).reshape(-1, 1)) == small).mean()
+    assert share == pytest.approx(0.05, abs=0.002)
+
+
 def test_draws_in_a_mode_that_was_not_met_are_unexplained() -> None:
     """However few: an ascent from each of some draws meets a mode of 1 % by luck only."""
     target = mvnormal_mixture([0.99, 0.01], [[0, 0, 0], [6, 0, 0]], [np.eye(3), np.eye(3)])

@@ -245,7 +245,7 @@ def cell(rows: Sequence[Row]) -> str:
     return ", ".join(f"{k} {v}" for k, v in sorted(counts.items(), key=lambda kv: -kv[1])) or "–"
 
 
-def report(rows: Sequence[Row], budget_s: float) -> str:
+def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
     two, one = [r for r in rows if r["kind"] == "two"], [r for r in rows if r["kind"] == "one"]
     whole = [r for r in two if r["grade"] != "failed"]
     dims = sorted({r["dim"] for r in two})
@@ -288,6 +288,7 @@ def report(rows: Sequence[Row], budget_s: float) -> str:
             f"{datetime.now(UTC):%d %B %Y}; {per_cell[0]} to {per_cell[-1]} runs a cell, {len(rows)} in all, budget {budget_s:g} s each; "
             f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, PyMC {pm.__version__}. "
             "Brackets are Wilson's 95 % intervals. Made by `tests/benchmarks/planted_modes.py`, whose head says what is planted.",
+            *([note] if note else []),
             "## In sum",
             table(["", "runs"], totals),
             "## What there is to find",
@@ -324,6 +325,7 @@ def main() -> None:
     parser.add_argument("--dims", type=lambda s: [int(d) for d in s.split(",")], default=[1, 2, 10, 50])
     parser.add_argument("--minutes", type=float, default=np.inf, help="after which no run is begun")
     parser.add_argument("--rows", type=Path, help="JSON lines, added to; runs that are there are not done again")
+    parser.add_argument("--note", type=Path, help="Markdown, put under the head")
     parser.add_argument("--output", type=Path, help="Markdown; printed if not given")
     options = parser.parse_args()
     until = time.monotonic() + 60 * options.minutes
@@ -341,7 +343,8 @@ def main() -> None:
         if options.rows:
             with options.rows.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
-    text = report(rows, options.budget) + "\n"
+    note = options.note.read_text().strip() if options.note else ""
+    text = report(rows, options.budget, note) + "\n"
     if options.output:
         options.output.write_text(text)
     else:

@@ -293,7 +293,7 @@ def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
             table(["", "runs"], totals),
             "## What there is to find",
             "Number of modes of the density, and whether minima of reverse KL (exact, along the line between the modes) have both places within 3 sds. "
-            "Where they do not, no search for optima can name the second mode; a look at the density can.",
+            "Where they do not, no search for optima can name the second mode; a look at the density can (but mean field in axes that are not along the line sometimes has one).",
             table(["sds apart", *columns], kinds),
             "## Optima alone (`fit_dadvi`)",
             table(["unknowns", "sds apart", *columns], alone),

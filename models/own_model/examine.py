@@ -20,7 +20,7 @@ from models.errors import InputError
 from models.graphs import single_threaded
 from models.own_model.comparison import compare, forward_normal, kl_forward, kl_reverse, natural
 from models.own_model.mixture import Repair, repair
-from models.own_model.modes import Mode, ascend, assign, covers
+from models.own_model.modes import Mode, ascend, assign, covers, unexplained
 from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
@@ -31,7 +31,7 @@ __all__ = ["examine"]
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
-_ASCENTS = 24
+_ASCENTS, _WAVES = 24, 4
 _DRAWS = 2000
 _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
@@ -103,8 +103,7 @@ def examine(
     centre, sd = _wide(target, modes, dispersed)
     look = by_tempering(target, centre, sd, particles=_particles(target, centre, budget_s), seed=seed, stop=until(0.4))
     if look is not None:
-        rows = np.linspace(0, len(look.flat) - 1, _ASCENTS).astype(int)
-        modes = ascend(density, look.flat[rows], modes, stop=until(0.45))
+        modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
     left = max(1.0, begun + 0.75 * budget_s - time.monotonic())
     fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=left, draws=_DRAWS)
@@ -125,6 +124,24 @@ def _wide(target: Posterior, modes: Sequence[Mode], dispersed: Sequence[Array]) 
     local = np.max(widths, axis=0) if widths else np.zeros(target.dim)
     reach = np.ptp([m.place for m in modes], axis=0) if modes else np.zeros(target.dim)
     return centre, np.sqrt(((high - low) / 2) ** 2 + (4 * local) ** 2 + reach**2 + 1e-6)
+
+
+def _from_draws(target: Posterior, points: Array, modes: Sequence[Mode], *, stop: Callable[[], bool]) -> list[Mode]:
+    """Ascend from draws (n, d): from some of all, then from those that the modes found do not account for, until no more are met.
+
+    A mode of 5 % of the mass has none among 24 draws of all in three runs of ten.
+    """
+    found, rows = list(modes), np.arange(len(points))
+    for wave in range(_WAVES):
+        chosen = rows[np.linspace(0, len(rows) - 1, min(_ASCENTS, len(rows))).astype(int)]
+        before = len(found)
+        found = ascend(target.log_density, points[chosen], found, stop=stop)
+        if stop() or (wave > 0 and len(found) == before):
+            break
+        rows = unexplained(target.log_density, found, points)
+        if not len(rows):
+            break
+    return found
 
 
 def _particles(target: Posterior, centre: Array, budget_s: float) -> int:

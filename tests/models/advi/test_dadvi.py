@@ -92,6 +92,15 @@ def test_low_rank_finds_a_covariance_of_its_form() -> None:
     assert float(-fit["optimum_0/fit"]["loss"]) == pytest.approx(0.0, abs=1e-3)
 
 
+def test_a_minimum_near_a_fork_is_no_saddle() -> None:
+    """Two Normals 3 sds apart: the broad optimum curves by a hundredth there, which the nodes of the Hessian alone get wrong by more."""
+    way = np.random.default_rng(3).standard_normal(30)
+    way *= 1.5 / np.linalg.norm(way)
+    fit = fit_dadvi(mvnormal_mixture([0.5, 0.5], [-way, way], [np.eye(30)] * 2), starts=2, seed=3, draws=10)
+    assert fit["optimum_0/fit"]["verdict"].item() == "at rest"
+    assert 0 < float(fit["optimum_0/fit"]["eigenvalue"]) < 0.05
+
+
 def test_the_same_optimum_as_stochastic_advi_ends_at() -> None:
     target = TARGETS["crossed"]
     still = optima(fit_dadvi(target, draws=2))

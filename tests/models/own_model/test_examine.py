@@ -13,7 +13,7 @@ from scipy.stats import norm
 from models.errors import ImproperError, InputError
 from models.own_model import examine
 from models.own_model.mixture import repair
-from models.own_model.modes import ascend, assign, covers
+from models.own_model.modes import ascend, assign, covers, unexplained
 from models.own_model.reference import Reference, by_grid
 from models.own_model.tempering import temper
 from models.own_model.verdict import Evidence, judge
@@ -131,6 +131,37 @@ def test_assignment_to_modes_holds_in_any_dimension(dim: int) -> None:
     assert (assign(modes, p.rvs(20_000, seed=1)) == near).mean() == pytest.approx(0.7, abs=0.02)
     assert covers(np.zeros(dim), np.eye(dim), modes[near])
     assert not covers(np.zeros(dim), np.eye(dim), modes[1 - near])
+
+
+def test_a_small_mode_is_given_its_own_mass_and_not_the_flank_of_the_large_one() -> None:
+    """A border half-way would give it Phi(-2.5) of the other: 0.0556."""
+    p = normal_mixture([0.95, 0.05], [0, 5], [1, 1])
+    modes = ascend(p.log_density, [np.array([0.1]), np.array([4.9])])
+    small = int(np.argmax([m.place[0] for m in modes]))
+    share = (assign(modes, p.rvs(400_000, seed=3).reshape(-1, 1)) == small).mean()
+    assert share == pytest.approx(0.05, abs=0.002)
+
+
+def test_draws_in_a_mode_that_was_not_met_are_unexplained() -> None:
+    """However few: an ascent from each of some draws meets a mode of 1 % by luck only."""
+    target = mvnormal_mixture([0.99, 0.01], [[0, 0, 0], [6, 0, 0]], [np.eye(3), np.eye(3)])
+    points = target.rvs(4000, 0)
+    density = target.log_density
+    home = ascend(density, [np.zeros(3)])
+    left = unexplained(density, home, points)
+    assert set(np.flatnonzero(points[:, 0] > 4)) <= set(left)
+    assert len(left) < 80
+    both = ascend(density, points[left[:1]], home)
+    assert len(both) == 2
+    assert len(unexplained(density, both, points)) == 0
+    assert len(unexplained(density, [], points)) == 4000
+
+
+def test_a_small_mode_is_named_whichever_draws_are_ascended_from() -> None:
+    """Its mass is 5 %: ascents from 24 draws of all would miss it in three seeds of ten."""
+    for seed in range(4):
+        tree = examine(planted(2, 0.06, 5.0), starts=2, seed=seed, budget_s=60)
+        assert tree.attrs["grade"] == "missed mode"
 
 
 def test_repair_has_the_weights_and_the_evidence_of_the_mixture() -> None:

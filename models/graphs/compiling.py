@@ -7,7 +7,8 @@ times with little work in each call, the steps of ADVI, is compiled by Numba ins
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any
 
@@ -47,11 +48,28 @@ def compiled(kind: str, key: object, build: Build) -> Callable[..., Any]:
     return function
 
 
-def untraced() -> Any:
-    """Build graphs without a record of where: PyTensor's rewrites join these records, without end in some graphs (24 GB)."""
-    import pytensor
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Build and rewrite graphs without a record of where each node was made.
 
-    return pytensor.config.change_flags(traceback__limit=0)
+    PyTensor's rewrites join these records, without end in some graphs: a switch between a variable and itself joins its record to itself,
+    and what was built elsewhere in the process brings records along (24 GB for the scores of a mixture). So none are made, and none are
+    joined: the function that joins them is imported by name in two dozen modules, which all share its code.
+    """
+    import pytensor
+    from pytensor.graph.rewriting.basic import copy_stack_trace
+
+    joining = copy_stack_trace.__code__
+    copy_stack_trace.__code__ = _not_joined.__code__
+    try:
+        with pytensor.config.change_flags(traceback__limit=0):
+            yield
+    finally:
+        copy_stack_trace.__code__ = joining
+
+
+def _not_joined(from_var: Any, to_var: Any) -> Any:  # noqa: ARG001 (the arguments of the function whose place it takes)
+    return to_var
 
 
 def compile_graph(inputs: Sequence[Any], outputs: Any) -> Callable[..., Any]:

@@ -265,9 +265,7 @@ def _reverse_fits(target: Target, grid: Grid | None, settings: Settings) -> list
     ]  # fmt: skip
 
 
-def _judged(
-    fits: Sequence[Fit], case: Case, grid: Grid | None, particles: Array
-) -> xr.Dataset:
+def _judged(fits: Sequence[Fit], case: Case, grid: Grid | None, particles: Array) -> xr.Dataset:
     """Everything that is said of every fit: exact beside a grid, else beside particles and their images."""
     rows = []
     # Both modes have their share, whatever the sampler says of it.

@@ -125,7 +125,9 @@ def test_what_exact_fits_cover_and_where_they_lie_is_computed_and_not_drawn(resu
         q = norm(float(fits["mean"][k, 0]), float(np.sqrt(fits["cov"][k, 0, 0])))
         low, high = q.interval(LEVEL)
         cuts = [p for p in (-10, 0, 10) if low < p < high]
-        inside = quad(lambda m: joint(m) / z, max(low, -60), min(high, 60), points=cuts or None, limit=400, epsabs=1e-12)
+        inside = quad(
+            lambda m: joint(m) / z, max(low, -60), min(high, 60), points=cuts or None, limit=400, epsabs=1e-12
+        )
         assert float(fits["covered"][k]) == pytest.approx(inside[0], abs=1e-4)
         assert float(fits["share"][k]) == pytest.approx(q.sf(0), abs=1e-12)
     assert float(results["cauchy/grid/share"]) == pytest.approx(integral(joint, 0, 60) / z, abs=1e-4)

@@ -272,7 +272,7 @@ def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
         [
             LinePanel("PyMC's defaults, from the optimum", "steps", "standard deviation, % too large", lines, labels,
                            (0.0, steps[-1]), (-2.0, 1.15 * highest + 2), [(0.0, "")], False, False),
-            LinePanel("where the rule rests", "gradients in the window", "", across, marks, (2.5, 1500.0), (0.03, 60.0)),
+            LinePanel("where the rule rests", "gradients in the window", "standard deviation, % too large", across, marks, (2.5, 1500.0), (0.03, 60.0)),
         ],
         style,
     )  # fmt: skip

@@ -92,7 +92,12 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
         "start_cover": float(least[0]),
         "end_cover": float(least[-1]),
         **story(covers_from(case), _alone_from(case), before, after),
-        "events": _events(case),
+        "events": (events := _events(case)),
+        "narrow_ends": [
+            event
+            for event in events
+            if event["ends"] and not event["is_exchange"] and not event["label"].startswith(("both", "all"))
+        ],
         "n_alphas": int(atlas.sizes["alpha"]),
         **{key: int(atlas[key].sum()) for key in ("minima", "saddles")},
         # Points where the divergence is flat are none, so they do not count.

@@ -92,11 +92,14 @@ def blind(data: xr.Dataset) -> dict[str, Any]:
                 "cover": share("cover", distance),
             }
         )
+    #: Sets of draws at each size.
+    counts = [int(np.isfinite(fits["mode"]["good"].sel(size=size).isel(distance=0)).sum()) for size in SIZES]
     missed = [row for row in rows if row["covered"] < 1 - MISSED]
     whole = [row for row in rows if row["covered"] > ALL]
     alarmed = min(whole, key=lambda row: row["good"][0].value, default=None)
     found: dict[str, Any] = {
         "table": rows,
+        "counts": counts,
         "missed_from": missed[0]["distance"] if missed else None,
         "false_alarm": alarmed if alarmed and alarmed["good"][0].value < 0.5 else None,
         "cover": {

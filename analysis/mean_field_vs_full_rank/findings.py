@@ -65,6 +65,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "pitchfork": pitchfork(case_of(results, "pitchfork")),
         "shapes": shapes,
         "useless": [shape["title"] for shape in shapes.values() if shape["gain"] < SMALL],
+        "useless_gain": max((shape["gain"] for shape in shapes.values() if shape["gain"] < SMALL), default=0.0),
         "useful": [shape["title"] for shape in shapes.values() if shape["gain"] >= SMALL],
         "searches": searches,
         "by_method": {

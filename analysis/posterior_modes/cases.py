@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from analysis.data.columns import load_column
 from models.graphs import Deferred
@@ -59,8 +60,8 @@ class Case:
     column : int
         Of the parameter that is reported, in unconstrained space.
     parameter : str
-    side : callable (n, d) -> (n,)
-        Which points belong to the first mode.
+    across : ndarray (d,)
+        Points on its positive side, from the origin, belong to the first mode.
     side_name : str
     symmetry : ndarray (d, d), optional
         A linear map of unconstrained space that leaves the posterior as it is and exchanges the modes. Without one the posterior has one
@@ -72,17 +73,17 @@ class Case:
     build: Callable[[], pm.Model]
     column: int
     parameter: str
-    side: Callable[[Array], NDArray[np.bool_]]
+    across: Array
     side_name: str
     symmetry: Array | None = None
 
+    def side(self, x: Array) -> NDArray[np.bool_]:
+        """Which points (..., d) belong to the first mode."""
+        return np.asarray(x @ self.across > 0)
 
-def _positive(x: Array) -> NDArray[np.bool_]:
-    return np.asarray(x[..., 0] > 0)
-
-
-def _in_order(x: Array) -> NDArray[np.bool_]:
-    return np.asarray(x[..., 1] < x[..., 2])
+    def share(self, mean: Array, cov: Array) -> float:
+        """Mass of N(mean, cov) on the side of the first mode."""
+        return float(ndtr(self.across @ mean / np.sqrt(self.across @ cov @ self.across)))
 
 
 #: The labels switched: the weight, on the scale of log odds, changes sign.
@@ -91,6 +92,15 @@ _SWITCH[0, 0] = -1
 _SWITCH[[1, 2, 3, 4], [2, 1, 4, 3]] = 1
 
 CASES = (
-    Case("cauchy", "Cauchy location", cauchy_model, 0, "mu", _positive, "mu > 0"),
-    Case("faithful", "Old Faithful, two components", faithful_model, 1, "mu[0]", _in_order, "mu[0] < mu[1]", _SWITCH),
+    Case("cauchy", "Cauchy location", cauchy_model, 0, "mu", np.ones(1), "mu > 0"),
+    Case(
+        "faithful",
+        "Old Faithful, two components",
+        faithful_model,
+        1,
+        "mu[0]",
+        np.array([0.0, -1, 1, 0, 0]),
+        "mu[0] < mu[1]",
+        _SWITCH,
+    ),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtri
 
 from models.quadrature import Estimate
 from models.targets import Target
@@ -51,12 +51,18 @@ class Grid:
         kept = self.mass > 1e-25
         return float(self.mass[kept] @ (self.log_p[kept] - member.logp(self.points[kept])))
 
-    def rvs(self, n: int, rng: np.random.Generator) -> Array:
-        """Draws (n, 1), uniform within a cell."""
-        step = self.points[1] - self.points[0]
-        return np.asarray(
-            self.points[rng.choice(len(self.mass), n, p=self.mass)] + step * rng.uniform(-0.5, 0.5, (n, 1))
-        )
+    def between(self, low: float, high: float) -> float:
+        """Mass in an interval, the cells at its ends in part."""
+        x = self.points[:, 0]
+        edges = np.append(x, x[-1] + x[1] - x[0]) - (x[1] - x[0]) / 2
+        at = np.interp([low, high], edges, np.append(0.0, np.cumsum(self.mass)))
+        return float(at[1] - at[0])
+
+    def covered(self, member: Target, level: float) -> float:
+        """Mass in the interval of highest density of a Normal that holds `level` of it."""
+        mean, factor = member.scales[0]
+        half = float(ndtri((1 + level) / 2) * abs(factor[0, 0]))
+        return self.between(float(mean[0]) - half, float(mean[0]) + half)
 
 
 def exact_posterior(target: Target, reach: float = 40.0, cells: int = 8001) -> Grid:

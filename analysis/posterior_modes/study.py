@@ -65,8 +65,6 @@ class Settings(BaseModel):
         Of NUTS.
     particles : int
         Of sequential Monte Carlo.
-    reference : int
-        Draws of the exact posterior, where there is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,20 +77,14 @@ class Settings(BaseModel):
     tune: int = Field(default=200, ge=50)
     draws: int = Field(default=300, ge=50)
     particles: int = Field(default=800, ge=100)
-    reference: int = Field(default=4000, ge=100)
 
     @classmethod
     def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
         """Settings for ``--quick``, the default, and ``--full``."""
         if effort == "quick":
-            return cls(
-                seed=seed, starts=4, steps=200, nats=1e-2, chains=2, tune=80, draws=100, particles=200,
-                reference=1000,
-            )  # fmt: skip
+            return cls(seed=seed, starts=4, steps=200, nats=1e-2, chains=2, tune=80, draws=100, particles=200)
         if effort == "full":
-            return cls(
-                seed=seed, starts=32, steps=1000, nats=1e-3, tune=1000, draws=2000, particles=5000, reference=20_000
-            )  # fmt: skip
+            return cls(seed=seed, starts=32, steps=1000, nats=1e-3, tune=1000, draws=2000, particles=5000)
         return cls(seed=seed)
 
 
@@ -182,7 +174,6 @@ def run_case(name: str, settings: Settings) -> xr.DataTree:
     case = next(c for c in CASES if c.name == name)
     model = case.build()
     target = from_model(model)
-    rng = np.random.default_rng([settings.seed, 31])
     with _silent():
         traces = {"nuts": sample_nuts(model, settings), "smc": sample_smc(model, settings)}
     draws = {role: unconstrained(model, trace["posterior"].to_dataset()) for role, trace in traces.items()}
@@ -194,17 +185,14 @@ def run_case(name: str, settings: Settings) -> xr.DataTree:
     tree = {role: xr.Dataset({"x": (("chain", "draw", "dim"), x)}) for role, x in draws.items()}
     grid = exact_posterior(target) if case.symmetry is None else None
     if grid is not None:
-        reference = grid.rvs(settings.reference, rng)
-        share = float(grid.mass[case.side(grid.points)].sum())
+        share = grid.between(0.0, np.inf)
         tree["grid"] = xr.Dataset(
             {"mass": ("x", grid.mass), "mean": ("dim", grid.mean), "cov": (("dim", "dim_2"), grid.cov), "share": share}
             | estimate_variables("log_z", grid.log_z),
             coords={"x": grid.points[:, 0]},
         )
-    else:  # both modes have their share, whatever the sampler says of it
-        reference = np.concatenate([sources["SMC"], sources["SMC"] @ np.asarray(case.symmetry).T])
     fits = [*_forward_fits(sources, grid), *_reverse_fits(target, grid, settings)]
-    tree["fits"] = _judged(fits, case, grid, reference, rng)
+    tree["fits"] = _judged(fits, case, grid, sources["SMC"])
     tree["sources"] = xr.Dataset(
         {
             "mean": ("source", [x[:, case.column].mean() for x in sources.values()]),
@@ -277,21 +265,26 @@ def _reverse_fits(target: Target, grid: Grid | None, settings: Settings) -> list
     ]  # fmt: skip
 
 
-def _judged(
-    fits: Sequence[Fit], case: Case, grid: Grid | None, reference: Array, rng: np.random.Generator
-) -> xr.Dataset:
-    """Everything that is said of every fit."""
+def _judged(fits: Sequence[Fit], case: Case, grid: Grid | None, particles: Array) -> xr.Dataset:
+    """Everything that is said of every fit: exact beside a grid, else beside particles and their images."""
     rows = []
+    # Both modes have their share, whatever the sampler says of it.
+    reference = None if case.symmetry is None else np.concatenate([particles, particles @ case.symmetry.T])
     for fit in fits:
         mean, factor = fit.member.scales[0]
-        x = fit.member.rvs(4000, int(rng.integers(2**31)))
+        cov = factor @ factor.T
+        if reference is None:
+            assert grid is not None, "without a symmetry the posterior is on a grid"
+            covered = grid.covered(fit.member, LEVEL)
+        else:
+            covered = covered_mass(fit.member, reference, level=LEVEL).value
         rows.append(
             xr.Dataset(
                 {
                     "mean": ("dim", mean),
-                    "cov": (("dim", "dim_2"), factor @ factor.T),
-                    "share": float(case.side(x).mean()),
-                    "covered": covered_mass(fit.member, reference, level=LEVEL).value,
+                    "cov": (("dim", "dim_2"), cov),
+                    "share": case.share(mean, cov),
+                    "covered": covered,
                     "kl_forward": np.nan if grid is None else grid.forward(fit.member),
                     **estimate_variables("kl_reverse", fit.reverse or Estimate(np.nan, np.nan, "quadrature")),
                     **{name: getattr(fit, name) for name in ("role", "how", "runs", "at_rest", "gap")},

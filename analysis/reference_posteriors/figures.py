@@ -31,6 +31,8 @@ NAMES = {
     "full_rank": "full rank",
     "mixture": "mixture of optima",
 }
+#: Diameters in points: a cross or a star has less ink than a dot, and is not to be told from a square when small.
+SIZES = {"cross": 6.5, "star": 7.7}
 _LEAST = 1e-3  # sds: less is the Monte Carlo error of the reference
 
 
@@ -71,7 +73,7 @@ def _row(case: xr.DataTree, row: int, axes: list[Any], style: Style) -> None:
                 continue  # its means are those of mean field
             x = np.log10(values)
             y = np.full(len(x), row + height)
-            points(x, y, axis, style, color=style.color(color), marker=mark, area=style.size(4.5 if mark != "star" else 7.7),
+            points(x, y, axis, style, color=style.color(color), marker=mark, area=style.size(SIZES.get(mark, 4.5)),
                    hollow=way == "full_rank", width=1.0, label=NAMES[way], facts=facts)  # fmt: skip
 
 
@@ -106,7 +108,7 @@ def _frame(cases: list[xr.DataTree], axes: list[Any], style: Style) -> None:
             style,
             color=style.color(color),
             marker=mark,
-            area=style.size(4.5),
+            area=style.size(SIZES.get(mark, 4.5)),
             hollow=way == "full_rank",
             width=1.0,
         )

@@ -111,7 +111,7 @@ class _Other:
 
 _OTHERS = (
     _Other("own_model", "Your own model", "What did ADVI make of my posterior, and what did it miss?", "reference_posteriors"),
-    _Other("limits", "Limits and open questions", "What does none of this tell, and what has been done since?", "unknown_p_data"),
+    _Other("limits", "Limits and open questions", "What does none of this tell, and what has been done since the textbooks?", "unknown_p_data"),
     _Other("practice", "In practice", "I ran ADVI, or fitted a distribution. What now?"),
 )  # fmt: skip
 

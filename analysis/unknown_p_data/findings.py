@@ -167,7 +167,9 @@ def needed(studies: Mapping[str, xr.Dataset]) -> dict[str, Any]:
         row: dict[str, Any] = {"target": data.attrs["title"], "dim": int(data["dim"])}
         for key in ("entropy", "kl"):
             half = data["length"].sel(estimator=key).to_numpy() / 2
-            trusted = float(data["reliable"].sel(estimator=key).isel(n=-1)) >= MOST
+            # Beyond the largest size the interval is taken to shorten on; where it has just grown longer nothing says so.
+            shortens = half[-1] < half[-2] or half[-1] <= WANTED
+            trusted = shortens and float(data["reliable"].sel(estimator=key).isel(n=-1)) >= MOST
             n = draws_needed(sizes, half, WANTED)
             row[key] = _two_digits(n) if trusted else None
             row[f"{key}_beyond"] = bool(n < sizes[0] or n > sizes[-1])
@@ -204,6 +206,7 @@ def tails(data: xr.Dataset) -> dict[str, Any]:
         "table": [{"target": title, "kl": float(kl[title]), **_cells(row)} for title, row in rows.items()],
         "count": count,
         "wrong": share_of(wrong[worst], count),
+        "wrong_count": round(wrong[worst] * count),
         "worst": worst,
     }
 

@@ -340,7 +340,7 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
         return words_of("initialisation", found | {"bimodal": case | {key: case[key] | values}}).text
 
     assert "All 16 runs ended where" in said("adam", differ=0)
-    assert "4 of 16 runs" in said("adam", differ=4)
+    assert "Of 16 runs 4 ended elsewhere" in said("adam", differ=4)
     assert "without any noise. " in said("adam", differ=4, explained=3, mostly_explained=True)
     assert "do not explain" in said("adam", differ=4, explained=1, mostly_explained=False)
     assert "From 3 starts" in said("adam", differ=4, noisy=3)

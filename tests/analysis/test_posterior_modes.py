@@ -22,7 +22,7 @@ from analysis.posterior_modes.cases import CASES, durations
 from analysis.posterior_modes.exact import Grid, exact_posterior
 from analysis.posterior_modes.figures import plot
 from analysis.posterior_modes.findings import ends, findings, one_sided, particles
-from analysis.posterior_modes.study import TOLERANCE, Settings
+from analysis.posterior_modes.study import LEVEL, TOLERANCE, Settings
 from analysis.site.chapter import words_of
 from models.quadrature import Estimate
 from models.results import load, save
@@ -32,7 +32,7 @@ from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
 
-SETTINGS = Settings(starts=4, steps=150, nats=1e-2, chains=2, tune=50, draws=60, particles=150, reference=800, seed=1)
+SETTINGS = Settings(starts=4, steps=150, nats=1e-2, chains=2, tune=50, draws=60, particles=150, seed=1)
 Array = np.ndarray[Any, Any]
 Y = np.array([-10.9, -9.1, 9.5, 10.5])
 
@@ -119,6 +119,27 @@ def test_reverse_minima_are_minima_and_advi_ends_at_them(results: xr.DataTree) -
             assert np.abs(gaps).min() == pytest.approx(abs(float(advi["gap"][k])), abs=1e-9)
 
 
+def test_what_exact_fits_cover_and_where_they_lie_is_computed_and_not_drawn(results: xr.DataTree) -> None:
+    fits, z = results["cauchy/fits"].to_dataset(), integral(joint)
+    for k in range(fits.sizes["fit"]):
+        q = norm(float(fits["mean"][k, 0]), float(np.sqrt(fits["cov"][k, 0, 0])))
+        low, high = q.interval(LEVEL)
+        cuts = [p for p in (-10, 0, 10) if low < p < high]
+        inside = quad(
+            lambda m: joint(m) / z, max(low, -60), min(high, 60), points=cuts or None, limit=400, epsabs=1e-12
+        )
+        assert float(fits["covered"][k]) == pytest.approx(inside[0], abs=1e-4)
+        assert float(fits["share"][k]) == pytest.approx(q.sf(0), abs=1e-12)
+    assert float(results["cauchy/grid/share"]) == pytest.approx(integral(joint, 0, 60) / z, abs=1e-4)
+
+
+def test_the_share_of_a_normal_is_that_of_its_draws() -> None:
+    case, rng = CASES[1], np.random.default_rng(2)
+    factor, mean = rng.normal(size=(5, 5)), rng.normal(size=5)
+    drawn = case.side(rng.multivariate_normal(mean, factor @ factor.T, 100_000)).mean()
+    assert case.share(mean, factor @ factor.T) == pytest.approx(drawn, abs=0.01)
+
+
 def test_a_symmetry_leaves_the_posterior_as_it_is() -> None:
     rng = np.random.default_rng(0)
     case = CASES[1]
@@ -194,7 +215,7 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
         return words_of("posterior_modes", f | {"cauchy": f["cauchy"] | part}).text
 
     gaps, at_rest = np.array([1e-4, 0.2]), np.array([1, 1])
-    assert "1 of the 2 ends is at no minimum, though at rest" in said(ends=ends(gaps, at_rest))
+    assert "Of the 2 ends 1 is at no minimum, though at rest" in said(ends=ends(gaps, at_rest))
     assert "are within 0.0001 nats" in said(ends=ends(gaps[:1], at_rest[:1]))
     assert ends(gaps[:1], at_rest[:1]) == {"n": 1, "stopped": 0, "largest": 1e-4, "though_at_rest": False}
     assert ends(gaps[1:], 0 * at_rest[1:]) == {"n": 1, "stopped": 1, "largest": None, "though_at_rest": False}
@@ -205,7 +226,7 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     assert "R-hat (1.01) has nothing to compare" in chains(1.0, 1.0)
     assert "R-hat (1.01) says so, because chains differ" in chains(1.0, 0.0)
     assert "Every chain has been on both sides" in chains(0.4, 0.6)
-    assert "1 of them stayed on one side. R-hat is 1.01." in " ".join(chains(0.4, 1.0).split())
+    assert "Of them 1 stayed on one side. R-hat is 1.01." in " ".join(chains(0.4, 1.0).split())
 
     assert "finds 0% with `mu > 0`: it has lost a mode" in said(smc=particles(0.0, 1000, 0.5))
     assert "(1.6 points of standard error), since particles share ancestors" in said(smc=particles(0.3, 1000, 0.5))
@@ -247,7 +268,7 @@ def test_run_asks_the_store_and_the_results_can_be_kept(results: xr.DataTree, tm
 def test_effort_orders_the_work() -> None:
     quick, default, full = (Settings.preset(effort, 7) for effort in ("quick", "default", "full"))
     assert quick.seed == default.seed == full.seed == 7
-    for name in ("starts", "steps", "tune", "draws", "particles", "reference"):
+    for name in ("starts", "steps", "tune", "draws", "particles"):
         assert getattr(quick, name) < getattr(default, name) < getattr(full, name)
     assert default == Settings(seed=7)
 

@@ -387,9 +387,9 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
         return words(start={"cover": cover, "beyond": beyond, "decides": decides})
 
     assert "single mode is better, 3 of 10 still covered both. So the start decides" in by_start(some, some, True)
-    assert "ended on a single mode; beyond the second, where" in by_start(some, some, True)
+    assert "ended on a single mode; beyond $a$ = 2.800, where" in by_start(some, some, True)
     assert "start decides" not in by_start(some, some, False)
-    assert "Beyond the second, where" in by_start(none, some, False)
+    assert "Beyond $a$ = 2.800, where" in by_start(none, some, False)
     assert "is better, " not in by_start(none, none, False)
     assert "All 5 runs of ADVI ended" in words(runs={"runs": 5, "not_arrived": 0})
     row = {"a": 2.0, "own": {BOTH: 2, LEFT: 0}}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -109,6 +110,10 @@ def analyse(
     weighing = None if weights is None else np.asarray(weights, dtype=float)
     found = values_of(data[:, 0]) if dim == 1 else None
     chosen = check_families(families, dim, found)
+    zeros = float((data[:, 0] == 0).mean())
+    if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
+        # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
+        found = replace(found, atoms=((0.0, zeros), *found.atoms))
     report = on_progress or (lambda _label, _fraction: None)
     inputs = settings.model_dump() | {
         "data": hashlib.sha256(np.ascontiguousarray(data)).hexdigest(),

@@ -19,7 +19,9 @@ Array = NDArray[np.float64]
 REAL = ("normal", "laplace", "logistic", "student_t", "skew_normal", "normal_mixture(2)", "normal_mixture(3)")
 SEVERAL = ("mvnormal", "mvnormal_diag", "mvnormal_mixture(2)")
 _POSITIVE = ("lognormal", "gamma", "weibull", "exponential", "half_normal", "inverse_gamma", "wald", "pareto")
-_NOT_NEGATIVE = ("exponential", "half_normal", "hurdle_lognormal", "hurdle_gamma")
+_NOT_NEGATIVE = ("exponential", "half_normal")
+#: With a probability of zero: beside densities they compare only where zero is an atom, which no density has.
+_HURDLES = ("hurdle_lognormal", "hurdle_gamma")
 _SHARES = ("beta", "kumaraswamy", "uniform")
 _COUNTS = ("poisson", "negative_binomial")
 _MANY_ZEROS = ("zero_inflated_poisson", "zero_inflated_negative_binomial")
@@ -144,6 +146,7 @@ def values_of(x: Array) -> Values:
     notes: list[str] = []
     mixtures = () if atoms else REAL[-2:]
     line = (*REAL[:-2], *mixtures)
+    from_zero = (*_NOT_NEGATIVE, *(_HURDLES if any(value == 0 for value, _ in atoms) else ()))
     circle = next((c for c in _CIRCLES if _is_circle(x, c)), None)
     if circle is not None:
         notes.append(f"the values look like angles: they lie between {circle[0]:.4g} and {circle[1]:.4g}, all around")
@@ -151,7 +154,7 @@ def values_of(x: Array) -> Values:
         return Values("angles", *circle, unit, atoms, ("von_mises", *amounts, *line), tuple(notes))
     if low >= 0 and (high <= 1 or (high <= 100 and high > 80)):
         inside = low > 0 and high < (1 if high <= 1 else 100)
-        families = (*(_SHARES if inside else ()), *(_POSITIVE if low > 0 else _NOT_NEGATIVE), *line)
+        families = (*(_SHARES if inside else ()), *(_POSITIVE if low > 0 else from_zero), *line)
         if not inside:
             notes.append("values on the ends of their range leave out the families between the ends, such as beta")
         return Values("shares", 0.0, 1.0 if high <= 1 else 100.0, unit, atoms, families, tuple(notes))
@@ -159,7 +162,7 @@ def values_of(x: Array) -> Values:
         kind, more = ("whole numbers", _COUNTS) if whole else ("positive", ())
         return Values(kind, 0.0, np.inf, unit, atoms, (*_POSITIVE, *more, *line), tuple(notes))
     if low == 0:
-        return Values("not negative", 0.0, np.inf, unit, atoms, (*_NOT_NEGATIVE, *line), tuple(notes))
+        return Values("not negative", 0.0, np.inf, unit, atoms, (*from_zero, *line), tuple(notes))
     return Values("real", -np.inf, np.inf, unit, atoms, line, tuple(notes))
 
 
@@ -183,12 +186,15 @@ def _is_circle(x: Array, ends: tuple[float, float]) -> bool:
 
 
 def _atoms(distinct: Array, counts: NDArray[np.intp], n: int, unit: float) -> tuple[tuple[float, float], ...]:
-    """Values that so many rows have that neither rounding nor chance explains it."""
+    """Values that so many rows have that neither rounding nor chance explains it; of zero, at the end, two rows are too many."""
     found = []
-    for i in np.flatnonzero(counts >= max(_ATOM * n, 5)):
+    for i in np.flatnonzero(
+        (counts >= max(_ATOM * n, 5)) | ((distinct == 0) & (distinct == distinct[0]) & (counts > 1))
+    ):
         near = np.abs(distinct - distinct[i]) <= 5 * unit if unit else np.zeros(len(distinct), dtype=bool)
         near[i] = False
         expected = counts[near].sum() / 5 if distinct[i] in (distinct[0], distinct[-1]) else counts[near].sum() / 10
-        if counts[i] > _ABOVE * (expected + 1) or (unit == 0 and counts[i] > _ABOVE):
+        alone = distinct[i] == 0 and i == 0 and expected == 0
+        if alone or counts[i] > _ABOVE * (expected + 1) or (unit == 0 and counts[i] > _ABOVE):
             found.append((float(distinct[i]), float(counts[i] / n)))
     return tuple(found) if len(found) <= _HEAPS else ()

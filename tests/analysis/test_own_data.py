@@ -493,3 +493,23 @@ def test_any_name_of_a_column(tmp_path: Path) -> None:
     tree = analyse(x, ["km/h", "very long " * 30 + "::[a]'\""], ["mvnormal_diag"])
     (written,) = page.write(load(save(tree, tmp_path / "data.nc")), tmp_path, page.provenance(tree, 1.0))
     assert "km/h" in written.read_text(encoding="utf-8")
+
+
+def test_with_a_hurdle_in_the_list_every_zero_is_an_atom_whatever_the_unit() -> None:
+    """One zero in three hundred: beside a probability of zero a density has none, and no rank depends on the unit."""
+    x = np.append(np.random.default_rng(3).lognormal(3.0, 0.6, 299), 0.0)
+    found = [summary(analyse(part, ["x"], ["hurdle_lognormal", "hurdle_gamma", "normal"])) for part in (x, x / 1e6)]
+    first, second = ({r["family"]: r["kl_difference"] for r in s["ranking"]} for s in found)
+    assert list(first) == list(second)
+    assert first["hurdle_gamma"] == pytest.approx(second["hurdle_gamma"], abs=1e-6)
+    assert [s["families"]["normal"]["kl"] for s in found] == ["inf", "inf"]
+
+
+def test_a_few_zeros_far_from_everything_are_an_atom_and_rounded_ones_are_not() -> None:
+    rng = np.random.default_rng(4)
+    incomes = np.append(np.rint(rng.lognormal(10, 0.6, 794)), np.zeros(6))
+    assert values_of(incomes).atoms == ((0.0, 6 / 800),)
+    assert "hurdle_lognormal" in values_of(incomes).families
+    rounded = np.round(rng.exponential(1.0, 500), 1)
+    assert not values_of(rounded).atoms
+    assert "hurdle_gamma" not in values_of(rounded).families

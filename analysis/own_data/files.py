@@ -132,6 +132,8 @@ def read_columns(
     )
     if columns is not None and not [name for name in columns if name.strip()]:
         raise InputError("no column given; name some of the file, such as --columns a,b, or leave --columns out")
+    if options.sheet is not None and kind != "xlsx":
+        raise InputError(f"--sheet {options.sheet}: {path.name} is {_NAMES[kind]}, which has no sheets")
     try:
         if kind in BINARY:
             numbers, others = BINARY[kind](path, report)

@@ -299,3 +299,10 @@ def test_feather(tmp_path: Path) -> None:
     assert table.names == ("a::b",)
     np.testing.assert_array_equal(table.values[:, 0], x)
     assert "damaged" in refusal(saved(tmp_path / "d.feather", (tmp_path / "x.feather").read_bytes()[:-9]))
+
+
+def test_a_sheet_of_what_has_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a\n1\n2\n")
+    with pytest.raises(InputError, match=r"--sheet 2: a\.csv is .*no sheets"):
+        read_columns(path, options=Options(sheet="2"))

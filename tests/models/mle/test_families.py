@@ -56,14 +56,16 @@ def test_every_likelihood_is_as_high_as_that_of_nelder_and_mead(case: Case) -> N
 @pytest.mark.exhaustive
 @each_case
 def test_standard_errors_agree_where_the_family_contains_the_data(case: Case) -> None:
-    """And the truth is within five of them."""
+    """And the truth is within five of them. At a kink the second needs a kernel's density of the median, which is low at a peak."""
     _, fit = fitted(case.name)
+    # Of the other parameters the errors are those given the number of trials: if that is another, they do not reach the truth.
+    given = "n" not in case.truth or float(fit["n"]) == case.truth["n"]
     for label, naive, robust in zip(
         fit["parameter"].to_numpy(), fit["se_hessian"].to_numpy(), fit["se_sandwich"].to_numpy(), strict=True
     ):
         if np.isfinite(naive):
-            assert robust == pytest.approx(naive, rel=0.3)
-            assert abs(float(fit[str(label)]) - case.truth[str(label)]) < 5 * robust
+            assert robust == pytest.approx(naive, rel=0.3 if FAMILIES[case.name].smooth else 0.5)
+            assert not given or abs(float(fit[str(label)]) - case.truth[str(label)]) < 5 * robust
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e9])

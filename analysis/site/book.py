@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.site.chapter import EVIDENCE, ReportError, filled
 from analysis.site.figure import NAME, Placed
-from analysis.site.numbers import CLOSE, OPEN
+from analysis.site.numbers import CLOSE, OPEN, table
 from analysis.site.provenance import rows
 from models.errors import InputError
 
@@ -154,11 +154,7 @@ def book_of(sections: Sequence[Section], provenance: Mapping[str, Any], title: s
             )
         story.append(Page(section.name, section.title, section.context["question"], _answer(section) + main, number))
         story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after == section.name]
-    story += [
-        _other(o, len(story) + 1, said, templates)
-        for o in _OTHERS
-        if o.after not in names and (not o.after or o.after == "unknown_p_data")
-    ]
+    story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after not in names]
     story.append(
         Page(
             "provenance", "Where the numbers come from", "", _provenance(provenance, heading=False), str(len(story) + 1)
@@ -200,8 +196,6 @@ def _answer(section: Section, question: bool = False) -> str:
 def _provenance(provenance: Mapping[str, Any], heading: bool = True) -> str:
     if not provenance:
         return ""
-    from analysis.site.numbers import table
-
     title = "\n\n### Provenance\n\n" if heading else "\n\n"
     return f"{title}Everything was computed from the inputs listed here.\n\n{table(rows(provenance), {'item': 'item', 'value': 'value'})}\n"
 

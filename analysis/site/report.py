@@ -305,13 +305,10 @@ def _whole(book: Book, form: str, figures: Mapping[str, Placed], index: Index) -
 
     if not book.story:
         return resolved(book.front, form, figures, index, address)
-    known = {page.name: page for page in book.pages}
     parts = []
     for page in [*book.story, *book.evidence]:
         lede = f"*{page.lede}*\n\n" if page.lede and not page.of else ""
-        parts.append(
-            f"## {page.title} {{#{page.name}}}\n\n{lede}{resolved(known[page.name], form, figures, index, address)}"
-        )
+        parts.append(f"## {page.title} {{#{page.name}}}\n\n{lede}{resolved(page, form, figures, index, address)}")
     return "\n\n".join([*parts, "## References\n\n::: {#refs}\n:::\n"])
 
 

@@ -21,18 +21,19 @@ _CHUNK = 1024  # points whose temporaries a cache holds
 _SETTINGS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit(types.void(_VECTOR, _MATRIX), **_SETTINGS)
-def _set_factor(raw, factor):
-    """Cholesky factor of raw scale parameters: softplus on the diagonal."""
-    d = factor.shape[0]
-    full = raw.shape[0] > d
-    for i in range(d):
-        at = i * (i + 1) // 2 if full else i
-        if full:
-            for j in range(i):
-                factor[i, j] = raw[at + j]
-        r = raw[at + i] if full else raw[at]
-        factor[i, i] = max(r, 0.0) + np.log1p(np.exp(-abs(r)))
+@njit(types.void(_MATRIX, _CUBE), **_SETTINGS)
+def _set_factors(raw, factors):
+    """Cholesky factors of raw scale parameters: softplus on the diagonal."""
+    d = factors.shape[1]
+    full = raw.shape[1] > d
+    for r in range(len(raw)):
+        for i in range(d):
+            at = i * (i + 1) // 2 if full else i
+            if full:
+                for j in range(i):
+                    factors[r, i, j] = raw[r, at + j]
+                at += i
+            factors[r, i, i] = max(raw[r, at], 0.0) + np.log1p(np.exp(-abs(raw[r, at])))
 
 
 @njit(types.void(_MATRIX, _VECTOR, _VECTOR), **_SETTINGS)
@@ -79,10 +80,9 @@ def advance(density, numbers, mean, raw, state, noise, path, adam, clock, horizo
     full = q > d
     factors = np.zeros((runs, d, d))
     points, gradient = np.empty((draws * runs, d)), np.empty(d + q)
-    z, back, slope = np.empty(d), np.empty(d), np.empty(d)
+    z, back = np.empty(d), np.empty(d)
     for t in range(steps):
-        for r in range(runs):
-            _set_factor(raw[r], factors[r])
+        _set_factors(raw, factors)
         for s in range(draws):
             for r in range(runs):
                 for i in range(d):
@@ -95,7 +95,6 @@ def advance(density, numbers, mean, raw, state, noise, path, adam, clock, horizo
         fall = 0.5 * (1.0 + np.cos(np.pi * min(age / horizon, 1.0)))
         ahead = np.sqrt(1.0 - 0.999 ** (age + 1)) / (1.0 - 0.9 ** (age + 1))
         for r in range(runs):
-            factor = factors[r]
             loss = 0.0
             gradient[:] = 0.0
             for s in range(draws):
@@ -105,36 +104,36 @@ def advance(density, numbers, mean, raw, state, noise, path, adam, clock, horizo
                     log_q -= 0.5 * z[i] ** 2
                 loss += log_q - values[s * runs + r]
                 if path:
-                    _solve_transposed(factor, z, back)
+                    _solve_transposed(factors[r], z, back)
                 for i in range(d):
-                    slope[i] = -slopes[s * runs + r, i] - (back[i] if path else 0.0)
-                    gradient[i] += slope[i]
+                    slope = -slopes[s * runs + r, i] - (back[i] if path else 0.0)
+                    gradient[i] += slope
                     at = d + (i * (i + 1) // 2 if full else i)
                     if full:
                         for j in range(i + 1):
-                            gradient[at + j] += slope[i] * z[j]
+                            gradient[at + j] += slope * z[j]
                     else:
-                        gradient[at] += slope[i] * z[i]
+                        gradient[at] += slope * z[i]
             loss /= draws
             for k in range(d + q):
                 gradient[k] /= draws
             for i in range(d):
-                loss -= 0.5 * np.log(2 * np.pi) + np.log(factor[i, i])
+                loss -= 0.5 * np.log(2 * np.pi) + np.log(factors[r, i, i])
                 at = i * (i + 1) // 2 + i if full else i
                 if not path:
-                    gradient[d + at] -= 1.0 / factor[i, i]
+                    gradient[d + at] -= 1.0 / factors[r, i, i]
                 gradient[d + at] /= 1.0 + np.exp(-raw[r, at])  # the derivative of softplus
             history[t, r] = loss
             rate = low[r] + (high[r] - low[r]) * fall
             for k in range(d + q):
-                g, own = gradient[k], state[r, k]
+                g = gradient[k]
                 if adam:
-                    own[0] = 0.9 * own[0] + 0.1 * g
-                    own[1] = 0.999 * own[1] + 0.001 * g**2
-                    step = rate * ahead * own[0] / (np.sqrt(own[1]) + 1e-8)
+                    state[r, k, 0] = 0.9 * state[r, k, 0] + 0.1 * g
+                    state[r, k, 1] = 0.999 * state[r, k, 1] + 0.001 * g**2
+                    step = rate * ahead * state[r, k, 0] / (np.sqrt(state[r, k, 1]) + 1e-8)
                 else:
-                    own[age % len(own)] = g**2
-                    step = rate * g / np.sqrt(own.sum() + _EPSILON)
+                    state[r, k, age % state.shape[2]] = g**2
+                    step = rate * g / np.sqrt(state[r, k].sum() + _EPSILON)
                 if k < d:
                     mean[r, k] -= step
                 else:

@@ -195,14 +195,10 @@ def _stirling(x: Any) -> Any:
 
 
 def _deviance(k: Any, mean: Any) -> Any:
-    """K log(k/mean) + mean - k, without cancelling near k = mean."""
+    """K log(k/mean) + mean - k, right to rounding of k - mean."""
     pt = pytensor.tensor
     d = (k - mean) / mean
-    small = pt.clip(d, -0.1, 0.1)
-    series: Any = 0.0
-    for j in range(16, -1, -1):
-        series = 1.0 / ((j + 1) * (j + 2)) - small * series
-    return mean * pt.switch(pt.abs(d) < 0.1, small**2 * series, (1 + d) * pt.log1p(d) - d)
+    return mean * ((1 + d) * pt.log1p(d) - d)
 
 
 def _poisson(x: Any, mu: Any) -> Any:

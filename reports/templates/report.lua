@@ -54,6 +54,9 @@ function Pandoc(doc)
       local words = pandoc.text.lower(pandoc.utils.stringify(header)):gsub("[%p]", function(sign)
         return (sign == "-" or sign == "_") and sign or ""
       end)
+      for _, sign in ipairs({ "‘", "’", "“", "”", "…" }) do
+        words = words:gsub(sign, "")
+      end
       anchors["#" .. header.identifier] = "#" .. words:gsub(" ", "-")
     end,
   })

@@ -43,6 +43,17 @@ function Div(div)
   end
 end
 
+-- pandoc gives wide tables columns by their dashes, which are all alike: typst knows better how wide words and numbers are.
+function Table(tbl)
+  if FORMAT ~= "typst" then
+    return nil
+  end
+  for _, column in ipairs(tbl.colspecs) do
+    column[2] = nil
+  end
+  return tbl
+end
+
 -- A repository browser makes an anchor of the words of a heading and ignores ours: links follow.
 function Pandoc(doc)
   if FORMAT ~= "gfm" then

@@ -43,6 +43,13 @@ function Div(div)
   end
 end
 
+-- At the beginning of a cell these would begin a heading or a list.
+function Str(str)
+  if FORMAT == "typst" and str.text:match("^[=+/-]+$") then
+    return pandoc.RawInline("typst", "\\" .. str.text)
+  end
+end
+
 -- pandoc gives wide tables columns by their dashes, which are all alike: typst knows better how wide words and numbers are.
 function Table(tbl)
   if FORMAT ~= "typst" then

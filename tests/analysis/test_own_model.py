@@ -356,7 +356,7 @@ def test_figures_have_a_legend_and_a_hover(examined: xr.DataTree, tmp_path: Path
     for name, drawing in page.plot(examined, backend="bokeh").items():
         assert drawing.save(tmp_path / f"bokeh-{name}", Style.of("light", "bokeh")).stat().st_size < 1_000_000
     text = (tmp_path / "densities.html").read_text(encoding="utf-8")
-    assert all(f"\"{name}\"" in text for name in ("reference", "ADVI", "linear response", "mixture"))
+    assert all(f'"{name}"' in text for name in ("reference", "ADVI", "linear response", "mixture"))
 
 
 @pytest.mark.filterwarnings("ignore")  # of ArviZ, about one chain; and of Matplotlib, about open figures

@@ -17,11 +17,15 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pypandoc
 import pytest
 
 from analysis.site import numbers, report
+from analysis.site.book import Page
 from analysis.site.chapter import TEMPLATES, ReportError, headline, words_of
 from analysis.site.figure import Figure
+from analysis.site.figure import mark as figure_mark
+from analysis.site.marks import index_of, resolved
 from analysis.site.numbers import est, num, pct, signed, table
 from analysis.site.provenance import rows
 from analysis.site.report import FORMATS, Section, write_report
@@ -556,6 +560,27 @@ def test_a_manifest_that_is_damaged_or_leads_elsewhere_removes_nothing(tmp_path:
             templates=[tmp_path, TEMPLATES],
         )
         assert outside.read_text() == "x"
+
+
+def test_cells_of_the_pdf_are_words_and_columns_as_wide_as_they() -> None:
+    """A cell that begins with a sign is no heading; wide tables have no columns that are all alike."""
+    rows = f"| target | {'said ' * 20}|\n|---|---|\n| = normal | - 3 |\n"
+    command = [pypandoc.get_pandoc_path(), "--to=typst", f"--lua-filter={TEMPLATES / 'report.lua'}"]
+    made = subprocess.run(command, input=rows, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    assert "columns: 2," in made
+    assert "\\= normal" in made
+    assert "\\- 3" in made
+
+
+def test_text_of_the_pdf_goes_on_where_a_drawing_does_not_fit() -> None:
+    """Drawings go to the top or the bottom of a page; the first of a page of the site not to the top, where its heading may stand below it."""
+    section = make_section()
+    figures = {figure.name: figure for figure in section.figures}
+    text = "".join(figure_mark(name) for name in figures)
+    for number in ("2", "E2a"):
+        page = Page("one", "One", "", text, number)
+        made = resolved(page, "pdf", figures, index_of([page], figures), lambda _, anchor: f"#{anchor}")
+        assert re.findall(r"placement: (\w+)", made) == ["bottom", "auto"]
 
 
 def test_pdf_is_made_and_dated(built: Built) -> None:

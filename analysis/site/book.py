@@ -35,7 +35,7 @@ class Section:
         Heading, Markdown.
     context : mapping
         The findings; the template sees them as ``f``. Its ``question`` and ``answer`` open the page; the first sentences of
-        all answers are on the front page.
+        all answers are on the front page, and open a page that several questions share.
     figures : sequence of Figure or Explorer
         The template sees them as ``figures``, by name, and must place each exactly once.
 

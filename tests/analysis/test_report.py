@@ -498,6 +498,16 @@ def test_questions_that_are_one_idea_share_a_page(shared: Path) -> None:
     assert (shared / "pages" / "two.html").read_text().count("2 of 6") == 1
 
 
+def test_a_question_alone_has_its_own_page(tmp_path: Path) -> None:
+    for name in ("initialisation", "two"):
+        write_chapter(tmp_path, "### Words\n\nProse.\n", name)
+    sections = [Section(name, name, make_section().context) for name in ("initialisation", "two")]
+    out = tmp_path / "out"
+    write_report(sections, provenance=PROVENANCE, output=out, formats=["html"], templates=[tmp_path, TEMPLATES])
+    assert (out / "pages" / "initialisation.html").exists()
+    assert not (out / "pages" / "where_a_run_ends.html").exists()
+
+
 def test_links_lead_to_a_question_on_a_page_that_it_shares(shared: Path) -> None:
     two, page = ((shared / "pages" / f"{name}.html").read_text() for name in ("two", "where_a_run_ends"))
     assert '<a href="where_a_run_ends.html#initialisation">start</a>' in two

@@ -229,7 +229,7 @@ def _one_text(parts: Sequence[Section], texts: Sequence[str]) -> str:
             headings, bodies = [part.title, *headings], [start, *bodies]
         for heading, body in zip(headings, bodies, strict=True):
             under.setdefault(heading, []).append(body.strip())
-        if "{#" not in headings[0]:
+        if headings and "{#" not in headings[0]:
             anchors[headings[0]] = f" {{#{part.name}}}"
     order = sorted(under, key=lambda heading: len(under[heading]) > 1)
     return "\n\n".join(f"### {heading}{anchors.get(heading, '')}\n\n{'\n\n'.join(under[heading])}" for heading in order)

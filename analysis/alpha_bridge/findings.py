@@ -50,14 +50,13 @@ def _divide(trees: Sequence[xr.DataTree]) -> tuple[float, float]:
 
 def across(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What is said of all cases: two equal modes, unequal ones, and three."""
-    covers, alone = ([case[key] for case in cases] for key in ("covers_from", "alone_from"))
+    covers = [case["covers_from"] for case in cases]
     jumps = [case for case in cases if case["covers_from"] is not None and case["covers_from"].value > 0]
     return {
         "cases": cases,
         "jumps": jumps,
         "by_jump": all(case["is_jump"] for case in jumps),
         "always": [case["title"] for case in cases if case["covers_always"]],
-        "last": None if None in alone else max(estimate.value for estimate in alone),
         "later": None if None in covers[:2] else covers[1].value > covers[0].value,
         "events": [event for case in cases for event in case["events"]],
         "all_consistent": all(case["consistent"] for case in cases),

@@ -15,6 +15,8 @@ from scipy.stats import kstwo, norm
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
+from analysis.drawing.interactive import name_lines
+from analysis.drawing.marks import points
 from analysis.drawing.style import Style
 from analysis.draws import levels
 from analysis.own_data.judging import FEWEST
@@ -83,13 +85,13 @@ def _families(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style)
     if x.shape[1] == 1:
         curves = {name: curve_of(tree, name) for name in names[:SHOWN]}
         discrete = all(curve.discrete for curve in curves.values())
-        lines = [(name, curve.density, x[:, 0], columns[0]) for name, curve in curves.items()]
+        lines = [(name, curve.density, x[:, 0], columns[0], name) for name, curve in curves.items()]
         return Drawing(_margins(lines, style, discrete=discrete))
     members = [fitted_member(tree, name) for name in names]
     if x.shape[1] == 2:
         return Drawing(_planes(dict(zip(names, members, strict=True)), x, columns, style))
     shown = list(columns[:MARGINS])
-    panels = [(name, _marginal(members[0], i), x[:, i], name) for i, name in enumerate(shown)]
+    panels = [(name, _marginal(members[0], i), x[:, i], name, names[0]) for i, name in enumerate(shown)]
     return Drawing(_margins(panels, style))
 
 
@@ -119,14 +121,15 @@ def _window(x: Array) -> tuple[float, float]:
 
 
 def _margins(
-    panels: Sequence[tuple[str, Callable[[Array], Array], Array, str]], style: Style, *, discrete: bool = False
+    panels: Sequence[tuple[str, Callable[[Array], Array], Array, str, str]], style: Style, *, discrete: bool = False
 ) -> PlotCollection:
+    """Panels by title, density, values, name of the values, and family."""
     draw = style.draw
     cols = min(len(panels), 3)
     rows = -(-len(panels) // cols)
     with style.settings():
         collection, axes = panel_grid([title for title, *_ in panels], style, cols, (max(3.3 * cols, 6), 2.7 * rows))
-        for (_title, density, x, name), axis in zip(panels, axes, strict=True):
+        for (_title, density, x, name, family), axis in zip(panels, axes, strict=True):
             low, high = _window(x)
             inside = x[(x >= low) & (x <= high)]
             # Bins no narrower than the gaps between values: else rounded values draw a comb.
@@ -137,17 +140,18 @@ def _margins(
             heights = counts / (len(x) * np.diff(edges))
             corners, tops = np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
             grid = np.arange(np.floor(low), np.ceil(high) + 1) if discrete else np.linspace(low, high, 301)
-            draw.fill_between_y(
-                corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha, linewidth=0
-            ) if style.backend == "matplotlib" else draw.fill_between_y(
-                corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha
-            )
+            edgeless = {} if style.interactive else {"linewidth": 0}
+            draw.fill_between_y(corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha,
+                                label="data", facts={"values": len(x)}, **edgeless)  # fmt: skip
             heights = density(grid)
-            draw.line(grid, heights, axis, color=style.forward, width=2.0, linestyle=style.dash("dashed"))
+            of: dict[str, Any] = {"label": "fitted family", "facts": {"family": family}}
+            draw.line(grid, heights, axis, color=style.forward, width=2.0, linestyle=style.dash("dashed"), **of)
             if discrete:
-                draw.scatter(grid, heights, axis, size=style.size(4), color=style.forward, marker=style.marker("dot"))
+                points(grid, heights, axis, style, color=style.forward, area=style.size(4), **of)
             if np.nanmax(heights) > 2.5 * tops.max():  # a density that is infinite at an end would flatten all else
                 draw.ylim((0, 2.5 * float(tops.max())), axis)
+            if style.interactive:  # for the hover
+                draw.ylabel("probability" if discrete else "density", axis)
             draw.remove_axis(axis, axis="y")
             draw.xlabel(name, axis)
     return collection
@@ -168,17 +172,20 @@ def _wider(x: Array) -> tuple[float, float]:
     )
 
 
-def _contour(q: Target, grid: tuple[Array, Array, Array], axis: Any, style: Style, role: str, dash: str) -> None:
-    first, second, points = grid
-    z = np.exp(q.logp(points)).reshape(len(first), len(second))
-    extra = {"linestyles": style.dash(dash), "linewidths": 1.8} if style.backend == "matplotlib" else {}
-    style.draw.contour(first, second, z, axis, levels=levels(q), color=style.color(role), **extra)
+def _contour(
+    q: Target, grid: tuple[Array, Array, Array], axis: Any, style: Style, role: str, dash: str, label: str = ""
+) -> None:
+    first, second, places = grid
+    z = np.exp(q.logp(places)).reshape(len(first), len(second))
+    look = ("linestyle", "width") if style.interactive else ("linestyles", "linewidths")
+    extra: dict[str, Any] = dict(zip(look, (style.dash(dash), 1.8), strict=True))
+    style.draw.contour(first, second, z, axis, levels=levels(q), color=style.color(role), label=label or role,
+                       facts={"holds": "50% and 90% of the mass"}, **extra)  # fmt: skip
 
 
 def _scatter(x: Array, grid: tuple[Array, Array, Array], columns: Sequence[str], axis: Any, style: Style) -> None:
     some = _some(x)
-    style.draw.scatter(some[:, 0], some[:, 1], axis, size=style.size(2.6), color=style.target, alpha=0.45,
-                       marker=style.marker("dot"))  # fmt: skip
+    points(some[:, 0], some[:, 1], axis, style, color=style.target, area=style.size(2.6), alpha=0.45, label="data")
     style.draw.xlim((grid[0][0], grid[0][-1]), axis)
     style.draw.ylim((grid[1][0], grid[1][-1]), axis)
     style.draw.xlabel(columns[0], axis)
@@ -191,9 +198,9 @@ def _planes(members: dict[str, Target], x: Array, columns: Sequence[str], style:
     rows = -(-len(members) // cols)
     with style.settings():
         collection, axes = panel_grid(list(members), style, cols, (max(3.4 * cols, 5), 3.4 * rows))
-        for member, axis in zip(members.values(), axes, strict=True):
+        for (name, member), axis in zip(members.items(), axes, strict=True):
             _scatter(x, grid, columns, axis, style)
-            _contour(member, grid, axis, style, "forward", "dashed")
+            _contour(member, grid, axis, style, "forward", "dashed", f"fitted: {name}")
     return collection
 
 
@@ -229,7 +236,8 @@ def _qq(tree: xr.DataTree, x: Array, column: str, style: Style) -> Drawing:
             expected = curve.quantile((np.arange(len(values)) + 0.5) / len(values))
             ends = np.array([values[0], values[-1]])
             draw.line(ends, ends, axis, color=style.faint, width=1.2, linestyle=style.dash("dashed"))
-            draw.scatter(expected, values, axis, size=style.size(3), color=style.forward, marker=style.marker("dot"))
+            points(expected, values, axis, style, color=style.forward, area=style.size(3), label="value of the data",
+                   facts={"family": name})  # fmt: skip
             draw.xlabel("quantile of the family", axis)
             draw.ylabel(column, axis)
     return Drawing(collection)
@@ -277,6 +285,8 @@ def _pit_panels(values: dict[str, Array], n: int, style: Style, *, cols: int) ->
             if style.backend == "matplotlib":
                 collection.viz["ecdf_lines"][title].item().set_color(style.forward)
                 collection.viz["ref_line"][title].item().set_color(style.faint)
+            else:
+                name_lines(axis, style, [title], style.forward)
     return collection
 
 
@@ -301,7 +311,8 @@ def _ranking(ranking: xr.Dataset, style: Style) -> Drawing:
             if np.isfinite(error):
                 draw.line(np.array([value - 2 * error, value + 2 * error]), np.array([row, row]), axis,
                           color=style.forward, width=1.8)  # fmt: skip
-        draw.scatter(values, rows, axis, size=style.size(6), color=style.forward, marker=style.marker("dot"))
+        points(values, rows, axis, style, color=style.forward, area=style.size(6), label="KL above the closest family",
+               facts={"standard error": [f"{e:.2g}" if np.isfinite(e) else "not known" for e in errors]})  # fmt: skip
         draw.yticks(rows, names, axis)
         draw.ylim((-0.6, len(names) - 0.4), axis)
         draw.xlabel("KL above the closest family, nats", axis)
@@ -326,12 +337,13 @@ def _directions(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Styl
             )
             density = np.exp(target.logp(grid[:, None]))
             draw.fill_between_y(grid, np.zeros_like(grid), density, axis, color=style.target, alpha=style.fill_alpha)
-            draw.line(grid, density, axis, color=style.target, width=1.4)
-            for q in reverse:
-                draw.line(grid, np.exp(q.logp(grid[:, None])), axis, color=style.reverse, width=2.2,
-                          linestyle=style.dash("dotted"))  # fmt: skip
-            draw.line(grid, np.exp(forward.logp(grid[:, None])), axis, color=style.forward, width=2.2,
-                      linestyle=style.dash("dashed"))  # fmt: skip
+            draw.line(grid, density, axis, color=style.target, width=1.4, label="target")
+            roles = [*((q, "reverse", "dotted") for q in reverse), (forward, "forward", "dashed")]
+            for (q, role, dash), (mean, sd) in zip(roles, [*ends[1:], ends[0]], strict=True):
+                draw.line(grid, np.exp(q.logp(grid[:, None])), axis, color=style.color(role), width=2.2,
+                          linestyle=style.dash(dash), label=role, facts={"mean": mean, "sd": sd})  # fmt: skip
+            if style.interactive:  # for the hover
+                draw.ylabel("density", axis)
             draw.remove_axis(axis, axis="y")
             draw.xlabel(columns[0], axis)
         else:

@@ -96,20 +96,27 @@ def _densities(tree: xr.DataTree, names: Sequence[str], style: Style) -> Drawing
     with style.settings():
         collection, axes = panel_grid([_title(n, style) for n in names], style, cols, (max(3.2 * cols, 6), 2.5 * rows))
         for name, axis in zip(names, axes, strict=True):
-            (_, truth), *others = ((source, found[name]) for source, found in draws.items())
+            (true, truth), *others = ((source, found[name]) for source, found in draws.items())
             low, high = _window([truth, draws["ADVI"][name]])
             x, density = _density(truth, low, high)
             draw.fill_between_y(x, np.zeros_like(x), density, axis, color=style.target, alpha=style.fill_alpha)
-            draw.line(x, density, axis, color=style.target, width=1.4)
+            draw.line(x, density, axis, color=style.target, width=1.4, label=true, facts=_moments(truth))
             for source, values in others:
                 color, dash, width = looks[source]
                 x, density = _density(values, low, high)
-                draw.line(x, density, axis, color=color, width=width, linestyle=style.dash(dash))
+                draw.line(x, density, axis, color=color, width=width, linestyle=style.dash(dash), label=source,
+                          facts=_moments(values))  # fmt: skip
+            if style.interactive:  # for the hover
+                draw.ylabel("density", axis)
             draw.xlim((low, high), axis)
             draw.remove_axis(axis, axis="y")
             if len(names) == 1:
                 draw.xlabel(_title(name, style), axis)
     return Drawing(collection)
+
+
+def _moments(draws: Array) -> dict[str, float]:
+    return {"mean": float(draws.mean()), "sd": float(draws.std())}
 
 
 def _window(draws: Sequence[Array]) -> tuple[float, float]:
@@ -148,12 +155,13 @@ def _ratios(table: xr.Dataset, style: Style) -> Drawing:
             values = table[column].sel(variable=names)
             values = xr.ufuncs.log(values) if column == "sd_ratio" else values
             draw.vline(0.0, axis, color=style.faint, width=1.0, linestyle=style.dash("dotted"))
+            first = column == "sd_ratio"
+            facts = {} if first else {"variable": names}  # which the ticks of the first panel say
             for approximation, (color, marker, hollow) in marks.items():
                 if approximation in values["approximation"]:
                     points(values.sel(approximation=approximation).to_numpy(), rows, axis, style, color=color, marker=marker,
-                           area=style.size(6), hollow=hollow)  # fmt: skip
+                           area=style.size(6), hollow=hollow, label=approximation, facts=facts)  # fmt: skip
             draw.ylim((-0.7, len(names) - 0.3), axis)
-            first = column == "sd_ratio"
             draw.yticks(rows, [_title(n, style) for n in names] if first else [""] * len(names), axis)
             if first:
                 _ratio_ticks(values.to_numpy(), axis, style)

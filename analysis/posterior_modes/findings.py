@@ -53,12 +53,10 @@ def _case(case: xr.DataTree) -> dict[str, Any]:
     nowhere = (advi["covered"] < STUCK).to_numpy()
     reverse = advi.isel(fit=np.flatnonzero(~nowhere)) if grid is None else _which(fits, role="reverse", how="exact")
     at_smc = dataset_of(case, "sources").sel(source="SMC")
-    rows = _rows(case, grid, column)
     return {
         "parameter": case.attrs["parameter"],
         "side": case.attrs["side"],
-        "fits": rows,
-        "exact_rows": [row for row in rows if row["source"].startswith("exact")],
+        "fits": _rows(case, grid, column),
         "exact_share": exact_share,
         "chains": one_sided(case["shares/share"].to_numpy()) | {"r_hat": float(case["shares/r_hat"])},
         "smc": particles(float(at_smc["share"]), int(at_smc["n"]), exact_share),

@@ -1,5 +1,7 @@
 """The pages of the site as Markdown: a front page, a page a question with its evidence, and pages about using it all.
 
+Questions that are one idea to a reader share a page: `_SHARED`.
+
 Nothing here knows a format. Marks stand for figures, references to them and numbers of tables; links to ``#anchor`` may lead to any
 page. `analysis.site.formats` resolves both.
 """
@@ -7,12 +9,12 @@ page. `analysis.site.formats` resolves both.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.site.chapter import EVIDENCE, ReportError, filled
+from analysis.site.chapter import EVIDENCE, ReportError, filled, headline
 from analysis.site.figure import NAME, Placed
 from analysis.site.numbers import CLOSE, OPEN, table
 from analysis.site.provenance import rows
@@ -33,7 +35,7 @@ class Section:
         Heading, Markdown.
     context : mapping
         The findings; the template sees them as ``f``. Its ``question`` and ``answer`` open the page; the first sentences of
-        all answers are on the front page.
+        all answers are on the front page, and open a page that several questions share.
     figures : sequence of Figure or Explorer
         The template sees them as ``figures``, by name, and must place each exactly once.
 
@@ -116,6 +118,23 @@ _OTHERS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """A page made of the chapters of several questions, if the report has more than one of them."""
+
+    name: str
+    title: str
+    lede: str
+    of: tuple[str, ...]
+
+
+_SHARED = (
+    _Shared("when_a_mode_is_dropped", "When a mode is dropped", "When does the best fit drop a mode, and does it do so step by step?", ("separation_sweep", "alpha_bridge")),
+    _Shared("where_a_run_ends", "Where a run ends", "Which optimum does a run of ADVI come to, and how near does it come?", ("initialisation", "advi_accuracy")),
+    _Shared("real_posteriors", "Real posteriors", "What does each direction report of a posterior, and how far off is it?", ("posterior_modes", "reference_posteriors")),
+)  # fmt: skip
+
+
 def single_page(section: Section, provenance: Mapping[str, Any], title: str, templates: Sequence[Path]) -> Page:
     """Return the one page of a report about one thing."""
     main, evidence = _split(_chapter(section, templates, {section.name: section.context}))
@@ -123,7 +142,7 @@ def single_page(section: Section, provenance: Mapping[str, Any], title: str, tem
         main += f"\n\n### Evidence {{#{section.name}-evidence}}\n\n" + re.sub(
             r"^###", "####", evidence, flags=re.MULTILINE
         )
-    text = _answer(section, question=True) + main + _provenance(provenance)
+    text = _answer(section.context["answer"], section.context["question"]) + main + _provenance(provenance)
     return Page("index", title, "", text)
 
 
@@ -138,40 +157,87 @@ def book_of(sections: Sequence[Section], provenance: Mapping[str, Any], title: s
     said = {section.name: section.context for section in sections}
     story: list[Page] = []
     evidence: list[Page] = []
-    names = [section.name for section in sections]
-    for section in sections:
-        number = str(len(story) + 1)
-        main, checks = _split(_chapter(section, templates, said))
-        if checks:
-            name = f"{section.name}-evidence"
-            main += (
-                f"\n\n### Evidence\n\nEvery table and check behind this page is on [its page of evidence](#{name}).\n"
-            )
-            evidence.append(
-                Page(
-                    name, f"Evidence: {section.title}", section.context["question"], checks, f"E{number}", section.name
-                )
-            )
-        story.append(Page(section.name, section.title, section.context["question"], _answer(section) + main, number))
-        story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after == section.name]
-    story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after not in names]
+    answers: dict[str, str] = {}
+    for frame, parts in _by_page(sections):
+        page, checks = _question_page(frame, parts, str(len(story) + 1), templates, said)
+        answers[page.name] = _in_short(parts)
+        story.append(page)
+        evidence += checks
+        names = {part.name for part in parts}
+        story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after in names]
+    story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after not in said]
     story.append(
         Page(
             "provenance", "Where the numbers come from", "", _provenance(provenance, heading=False), str(len(story) + 1)
         )
     )
     views = [
-        {
-            "name": p.name,
-            "title": p.title,
-            "question": p.lede,
-            "number": p.number,
-            "answer": said.get(p.name, {}).get("answer", ""),
-        }
+        {"name": p.name, "title": p.title, "question": p.lede, "number": p.number, "answer": answers.get(p.name, "")}
         for p in story
     ]
     front = filled("index.md", templates, title=title, pages=views, q=said, show=_show)
     return Book(title, Page("index", title, "", front), story, evidence)
+
+
+def _by_page(sections: Sequence[Section]) -> Iterator[tuple[_Shared, list[Section]]]:
+    """Return the pages of questions in the order of the first question of each, with its questions."""
+    left = {section.name: section for section in sections}
+    for section in sections:
+        frame = next((shared for shared in _SHARED if section.name in shared.of), None)
+        if section.name not in left:
+            continue
+        parts = [left.pop(name) for name in (frame.of if frame else [section.name]) if name in left]
+        if frame is None or len(parts) == 1:
+            frame = _Shared(section.name, section.title, section.context["question"], (section.name,))
+        yield frame, parts
+
+
+def _question_page(
+    frame: _Shared, parts: Sequence[Section], number: str, templates: Sequence[Path], said: Mapping[str, Any]
+) -> tuple[Page, list[Page]]:
+    """Return a page of one question or several, and the evidence of each."""
+    halves = [_split(_chapter(part, templates, said)) for part in parts]
+    if len(parts) == 1:
+        main = _answer(parts[0].context["answer"]) + halves[0][0]
+    else:
+        main = _answer(_in_short(parts)) + _one_text(parts, [half for half, _ in halves])
+    checked = [(part, checks) for part, (_, checks) in zip(parts, halves, strict=True) if checks]
+    letters = "abcdefgh" if len(checked) > 1 else [""]
+    evidence = [
+        Page(f"{part.name}-evidence", f"Evidence: {part.title}", part.context["question"], checks, f"E{number}{letter}", frame.name)
+        for (part, checks), letter in zip(checked, letters, strict=False)
+    ]  # fmt: skip
+    where = [f"[{part.title}](#{part.name}-evidence)" for part, _ in checked]
+    if len(where) == 1:
+        where = [f"[its page of evidence](#{evidence[0].name})"]
+    if where:
+        main += f"\n\n### Evidence\n\nEvery table and check behind this page is on {' and '.join(where)}.\n"
+    return Page(frame.name, frame.title, frame.lede, main, number), evidence
+
+
+def _one_text(parts: Sequence[Section], texts: Sequence[str]) -> str:
+    """Return chapters as one text: what stands under a heading that several have stands together, at the end.
+
+    The first heading of each chapter is the place to which links to its question lead.
+    """
+    under: dict[str, list[str]] = {}
+    anchors: dict[str, str] = {}
+    for part, text in zip(parts, texts, strict=True):
+        start, *rest = re.split(r"^### (.*)\n", text, flags=re.MULTILINE)
+        headings, bodies = rest[::2], rest[1::2]
+        if start.strip():
+            headings, bodies = [part.title, *headings], [start, *bodies]
+        for heading, body in zip(headings, bodies, strict=True):
+            under.setdefault(heading, []).append(body.strip())
+        if headings and "{#" not in headings[0]:
+            anchors[headings[0]] = f" {{#{part.name}}}"
+    order = sorted(under, key=lambda heading: len(under[heading]) > 1)
+    return "\n\n".join(f"### {heading}{anchors.get(heading, '')}\n\n{'\n\n'.join(under[heading])}" for heading in order)
+
+
+def _in_short(parts: Sequence[Section]) -> str:
+    """Return the first sentence of each answer."""
+    return " ".join(headline(part.context["answer"]) for part in parts)
 
 
 def _show(name: str) -> str:
@@ -188,9 +254,9 @@ def _other(other: _Other, number: int, said: Mapping[str, Any], templates: Seque
     return Page(other.name, other.title, other.lede, filled(f"pages/{other.name}.md", templates, q=said), str(number))
 
 
-def _answer(section: Section, question: bool = False) -> str:
-    asked = f"**Question.** {section.context['question']}\n\n" if question else ""
-    return f"::: {{.answer}}\n{asked}**Answer.** {section.context['answer']}\n:::\n\n"
+def _answer(answer: str, question: str = "") -> str:
+    asked = f"**Question.** {question}\n\n" if question else ""
+    return f"::: {{.answer}}\n{asked}**Answer.** {answer}\n:::\n\n"
 
 
 def _provenance(provenance: Mapping[str, Any], heading: bool = True) -> str:

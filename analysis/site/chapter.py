@@ -201,7 +201,7 @@ def _environment(templates: Sequence[Path]) -> jinja2.Environment:
         comment_end_string="#>",
     )
     environment.globals["next_table"] = f"{OPEN}table{CLOSE}"
-    filters = (num, est, pct, signed, fixed, table, tex, listed, plural, headline)
+    filters = (num, est, pct, signed, fixed, table, tex, listed, plural)
     environment.filters["place"] = lambda kind: f"\n\n{OPEN}{kind}{CLOSE}\n\n"
     environment.filters |= {function.__name__: function for function in filters}
     return environment

@@ -147,10 +147,15 @@ def _md_figure(figure: Figure, caption: str, folder: str) -> str:
 
 
 def _pdf_figure(figure: Figure, caption: str, _: str) -> str:
-    """Return a figure for typst."""
+    """Return a figure for typst: text goes on where it does not fit, and the first one of a page never stands above its heading."""
     alt = " ".join(figure.alt.split()).replace("\\", "\\\\").replace('"', '\\"')
     image = f'image("{figure.name}-light.svg", width: 100%, alt: "{alt}")'
-    return _raw("typst", f"#figure({image}, caption: [") + caption + _raw("typst", f"]) <fig-{figure.name}>")
+    where = "bottom" if re.match(r"\*\*Figure \w+\.1\.", caption) else "auto"
+    return (
+        _raw("typst", f"#figure({image}, placement: {where}, caption: [")
+        + caption
+        + _raw("typst", f"]) <fig-{figure.name}>")
+    )
 
 
 _FIGURES: Mapping[str, Callable[[Any, str, str], str]] = {"html": _html_figure, "md": _md_figure, "pdf": _pdf_figure}

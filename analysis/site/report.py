@@ -260,9 +260,9 @@ def _link(here: Page, there: Page, words: str, more: str = "") -> str:
 def _kicker(book: Book, page: Page) -> str:
     if page.name == "index":
         return ""
-    place = (
-        f"{page.number} of {len(book.story)}" if not page.of else f"Evidence for page {page.number.removeprefix('E')}"
-    )
+    place = f"{page.number} of {len(book.story)}"
+    if page.of:
+        place = f"Evidence for page {next(p.number for p in book.story if p.name == page.of)}"
     return f'<p class="kicker">{_link(page, book.front, html.escape(_plain(book.title)))} <span>{place}</span></p>'
 
 
@@ -328,11 +328,12 @@ def _pdf(book: Book, figures: Mapping[str, Figure], index: Index, converter: Con
 def _md_page(book: Book, page: Page, figures: Mapping[str, Figure], index: Index, converter: Converter) -> _Files:
     """Build a page for a repository browser; evidence is at its end."""
     front = page.name == "index"
-    evidence = next((p for p in book.evidence if p.of == page.name), None)
+    evidence = [p for p in book.evidence if p.of == page.name]
+    home = {p.name: p.of for p in book.evidence}
     folder = "" if front else "../"
 
     def address(name: str, anchor: str) -> str:
-        name = name.removesuffix("-evidence")
+        name = home.get(name, name)
         if name == page.name:
             return f"#{anchor}" if anchor != name else "#"
         file = "README.md" if name == "index" else f"{name}.md"
@@ -342,9 +343,11 @@ def _md_page(book: Book, page: Page, figures: Mapping[str, Figure], index: Index
     text = resolved(page, "md", figures, index, address, folder)
     if page.lede:
         text = f"*{page.lede}*\n\n{text}"
-    if evidence is not None:
-        text = text.partition("### Evidence\n")[0] + f"## Evidence {{#{evidence.name}}}\n\n"
-        text += resolved(evidence, "md", figures, index, address, folder)
+    if evidence:
+        text = text.partition("### Evidence\n")[0]
+    for one in evidence:
+        title = one.title if len(evidence) > 1 else "Evidence"
+        text += f"## {title} {{#{one.name}}}\n\n{resolved(one, 'md', figures, index, address, folder)}\n\n"
     if not front:
         order = [book.front, *book.story]
         near = [order[i] for i in (order.index(page) - 1, order.index(page) + 1) if i < len(order)]

@@ -409,24 +409,31 @@
   const encode = ({ modes, q }) =>
     `#play1=${modes.map((mode) => mode.map(short).join(",")).join("_")}~${q.map(short).join(",")}`;
 
-  const NUMBER = /^-?\d{1,3}(\.\d{1,6})?$/;
-  const within = (value, [low, high]) => value >= low && value <= high;
-  const decode = (hash) => {
-    if (typeof hash !== "string" || hash.length > 300 || !hash.startsWith("#play1=")) return null;
-    const halves = hash.slice(7).split("~");
-    if (halves.length !== 2) return null;
-    const texts = [...halves[0].split("_"), halves[1]].map((part) => part.split(","));
-    if (!texts.flat().every((text) => NUMBER.test(text))) return null;
-    const rows = texts.map((row) => row.map(Number));
-    const q = rows.pop();
-    const fine = rows.length <= LIMITS.modes && q.length === 2 && within(q[0], LIMITS.qMean) && within(q[1], LIMITS.qSd)
-      && rows.every((row) => row.length === 3 && within(row[0], LIMITS.weight) && within(row[1], LIMITS.mean) && within(row[2], LIMITS.sd));
-    return fine ? { modes: rows, q } : null;
+  const NUMBER = /^-?\d{1,9}(\.\d{1,6})?(e\d{1,2})?$/i;
+  const number = (value) => short(value).replace("-", "\u2212");
+  const outside = (name, value, [low, high]) =>
+    value >= low && value <= high ? "" : `${name} of ${number(value)} is not between ${number(low)} and ${number(high)}`;
+
+  // What a link says: a state, or `why` none can be shown; neither, if it leads elsewhere.
+  const readLink = (hash) => {
+    if (typeof hash !== "string" || !hash.startsWith("#play")) return {};
+    const texts = hash.replace("#play1=", "").split(/[~_]/).map((part) => part.split(","));
+    if (texts.length > LIMITS.modes + 1) return { why: `it has ${texts.length - 1} modes, and at most ${LIMITS.modes} can be shown` };
+    const shaped = /^#play1=[^~]+~[^~_]+$/.test(hash) && texts.every((row, i) => row.length === (i === texts.length - 1 ? 2 : 3));
+    if (!shaped || !texts.flat().every((text) => NUMBER.test(text))) return { why: "it cannot be read" };
+    const modes = texts.map((row) => row.map(Number));
+    const q = modes.pop();
+    const wrong = [
+      ...modes.flatMap(([w, m, s]) => [outside("a weight", w, LIMITS.weight), outside("a mean", m, LIMITS.mean), outside("an sd", s, LIMITS.sd)]),
+      outside("the mean of q", q[0], LIMITS.qMean), outside("the sd of q", q[1], LIMITS.qSd),
+    ].filter(Boolean);
+    return wrong.length ? { why: wrong[0] } : { state: { modes, q } };
   };
+  const decode = (hash) => readLink(hash).state ?? null;
 
   globalThis.duality = {
     LIMITS, PRESETS, makeTarget, klForward, klReverse, reverse, forward, landscape, stationary, explore, descend, makeAdvi, covers, missed,
-    encode, decode,
+    encode, decode, readLink,
   };
 
   // The page
@@ -1167,19 +1174,27 @@
     schedule();
   });
 
+  const refuse = (why, instead) => {
+    stop();
+    report = `The link was not used, since ${why}; ${instead}.`;
+    schedule();
+  };
   const restyle = () => {
     stale.size = true;
     schedule();
   };
   globalThis.addEventListener("hashchange", () => {
-    const linked = decode(globalThis.location.hash);
-    if (linked) load(linked);
+    const linked = readLink(globalThis.location.hash);
+    if (linked.state) load(linked.state);
+    if (linked.why) refuse(linked.why, "nothing is changed");
   });
   globalThis.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
 
   at(".play-still").hidden = true;
   at(".play-body").hidden = false;
-  const first = decode(globalThis.location.hash) ?? PRESETS[0];
+  const linked = readLink(globalThis.location.hash);
+  const first = linked.state ?? PRESETS[0];
+  if (linked.why) refuse(linked.why, "an example is shown");
   state = { modes: first.modes.map((mode) => [...mode]), q: [...first.q] };
   draw();
   settle();

@@ -43,6 +43,24 @@ function Div(div)
   end
 end
 
+-- At the beginning of a cell these would begin a heading or a list.
+function Str(str)
+  if FORMAT == "typst" and str.text:match("^[=+/-]+$") then
+    return pandoc.RawInline("typst", "\\" .. str.text)
+  end
+end
+
+-- pandoc gives wide tables columns by their dashes, which are all alike: typst knows better how wide words and numbers are.
+function Table(tbl)
+  if FORMAT ~= "typst" then
+    return nil
+  end
+  for _, column in ipairs(tbl.colspecs) do
+    column[2] = nil
+  end
+  return tbl
+end
+
 -- A repository browser makes an anchor of the words of a heading and ignores ours: links follow.
 function Pandoc(doc)
   if FORMAT ~= "gfm" then
@@ -54,6 +72,9 @@ function Pandoc(doc)
       local words = pandoc.text.lower(pandoc.utils.stringify(header)):gsub("[%p]", function(sign)
         return (sign == "-" or sign == "_") and sign or ""
       end)
+      for _, sign in ipairs({ "‘", "’", "“", "”", "…" }) do
+        words = words:gsub(sign, "")
+      end
       anchors["#" .. header.identifier] = "#" .. words:gsub(" ", "-")
     end,
   })

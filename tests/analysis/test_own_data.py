@@ -14,6 +14,7 @@ import xarray as xr
 from scipy.stats import norm, vonmises
 
 from analysis.command import main as cli
+from analysis.drawing.style import Style
 from analysis.own_data import page
 from analysis.own_data.curve import Curve
 from analysis.own_data.figures import plot
@@ -29,6 +30,7 @@ from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES
 from models.results import load, save
 from models.targets import normal_mixture
+from tests.analysis.drawn import check_pages
 
 #: Parameters of each family in JSON.
 PARAMETERS = {
@@ -272,6 +274,17 @@ def test_report_is_one_page_with_every_figure(which: str, request: pytest.Fixtur
     assert "http-equiv" in html
     for family in summary(tree)["families"]:
         assert family in html
+
+
+@pytest.mark.parametrize("which", ["student", "geyser"])
+def test_figures_have_a_legend_and_a_hover(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    tree = request.getfixturevalue(which)
+    check_pages(lambda: plot(tree, backend="plotly"), tmp_path)
+    for name, drawing in plot(tree, backend="bokeh").items():
+        assert drawing.save(tmp_path / f"bokeh-{name}", Style.of("light", "bokeh")).stat().st_size < 1_000_000
+    text = (tmp_path / "families.html").read_text(encoding="utf-8")
+    assert "data" in text
+    assert "family student_t" in text if which == "student" else "fitted: mvnormal_mixture(2)" in text
 
 
 def test_names_that_are_markup_are_shown_as_they_are(tmp_path: Path) -> None:

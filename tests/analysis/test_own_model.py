@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 
 from analysis.command import main as cli
+from analysis.drawing.style import Style
 from analysis.own_model import page
 from analysis.own_model.findings import findings
 from analysis.own_model.loading import load_model, parse_place
@@ -23,7 +24,7 @@ from analysis.own_model.summary import summary
 from analysis.site.chapter import words_of
 from models.errors import InputError
 from models.results import load
-from tests.analysis.drawn import check_drawings
+from tests.analysis.drawn import check_drawings, check_pages
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -348,6 +349,14 @@ def test_page_says_the_verdict_first_and_has_every_figure(examined: xr.DataTree,
 def test_drawings(examined: xr.DataTree) -> None:
     words = words_of("own_model", findings(examined))
     check_drawings(lambda theme: page.plot(examined, theme=theme), words)
+
+
+def test_figures_have_a_legend_and_a_hover(examined: xr.DataTree, tmp_path: Path) -> None:
+    check_pages(lambda: page.plot(examined, backend="plotly"), tmp_path)
+    for name, drawing in page.plot(examined, backend="bokeh").items():
+        assert drawing.save(tmp_path / f"bokeh-{name}", Style.of("light", "bokeh")).stat().st_size < 1_000_000
+    text = (tmp_path / "densities.html").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in text for name in ("reference", "ADVI", "linear response", "mixture"))
 
 
 @pytest.mark.filterwarnings("ignore")  # of ArviZ, about one chain; and of Matplotlib, about open figures

@@ -42,8 +42,20 @@ STATES = [
 MALFORMED = [
     "", "#", "#fig-hero", "#play1=", "#play1=~", "#play1=a,b,c~0,1", "#play1=1,0,1", "#play1=1,0,1~0", "#play1=1,0,1~0,1~0,1", "#play1=1,0,0~0,1",
     "#play1=1,0,1~0,-1", "#play1=1,0,1e9~0,1", "#play1=1,0,NaN~0,1", "#play1=0,0,1~0,1", "#play1=1,99,1~0,1", "#play2=1,0,1~0,1", "#play1=1,,1~0,1",
-    "#play1=1,0,1_1,0,1_1,0,1_1,0,1~0,1", "#play1=" + "1,0,1_" * 200, "#play1=%E0%A4%A~0,1", "#play1=1,0,1~0,1<script>",
+    "#play1=1,0,1_1,0,1_1,0,1_1,0,1~0,1", "#play1=1,0,1~1e9,1", "#play1=1,0,1e99~0,1", "#play1=1,0,1~0,1e-9", "#play1=1,0,1_~0,1", "#play1=" + "1,0,1_" * 200, "#play1=%E0%A4%A~0,1", "#play1=1,0,1~0,1<script>",
 ]  # fmt: skip
+
+#: What is wrong with a link, as the page says it; nothing of a link that leads elsewhere.
+REFUSED = {
+    "#fig-hero": None,
+    "#play1=1,0,1~0,1": None,
+    "#play1=1,0,NaN~0,1": "it cannot be read",
+    "#play1=1,0,1~0,1<script>": "it cannot be read",
+    "#play1=1,0,1~1e9,1": "the mean of q of 1000000000 is not between \N{MINUS SIGN}9 and 9",
+    "#play1=1,0,-1~0,1": "an sd of \N{MINUS SIGN}1 is not between 0.2 and 4",
+    "#play1=1,0,1~0,-1": "the sd of q of \N{MINUS SIGN}1 is not between 0.2 and 9",
+    "#play1=" + "1,0,1_" * 49 + "1,0,1~0,1": "it has 50 modes, and at most 3 can be shown",
+}
 
 CHECK = """
 // Without a screen no frames are drawn, and nothing is observed.
@@ -98,17 +110,19 @@ addEventListener("load", async () => {
   verdict.mass = [duality.covers(equal, 3, 1), duality.covers(equal, 0, 3), duality.missed(equal, 3, 1), duality.missed(equal, 0, 4)];
   verdict.links = given.states.map((state) => [duality.encode(state), duality.decode(duality.encode(state))]);
   verdict.malformed = given.malformed.map((hash) => duality.decode(hash));
+  verdict.refused = given.refused.map((hash) => duality.readLink(hash).why ?? null);
   verdict.presets = duality.PRESETS.map(({ modes, q }) => duality.decode(duality.encode({ modes, q })) !== null);
 
   // The page, as it was opened, with a link that cannot be read
   await wait(400);
-  verdict.first = { words: words(), still: one(".play-still").hidden, hash: location.hash };
+  verdict.first = { words: words(), report: report(), still: one(".play-still").hidden, hash: location.hash };
   verdict.handles = [...root.querySelectorAll('[role="slider"]')].map((node) => ["tabindex", "aria-label", "aria-valuenow", "aria-valuetext"].map((name) => node.getAttribute(name)));
   location.hash = duality.encode(given.states[1]);
   await wait(600);
   verdict.linked = { words: words(), hash: location.hash };
-  location.hash = "#play1=nonsense";
+  location.hash = "#play1=1,0,-1~0,1";
   await wait(300);
+  verdict.unlinked = { report: report(), words: words() };
   verdict.pressed = [];
   for (const button of root.querySelectorAll(".play-presets button")) {
     button.click();
@@ -193,7 +207,14 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         pytest.skip("chromium is not installed")
     folder = tmp_path_factory.mktemp("playground")
     page = folder / "page.html"
-    given = {"mixtures": MIXTURES, "members": MEMBERS, "sharp": SHARP, "states": STATES, "malformed": MALFORMED}
+    given = {
+        "mixtures": MIXTURES,
+        "members": MEMBERS,
+        "sharp": SHARP,
+        "states": STATES,
+        "malformed": MALFORMED,
+        "refused": list(REFUSED),
+    }
     page.write_text(page_with(given), encoding="utf-8")
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
@@ -314,6 +335,7 @@ def test_links_come_back_and_malformed_ones_are_refused(verdict: dict[str, Any])
         assert back == state
         assert re.fullmatch(r"#play1=[\w.,~-]{5,80}", link)
     assert verdict["malformed"] == [None] * len(MALFORMED)
+    assert dict(zip(REFUSED, verdict["refused"], strict=True)) == REFUSED
     assert all(verdict["presets"])
 
 
@@ -326,6 +348,7 @@ def test_page_builds_under_the_policy_and_falls_back_from_a_malformed_link(verdi
     first = verdict["first"]
     assert first["still"]
     assert first["hash"] == "#play1=1,2~%"  # only what the reader does changes the address
+    assert first["report"] == "The link was not used, since it cannot be read; an example is shown."
     target, q = target_of(MIXTURES["equal"]), normal_mixture([1], [1.5], [1])
     assert first["words"].replace("\N{NO-BREAK SPACE}", " ") == (
         f"q covers the right mode: KL(p\N{DOUBLE VERTICAL LINE}q) {kl(target, q).value:.4f}, "
@@ -346,6 +369,9 @@ def test_links_and_presets_are_shown(verdict: dict[str, Any]) -> None:
     assert verdict["linked"]["words"].startswith("q covers")
     assert "Reverse KL has 1\N{NO-BREAK SPACE}minimum, N(7.000" in verdict["linked"]["words"]
     assert verdict["linked"]["hash"] == verdict["links"][1][0]
+    minus = "\N{MINUS SIGN}1"
+    why = f"The link was not used, since an sd of {minus} is not between 0.2 and 4; nothing is changed."
+    assert verdict["unlinked"] == {"report": why, "words": verdict["linked"]["words"]}
     names = [name for name, *_ in verdict["pressed"]]
     assert names == ["two modes", "close modes", "unequal", "three modes", "narrow and wide"]
     assert len({words for _, _, words, _ in verdict["pressed"]}) == 5

@@ -17,11 +17,15 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pypandoc
 import pytest
 
 from analysis.site import numbers, report
+from analysis.site.book import Page
 from analysis.site.chapter import TEMPLATES, ReportError, headline, words_of
 from analysis.site.figure import Figure
+from analysis.site.figure import mark as figure_mark
+from analysis.site.marks import index_of, resolved
 from analysis.site.numbers import est, num, pct, signed, table
 from analysis.site.provenance import rows
 from analysis.site.report import FORMATS, Section, write_report
@@ -456,6 +460,70 @@ def test_front_page_is_short_and_leads_everywhere(site: Path) -> None:
     assert "[One: *what*, and when?](pages/one.md)" in md
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of three questions, two of which share a page, and have evidence."""
+    root = tmp_path_factory.mktemp("shared")
+    placed = {
+        "initialisation": ("valley", "<< figures.curves >>", ""),
+        "advi_accuracy": ("hill", "", "<< figures.trace >>"),
+    }
+    for name, (words, first, second) in placed.items():
+        text = f"### The {words}\n\nA {words}. [Other](#advi_accuracy)\n\n{first}\n\n### In PyMC and ArviZ\n\nCode of a {words}.\n"
+        text += (
+            f"\n<% evidence %>\n### Check of a {words} {{#check-{words}}}\n\n{second}\n\nIt holds.\n<% endevidence %>\n"
+        )
+        write_chapter(root, text, name)
+    write_chapter(root, "### First\n\n[start](#initialisation), [check](#check-hill)\n", "two")
+    section = make_section(answer="It depends. On 2 things.")
+    names = ("initialisation", "two", "advi_accuracy")
+    figures = {"initialisation": section.figures[:1], "advi_accuracy": section.figures[1:]}
+    sections = [Section(name, name, section.context, figures.get(name, ())) for name in names]
+    write_report(
+        sections, provenance=PROVENANCE, output=root / "out", formats=["html", "md"], templates=[root, TEMPLATES]
+    )
+    return root / "out"
+
+
+def test_questions_that_are_one_idea_share_a_page(shared: Path) -> None:
+    """It stands where the first of them would; a heading that both have is there once, with what both say."""
+    text = (shared / "pages" / "where_a_run_ends.html").read_text()
+    assert not (shared / "pages" / "initialisation.html").exists()
+    headings = re.findall(r'<h2 id="([^"]+)"', text)
+    assert headings == ["initialisation", "advi_accuracy", "in-pymc-and-arviz", "evidence"]
+    assert text.index("Code of a valley") < text.index("Code of a hill")
+    assert "Answer.</strong> It depends. It depends." in text
+    assert "1 of 6" in Tags(text).text
+    assert "Figure 1.1." in text
+    assert (shared / "pages" / "two.html").read_text().count("2 of 6") == 1
+
+
+def test_a_question_alone_has_its_own_page(tmp_path: Path) -> None:
+    for name in ("initialisation", "two"):
+        write_chapter(tmp_path, "### Words\n\nProse.\n", name)
+    sections = [Section(name, name, make_section().context) for name in ("initialisation", "two")]
+    out = tmp_path / "out"
+    write_report(sections, provenance=PROVENANCE, output=out, formats=["html"], templates=[tmp_path, TEMPLATES])
+    assert (out / "pages" / "initialisation.html").exists()
+    assert not (out / "pages" / "where_a_run_ends.html").exists()
+
+
+def test_links_lead_to_a_question_on_a_page_that_it_shares(shared: Path) -> None:
+    two, page = ((shared / "pages" / f"{name}.html").read_text() for name in ("two", "where_a_run_ends"))
+    assert '<a href="where_a_run_ends.html#initialisation">start</a>' in two
+    assert '<a href="advi_accuracy-evidence.html#check-hill">check</a>' in two
+    assert '<a href="#advi_accuracy">Other</a>' in page
+    for name, number in (("initialisation", "E1a"), ("advi_accuracy", "E1b")):
+        evidence = (shared / "pages" / f"{name}-evidence.html").read_text()
+        assert f'<a href="{name}-evidence.html">{name}</a>' in page
+        assert "Evidence for page 1" in Tags(evidence).text
+        assert evidence.count(f"Figure {number}.1.") == (number == "E1b")
+        assert '<a href="where_a_run_ends.html">' in evidence
+    md = (shared / "pages" / "where_a_run_ends.md").read_text()
+    assert md.count("## Evidence: ") == 2
+    assert "[start](where_a_run_ends.md)" in (shared / "pages" / "two.md").read_text()
+
+
 def test_files_of_an_earlier_report_go_if_nobody_changed_them(tmp_path: Path) -> None:
     """Those that somebody else wrote, or changed, stay."""
     for name in ("one", "two"):
@@ -502,6 +570,27 @@ def test_a_manifest_that_is_damaged_or_leads_elsewhere_removes_nothing(tmp_path:
             templates=[tmp_path, TEMPLATES],
         )
         assert outside.read_text() == "x"
+
+
+def test_cells_of_the_pdf_are_words_and_columns_as_wide_as_they() -> None:
+    """A cell that begins with a sign is no heading; wide tables have no columns that are all alike."""
+    rows = f"| target | {'said ' * 20}|\n|---|---|\n| = normal | - 3 |\n"
+    command = [pypandoc.get_pandoc_path(), "--to=typst", f"--lua-filter={TEMPLATES / 'report.lua'}"]
+    made = subprocess.run(command, input=rows, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    assert "columns: 2," in made
+    assert "\\= normal" in made
+    assert "\\- 3" in made
+
+
+def test_text_of_the_pdf_goes_on_where_a_drawing_does_not_fit() -> None:
+    """Drawings go to the top or the bottom of a page; the first of a page of the site not to the top, where its heading may stand below it."""
+    section = make_section()
+    figures = {figure.name: figure for figure in section.figures}
+    text = "".join(figure_mark(name) for name in figures)
+    for number in ("2", "E2a"):
+        page = Page("one", "One", "", text, number)
+        made = resolved(page, "pdf", figures, index_of([page], figures), lambda _, anchor: f"#{anchor}")
+        assert re.findall(r"placement: (\w+)", made) == ["bottom", "auto"]
 
 
 def test_pdf_is_made_and_dated(built: Built) -> None:

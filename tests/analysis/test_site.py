@@ -19,7 +19,7 @@ from analysis.catalogue import questions
 from analysis.drawing.style import Style
 from tests.analysis.built import SITE, pages
 
-MOST_BYTES, MOST_ELEMENTS, FRONT_WORDS = 1_000_000, 4000, 900
+MOST_BYTES, MOST_ELEMENTS, FRONT_WORDS, PAGE_WORDS = 1_000_000, 4000, 900, (800, 1500)
 WHOLE = "report.html"  # all pages in one: as large as they are
 #: Attributes by which a page may load something, or lead somewhere.
 ADDRESSES = ("src", "href", "srcset", "xlink:href", "poster", "data", "action")
@@ -46,17 +46,23 @@ class Page:
         found = (e for e in self.elements if e.tag == "meta" and name in [e.get(k) for k in key])
         return next((e.get("content") for e in found), None)
 
-    def words(self) -> int:
-        """Words to read: no scripts, styles, drawings, sources of formulas, or lists of pages."""
-        return len("".join(_text(next(e for e in self.elements if e.tag == "body"))).split())
+    def words(self, *but: str) -> int:
+        """Words to read: no scripts, styles, drawings, sources of formulas, or lists of pages; nor elements of other kinds that are named."""
+        return len("".join(_text(next(e for e in self.elements if e.tag == "body"), (*UNREAD, *but))).split())
+
+    def asks(self) -> bool:
+        """Whether this is the page of a question, or of several."""
+        return self.path.stem in questions() or (
+            not self.path.stem.endswith("-evidence") and bool(set(questions()) & set(self.ids))
+        )
 
 
-def _text(element: Element) -> Iterator[str]:
-    if not isinstance(element.tag, str) or element.tag.rpartition("}")[2] in UNREAD:
+def _text(element: Element, unread: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(element.tag, str) or element.tag.rpartition("}")[2] in unread:
         return
     yield element.text or ""
     for child in element:
-        yield from _text(child)
+        yield from _text(child, unread)
         yield child.tail or ""
 
 
@@ -93,10 +99,11 @@ def addresses(one: Page) -> Iterator[tuple[Element, str]]:
 
 
 def test_every_page_is_looked_at() -> None:
-    """No HTML is built that the others do not see, and each question has its page."""
+    """No HTML is built that the others do not see; each question has its page, or its place on one that it shares."""
     built = {path.resolve() for path in SITE.rglob("*.html") if "templates" not in path.relative_to(SITE).parts}
     assert built == set(site())
-    assert set(questions()) <= {p.path.stem for p in every()}
+    places = [{one.path.stem, *one.ids} & set(questions()) for one in every(but=WHOLE) if one.asks()]
+    assert Counter(name for names in places for name in names) == Counter(list(questions()))
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
@@ -169,6 +176,14 @@ def test_front_page_is_short() -> None:
     assert page(SITE / "index.html").words() < FRONT_WORDS, page(SITE / "index.html").words()
 
 
+def test_a_page_of_questions_is_one_sitting() -> None:
+    """Words without code and formulas, and at most one table; what is longer goes to its evidence."""
+    words = {one.path.name: one.words("pre", "math") for one in every(but=WHOLE) if one.asks()}
+    tables = {one.path.name: sum(e.tag == "table" for e in one.elements) for one in every(but=WHOLE) if one.asks()}
+    assert not {name: n for name, n in words.items() if not PAGE_WORDS[0] <= n <= PAGE_WORDS[1]}
+    assert not {name: n for name, n in tables.items() if n > 1}
+
+
 def test_pages_are_valid_html() -> None:
     """As far as html5lib's parser tells; of inline SVG and MathML it asks nothing, and no code of it is let pass."""
     assert not {one.path.name: one.errors[:5] for one in every() if one.errors}
@@ -189,7 +204,7 @@ def test_every_page_forbids_all_that_it_does_not_carry() -> None:
 
 def test_every_story_page_has_a_picture_to_share() -> None:
     """Pages of questions, and the front page, name a picture that is there; the evidence of a question needs none."""
-    story = [p for p in every(but=WHOLE) if p.path.stem in {"index", *questions()}]
+    story = [p for p in every(but=WHOLE) if p.path.stem == "index" or p.asks()]
     without = [p.path.name for p in story if not p.meta("og:image")]
     assert not without
     for one in story:

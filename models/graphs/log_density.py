@@ -241,7 +241,8 @@ def _source_by_point(layout: tuple[tuple[tuple[int, ...], str], ...]) -> str:
             "    for i in range(points.shape[0]):",
             f"        value, gradient = inner(points[i]{arguments})",
             "        logp[i] = value.item()",
-            "        slope[i] = gradient",
+            "        for j in range(points.shape[1]):",
+            "            slope[i, j] = gradient[j]",
             "    return logp, slope",
         ]
     )

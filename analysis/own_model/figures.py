@@ -56,7 +56,7 @@ def plot(
 def worst(table: xr.Dataset, count: int) -> list[str]:
     """Variables at which ADVI is farthest from the reference, or from the mixture where there is none: the worst first.
 
-    The table is that of `models.own_model.comparison.compare`; variables that do not vary, or have no finite sd, are left out.
+    The table is that of `models.own_model.moments.compare`; variables that do not vary, or have no finite sd, are left out.
     """
     advi, mixture = (table.sel(approximation=name) for name in ("ADVI", "mixture"))
     mean, sd = (table[f"reference_{s}"] if f"reference_{s}" in table else mixture[s] for s in ("mean", "sd"))

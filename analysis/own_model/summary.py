@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from analysis.own_model.study import optima_of
-from models.own_model.comparison import entries
 
 __all__ = ["reasons_of", "summary"]
 
@@ -29,7 +28,8 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     dict
         As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``missed_mass``, ``forward`` (the Normal that maximises the
         likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``verdict``, ``seconds``, ``warnings``.
-        Variables go by the model's names with their coordinates, on the natural scale; KL and ELBO in nats; ``None`` where there is no number.
+        Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
+        and sds; KL and ELBO in nats; ``None`` where there is no number.
     """
     attrs = tree.attrs
     tried = attrs.get("starts_tried")
@@ -66,13 +66,14 @@ def _optimum(tree: xr.DataTree, k: int) -> dict[str, Any]:
         "verdict": str(fit["verdict"].item()),
         "k_hat": _number(fit["k_hat"]),
         "k_hat_linear_response": _number(fit["k_hat_linear_response"]),
-        "variables": _variables(natural, "mean", "sd", "sd_linear_response"),
+        "variables": _variables(natural, mean="mean", sd="sd", sd_linear_response="sd_linear_response"),
+        "errors": _variables(natural, mean="mean_se", sd="sd_se"),
     }
 
 
-def _variables(data: xr.Dataset, *columns: str) -> dict[str, dict[str, float | None]]:
+def _variables(data: xr.Dataset, **columns: str) -> dict[str, dict[str, float | None]]:
     return {
-        str(name): {column: _number(data[column][i]) for column in columns}
+        str(name): {key: _number(data[column][i]) for key, column in columns.items()}
         for i, name in enumerate(data["variable"].to_numpy())
     }
 
@@ -80,13 +81,13 @@ def _variables(data: xr.Dataset, *columns: str) -> dict[str, dict[str, float | N
 def _reference(tree: xr.DataTree) -> dict[str, Any] | None:
     if "reference" not in tree.children:
         return None
-    node = tree["reference"]
-    draws = entries(node["posterior"].to_dataset())
+    node, table = tree["reference"], tree["comparison"].to_dataset()
     return {
         "method": node.attrs["method"],
         "ok": bool(node.attrs["ok"]),
         "reasons": reasons_of(tree),
-        "variables": {name: {"mean": _number(x.mean()), "sd": _number(x.std())} for name, x in draws.items()},
+        "variables": _variables(table, mean="reference_mean", sd="reference_sd"),
+        "errors": _variables(table, mean="reference_mean_se", sd="reference_sd_se"),
     }
 
 
@@ -120,7 +121,9 @@ def _forward(tree: xr.DataTree) -> dict[str, Any]:
             }
             for i, name in enumerate(names)
         },
-        "variables": _variables(comparison.sel(approximation="forward"), "mean", "sd") if "forward" in names else {},
+        "variables": _variables(comparison.sel(approximation="forward"), mean="mean", sd="sd")
+        if "forward" in names
+        else {},
     }
 
 

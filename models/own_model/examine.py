@@ -18,9 +18,10 @@ from models.advi.search import images
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
 from models.graphs import single_threaded
-from models.own_model.comparison import compare, forward_normal, kl_forward, kl_reverse, natural
+from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, natural
 from models.own_model.mixture import Repair, repair
 from models.own_model.modes import Mode, ascend, assign, covers, unexplained
+from models.own_model.moments import compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
@@ -68,7 +69,7 @@ def examine(
     xarray.DataTree
         ``posterior``: draws of the repair (the mixture of all optima by posterior mass), with the model's names, dims and coords, beside
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
-        optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.comparison.compare`) of
+        optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
         Attributes: ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
@@ -307,21 +308,19 @@ class _Found:
         if np.isfinite(data["cov_linear_response"]).all():
             members["linear response"] = linear_response(self.fit, 0)
         members["mixture"] = mended.mixture
-        points = self.reference.flat if self.reference is not None else None
-        if points is not None:
-            members["forward"] = forward_normal(points)
+        if self.reference is not None:
+            members["forward"] = forward_normal(self.reference.flat)
         draws = {
             name: m.rvs(_DRAWS, seed + 31 + i).reshape(-1, target.dim) for i, (name, m) in enumerate(members.items())
         }
-        thinned = (
-            None if points is None else points[np.linspace(0, len(points) - 1, min(len(points), 4000)).astype(int)]
-        )
-        sds = {}
+        moments = {name: of_normals(target, m, seed=seed) for name, m in members.items()}
         if "linear response" in members:
-            sds["linear response"] = response_sds(target, members["ADVI"], self._entries, seed=seed)
-        comparison = compare(target, draws, thinned, sds)
+            sds = response_sds(target, members["ADVI"], self._entries, seed=seed)
+            moments["linear response"] = with_sds(moments["linear response"], sds)
+        comparison = compare(target, moments, draws, self.reference)
         evidence = Evidence(
-            bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["k_hat"]),
+            bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
+            not self.fit.attrs["complete"], float(data["k_hat"]),
             float(data["k_hat_linear_response"]), mended.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
             () if self.reference is None else self.reference.reasons, comparison,
@@ -333,7 +332,7 @@ class _Found:
                 result[key] = xr.DataTree(dataset=_named(target, draws[name]))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
-        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mended.log_evidence, thinned))
+        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mended.log_evidence))
         result["modes"] = xr.DataTree(dataset=self._modes(covered))
         result["repair"] = xr.DataTree(
             dataset=xr.Dataset(
@@ -355,12 +354,13 @@ class _Found:
     def _entries(self, points: Array) -> Array:
         return np.column_stack(list(natural(self.target, points).values()))
 
-    def _divergences(self, members: dict[str, Target], log_evidence: Estimate, points: Array | None) -> xr.Dataset:
+    def _divergences(self, members: dict[str, Target], log_evidence: Estimate) -> xr.Dataset:
         reverse = [kl_reverse(self.target, m, log_evidence, seed=self.seed + 41) for m in members.values()]
         nowhere = Estimate(float("nan"), float("nan"), "draws")
-        looks = self.reference.looks if self.reference is not None else 1.0
         forward = [
-            nowhere if points is None else kl_forward(self.target, m, points, log_evidence, looks)
+            nowhere
+            if self.reference is None
+            else kl_forward(self.target, m, self.reference.thinned, log_evidence, self.reference.looks)
             for m in members.values()
         ]
         columns = {"reverse": reverse, "forward": forward}

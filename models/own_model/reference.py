@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
+_NO_MASS = 1e-14  # of a cell of a grid, that moments do without
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,8 @@ class Reference:
     reasons : tuple of str
         Why it may not be called a reference; empty if its own diagnostics hold.
     divergences : int
+    cells : (ndarray (m, d), ndarray (m,), ndarray of bool (m,)), optional
+        Of a grid, its points that hold mass, the mass of each, and which are left if every second one goes, along each axis.
     """
 
     method: Literal["grid", "NUTS", "SMC", "importance"]
@@ -43,6 +46,7 @@ class Reference:
     looks: float
     reasons: tuple[str, ...]
     divergences: int = 0
+    cells: tuple[Array, Array, NDArray[np.bool_]] | None = None
 
     @property
     def ok(self) -> bool:
@@ -53,6 +57,12 @@ class Reference:
     def flat(self) -> Array:
         """All draws (n, d)."""
         return self.points.reshape(-1, self.points.shape[-1])
+
+    @property
+    def thinned(self) -> Array:
+        """No more than 4000 of them, evenly."""
+        points = self.flat
+        return points[np.linspace(0, len(points) - 1, min(len(points), 4000)).astype(int)]
 
     def share(self, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
         """Share of the draws (n,) that are `inside`, with a 95 % interval (Wilson's, on as many draws as there were independent looks).
@@ -179,4 +189,8 @@ def by_grid(target: Posterior, around: Array, *, seed: int, draws: int = 1000) -
     chosen = rng.choice(len(cells), size=4 * draws, p=mass)
     spacing = (high - low) / (size - 1)
     points = cells[chosen] + spacing * rng.uniform(-0.5, 0.5, (4 * draws, d))
-    return Reference("grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons))
+    even = np.stack(np.meshgrid(*[np.arange(size) % 2 == 0] * d, indexing="ij"), axis=-1).reshape(-1, d).all(axis=1)
+    held = mass > _NO_MASS
+    return Reference(
+        "grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons), cells=(cells[held], mass[held], even[held])
+    )

@@ -35,7 +35,11 @@ class Evidence:
     at_rest : bool
         Whether the lowest optimum is.
     optimum_verdict, flattest : str
-        Of the lowest optimum.
+        Of the lowest optimum: what its own evidence says, and the direction in which the loss curves least.
+    eigenvalue : float
+        Curvature of the loss in that direction, in units of the Fisher information.
+    cut : bool
+        Whether the budget ended the search.
     k_hat, k_hat_response, k_hat_repair : float
     missed : (float, float, float), optional
         Mass of the modes that the lowest optimum does not cover, with its 95 % interval.
@@ -47,12 +51,14 @@ class Evidence:
     reasons : tuple of str
         Why the reference is none, or why there is none.
     comparison : xarray.Dataset
-        From `models.own_model.comparison.compare`, with ``ADVI`` and, where it can be had, ``linear response``.
+        From `models.own_model.moments.compare`, with ``ADVI`` and, where it can be had, ``linear response``.
     """
 
     at_rest: bool
     optimum_verdict: str
     flattest: str
+    eigenvalue: float
+    cut: bool
     k_hat: float
     k_hat_response: float
     k_hat_repair: float
@@ -66,22 +72,44 @@ class Evidence:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Grade the lowest optimum of reverse KL, which is what ADVI reports when it goes well."""
+    """Grade the lowest optimum of reverse KL, which is what ADVI reports when it goes well.
+
+    Returns
+    -------
+    Verdict
+        ``too narrow`` where an sd is below 0.9 of the reference's, whatever else is wrong, and the sentence counts all that is. An optimum
+        that is only too wide, or only off in its means, has no grade of its own: it is ``cannot tell``, which claims nothing
+        untrue, with a sentence that tells.
+    """
     e = evidence
     if not e.at_rest:
-        if "flat" in e.optimum_verdict:
-            return Verdict(
-                "flat direction",
-                f"the ELBO does not change along {e.flattest}: the data and the priors leave it open; give it a prior, or fix it",
-            )
-        return Verdict(
-            "cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); give more seconds"
-        )
+        return _not_at_rest(e)
     if e.missed is not None and e.missed[0] >= _MISSED and e.missed[1] > 0:
         return _missed(e)
     if e.reference is None or e.reasons:
         return _untold(e)
     return _widths(e)
+
+
+def _not_at_rest(e: Evidence) -> Verdict:
+    if "flat" in e.optimum_verdict:
+        return Verdict(
+            "flat direction",
+            f"the ELBO does not change along {e.flattest}: the data and the priors leave it open; give it a prior, or fix it",
+        )
+    if e.optimum_verdict == "saddle":
+        return Verdict(
+            "cannot tell",
+            f"cannot tell: the highest ELBO found is that of a saddle, which is at rest but from where the ELBO rises along {e.flattest} "
+            f"(curvature {e.eigenvalue:.2g}, where a maximum of the ELBO has a positive one); more seconds will not move it, more starts or "
+            "another initial value may",
+        )
+    remedy = (
+        "give more seconds"
+        if e.cut
+        else "the search ended there, and more seconds will not help; reparametrise the model"
+    )
+    return Verdict("cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}")
 
 
 def _missed(e: Evidence) -> Verdict:
@@ -118,22 +146,36 @@ def _widths(e: Evidence) -> Verdict:
     shift = np.abs(table["mean_shift"].sel(approximation="ADVI").to_numpy())
     names = table["variable"].to_numpy().astype(str)
     known = np.isfinite(ratio)
-    off = known & ((ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT))
-    only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
-    if not off.any():
+    narrow, wide, moved = known & (ratio < _NARROW), known & (ratio > _WIDE), known & (shift > _SHIFT)
+    if not (narrow | wide | moved).any():
+        only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
         return Verdict(
             "adequate",
-            f"ADVI is adequate for all {int(known.sum())} variables{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference})",
+            f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference})",
         )
-    badness = np.where(known, np.maximum(np.abs(np.log(ratio)), shift), 0)
+    with np.errstate(divide="ignore"):
+        badness = np.where(known, np.maximum(np.abs(np.log(ratio)), shift), 0)
     worst = int(np.argmax(badness))
-    count = f"{int(off.sum())} of {int(known.sum())} variables"
     wrong = (
         f"{'underestimates' if ratio[worst] < 1 else 'overestimates'} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
-        if abs(np.log(ratio[worst])) >= shift[worst]
+        if badness[worst] > shift[worst]
         else f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
     )
-    return Verdict("too narrow", f"ADVI {wrong} (off for {count}); {_response(e, names[worst])}")
+    counts = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
+    faults = [f"{fault} for {count}" for fault, count in counts.items() if count]
+    remedy = (
+        f"linear response keeps the means: use the draws of the reference ({e.reference})"
+        if moved.any()
+        else _response(e, names[worst])
+    )
+    return Verdict(
+        "too narrow" if narrow.any() else "cannot tell",
+        f"of {known.sum()} variables, ADVI is {', '.join(faults)}; at worst it {wrong}; {remedy}",
+    )
+
+
+def _all(count: int) -> str:
+    return {1: "its only variable", 2: "both variables"}.get(count, f"all {count} variables")
 
 
 def _response(e: Evidence, name: str) -> str:
@@ -141,10 +183,13 @@ def _response(e: Evidence, name: str) -> str:
     if "linear response" not in table["approximation"]:
         return "linear response cannot be had there; use the draws of the reference"
     row = table.sel(approximation="linear response")
-    ratio, shift = row["sd_ratio"].to_numpy(), np.abs(row["mean_shift"].to_numpy())
-    good = int(((ratio > _NARROW) & (ratio < _WIDE) & (shift <= _SHIFT)).sum())
+    ratio = row["sd_ratio"].to_numpy()
+    good = int(((ratio > _NARROW) & (ratio < _WIDE)).sum())
     one = row.sel(variable=name)
-    given = f"linear response gives {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}, and is within 10 % for {good} of {len(ratio)}"
+    given = (
+        f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}, "
+        f"and is within 10 % for {good} of {int(np.isfinite(ratio).sum())}"
+    )
     return (
         given if e.k_hat_response < 0.7 else f"{given}, but its k-hat is {e.k_hat_response:.2f}: rely on the reference"
     )

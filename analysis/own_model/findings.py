@@ -57,6 +57,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "divergences": _divergence_rows(tree["divergences"].to_dataset()),
         "reference": _reference(s, tree),
         "mixture": _mixture_rows(tree),
+        "bounds": _bounds(s, tree),
     }
 
 
@@ -159,6 +160,33 @@ def _reference(s: Mapping[str, Any], tree: xr.DataTree) -> dict[str, Any] | None
         "draws": draws.sizes["draw"],
         "looks": float(tree["reference"].attrs["looks"]),
     }
+
+
+def _bounds(s: Mapping[str, Any], tree: xr.DataTree) -> dict[str, Any] | None:
+    """What short chains show of the first optimum, the worst variables first; ``None`` where there was no need of them, or no time."""
+    if not s["lower_bounds"]:
+        return None
+    first = s["lower_bounds"][0]
+    shown = {name: v for name, v in first.items() if v["mean_error"] or v["sd_factor"] != 1}
+    order = sorted(shown, key=lambda name: -max(abs(np.log(shown[name]["sd_factor"])), abs(shown[name]["mean_error"])))
+    return {
+        "rows": [
+            {
+                "variable": literal(name),
+                "mean": num(abs(shown[name]["mean_error"]), digits=2) if shown[name]["mean_error"] else "–",
+                "sd": _factor(shown[name]["sd_factor"]),
+            }
+            for name in order[:LISTED]
+        ],
+        "shown": len(shown),
+        "count": len(first),
+        "moves": int(tree["lower_bounds"].to_dataset()["moves"][0]),
+        "correlation": max(v["correlation"] for v in first.values() if v["correlation"] is not None),
+    }
+
+
+def _factor(factor: float) -> str:
+    return "–" if factor == 1 else f"{'≥' if factor > 1 else '≤'} {num(factor, digits=3)}"
 
 
 def _mixture_rows(tree: xr.DataTree) -> list[dict[str, Any]]:

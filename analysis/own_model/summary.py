@@ -26,7 +26,8 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     Returns
     -------
     dict
-        As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``missed_mass``, ``forward`` (the Normal that maximises the
+        As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
+        reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
         likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``verdict``, ``seconds``, ``warnings``.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
         and sds; KL and ELBO in nats; ``None`` where there is no number.
@@ -42,6 +43,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         },
         "optima": [_optimum(tree, k) for k in range(len(optima_of(tree)))],
         "reference": _reference(tree),
+        "lower_bounds": _bounds(tree),
         "missed_mass": _interval(attrs, "missed_mass", "missed_lower", "missed_upper"),
         "modes": _modes(tree),
         "forward": _forward(tree),
@@ -97,6 +99,15 @@ def reasons_of(tree: xr.DataTree) -> list[str]:
     return ([reasons] if reasons else []) if isinstance(reasons, str) else [str(reason) for reason in reasons]
 
 
+def _bounds(tree: xr.DataTree) -> list[dict[str, dict[str, float | None]]]:
+    """By how much each optimum is off at least, by variable; empty where there is a reference, or no time was left."""
+    if "lower_bounds" not in tree.children:
+        return []
+    bounds = tree["lower_bounds"].to_dataset()
+    return [_variables(bounds.isel(optimum=k), mean_error="mean_error", sd_factor="sd_factor", correlation="correlation")
+            for k in range(bounds.sizes["optimum"])]  # fmt: skip
+
+
 def _modes(tree: xr.DataTree) -> list[dict[str, Any]]:
     if "modes" not in tree.children:
         return []
@@ -135,6 +146,8 @@ def _interval(values: Mapping[Any, Any], *keys: str) -> dict[str, float | None] 
 def _warnings(tree: xr.DataTree) -> list[str]:
     """What a reader of the numbers should know first."""
     attrs, found = tree.attrs, []
+    if attrs.get("batched"):
+        found.append("the model takes minibatches (pm.Minibatch); all that is said here is of its whole data")
     if not attrs.get("complete", 1):
         found.append("the budget ended the search for optima early; more seconds (--budget) try more starts")
     if failed := int(attrs.get("starts_failed", 0)):

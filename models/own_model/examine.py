@@ -23,6 +23,7 @@ from models.own_model.mixture import Repair, repair
 from models.own_model.modes import Mode, ascend, assign, covers, unexplained
 from models.own_model.moments import compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering
+from models.own_model.short_chains import lower_bounds
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
 from models.targets import Posterior, Target, from_model
@@ -39,7 +40,8 @@ _EVALUATIONS = 400  # of the density for each particle of a tempered population,
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
-_NUTS_SHARE = 0.55  # of the budget, that must be left for NUTS to begin
+_NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
+_BOUNDED = 3  # optima, from which short chains begin
 
 
 @single_threaded
@@ -72,7 +74,8 @@ def examine(
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
-        Attributes: ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
+        Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
+        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def examine(
     -----
     A look around by tempered Hamiltonian Monte Carlo comes first; ascents from it and from dispersed starts give modes, at which descents of
     reverse KL start beside the usual ones. Then a reference: a grid for one or two unknowns, PyMC's NUTS where one optimum and one mode were
-    found, the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
+    found (again with smaller steps where its diagnostics do not hold and there is time), the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
     no reference by its own diagnostics and k-hat is below 0.5 (Vehtari et al., 2024).
     """
     if not budget_s > 0:
@@ -110,9 +113,9 @@ def examine(
     fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=left, draws=_DRAWS)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
-    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), until(1.0))
+    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), until(_NUTS_END))
     on_progress("comparing", 0.9)
-    found = _Found(target, fit, count, modes, reference, seed)
+    found = _Found(target, fit, count, modes, reference, seed, until(1.0))
     return found.tree()
 
 
@@ -175,6 +178,9 @@ def _reference(
         return by_grid(target, look.flat, seed=seed)
     if optima == 1 and modes <= 1 and not late():
         found = by_nuts(target, seed=seed + 1, stop=over)
+        if found is not None and not found.ok and not late():
+            again = by_nuts(target, seed=seed + 2, stop=over, draws=2000, target_accept=0.99)
+            found = again if again is not None and len(again.reasons) <= len(found.reasons) else found
         if found is not None:
             return _agreed(found, look, target.coordinates)
     return look
@@ -202,6 +208,7 @@ class _Found:
     modes: Sequence[Mode]
     reference: Reference | None
     seed: int
+    over: Callable[[], bool]
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -318,12 +325,13 @@ class _Found:
             sds = response_sds(target, members["ADVI"], self._entries, seed=seed)
             moments["linear response"] = with_sds(moments["linear response"], sds)
         comparison = compare(target, moments, draws, self.reference)
+        bounds = self._bounds()
         evidence = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
             not self.fit.attrs["complete"], float(data["k_hat"]),
             float(data["k_hat_linear_response"]), mended.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
-            () if self.reference is None else self.reference.reasons, comparison,
+            () if self.reference is None else self.reference.reasons, comparison, bounds,
         )  # fmt: skip
         verdict = judge(evidence)
         result = self.fit.copy()
@@ -341,6 +349,8 @@ class _Found:
                 coords={"component": names},
             )
         )  # fmt: skip
+        if bounds is not None:
+            result["lower_bounds"] = xr.DataTree(dataset=bounds)
         if self.reference is not None:
             result["reference/posterior"] = xr.DataTree(dataset=_chains(target, self.reference))
             result["reference"].attrs = {"method": self.reference.method, "ok": int(self.reference.ok), "looks": self.reference.looks,
@@ -348,8 +358,27 @@ class _Found:
         nowhere = (float("nan"),) * 3
         value, lower, upper = missed if missed is not None else nowhere
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
-                                         "missed_lower": lower, "missed_upper": upper}  # fmt: skip
+                                         "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched)}  # fmt: skip
         return result
+
+    def _bounds(self) -> xr.Dataset | None:
+        """What short chains from the optima show, where there is no reference to be relied on; the lowest optimum first."""
+        if self.reference is not None and self.reference.ok:
+            return None
+        found = []
+        for k in range(min(self.count, _BOUNDED)):
+            one = lower_bounds(self.target, member(self.fit, k), seed=self.seed + 51 + k, stop=self.over)
+            if one is None:
+                break
+            found.append(one)
+        if not found:
+            return None
+        dims = ("optimum", "variable")
+        columns = {
+            name: (dims, [getattr(one, name) for one in found]) for name in ("mean_error", "sd_factor", "correlation")
+        }
+        coords = {"optimum": np.arange(len(found)), "variable": found[0].names}
+        return xr.Dataset(columns | {"moves": ("optimum", [one.moves for one in found])}, coords=coords)
 
     def _entries(self, points: Array) -> Array:
         return np.column_stack(list(natural(self.target, points).values()))

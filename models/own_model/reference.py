@@ -114,7 +114,9 @@ def by_tempering(
     return Reference("SMC", points, float(sum(looks)), tuple(reasons))
 
 
-def by_nuts(target: Posterior, *, seed: int, stop: Callable[[], bool], draws: int = 1000) -> Reference | None:
+def by_nuts(
+    target: Posterior, *, seed: int, stop: Callable[[], bool], draws: int = 1000, target_accept: float = 0.9
+) -> Reference | None:
     """PyMC's NUTS, four chains from its own start; ``None`` if it failed, or the clock left less than a hundred draws.
 
     What the clock leaves of a chain is used.
@@ -132,7 +134,7 @@ def by_nuts(target: Posterior, *, seed: int, stop: Callable[[], bool], draws: in
     logger.setLevel(logging.ERROR)
     try:
         tree = pm.sample(draws=draws, tune=1000, chains=4, cores=1, random_seed=seed, progressbar=False, model=target.source,
-                         callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=0.9,
+                         callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=target_accept,
                          idata_kwargs={"include_transformed": True})  # fmt: skip
     except KeyboardInterrupt:
         if not stop():  # not the clock, but whoever waits

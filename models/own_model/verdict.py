@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 __all__ = ["Evidence", "Grade", "Verdict", "judge"]
 
@@ -15,6 +16,7 @@ Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "fla
 
 _NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
+_FIRM = 0.1  # relative error of an sd of the reference, above which nothing is judged by it
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
 
 
@@ -52,6 +54,8 @@ class Evidence:
         Why the reference is none, or why there is none.
     comparison : xarray.Dataset
         From `models.own_model.moments.compare`, with ``ADVI`` and, where it can be had, ``linear response``.
+    bounds : xarray.Dataset, optional
+        ``mean_error`` and ``sd_factor`` by (optimum, variable), where there is no reference: see `models.own_model.short_chains.LowerBounds`.
     """
 
     at_rest: bool
@@ -69,6 +73,7 @@ class Evidence:
     reference: str | None
     reasons: Sequence[str]
     comparison: xr.Dataset
+    bounds: xr.Dataset | None = None
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -132,6 +137,8 @@ def _missed(e: Evidence) -> Verdict:
 
 def _untold(e: Evidence) -> Verdict:
     why = "; ".join(e.reasons) or "no reference could be had in the budget"
+    if shown := _shown(e.bounds):
+        return Verdict("cannot tell", f"cannot tell how far ADVI is off: {why}. But {shown}")
     if e.k_hat < 0.5 and e.modes <= 1:
         return Verdict(
             "cannot tell",
@@ -140,37 +147,64 @@ def _untold(e: Evidence) -> Verdict:
     return Verdict("cannot tell", f"cannot tell: {why}")
 
 
+def _shown(bounds: xr.Dataset | None) -> str:
+    """What short chains from the lowest optimum show of its errors; empty if that is nothing."""
+    if bounds is None:
+        return ""
+    one = bounds.isel(optimum=0)
+    names, factor, moved = (one[name].to_numpy() for name in ("variable", "sd_factor", "mean_error"))
+    found = []
+    if (factor != 1).any():
+        worst = int(np.argmax(np.abs(np.log(factor))))
+        most = "at least" if factor[worst] > 1 else "at most"
+        found.append(
+            f"the sd of {names[worst]} is {most} {factor[worst]:.2f} times ADVI's ({(factor > 1).sum()} sds are too small, {(factor < 1).sum()} too large)"
+        )
+    if (moved != 0).any():
+        worst = int(np.argmax(np.abs(moved)))
+        found.append(
+            f"the mean of {names[worst]} is off by at least {abs(moved[worst]):.2f} of ADVI's sds ({(moved != 0).sum()} means are off)"
+        )
+    return f"short chains from ADVI show, with 95 % confidence, that {' and '.join(found)}" if found else ""
+
+
 def _widths(e: Evidence) -> Verdict:
     table = e.comparison
     ratio = table["sd_ratio"].sel(approximation="ADVI").to_numpy()
     shift = np.abs(table["mean_shift"].sel(approximation="ADVI").to_numpy())
     names = table["variable"].to_numpy().astype(str)
-    known = np.isfinite(ratio)
+    firm = (table["reference_sd_se"] < _FIRM * table["reference_sd"]).to_numpy()
+    known, left = np.isfinite(ratio) & firm, int((np.isfinite(ratio) & ~firm).sum())
+    unsettled = f"; of {left} more the reference leaves the sd open (heavy tails, or too few draws)" if left else ""
+    if not known.any():
+        return Verdict(
+            "cannot tell",
+            f"cannot tell: the reference ({e.reference}) leaves all sds open (heavy tails, or too few draws)",
+        )
     narrow, wide, moved = known & (ratio < _NARROW), known & (ratio > _WIDE), known & (shift > _SHIFT)
     if not (narrow | wide | moved).any():
         only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
         return Verdict(
             "adequate",
-            f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference})",
+            f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference}){unsettled}",
         )
-    with np.errstate(divide="ignore"):
-        badness = np.where(known, np.maximum(np.abs(np.log(ratio)), shift), 0)
+    counts = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
+    faults = [f"{fault} for {count}" for fault, count in counts.items() if count]
+    badness = np.maximum(np.abs(np.log(np.where(known, ratio, 1.0))), np.where(known, shift, 0.0))
     worst = int(np.argmax(badness))
     wrong = (
         f"{'underestimates' if ratio[worst] < 1 else 'overestimates'} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
         if badness[worst] > shift[worst]
         else f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
     )
-    counts = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
-    faults = [f"{fault} for {count}" for fault, count in counts.items() if count]
     remedy = (
         f"linear response keeps the means: use the draws of the reference ({e.reference})"
         if moved.any()
-        else _response(e, names[worst])
+        else _response(e, names[worst], known)
     )
     return Verdict(
         "too narrow" if narrow.any() else "cannot tell",
-        f"of {known.sum()} variables, ADVI is {', '.join(faults)}; at worst it {wrong}; {remedy}",
+        f"of {known.sum()} variables, ADVI is {', '.join(faults)}; at worst it {wrong}; {remedy}{unsettled}",
     )
 
 
@@ -178,17 +212,17 @@ def _all(count: int) -> str:
     return {1: "its only variable", 2: "both variables"}.get(count, f"all {count} variables")
 
 
-def _response(e: Evidence, name: str) -> str:
+def _response(e: Evidence, name: str, known: NDArray[np.bool_]) -> str:
     table = e.comparison
     if "linear response" not in table["approximation"]:
         return "linear response cannot be had there; use the draws of the reference"
     row = table.sel(approximation="linear response")
-    ratio = row["sd_ratio"].to_numpy()
+    ratio = row["sd_ratio"].to_numpy()[known]
     good = int(((ratio > _NARROW) & (ratio < _WIDE)).sum())
     one = row.sel(variable=name)
     given = (
         f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}, "
-        f"and is within 10 % for {good} of {int(np.isfinite(ratio).sum())}"
+        f"and is within 10 % for {good} of {len(ratio)}"
     )
     return (
         given if e.k_hat_response < 0.7 else f"{given}, but its k-hat is {e.k_hat_response:.2f}: rely on the reference"

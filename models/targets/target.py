@@ -369,9 +369,17 @@ class Discrete(Target):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Posterior(Target):
-    """The posterior of the PyMC model ``source``, unnormalised, in the unconstrained space where ADVI works."""
+    """The posterior of the PyMC model ``source``, unnormalised, in the unconstrained space where ADVI works.
+
+    Attributes
+    ----------
+    source : pymc.Model
+    batched : bool
+        Whether `source` has the whole data in place of minibatches that the model was given.
+    """
 
     source: Any
+    batched: bool = False
 
     normalised: ClassVar[bool] = False
 

@@ -18,6 +18,7 @@ from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, unexplained
 from models.own_model.moments import of_normals, of_reference
 from models.own_model.reference import Reference, by_grid
+from models.own_model.short_chains import lower_bounds
 from models.own_model.tempering import temper
 from models.own_model.verdict import Evidence, judge
 from models.targets import from_model, mvnormal_mixture, normal_mixture
@@ -102,6 +103,36 @@ def test_an_improper_posterior_is_refused_by_name() -> None:
 def test_a_budget_must_be_positive() -> None:
     with pytest.raises(InputError, match="budget_s is -1"):
         examine(planted(1, 0.5, 3.0), budget_s=-1)
+
+
+# --- lower bounds ---------------------------------------------------------------------------------------------------
+
+TILTED = mvnormal_mixture([1], [[0.0, 1.0]], [[[1.0, 0.6], [0.6, 2.0]]])
+
+
+def test_short_chains_bound_the_errors_of_a_wrong_normal_from_below() -> None:
+    """The mean of the first is off by one of its sds; the sds are half and 1.41 times what they should be."""
+    found = lower_bounds(TILTED, mvnormal_mixture([1], [[0.5, 1.0]], [np.diag([0.25, 4.0])]), seed=1)
+    assert found is not None
+    assert -1 < found.mean_error[0] < -0.5
+    assert found.mean_error[1] == 0
+    assert 1.5 < found.sd_factor[0] < 2
+    assert 2**-0.5 < found.sd_factor[1] < 0.9
+    assert np.abs(found.correlation).max() < 0.2
+
+
+def test_short_chains_from_the_right_normal_show_nothing() -> None:
+    """In 95 % of the seeds at least: 48 of 50 or more have a probability of .54 if it is just that, and all but 6 one of .99."""
+    shown = 0
+    for seed in range(50):
+        found = lower_bounds(TILTED, TILTED, seed=seed)
+        assert found is not None
+        shown += bool((found.mean_error != 0).any() or (found.sd_factor != 1).any())
+    assert shown <= 6
+
+
+def test_short_chains_without_time_show_nothing() -> None:
+    assert lower_bounds(TILTED, TILTED, stop=lambda: True) is None
 
 
 # --- its pieces ------------------------------------------------------------------------------------------------------
@@ -271,7 +302,7 @@ def test_interval_of_a_share_is_wilsons_and_wider_where_chains_differ() -> None:
     assert upper - lower > 3 * (high - low)
 
 
-def table(sd: float, shift: float, response: float) -> xr.Dataset:
+def table(sd: float, shift: float, response: float, error: float = 0.01) -> xr.Dataset:
     dims = ("approximation", "variable")
     return xr.Dataset(
         {
@@ -279,9 +310,15 @@ def table(sd: float, shift: float, response: float) -> xr.Dataset:
             "sd_ratio": (dims, [[sd], [response]]),
             "mean_shift": (dims, [[shift], [0.0]]),
             "reference_sd": ("variable", [1.0]),
+            "reference_sd_se": ("variable", [error]),
         },
         coords={"approximation": ["ADVI", "linear response"], "variable": ["tau"]},
     )
+
+
+def bounds(factor: float, shift: float) -> xr.Dataset:
+    dims = ("optimum", "variable")
+    return xr.Dataset({"sd_factor": (dims, [[factor]]), "mean_error": (dims, [[shift]])}, coords={"variable": ["tau"]})
 
 
 def evidence(**changes: object) -> Evidence:
@@ -326,6 +363,28 @@ def evidence(**changes: object) -> Evidence:
             {"comparison": table(0.6, 0.8, 1.0)},
             "too narrow",
             "linear response keeps the means: use the draws of the reference",
+        ),
+        ({"comparison": table(0.6, 0.0, 0.99, error=0.2)}, "cannot tell", "leaves all sds open"),
+        (
+            {"comparison": xr.concat([table(0.95, 0, 1), table(0.1, 0, 1, error=0.5)], "variable")},
+            "adequate",
+            "of 1 more the reference leaves",
+        ),
+        (
+            {"reasons": ("R-hat of x is 1.3",), "bounds": bounds(1.3, 0.0)},
+            "cannot tell",
+            "the sd of tau is at least 1.30 times ADVI's",
+        ),
+        ({"reasons": ("R-hat of x is 1.3",), "bounds": bounds(0.7, -0.2)}, "cannot tell", "at most 0.70 times"),
+        (
+            {"reasons": ("R-hat of x is 1.3",), "bounds": bounds(0.7, -0.2)},
+            "cannot tell",
+            "the mean of tau is off by at least 0.20 of",
+        ),
+        (
+            {"reference": None, "bounds": bounds(1.0, 0.0)},
+            "cannot tell",
+            "which says nothing of what they do not reach",
         ),
         ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
         ({"missed": (0.38, 0.31, 0.45), "modes": 2, "images": True}, "label switching", "labels exchanged"),

@@ -375,7 +375,8 @@ class _Found:
             return None
         dims = ("optimum", "variable")
         columns = {
-            name: (dims, [getattr(one, name) for one in found]) for name in ("mean_error", "sd_factor", "correlation")
+            name: (dims, [getattr(one, name) for one in found])
+            for name in ("mean_error", "sd_factor", "correlation", "settled")
         }
         coords = {"optimum": np.arange(len(found)), "variable": found[0].names}
         return xr.Dataset(columns | {"moves": ("optimum", [one.moves for one in found])}, coords=coords)

@@ -192,16 +192,13 @@ def _widths(e: Evidence) -> Verdict:
     faults = [f"{fault} for {count}" for fault, count in counts.items() if count]
     badness = np.maximum(np.abs(np.log(np.where(known, ratio, 1.0))), np.where(known, shift, 0.0))
     worst = int(np.argmax(badness))
-    wrong = (
-        f"{'underestimates' if ratio[worst] < 1 else 'overestimates'} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
-        if badness[worst] > shift[worst]
-        else f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
-    )
-    remedy = (
-        f"linear response keeps the means: use the draws of the reference ({e.reference})"
-        if moved.any()
-        else _response(e, names[worst], known)
-    )
+    kept = f"linear response keeps the means: use the draws of the reference ({e.reference})"
+    if badness[worst] > shift[worst]:
+        way = "underestimates" if ratio[worst] < 1 else "overestimates"
+        wrong = f"{way} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
+        remedy = _response(e, names[worst], known) + (f"; {kept}" if moved.any() else "")
+    else:
+        wrong, remedy = f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds", kept
     return Verdict(
         "too narrow" if narrow.any() else "cannot tell",
         f"of {known.sum()} variables, ADVI is {', '.join(faults)}; at worst it {wrong}; {remedy}{unsettled}",

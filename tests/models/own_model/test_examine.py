@@ -131,6 +131,19 @@ def test_short_chains_from_the_right_normal_show_nothing() -> None:
     assert shown <= 6
 
 
+def test_short_chains_in_a_funnel_claim_no_error_of_a_mean_that_is_right() -> None:
+    """From its neck they reach the mouth first, so that v moves up on the way; its sd is 3, where mean field has 0.46."""
+    with pm.Model() as model:
+        v = pm.Normal("v", 0, 3)
+        pm.Normal("x", 0, pm.math.exp(v / 2), shape=9)
+    found = lower_bounds(from_model(model), mvnormal_mixture([1], [np.zeros(10)], [np.diag([0.46, *[0.95] * 9]) ** 2]))
+    assert found is not None
+    assert not found.mean_error.any()
+    assert 2 < found.sd_factor[0] < 3 / 0.46
+    assert (found.sd_factor[1:] > 1).all()
+    assert not found.settled[0]
+
+
 def test_short_chains_without_time_show_nothing() -> None:
     assert lower_bounds(TILTED, TILTED, stop=lambda: True) is None
 
@@ -363,6 +376,11 @@ def evidence(**changes: object) -> Evidence:
             {"comparison": table(0.6, 0.8, 1.0)},
             "too narrow",
             "linear response keeps the means: use the draws of the reference",
+        ),
+        (
+            {"comparison": table(0.6, 0.3, 0.99)},
+            "too narrow",
+            "an sd of 0.99 where the reference (NUTS) has 1, and is within 10 % for 1 of 1; linear",
         ),
         ({"comparison": table(0.6, 0.0, 0.99, error=0.2)}, "cannot tell", "leaves all sds open"),
         (

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.own_model.study import optima_of
+from models.own_model.comparison import MOST_ENTRIES
 
 __all__ = ["reasons_of", "summary"]
 
@@ -150,6 +151,8 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         found.append("the model takes minibatches (pm.Minibatch); all that is said here is of its whole data")
     if not attrs.get("complete", 1):
         found.append("the budget ended the search for optima early; more seconds (--budget) try more starts")
+    if "comparison" in tree.children and tree["comparison"].sizes["variable"] >= MOST_ENTRIES:
+        found.append(f"of the entries of all variables the first {MOST_ENTRIES} are compared")
     if failed := int(attrs.get("starts_failed", 0)):
         found.append(
             f"the loss was finite at {attrs['starts_tried'] - failed} of {attrs['starts_tried']} starts; the others are set aside"

@@ -18,11 +18,12 @@ from models.errors import InputError
 from models.quadrature import Estimate
 from models.targets import Target
 
-__all__ = ["Diagnosis", "covered_mass", "diagnose", "pareto_k"]
+__all__ = ["Diagnosis", "covered_mass", "diagnose", "k_hat", "pareto_k"]
 
 Array = NDArray[np.float64]
 _LEAST = 25  # draws, for a tail of five
 _EQUAL = 1e-8  # nats, by which rounding alone tells log weights apart
+_DRAWS = 10_000
 _UNDERFLOW = 700.0  # nats, whose exponential is zero as a float
 
 
@@ -101,6 +102,16 @@ def diagnose(target: Target, member: Target, *, n: int = 4000, seed: int = 0) ->
     ess = float(np.exp(2 * logsumexp(log_ratio) - logsumexp(2 * log_ratio))) / n
     threshold = min(1 - 1 / np.log10(n), 0.7)
     return Diagnosis(elbo, pareto_k(log_ratio), float(threshold), ess, seen, n)
+
+
+def k_hat(target: Target, member: Target, *, seed: int) -> float:
+    """Pareto shape of the importance weights p/q of an approximation (see `pareto_k`), by 10 000 draws of it.
+
+    By 2000 draws it is 0.7 now and then of a posterior that is Normal but for a little skewness, where by 10 000 it is 0.3.
+    """
+    x = member.rvs(_DRAWS, seed)
+    with np.errstate(all="ignore"):
+        return pareto_k(target.logp(x) - member.logp(x))
 
 
 def pareto_k(log_ratio: Array) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -9,23 +11,19 @@ from numpy.typing import NDArray
 from models.advi.members import named_draws
 from models.families import FAMILIES
 from models.quadrature import Estimate
-from models.targets import Target
+from models.targets import Posterior, Target
 
-__all__ = ["entries", "forward_normal", "kl_forward", "kl_reverse", "natural", "pit"]
+__all__ = ["MOST_ENTRIES", "entries", "forward_normal", "kl_forward", "kl_reverse", "natural", "pit"]
 
 Array = NDArray[np.float64]
-_MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
+MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
 
 
-def entries(posterior: xr.Dataset) -> dict[str, Array]:
-    """Draws (n,) of every entry of every variable, by its name and coordinates: ``theta[Choate]``.
-
-    Of ``y`` with missing values PyMC makes two variables, ``y_unobserved`` and ``y`` itself, which holds the same entries among the data:
-    those are left out.
-    """
+def entries(posterior: xr.Dataset, without: Collection[str] = ()) -> dict[str, Array]:
+    """Draws (n,) of every entry of every variable, by its name and coordinates, ``theta[Choate]``: of the first `MOST_ENTRIES`."""
     result: dict[str, Array] = {}
     for name, variable in posterior.data_vars.items():
-        if f"{name}_unobserved" in posterior:
+        if name in without:
             continue
         own = [d for d in variable.dims if d not in ("chain", "draw")]
         labels = [variable[d].to_numpy() if d in variable.coords else np.arange(variable.sizes[d]) for d in own]
@@ -33,18 +31,18 @@ def entries(posterior: xr.Dataset) -> dict[str, Array]:
         for index in np.ndindex(*values.shape[1:]):
             words = ", ".join(str(c[i]) for c, i in zip(labels, index, strict=True))
             result[f"{name}[{words}]" if words else str(name)] = values[(slice(None), *index)]
-            if len(result) >= _MOST_ENTRIES:
+            if len(result) >= MOST_ENTRIES:
                 return result
     return result
 
 
 def natural(target: Target, points: Array) -> dict[str, Array]:
-    """Draws (n, d) of unconstrained space as entries on the natural scale."""
+    """Draws (n, d) of unconstrained space as entries on the natural scale, without what PyMC adds to a model."""
     found = named_draws(target, points)
     if found is None:
         names = target.coordinates
         return {name: points[:, i] for i, name in enumerate(names)}
-    return entries(found)
+    return entries(found, target.added if isinstance(target, Posterior) else ())
 
 
 def pit(draws: Array, truth: Array) -> float:

@@ -475,6 +475,17 @@ class Posterior(Target):
             if values
         }
 
+    @property
+    def added(self) -> set[str]:
+        """Deterministics that PyMC adds and the author did not ask for.
+
+        These are observed values with those imputed put among them, which have a free variable of their own (``y`` beside ``y_unobserved``), and
+        the probabilities of the categories of each observation (``y_probs``).
+        """
+        observed = {rv.name for rv in self.source.observed_RVs}
+        names = {rv.name for rv in self.source.deterministics}
+        return {n for n in names if f"{n}_unobserved" in self.source.named_vars or n.removesuffix("_probs") in observed}
+
     def labels(self) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
         """Dims of the variables that the model names them for, and the coords of these dims."""
         model = self.source

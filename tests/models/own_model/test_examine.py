@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from models.errors import ImproperError, InputError
 from models.own_model import examine
-from models.own_model.comparison import entries
+from models.own_model.comparison import natural
 from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, unexplained
 from models.own_model.moments import of_normals, of_reference
@@ -290,17 +290,16 @@ def test_errors_of_draws_are_their_spread_over_references(method: Literal["NUTS"
         assert 0.8 * spread < said < 1.6 * spread
 
 
-def test_missing_observations_are_counted_once() -> None:
-    one = np.zeros((1, 5, 2))
-    names = {"y_unobserved": ("chain", "draw", "k"), "y": ("chain", "draw", "n"), "b": ("chain", "draw")}
-    data = xr.Dataset(
-        {
-            "y_unobserved": (names["y_unobserved"], one),
-            "y": (names["y"], np.zeros((1, 5, 9))),
-            "b": (names["b"], one[..., 0]),
-        }
-    )
-    assert list(entries(data)) == ["y_unobserved[0]", "y_unobserved[1]", "b"]
+@pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
+def test_what_pymc_adds_to_a_model_is_not_counted_among_its_variables() -> None:
+    with pm.Model() as model:
+        a = pm.Normal("a")
+        pm.Deterministic("a_probs", 2 * a)  # the author's own
+        pm.Normal("y", a, 1, observed=np.array([1.0, np.nan, 2.0, np.nan]))
+        pm.OrderedLogistic("grade", eta=a, cutpoints=[-1.0, 1.0], observed=[0, 1, 2])
+    target = from_model(model)
+    assert set(natural(target, np.zeros((5, 3)))) == {"a", "a_probs", "y_unobserved[0]", "y_unobserved[1]"}
+    assert {"y", "grade_probs"} <= set(target.natural(np.zeros((5, 3))))  # though they are saved
 
 
 def test_interval_of_a_share_is_wilsons_and_wider_where_chains_differ() -> None:

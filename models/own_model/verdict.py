@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["Evidence", "Grade", "Verdict", "judge"]
+__all__ = ["Evidence", "Grade", "Verdict", "judge", "settled"]
 
 Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "flat direction", "improper", "cannot tell"]
 
@@ -158,12 +158,12 @@ def _shown(bounds: xr.Dataset | None) -> str:
         worst = int(np.argmax(np.abs(np.log(factor))))
         most = "at least" if factor[worst] > 1 else "at most"
         found.append(
-            f"the sd of {names[worst]} is {most} {factor[worst]:.2f} times ADVI's ({(factor > 1).sum()} sds are too small, {(factor < 1).sum()} too large)"
+            f"the sd of {names[worst]} is {most} {factor[worst]:.2f} times ADVI's (sds off: {(factor != 1).sum()} of {len(names)})"
         )
     if (moved != 0).any():
         worst = int(np.argmax(np.abs(moved)))
         found.append(
-            f"the mean of {names[worst]} is off by at least {abs(moved[worst]):.2f} of ADVI's sds ({(moved != 0).sum()} means are off)"
+            f"the mean of {names[worst]} is off by at least {abs(moved[worst]):.2f} of ADVI's sds (means off: {(moved != 0).sum()} of {len(names)})"
         )
     return f"short chains from ADVI show, with 95 % confidence, that {' and '.join(found)}" if found else ""
 
@@ -173,7 +173,7 @@ def _widths(e: Evidence) -> Verdict:
     ratio = table["sd_ratio"].sel(approximation="ADVI").to_numpy()
     shift = np.abs(table["mean_shift"].sel(approximation="ADVI").to_numpy())
     names = table["variable"].to_numpy().astype(str)
-    firm = (table["reference_sd_se"] < _FIRM * table["reference_sd"]).to_numpy()
+    firm = settled(table)
     known, left = np.isfinite(ratio) & firm, int((np.isfinite(ratio) & ~firm).sum())
     unsettled = f"; of {left} more the reference leaves the sd open (heavy tails, or too few draws)" if left else ""
     if not known.any():
@@ -203,6 +203,11 @@ def _widths(e: Evidence) -> Verdict:
         "too narrow" if narrow.any() else "cannot tell",
         f"of {known.sum()} variables, ADVI is {', '.join(faults)}; at worst it {wrong}; {remedy}{unsettled}",
     )
+
+
+def settled(comparison: xr.Dataset) -> NDArray[np.bool_]:
+    """Of which variables (v,) the reference knows the sd to a tenth; of the others, as those with heavy tails, nothing is judged by it."""
+    return (comparison["reference_sd_se"] < _FIRM * comparison["reference_sd"]).to_numpy()
 
 
 def _all(count: int) -> str:

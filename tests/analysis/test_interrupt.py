@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -84,6 +85,33 @@ def test_an_interrupt_while_it_is_still_imported_is_one_line(tmp_path: Path) -> 
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1] == "duality: interrupted\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is a server of processes")
+def test_an_interrupt_does_not_reach_a_server_that_is_still_importing(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text(
+        "import sys, time\nprint('at work', file=sys.stderr, flush=True)\ntime.sleep(2)\n"
+    )
+    script = """if True:
+        import sys, time
+        from analysis.running.pool import Local
+        try:
+            with Local(1, ["slow_to_import"]) as pool:
+                pool.submit(int).result()
+        except KeyboardInterrupt:
+            time.sleep(3)  # and the server goes on meanwhile
+            sys.exit(130)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, text=True, stderr=subprocess.PIPE, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.readline() == "at work\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
+    assert process.communicate(timeout=60)[1] == ""
     assert process.returncode == 130
 
 

@@ -22,7 +22,7 @@ from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, 
 from models.own_model.mixture import Repair, repair
 from models.own_model.modes import Mode, ascend, assign, covers, unexplained
 from models.own_model.moments import compare, of_normals, with_sds
-from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering
+from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering, pooled
 from models.own_model.short_chains import lower_bounds
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
@@ -88,7 +88,7 @@ def examine(
     -----
     A look around by tempered Hamiltonian Monte Carlo comes first; ascents from it and from dispersed starts give modes, at which descents of
     reverse KL start beside the usual ones. Then a reference: a grid for one or two unknowns, PyMC's NUTS where one optimum and one mode were
-    found (again with smaller steps where its diagnostics do not hold and there is time), the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
+    found (again where its diagnostics do not hold and there is time), the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
     no reference by its own diagnostics and k-hat is below 0.5 (Vehtari et al., 2024).
     """
     if not budget_s > 0:
@@ -101,6 +101,9 @@ def examine(
     def until(share: float) -> Callable[[], bool]:
         return lambda: time.monotonic() > begun + share * budget_s
 
+    def left() -> float:
+        return begun + _NUTS_END * budget_s - time.monotonic()
+
     on_progress("looking around", 0.1)
     dispersed = [np.asarray(s.mean) for s in dispersed_starts(target, _ASCENTS, seed)]
     modes = ascend(density, dispersed, stop=until(0.1))
@@ -109,11 +112,11 @@ def examine(
     if look is not None:
         modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
-    left = max(1.0, begun + 0.75 * budget_s - time.monotonic())
-    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=left, draws=_DRAWS)
+    seconds = max(1.0, begun + 0.75 * budget_s - time.monotonic())
+    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
-    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), until(_NUTS_END))
+    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), left)
     on_progress("comparing", 0.9)
     found = _Found(target, fit, count, modes, reference, seed, until(1.0))
     return found.tree()
@@ -172,18 +175,33 @@ def _reference(
     modes: int,
     seed: int,
     late: Callable[[], bool],
-    over: Callable[[], bool],
+    left: Callable[[], float],
 ) -> Reference | None:
     if target.dim <= 2 and look is not None:
         return by_grid(target, look.flat, seed=seed)
     if optima == 1 and modes <= 1 and not late():
-        found = by_nuts(target, seed=seed + 1, stop=over)
-        if found is not None and not found.ok and not late():
-            again = by_nuts(target, seed=seed + 2, stop=over, draws=2000, target_accept=0.99)
-            found = again if again is not None and len(again.reasons) <= len(found.reasons) else found
+        found = _by_nuts(target, seed, left)
         if found is not None:
             return _agreed(found, look, target.coordinates)
     return look
+
+
+def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Reference | None:
+    """NUTS, and where its diagnostics do not hold and so many seconds are left, again: with smaller steps if it diverged, else as many chains more."""
+
+    def over() -> bool:
+        return left() < 0
+
+    begun = time.monotonic()
+    found = by_nuts(target, seed=seed + 1, stop=over)
+    took = time.monotonic() - begun
+    if found is None or found.ok or left() < took:
+        return found
+    if not found.diverged:
+        again = by_nuts(target, seed=seed + 2, stop=over)
+        return found if again is None else pooled(found, again, target.coordinates)
+    again = by_nuts(target, seed=seed + 2, stop=over, draws=2000, target_accept=0.99)
+    return again if again is not None and len(again.reasons) <= len(found.reasons) else found
 
 
 def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> Reference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.own_model.tempering import temper
 from models.targets import Posterior
 
-__all__ = ["Reference", "by_grid", "by_nuts", "by_tempering"]
+__all__ = ["Reference", "by_grid", "by_nuts", "by_tempering", "pooled"]
 
 Array = NDArray[np.float64]
 
@@ -52,6 +52,11 @@ class Reference:
     def ok(self) -> bool:
         """Whether its own diagnostics hold."""
         return not self.reasons
+
+    @property
+    def diverged(self) -> bool:
+        """Whether more than one in a thousand transitions did."""
+        return self.divergences > 0.001 * len(self.flat)
 
     @property
     def flat(self) -> Array:
@@ -150,15 +155,29 @@ def by_nuts(
         raise KeyboardInterrupt
     if points.shape[0] < 2 or points.shape[1] < 100:
         return None
-    reasons, ess = _reasons("NUTS", points, target.coordinates)
-    if cut:
-        reasons.append(f"the budget ended it after {points.shape[0]} of 4 chains")
     divergences = int(tree["sample_stats"]["diverging"].sum())
-    if divergences > 0.001 * points.shape[0] * points.shape[1]:
-        reasons.append(f"{divergences} of {points.shape[0] * points.shape[1]} transitions diverged")
+    return _judged(
+        points, divergences, target.coordinates, [f"the budget ended it after {points.shape[0]} of 4 chains"] * cut
+    )
+
+
+def _judged(points: Array, divergences: int, names: Sequence[str], known: Sequence[str] = ()) -> Reference:
+    """Chains (c, n, d) of NUTS with what is to be said against them, beside what is `known`."""
+    reasons, ess = _reasons("NUTS", points, names)
+    found = Reference("NUTS", points, max(ess, 1.0), (), divergences)
+    reasons += known
+    if found.diverged:
+        reasons.append(f"{divergences} of {len(found.flat)} transitions diverged")
     if not ess >= _ESS:
         reasons.append(f"the smallest effective sample size is {ess:.0f}")
-    return Reference("NUTS", points, max(ess, 1.0), tuple(reasons), divergences)
+    return replace(found, reasons=tuple(reasons))
+
+
+def pooled(one: Reference, other: Reference, names: Sequence[str]) -> Reference:
+    """Chains of NUTS of the same length, as of one run; the first alone where the other's are shorter."""
+    if one.points.shape[1:] != other.points.shape[1:]:
+        return one
+    return _judged(np.concatenate([one.points, other.points]), one.divergences + other.divergences, names)
 
 
 def _stacked(target: Posterior, tree: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Literal
 
@@ -17,7 +18,7 @@ from models.own_model.comparison import natural
 from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, unexplained
 from models.own_model.moments import of_normals, of_reference
-from models.own_model.reference import Reference, by_grid
+from models.own_model.reference import Reference, by_grid, pooled
 from models.own_model.short_chains import lower_bounds
 from models.own_model.tempering import temper
 from models.own_model.verdict import Evidence, judge
@@ -300,6 +301,23 @@ def test_what_pymc_adds_to_a_model_is_not_counted_among_its_variables() -> None:
     target = from_model(model)
     assert set(natural(target, np.zeros((5, 3)))) == {"a", "a_probs", "y_unobserved[0]", "y_unobserved[1]"}
     assert {"y", "grade_probs"} <= set(target.natural(np.zeros((5, 3))))  # though they are saved
+
+
+def test_chains_are_pooled_and_judged_together() -> None:
+    rng = np.random.default_rng(0)
+    slow = [
+        Reference("NUTS", rng.normal(size=(4, 80, 1)), 300.0, ("the smallest effective sample size is 300",))
+        for _ in range(2)
+    ]
+    both = pooled(*slow, ["x"])
+    assert both.ok
+    assert both.points.shape == (8, 80, 1)
+    assert both.looks > 400
+    apart = replace(slow[1], points=slow[1].points + 2)
+    assert "R-hat of x" in pooled(slow[0], apart, ["x"]).reasons[0]
+    diverged = replace(slow[1], divergences=5)
+    assert pooled(slow[0], diverged, ["x"]).reasons == ("5 of 640 transitions diverged",)
+    assert pooled(slow[0], replace(slow[1], points=slow[1].points[:, :50]), ["x"]) is slow[0]
 
 
 def test_interval_of_a_share_is_wilsons_and_wider_where_chains_differ() -> None:

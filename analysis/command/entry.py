@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.command.interrupt import leave_at_once
+from analysis.command.interrupt import ignore, leave_at_once
 
 leave_at_once()
 
@@ -15,4 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     from analysis.command.main import main as command
 
-    command(arguments)
+    try:
+        command(arguments)
+    except SystemExit as stop:
+        if not stop.code:
+            ignore()  # all is done: what is left is Python's own end
+        raise

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["as_exception", "leave_at_once", "leaving_at_once"]
+__all__ = ["as_exception", "ignore", "leave_at_once", "leaving_at_once"]
 
 _CLEAR, _SHOW_CURSOR = b"\r\x1b[2K", b"\x1b[?25h"  # of a terminal, in which a progress bar may be under way
 
@@ -56,6 +56,11 @@ def leaving_at_once(said: str, clean: Callable[[], None] = lambda: None) -> Iter
 def as_exception() -> None:
     """From now on an interrupt is Python's own ``KeyboardInterrupt``."""
     _handle(signal.default_int_handler)
+
+
+def ignore() -> None:
+    """From now on an interrupt does nothing."""
+    _handle(signal.SIG_IGN)
 
 
 def _handle(handler: Any) -> None:

@@ -88,6 +88,29 @@ def test_an_interrupt_while_it_is_still_imported_is_one_line(tmp_path: Path) -> 
     assert process.returncode == 130
 
 
+def test_an_interrupt_after_the_answer_changes_nothing() -> None:
+    """While Python ends: here what it calls at its end says that it is at work."""
+    script = """if True:
+        import atexit, sys, time
+        from analysis.command.entry import main
+        def end():
+            print("at work", file=sys.stderr, flush=True)
+            time.sleep(1)
+        atexit.register(end)
+        main(["list"])
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.readline() == "at work\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "mode_covering_vs_seeking" in out
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only there is a server of processes")
 def test_an_interrupt_does_not_reach_a_server_that_is_still_importing(tmp_path: Path) -> None:
     (tmp_path / "slow_to_import.py").write_text(

@@ -1,5 +1,5 @@
 """``python -m analysis`` is the ``duality`` command."""
 
-from analysis.command.main import main
+from analysis.command.entry import main
 
 main()

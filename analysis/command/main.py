@@ -14,6 +14,7 @@ import typer
 from analysis.command.cache import cache_
 from analysis.command.data import data
 from analysis.command.divergence import divergence
+from analysis.command.interrupt import as_exception
 from analysis.command.list import list_
 from analysis.command.model import model
 from analysis.command.plot import plot
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     quieten()
     status: Any = None
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if _resumes(given):
+        as_exception()
     if given != ["list"] and "--help" not in given:  # which import little
         from models.graphs.store import keep_bytecode
 
@@ -79,8 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _stop(f"{_where(error)}{type(error).__name__}: {error} (set DUALITY_TRACEBACK=1 for the traceback)", 1)
     if status == 130:  # typer turns an interrupt inside a command into this status
-        _stop("interrupted; finished parts are kept, and the same command goes on from there", 130)
+        _stop(f"interrupted{_KEPT if _resumes(given) else ''}", 130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+_KEPT = "; finished parts are kept, and the same command goes on from there"
+
+
+def _resumes(given: Sequence[str]) -> bool:
+    """Whether a command stores its parts, so that an interrupt loses only what is at work."""
+    return given[:1] in (["run"], ["report"], ["plot"], ["data"])
 
 
 def run_question(name: str) -> None:

@@ -6,12 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from shutil import rmtree
 from typing import Annotated
 
 import typer
 
+from analysis.command.interrupt import leaving_at_once
 from analysis.command.printed import AsJson, print_json
 from analysis.command.questions import Seed, writable
 
@@ -41,7 +43,7 @@ def model(
 
     started = time.perf_counter()
     # The user's code may print, while it is run and while it is evaluated; stdout is for the answer.
-    with labelled_bar() as progress, redirect_stdout(sys.stderr):
+    with leaving_at_once(_LOST), labelled_bar() as progress, redirect_stdout(sys.stderr):
         from analysis.own_model.loading import load_model, parse_place
 
         file, name = parse_place(place)
@@ -69,27 +71,34 @@ def model(
             text = json.dumps(document, allow_nan=False, indent=1)
             write_all({folder / "model.json": text.encode()})
             save(tree, folder / "model.nc")
-    if as_json:
-        print_json(document)
-        return
-    for line in page.printed(tree):
-        typer.echo(line)
-    typer.echo(f"{time.perf_counter() - started:.0f} s; {written}")
+    with leaving_at_once(f"the report is written: {written}"):
+        if as_json:
+            print_json(document)
+            return
+        for line in page.printed(tree):
+            typer.echo(line)
+        typer.echo(f"{time.perf_counter() - started:.0f} s; {written}")
+
+
+_LOST = "the model was not examined to the end, and nothing of it is kept"
 
 
 @contextmanager
 def _begun(folder: Path) -> Iterator[Path]:
     """Make sure that a folder can be written before anything is computed; where nothing comes of it, leave none."""
     new = not folder.exists()
-    try:
-        yield writable(folder)
-    except BaseException as error:
+
+    def forget() -> None:
         if new:
-            with suppress(OSError):  # it holds something by now
-                folder.rmdir()
-        if isinstance(error, KeyboardInterrupt):
-            typer.echo(
-                "duality: interrupted; the model was not examined to the end, and nothing of it is kept", err=True
-            )
+            rmtree(folder, ignore_errors=True)
+
+    with leaving_at_once(_LOST, forget):
+        try:
+            yield writable(folder)
+        except KeyboardInterrupt:  # as PyMC raises it
+            forget()
+            typer.echo(f"duality: interrupted; {_LOST}", err=True)
             sys.exit(130)
-        raise
+        except BaseException:
+            forget()
+            raise

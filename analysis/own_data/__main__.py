@@ -2,6 +2,6 @@
 
 import sys
 
-from analysis.command.main import main
+from analysis.command.entry import main
 
 main(["data", *sys.argv[1:]])

@@ -15,6 +15,7 @@ from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, short
 from analysis.drawing.style import Style
 from models.own_model.comparison import entries
+from models.own_model.verdict import settled
 
 __all__ = ["DRAWN", "LISTED", "drawn_draws", "plot", "worst"]
 
@@ -56,14 +57,16 @@ def plot(
 def worst(table: xr.Dataset, count: int) -> list[str]:
     """Variables at which ADVI is farthest from the reference, or from the mixture where there is none: the worst first.
 
-    The table is that of `models.own_model.comparison.compare`; variables that do not vary, or have no finite sd, are left out.
+    The table is that of `models.own_model.moments.compare`; variables that do not vary, or have no finite sd, are left out. Those whose sd
+    the reference leaves open (`models.own_model.verdict.settled`) come last.
     """
     advi, mixture = (table.sel(approximation=name) for name in ("ADVI", "mixture"))
     mean, sd = (table[f"reference_{s}"] if f"reference_{s}" in table else mixture[s] for s in ("mean", "sd"))
     with np.errstate(all="ignore"):
         far = np.asarray(np.maximum(np.abs(np.log(advi["sd"] / sd)), np.abs(advi["mean"] - mean) / sd))
     known = np.isfinite(far)
-    order = [i for i in np.argsort(-np.where(known, far, -1.0), kind="stable") if known[i]]
+    unsettled = ~settled(table) if "reference_sd" in table else np.zeros_like(known)
+    order = [i for i in np.lexsort((-np.where(known, far, -1.0), unsettled)) if known[i]]
     return [str(name) for name in table["variable"].to_numpy()[order[:count]]]
 
 

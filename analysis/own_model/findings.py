@@ -12,7 +12,7 @@ from analysis.own_model.figures import DRAWN, LISTED, drawn_draws, worst
 from analysis.own_model.summary import summary
 from analysis.site.numbers import est, literal, num, pct
 
-__all__ = ["findings", "optima_rows"]
+__all__ = ["findings", "optima_rows", "told", "written_moments"]
 
 _SHOWN = 4  # variables with columns of their own in the table of optima
 
@@ -32,7 +32,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": literal(s["name"]),
         "grade": s["verdict"]["grade"],
-        "told": s["verdict"]["grade"] in s["verdict"]["sentence"],  # the sentence says the grade itself
+        "told": told(s["verdict"]),
         "sentence": literal(s["verdict"]["sentence"]),
         "warnings": [literal(w).replace("--budget", "`--budget`") for w in s["warnings"]],
         "seconds": s["seconds"],
@@ -57,7 +57,13 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "divergences": _divergence_rows(tree["divergences"].to_dataset()),
         "reference": _reference(s, tree),
         "mixture": _mixture_rows(tree),
+        "bounds": _bounds(s, tree),
     }
+
+
+def told(verdict: Mapping[str, str]) -> bool:
+    """Whether the sentence of a verdict says enough without its grade: as ``cannot tell`` does, under which much is told (see `judge`)."""
+    return verdict["grade"] == "cannot tell" or verdict["grade"] in verdict["sentence"]
 
 
 def _percent(value: float | None) -> str:
@@ -92,29 +98,30 @@ def optima_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _variable_rows(s: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
     """A few variables at every optimum, and in the reference."""
+    sources = {f"optimum {k + 1}": o for k, o in enumerate(s["optima"])}
+    if s["reference"]:
+        sources[f"reference ({s['reference']['method']})"] = s["reference"]
     rows = []
     for name in names:
-        for k, optimum in enumerate(s["optima"]):
-            v = optimum["variables"][name]
-            rows.append(
-                {
-                    "variable": literal(name),
-                    "source": f"optimum {k + 1}",
-                    "mean": _at(v["mean"], v["sd"]),
-                    "sd": _number(v["sd"]),
-                    "response": _number(v["sd_linear_response"]),
-                }
-            )
-        if s["reference"]:
-            v = s["reference"]["variables"][name]
-            rows.append({"variable": literal(name), "source": f"reference ({s['reference']['method']})", "mean": _at(v["mean"], v["sd"]),
-                         "sd": _number(v["sd"]), "response": "–"})  # fmt: skip
+        for source, node in sources.items():
+            mean, sd = written_moments(node, name)
+            response = _number(node["variables"][name].get("sd_linear_response"))
+            rows.append({"variable": literal(name), "source": source, "mean": mean, "sd": sd, "response": response})
     return rows
 
 
-def _at(mean: float | None, sd: float | None) -> str:
-    """A mean to two digits of a tenth of its sd: more would say nothing to who reads it beside the sd."""
-    return _number(mean) if mean is None or not sd else num(mean, sd / 10)
+def written_moments(node: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """Mean and sd of a variable at an optimum, or in the reference, to the digits that their errors support.
+
+    A mean has no more than two digits of a tenth of its sd: more would say nothing to who reads it beside the sd.
+    """
+    value, error = node["variables"][name], node["errors"][name]
+    mean, sd = value["mean"], value["sd"]
+    if mean is None or sd is None:
+        return _number(mean), _number(sd)
+    return num(mean, max(sd / 10, error["mean"] or 0.0), digits=None if sd else 3), num(
+        sd, error["sd"] or None, digits=3
+    )
 
 
 def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -153,6 +160,33 @@ def _reference(s: Mapping[str, Any], tree: xr.DataTree) -> dict[str, Any] | None
         "draws": draws.sizes["draw"],
         "looks": float(tree["reference"].attrs["looks"]),
     }
+
+
+def _bounds(s: Mapping[str, Any], tree: xr.DataTree) -> dict[str, Any] | None:
+    """What short chains show of the first optimum, the worst variables first; ``None`` where there was no need of them, or no time."""
+    if not s["lower_bounds"]:
+        return None
+    first = s["lower_bounds"][0]
+    shown = {name: v for name, v in first.items() if v["mean_error"] or v["sd_factor"] != 1}
+    order = sorted(shown, key=lambda name: -max(abs(np.log(shown[name]["sd_factor"])), abs(shown[name]["mean_error"])))
+    return {
+        "rows": [
+            {
+                "variable": literal(name),
+                "mean": num(abs(shown[name]["mean_error"]), digits=2) if shown[name]["mean_error"] else "–",
+                "sd": _factor(shown[name]["sd_factor"]),
+            }
+            for name in order[:LISTED]
+        ],
+        "shown": len(shown),
+        "count": len(first),
+        "moves": int(tree["lower_bounds"].to_dataset()["moves"][0]),
+        "correlation": max(v["correlation"] for v in first.values() if v["correlation"] is not None),
+    }
+
+
+def _factor(factor: float) -> str:
+    return "–" if factor == 1 else f"{'≥' if factor > 1 else '≤'} {num(factor, digits=3)}"
 
 
 def _mixture_rows(tree: xr.DataTree) -> list[dict[str, Any]]:

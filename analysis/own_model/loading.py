@@ -85,8 +85,8 @@ def load_model(path: Path, name: str | None = None) -> tuple[str, Any]:
         module = _run(path)
         found = _chosen(vars(module), path) if name is None else name
         model = _model(vars(module), found, path)
-    from_model(model)  # refuses one without free variables, or with discrete ones
-    _refuse_missing(model, f"{path.name}:{found}")
+    target = from_model(model)  # refuses one without free variables, or with discrete ones
+    _refuse_missing(target.source, f"{path.name}:{found}")
     return found, model
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import xarray as xr
 
 from analysis.own_model.figures import plot, worst
-from analysis.own_model.findings import findings, optima_rows
+from analysis.own_model.findings import findings, optima_rows, told, written_moments
 from analysis.own_model.study import QUESTION
 from analysis.own_model.summary import summary
 from analysis.site import provenance as sources
@@ -68,7 +68,7 @@ def printed(tree: xr.DataTree) -> list[str]:
     """Lines for a terminal: the verdict, the optima, the few variables at which ADVI is worst, and what to know."""
     s = summary(tree)
     grade, sentence = s["verdict"]["grade"], s["verdict"]["sentence"]
-    lines = [f"{s['name']}: {sentence}" if grade in sentence else f"{s['name']}: {grade}: {sentence}"]
+    lines = [f"{s['name']}: {sentence}" if told(s["verdict"]) else f"{s['name']}: {grade}: {sentence}"]
     if s["optima"]:
         columns = {
             "optimum": "optimum",
@@ -97,18 +97,16 @@ def _variables(s: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, str
         rows.append(
             {
                 "variable": name,
-                "ADVI": _moments(v),
+                "ADVI": _moments(s["optima"][0], name),
                 "response": "–" if v["sd_linear_response"] is None else num(v["sd_linear_response"], digits=3),
-                "reference": _moments(s["reference"]["variables"][name]) if s["reference"] else "–",
+                "reference": _moments(s["reference"], name) if s["reference"] else "–",
             }
         )
     return rows
 
 
-def _moments(v: Mapping[str, float | None]) -> str:
-    if v["mean"] is None or not v["sd"]:
-        return "–"
-    return f"{num(v['mean'], v['sd'] / 10)} ± {num(v['sd'], digits=3)}"
+def _moments(node: Mapping[str, Any], name: str) -> str:
+    return " ± ".join(written_moments(node, name))
 
 
 def _columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:

@@ -13,7 +13,8 @@ from analysis.parts import Progress
 from models.advi import member, response_sds
 from models.errors import ImproperError
 from models.own_model import examine
-from models.own_model.comparison import entries, natural
+from models.own_model.comparison import natural
+from models.own_model.moments import of_normals
 from models.results import SCHEMA_VERSION, versions
 from models.targets import from_model
 
@@ -46,8 +47,8 @@ def analyse(
     Returns
     -------
     xarray.DataTree
-        As `models.own_model.examine` returns, and for each optimum ``optimum_k/natural``: over (variable) ``mean``, ``sd`` and
-        ``sd_linear_response`` (nan where there is none) of each entry on the natural scale. For an improper posterior the model's data alone, with
+        As `models.own_model.examine` returns, and for each optimum ``optimum_k/natural``: over (variable) ``mean``, ``sd``, their
+        errors ``mean_se`` and ``sd_se``, and ``sd_linear_response`` (nan where there is none) of each entry on the natural scale. For an improper posterior the model's data alone, with
         ``grade`` and ``sentence``. Attributes also hold ``name``, ``budget_s``, ``seconds``, ``versions`` (JSON).
 
     Raises
@@ -78,13 +79,15 @@ def optima_of(tree: xr.DataTree) -> list[xr.DataTree]:
 
 
 def _natural(tree: xr.DataTree, model: Any, k: int, seed: int) -> xr.Dataset:
-    own = entries(tree[f"optimum_{k}/posterior"].to_dataset())
-    target = from_model(model)
+    target, normal = from_model(model), member(tree, k)
+    own = of_normals(target, normal, seed=seed)
     data = {
-        "mean": [float(v.mean()) for v in own.values()],
-        "sd": [float(v.std()) for v in own.values()],
+        "mean": own.mean,
+        "sd": own.sd,
+        "mean_se": own.mean_error,
+        "sd_se": own.sd_error,
         "sd_linear_response": response_sds(
-            target, member(tree, k), lambda x: np.column_stack(list(natural(target, x).values())), seed=seed
+            target, normal, lambda x: np.column_stack(list(natural(target, x).values())), seed=seed
         ),
     }
-    return xr.Dataset({name: ("variable", values) for name, values in data.items()}, coords={"variable": list(own)})
+    return xr.Dataset({name: ("variable", values) for name, values in data.items()}, coords={"variable": own.names})

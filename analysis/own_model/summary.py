@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.own_model.study import optima_of
-from models.own_model.comparison import entries
+from models.own_model.comparison import MOST_ENTRIES
 
 __all__ = ["reasons_of", "summary"]
 
@@ -27,9 +27,11 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     Returns
     -------
     dict
-        As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``missed_mass``, ``forward`` (the Normal that maximises the
+        As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
+        reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
         likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``verdict``, ``seconds``, ``warnings``.
-        Variables go by the model's names with their coordinates, on the natural scale; KL and ELBO in nats; ``None`` where there is no number.
+        Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
+        and sds; KL and ELBO in nats; ``None`` where there is no number.
     """
     attrs = tree.attrs
     tried = attrs.get("starts_tried")
@@ -42,6 +44,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         },
         "optima": [_optimum(tree, k) for k in range(len(optima_of(tree)))],
         "reference": _reference(tree),
+        "lower_bounds": _bounds(tree),
         "missed_mass": _interval(attrs, "missed_mass", "missed_lower", "missed_upper"),
         "modes": _modes(tree),
         "forward": _forward(tree),
@@ -66,13 +69,14 @@ def _optimum(tree: xr.DataTree, k: int) -> dict[str, Any]:
         "verdict": str(fit["verdict"].item()),
         "k_hat": _number(fit["k_hat"]),
         "k_hat_linear_response": _number(fit["k_hat_linear_response"]),
-        "variables": _variables(natural, "mean", "sd", "sd_linear_response"),
+        "variables": _variables(natural, mean="mean", sd="sd", sd_linear_response="sd_linear_response"),
+        "errors": _variables(natural, mean="mean_se", sd="sd_se"),
     }
 
 
-def _variables(data: xr.Dataset, *columns: str) -> dict[str, dict[str, float | None]]:
+def _variables(data: xr.Dataset, **columns: str) -> dict[str, dict[str, float | None]]:
     return {
-        str(name): {column: _number(data[column][i]) for column in columns}
+        str(name): {key: _number(data[column][i]) for key, column in columns.items()}
         for i, name in enumerate(data["variable"].to_numpy())
     }
 
@@ -80,13 +84,13 @@ def _variables(data: xr.Dataset, *columns: str) -> dict[str, dict[str, float | N
 def _reference(tree: xr.DataTree) -> dict[str, Any] | None:
     if "reference" not in tree.children:
         return None
-    node = tree["reference"]
-    draws = entries(node["posterior"].to_dataset())
+    node, table = tree["reference"], tree["comparison"].to_dataset()
     return {
         "method": node.attrs["method"],
         "ok": bool(node.attrs["ok"]),
         "reasons": reasons_of(tree),
-        "variables": {name: {"mean": _number(x.mean()), "sd": _number(x.std())} for name, x in draws.items()},
+        "variables": _variables(table, mean="reference_mean", sd="reference_sd"),
+        "errors": _variables(table, mean="reference_mean_se", sd="reference_sd_se"),
     }
 
 
@@ -94,6 +98,15 @@ def reasons_of(tree: xr.DataTree) -> list[str]:
     """Why the reference may not be called one; netCDF gives a list of one back as a text."""
     reasons = tree["reference"].attrs["reasons"]
     return ([reasons] if reasons else []) if isinstance(reasons, str) else [str(reason) for reason in reasons]
+
+
+def _bounds(tree: xr.DataTree) -> list[dict[str, dict[str, float | None]]]:
+    """By how much each optimum is off at least, by variable; empty where there is a reference, or no time was left."""
+    if "lower_bounds" not in tree.children:
+        return []
+    bounds = tree["lower_bounds"].to_dataset()
+    return [_variables(bounds.isel(optimum=k), mean_error="mean_error", sd_factor="sd_factor", correlation="correlation")
+            for k in range(bounds.sizes["optimum"])]  # fmt: skip
 
 
 def _modes(tree: xr.DataTree) -> list[dict[str, Any]]:
@@ -120,7 +133,9 @@ def _forward(tree: xr.DataTree) -> dict[str, Any]:
             }
             for i, name in enumerate(names)
         },
-        "variables": _variables(comparison.sel(approximation="forward"), "mean", "sd") if "forward" in names else {},
+        "variables": _variables(comparison.sel(approximation="forward"), mean="mean", sd="sd")
+        if "forward" in names
+        else {},
     }
 
 
@@ -132,8 +147,12 @@ def _interval(values: Mapping[Any, Any], *keys: str) -> dict[str, float | None] 
 def _warnings(tree: xr.DataTree) -> list[str]:
     """What a reader of the numbers should know first."""
     attrs, found = tree.attrs, []
+    if attrs.get("batched"):
+        found.append("the model takes minibatches (pm.Minibatch); all that is said here is of its whole data")
     if not attrs.get("complete", 1):
         found.append("the budget ended the search for optima early; more seconds (--budget) try more starts")
+    if "comparison" in tree.children and tree["comparison"].sizes["variable"] >= MOST_ENTRIES:
+        found.append(f"of the entries of all variables the first {MOST_ENTRIES} are compared")
     if failed := int(attrs.get("starts_failed", 0)):
         found.append(
             f"the loss was finite at {attrs['starts_tried'] - failed} of {attrs['starts_tried']} starts; the others are set aside"

@@ -265,8 +265,9 @@ class Local:
         reader, writer = self._context.Pipe(duplex=False)
         self._lifeline = reader, writer
         if sys.platform == "linux":
-            from multiprocessing import forkserver
+            from multiprocessing import forkserver, resource_tracker
 
+            resource_tracker.ensure_running()  # which the server would begin itself, and let interrupts in again
             with _no_interrupts(), _set(self._environment):  # which the server and all that it forks inherit
                 forkserver.ensure_running()
         self._executor = ProcessPoolExecutor(

@@ -18,10 +18,12 @@ from models.errors import InputError
 from models.quadrature import Estimate
 from models.targets import Target
 
-__all__ = ["Diagnosis", "covered_mass", "diagnose", "pareto_k"]
+__all__ = ["Diagnosis", "covered_mass", "diagnose", "k_hat", "pareto_k"]
 
 Array = NDArray[np.float64]
 _LEAST = 25  # draws, for a tail of five
+_EQUAL = 1e-8  # nats, by which rounding alone tells log weights apart
+_DRAWS = 10_000
 _UNDERFLOW = 700.0  # nats, whose exponential is zero as a float
 
 
@@ -34,8 +36,8 @@ class Diagnosis:
     elbo : Estimate
         E_q[log p - log q], in nats; minus KL(q||p) for a normalised p.
     k_hat : float
-        Shape of the generalised Pareto law of the largest weights p/q (Vehtari et al., 2024); ``nan`` where these are all
-        equal, as for q = p.
+        Shape of the generalised Pareto law of the largest weights p/q (Vehtari et al., 2024); 0 where these are all equal, as for
+        q = p.
     k_threshold : float
         min(1 - 1/log10 n, 0.7), above which importance weighting is not to be relied on (Vehtari et al., 2024, equation 13).
     relative_ess : float
@@ -57,7 +59,7 @@ class Diagnosis:
     @property
     def k_says_good(self) -> bool:
         """Whether k-hat alone would let the approximation pass."""
-        return bool(np.isnan(self.k_hat) or self.k_hat < self.k_threshold)
+        return self.k_hat < self.k_threshold
 
 
 def diagnose(target: Target, member: Target, *, n: int = 4000, seed: int = 0) -> Diagnosis:
@@ -102,6 +104,16 @@ def diagnose(target: Target, member: Target, *, n: int = 4000, seed: int = 0) ->
     return Diagnosis(elbo, pareto_k(log_ratio), float(threshold), ess, seen, n)
 
 
+def k_hat(target: Target, member: Target, *, seed: int) -> float:
+    """Pareto shape of the importance weights p/q of an approximation (see `pareto_k`), by 10 000 draws of it.
+
+    By 2000 draws it is 0.7 now and then of a posterior that is Normal but for a little skewness, where by 10 000 it is 0.3.
+    """
+    x = member.rvs(_DRAWS, seed)
+    with np.errstate(all="ignore"):
+        return pareto_k(target.logp(x) - member.logp(x))
+
+
 def pareto_k(log_ratio: Array) -> float:
     """Pareto shape of the largest importance ratios (Vehtari et al., 2024), by ArviZ.
 
@@ -113,16 +125,16 @@ def pareto_k(log_ratio: Array) -> float:
     Returns
     -------
     float
-        ``nan`` where there are fewer than 25, or the largest are equal to rounding, so that they have no tail; ``inf`` where a ratio is not finite, or one draw
-        has all the weight.
+        0 where the largest are equal to rounding, as for q = p: the shape of bounded weights, which have all moments, is at most 0.
+        ``nan`` where there are fewer than 25; ``inf`` where a ratio is not finite, or one draw has all the weight.
     """
     if not np.isfinite(log_ratio).all():
         return float("inf")
     if len(log_ratio) < _LEAST:
         return float("nan")
     tail = np.sort(log_ratio)[-max(5, int(np.ceil(min(0.2 * len(log_ratio), 3 * np.sqrt(len(log_ratio)))))) :]
-    if tail[-1] - tail[0] < 1e-10:
-        return float("nan")
+    if tail[-1] - tail[0] < _EQUAL:
+        return 0.0
     if tail[-1] - tail[0] > _UNDERFLOW:  # one draw has all the weight, and the others' are zero as floats
         return float("inf")
     # ArviZ takes log likelihoods, whose negatives are the log ratios of leave-one-out.

@@ -21,10 +21,8 @@ _SIDE = 1e-4  # of the difference quotients of the gradient, in sds
 _FAR = 1e12  # what stands for an infinite loss in a line search, relative to the loss at its start
 _NEWTON_PARAMETERS = 400  # beyond which a Hessian and its factors cost more than they save
 _HESSIAN_NODES = 1024
-_LOOKED_AT, _STEP = (
-    8,
-    1e-3,
-)  # directions that are measured on all nodes, and how far, in units of the Fisher information
+_LOOKED_AT = 8  # directions that are measured again, on all nodes
+_STEP = 1e-3  # how far, in units of the Fisher information
 _ESCAPED = 1e9  # sds at the start, beyond which a descent goes nowhere
 _CLEAR = 0.05  # nats that may be left where it is clear which optimum lies ahead
 _FLAT, _FALLING = 1e-7, -1e-4  # eigenvalues, in units of the Fisher information: above, a minimum; below, a saddle
@@ -203,7 +201,8 @@ class Rest:
     Attributes
     ----------
     gap : float
-        Nats down to the lowest point of the local quadratic; ``inf`` where it has none.
+        Nats down to the lowest point of the local quadratic, and along directions in which it falls up to its highest: to where the
+        gradient vanishes. ``inf`` where the loss is not finite.
     eigenvalues : ndarray
         Of the Hessian in units of the Fisher information, ascending: 1 near a Normal posterior. Empty where no Hessian is at hand.
     direction : ndarray (q,)
@@ -238,12 +237,12 @@ def rest(loss: FixedLoss, theta: Array) -> Rest:
     eigenvalues, vectors = np.linalg.eigh(units[:, None] * found * units)
     eigenvalues, vectors = _on_all_nodes(loss, theta, units, eigenvalues, vectors)
     along = vectors.T @ (units * gradient)
-    firm = eigenvalues > _FLAT
-    gap = 0.5 * float((along[firm] ** 2 / eigenvalues[firm]).sum())
+    firm = (eigenvalues > _FLAT) | (eigenvalues < _FALLING)
+    gap = 0.5 * float((along[firm] ** 2 / np.abs(eigenvalues[firm])).sum())
     if not firm.all():
         gap += float(np.square(along[~firm]).sum()) / _FLAT
     inverse = None
-    if firm.all():
+    if eigenvalues[0] > _FLAT:
         scaled = units[:, None] * vectors
         inverse = (scaled / eigenvalues) @ scaled.T
     return Rest(gap, eigenvalues, vectors[:, 0], inverse)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from models.advi.diagnostics import pareto_k
+from models.advi.diagnostics import k_hat
 from models.advi.members import draw_groups, family_of, group, losses, normal_member
 from models.advi.propriety import named_direction
 from models.advi.refine import Optimum
@@ -83,10 +83,9 @@ def as_tree(
         for name, dataset in draw_groups(target, normal, draws, seed + 2 + k).items():
             tree[f"optimum_{k}/{name}"] = dataset
         labels = ", ".join(starts[i].label for i in sorted(members))
-        stats = tree[f"optimum_{k}/sample_stats"]
-        k_hat = pareto_k((stats["log_p"] - stats["log_q"]).to_numpy().ravel())
         data = parameter_variables(normal.spec["params"]) | estimate_variables("loss", elbos[j], error="se")
-        data |= _evidence(target, lead, seed + k) | {"k_hat": k_hat, "share": len(members) / max(1, len(runs))}
+        data |= _evidence(target, lead, seed + k) | {"share": len(members) / max(1, len(runs))}
+        data["k_hat"] = k_hat(target, normal, seed=seed + k + 2000)
         tree[f"optimum_{k}/fit"] = xr.Dataset(
             data, attrs={"starts": labels, "lead": k, "family": family.name}, coords={"coordinate": target.coordinates}
         )
@@ -131,17 +130,16 @@ def _elbo(target: Target, optimum: Optimum, seed: int) -> Estimate:
 def _evidence(target: Target, optimum: Optimum, seed: int) -> dict[str, Any]:
     eigenvalues = optimum.rest.eigenvalues
     response = optimum.response
-    k_hat = np.nan
+    of_response = np.nan
     if response is not None:
         corrected = normal_member(family_of(target, "fullrank_advi"), optimum.mean, response)
-        x = corrected.rvs(2000, seed + 1000)
-        k_hat = pareto_k(target.logp(x) - corrected.logp(x))
+        of_response = k_hat(target, corrected, seed=seed + 1000)
     dims = ("coordinate", "coordinate_2")
     return {
         "mean": ("coordinate", optimum.mean),
         "sd": ("coordinate", optimum.sd),
         "cov_linear_response": (dims, np.full((target.dim, target.dim), np.nan) if response is None else response),
-        "k_hat_linear_response": k_hat,
+        "k_hat_linear_response": of_response,
         "converged": optimum.converged,
         "verdict": optimum.verdict,
         "gap": optimum.rest.gap,

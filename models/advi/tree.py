@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from models.advi.diagnostics import pareto_k
+from models.advi.diagnostics import k_hat
 from models.advi.members import draw_groups, family_of, group, losses, normal_member
 from models.advi.rounds import Run
 from models.advi.runs import Loss, Method
@@ -89,9 +89,8 @@ def results_tree(
         for name, dataset in draw_groups(target, normal, draws, seed + 2 + k).items():
             tree[f"optimum_{k}/{name}"] = dataset
         data = parameter_variables(normal.spec["params"]) | estimate_variables("loss", fine[lead], error="se")
-        stats = tree[f"optimum_{k}/sample_stats"]
         data |= {"converged": run.converged, "verdict": run.verdict, "mean": ("coordinate", run.mean), "sd": ("coordinate", run.sd),
-                 "k_hat": pareto_k((stats["log_p"] - stats["log_q"]).to_numpy().ravel())}  # fmt: skip
+                 "k_hat": k_hat(target, normal, seed=seed + 2000 + k)}  # fmt: skip
         labels = ", ".join(starts[i].label for i in sorted(alike))
         attrs = {"starts": labels, "lead": lead, "family": family.name}
         tree[f"optimum_{k}/fit"] = xr.Dataset(data, coords={"coordinate": target.coordinates}, attrs=attrs)

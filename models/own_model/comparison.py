@@ -1,8 +1,8 @@
-"""Approximations beside a reference, variable by variable on the natural scale, and in nats."""
+"""Variables on the natural scale, and approximations beside a reference in nats."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 import numpy as np
 import xarray as xr
@@ -11,82 +11,42 @@ from numpy.typing import NDArray
 from models.advi.members import named_draws
 from models.families import FAMILIES
 from models.quadrature import Estimate
-from models.targets import Target
+from models.targets import Posterior, Target
 
-__all__ = ["compare", "entries", "forward_normal", "kl_forward", "kl_reverse", "natural"]
+__all__ = ["MOST_ENTRIES", "entries", "forward_normal", "kl_forward", "kl_reverse", "natural", "pit"]
 
 Array = NDArray[np.float64]
-_MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
+MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
 
 
-def entries(posterior: xr.Dataset) -> dict[str, Array]:
-    """Draws (n,) of every entry of every variable, by its name and coordinates: ``theta[Choate]``."""
+def entries(posterior: xr.Dataset, without: Collection[str] = ()) -> dict[str, Array]:
+    """Draws (n,) of every entry of every variable, by its name and coordinates, ``theta[Choate]``: of the first `MOST_ENTRIES`."""
     result: dict[str, Array] = {}
     for name, variable in posterior.data_vars.items():
+        if name in without:
+            continue
         own = [d for d in variable.dims if d not in ("chain", "draw")]
         labels = [variable[d].to_numpy() if d in variable.coords else np.arange(variable.sizes[d]) for d in own]
         values = variable.transpose("chain", "draw", *own).to_numpy().reshape(-1, *[len(c) for c in labels])
         for index in np.ndindex(*values.shape[1:]):
             words = ", ".join(str(c[i]) for c, i in zip(labels, index, strict=True))
             result[f"{name}[{words}]" if words else str(name)] = values[(slice(None), *index)]
-            if len(result) >= _MOST_ENTRIES:
+            if len(result) >= MOST_ENTRIES:
                 return result
     return result
 
 
 def natural(target: Target, points: Array) -> dict[str, Array]:
-    """Draws (n, d) of unconstrained space as entries on the natural scale."""
+    """Draws (n, d) of unconstrained space as entries on the natural scale, without what PyMC adds to a model."""
     found = named_draws(target, points)
     if found is None:
         names = target.coordinates
         return {name: points[:, i] for i, name in enumerate(names)}
-    return entries(found)
+    return entries(found, target.added if isinstance(target, Posterior) else ())
 
 
-def compare(
-    target: Target, approximations: Mapping[str, Array], reference: Array | None, sds: Mapping[str, Array]
-) -> xr.Dataset:
-    """Means and sds of approximations, and how far they are from those of a reference.
-
-    Parameters
-    ----------
-    target : Target
-    approximations : mapping of str to ndarray (n, d)
-        Draws in unconstrained space.
-    reference : ndarray (n, d), optional
-    sds : mapping of str to ndarray (variables,)
-        Of approximations whose sds are known better than by their draws.
-
-    Returns
-    -------
-    xarray.Dataset
-        Over (approximation, variable): ``mean``, ``sd``; beside a reference also ``mean_shift`` (in its sds), ``sd_ratio`` and ``pit``, the
-        largest distance of the distribution function of the probability integral transform from uniform (Kolmogorov's); over
-        (variable): ``reference_mean``, ``reference_sd``.
-    """
-    draws = {name: natural(target, points) for name, points in approximations.items()}
-    names = list(next(iter(draws.values())))
-    table = {
-        stat: np.array([[f(d[v]) for v in names] for d in draws.values()])
-        for stat, f in (("mean", np.mean), ("sd", np.std))
-    }
-    for name, known in sds.items():
-        row = list(draws).index(name)
-        table["sd"][row] = np.where(np.isfinite(known), known, table["sd"][row])
-    dims = ("approximation", "variable")
-    data: dict[str, object] = {name: (dims, values) for name, values in table.items()}
-    if reference is not None:
-        truth = natural(target, reference)
-        mean, sd = (np.array([f(truth[v]) for v in names]) for f in (np.mean, np.std))
-        data["reference_mean"], data["reference_sd"] = ("variable", mean), ("variable", sd)
-        with np.errstate(all="ignore"):
-            data["mean_shift"] = (dims, (table["mean"] - mean) / sd)
-            data["sd_ratio"] = (dims, table["sd"] / sd)
-        data["pit"] = (dims, np.array([[_pit(d[v], truth[v]) for v in names] for d in draws.values()]))
-    return xr.Dataset(data, coords={"approximation": list(draws), "variable": names})
-
-
-def _pit(draws: Array, truth: Array) -> float:
+def pit(draws: Array, truth: Array) -> float:
+    """Largest distance of the distribution function of the probability integral transform from uniform (Kolmogorov's)."""
     u = np.sort(np.searchsorted(np.sort(draws), truth) / len(draws))
     steps = np.arange(1, len(u) + 1) / len(u)
     return float(max(np.abs(steps - u).max(), np.abs(steps - 1 / len(u) - u).max()))

@@ -18,10 +18,12 @@ from models.advi.search import images
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
 from models.graphs import single_threaded
-from models.own_model.comparison import compare, forward_normal, kl_forward, kl_reverse, natural
+from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, natural
 from models.own_model.mixture import Repair, repair
 from models.own_model.modes import Mode, ascend, assign, covers, unexplained
-from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering
+from models.own_model.moments import compare, of_normals, with_sds
+from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering, pooled
+from models.own_model.short_chains import lower_bounds
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
 from models.targets import Posterior, Target, from_model
@@ -38,7 +40,8 @@ _EVALUATIONS = 400  # of the density for each particle of a tempered population,
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
-_NUTS_SHARE = 0.55  # of the budget, that must be left for NUTS to begin
+_NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
+_BOUNDED = 3  # optima, from which short chains begin
 
 
 @single_threaded
@@ -68,10 +71,11 @@ def examine(
     xarray.DataTree
         ``posterior``: draws of the repair (the mixture of all optima by posterior mass), with the model's names, dims and coords, beside
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
-        optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.comparison.compare`) of
+        optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
-        Attributes: ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
+        Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
+        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def examine(
     -----
     A look around by tempered Hamiltonian Monte Carlo comes first; ascents from it and from dispersed starts give modes, at which descents of
     reverse KL start beside the usual ones. Then a reference: a grid for one or two unknowns, PyMC's NUTS where one optimum and one mode were
-    found, the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
+    found (again where its diagnostics do not hold and there is time), the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
     no reference by its own diagnostics and k-hat is below 0.5 (Vehtari et al., 2024).
     """
     if not budget_s > 0:
@@ -97,6 +101,9 @@ def examine(
     def until(share: float) -> Callable[[], bool]:
         return lambda: time.monotonic() > begun + share * budget_s
 
+    def left() -> float:
+        return begun + _NUTS_END * budget_s - time.monotonic()
+
     on_progress("looking around", 0.1)
     dispersed = [np.asarray(s.mean) for s in dispersed_starts(target, _ASCENTS, seed)]
     modes = ascend(density, dispersed, stop=until(0.1))
@@ -105,13 +112,13 @@ def examine(
     if look is not None:
         modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
-    left = max(1.0, begun + 0.75 * budget_s - time.monotonic())
-    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=left, draws=_DRAWS)
+    seconds = max(1.0, begun + 0.75 * budget_s - time.monotonic())
+    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
-    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), until(1.0))
+    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), left)
     on_progress("comparing", 0.9)
-    found = _Found(target, fit, count, modes, reference, seed)
+    found = _Found(target, fit, count, modes, reference, seed, until(1.0))
     return found.tree()
 
 
@@ -168,15 +175,33 @@ def _reference(
     modes: int,
     seed: int,
     late: Callable[[], bool],
-    over: Callable[[], bool],
+    left: Callable[[], float],
 ) -> Reference | None:
     if target.dim <= 2 and look is not None:
         return by_grid(target, look.flat, seed=seed)
     if optima == 1 and modes <= 1 and not late():
-        found = by_nuts(target, seed=seed + 1, stop=over)
+        found = _by_nuts(target, seed, left)
         if found is not None:
             return _agreed(found, look, target.coordinates)
     return look
+
+
+def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Reference | None:
+    """NUTS, and where its diagnostics do not hold and so many seconds are left, again: with smaller steps if it diverged, else as many chains more."""
+
+    def over() -> bool:
+        return left() < 0
+
+    begun = time.monotonic()
+    found = by_nuts(target, seed=seed + 1, stop=over)
+    took = time.monotonic() - begun
+    if found is None or found.ok or left() < took:
+        return found
+    if not found.diverged:
+        again = by_nuts(target, seed=seed + 2, stop=over)
+        return found if again is None else pooled(found, again, target.coordinates)
+    again = by_nuts(target, seed=seed + 2, stop=over, draws=2000, target_accept=0.99)
+    return again if again is not None and len(again.reasons) <= len(found.reasons) else found
 
 
 def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> Reference:
@@ -201,6 +226,7 @@ class _Found:
     modes: Sequence[Mode]
     reference: Reference | None
     seed: int
+    over: Callable[[], bool]
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -307,24 +333,23 @@ class _Found:
         if np.isfinite(data["cov_linear_response"]).all():
             members["linear response"] = linear_response(self.fit, 0)
         members["mixture"] = mended.mixture
-        points = self.reference.flat if self.reference is not None else None
-        if points is not None:
-            members["forward"] = forward_normal(points)
+        if self.reference is not None:
+            members["forward"] = forward_normal(self.reference.flat)
         draws = {
             name: m.rvs(_DRAWS, seed + 31 + i).reshape(-1, target.dim) for i, (name, m) in enumerate(members.items())
         }
-        thinned = (
-            None if points is None else points[np.linspace(0, len(points) - 1, min(len(points), 4000)).astype(int)]
-        )
-        sds = {}
+        moments = {name: of_normals(target, m, seed=seed) for name, m in members.items()}
         if "linear response" in members:
-            sds["linear response"] = response_sds(target, members["ADVI"], self._entries, seed=seed)
-        comparison = compare(target, draws, thinned, sds)
+            sds = response_sds(target, members["ADVI"], self._entries, seed=seed)
+            moments["linear response"] = with_sds(moments["linear response"], sds)
+        comparison = compare(target, moments, draws, self.reference)
+        bounds = self._bounds()
         evidence = Evidence(
-            bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["k_hat"]),
+            bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
+            not self.fit.attrs["complete"], float(data["k_hat"]),
             float(data["k_hat_linear_response"]), mended.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
-            () if self.reference is None else self.reference.reasons, comparison,
+            () if self.reference is None else self.reference.reasons, comparison, bounds,
         )  # fmt: skip
         verdict = judge(evidence)
         result = self.fit.copy()
@@ -333,7 +358,7 @@ class _Found:
                 result[key] = xr.DataTree(dataset=_named(target, draws[name]))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
-        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mended.log_evidence, thinned))
+        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mended.log_evidence))
         result["modes"] = xr.DataTree(dataset=self._modes(covered))
         result["repair"] = xr.DataTree(
             dataset=xr.Dataset(
@@ -342,6 +367,8 @@ class _Found:
                 coords={"component": names},
             )
         )  # fmt: skip
+        if bounds is not None:
+            result["lower_bounds"] = xr.DataTree(dataset=bounds)
         if self.reference is not None:
             result["reference/posterior"] = xr.DataTree(dataset=_chains(target, self.reference))
             result["reference"].attrs = {"method": self.reference.method, "ok": int(self.reference.ok), "looks": self.reference.looks,
@@ -349,18 +376,39 @@ class _Found:
         nowhere = (float("nan"),) * 3
         value, lower, upper = missed if missed is not None else nowhere
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
-                                         "missed_lower": lower, "missed_upper": upper}  # fmt: skip
+                                         "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched)}  # fmt: skip
         return result
+
+    def _bounds(self) -> xr.Dataset | None:
+        """What short chains from the optima show, where there is no reference to be relied on; the lowest optimum first."""
+        if self.reference is not None and self.reference.ok:
+            return None
+        found = []
+        for k in range(min(self.count, _BOUNDED)):
+            one = lower_bounds(self.target, member(self.fit, k), seed=self.seed + 51 + k, stop=self.over)
+            if one is None:
+                break
+            found.append(one)
+        if not found:
+            return None
+        dims = ("optimum", "variable")
+        columns = {
+            name: (dims, [getattr(one, name) for one in found])
+            for name in ("mean_error", "sd_factor", "correlation", "settled")
+        }
+        coords = {"optimum": np.arange(len(found)), "variable": found[0].names}
+        return xr.Dataset(columns | {"moves": ("optimum", [one.moves for one in found])}, coords=coords)
 
     def _entries(self, points: Array) -> Array:
         return np.column_stack(list(natural(self.target, points).values()))
 
-    def _divergences(self, members: dict[str, Target], log_evidence: Estimate, points: Array | None) -> xr.Dataset:
+    def _divergences(self, members: dict[str, Target], log_evidence: Estimate) -> xr.Dataset:
         reverse = [kl_reverse(self.target, m, log_evidence, seed=self.seed + 41) for m in members.values()]
         nowhere = Estimate(float("nan"), float("nan"), "draws")
-        looks = self.reference.looks if self.reference is not None else 1.0
         forward = [
-            nowhere if points is None else kl_forward(self.target, m, points, log_evidence, looks)
+            nowhere
+            if self.reference is None
+            else kl_forward(self.target, m, self.reference.thinned, log_evidence, self.reference.looks)
             for m in members.values()
         ]
         columns = {"reverse": reverse, "forward": forward}

@@ -17,7 +17,7 @@ __all__ = ["Repair", "repair"]
 
 Array = NDArray[np.float64]
 
-_DRAWS = 4000
+_DRAWS, _KEPT = 10_000, 4000  # draws of the mixture, and as many of the posterior resampled from them
 _HALVES = 8  # parts of the draws, whose spread is the standard error
 _LEAST_WEIGHT = 1e-6
 
@@ -87,7 +87,7 @@ def repair(target: Target, components: Sequence[tuple[Array, Array]], log_weight
     error = float(sums.sum(axis=1).std(ddof=1) / np.sqrt(_HALVES) / sums.sum(axis=1).mean())
     finite = log_w[np.isfinite(log_w)]
     share = weight / weight.sum()
-    rows = rng.choice(_DRAWS, size=_DRAWS, p=share)
+    rows = rng.choice(_DRAWS, size=_KEPT, p=share)
     return Repair(_mixture(means, factors, weights), weights, se, Estimate(level, error, "draws"), pareto_k(finite), x[rows],
                   float(1 / np.square(share).sum()))  # fmt: skip
 

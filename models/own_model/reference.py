@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from models.own_model.tempering import temper
 from models.targets import Posterior
 
-__all__ = ["Reference", "by_grid", "by_nuts", "by_tempering"]
+__all__ = ["Reference", "by_grid", "by_nuts", "by_tempering", "pooled"]
 
 Array = NDArray[np.float64]
 
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
+_NO_MASS = 1e-14  # of a cell of a grid, that moments do without
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,8 @@ class Reference:
     reasons : tuple of str
         Why it may not be called a reference; empty if its own diagnostics hold.
     divergences : int
+    cells : (ndarray (m, d), ndarray (m,), ndarray of bool (m,)), optional
+        Of a grid, its points that hold mass, the mass of each, and which are left if every second one goes, along each axis.
     """
 
     method: Literal["grid", "NUTS", "SMC", "importance"]
@@ -43,6 +46,7 @@ class Reference:
     looks: float
     reasons: tuple[str, ...]
     divergences: int = 0
+    cells: tuple[Array, Array, NDArray[np.bool_]] | None = None
 
     @property
     def ok(self) -> bool:
@@ -50,9 +54,20 @@ class Reference:
         return not self.reasons
 
     @property
+    def diverged(self) -> bool:
+        """Whether more than one in a thousand transitions did."""
+        return self.divergences > 0.001 * len(self.flat)
+
+    @property
     def flat(self) -> Array:
         """All draws (n, d)."""
         return self.points.reshape(-1, self.points.shape[-1])
+
+    @property
+    def thinned(self) -> Array:
+        """No more than 4000 of them, evenly."""
+        points = self.flat
+        return points[np.linspace(0, len(points) - 1, min(len(points), 4000)).astype(int)]
 
     def share(self, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
         """Share of the draws (n,) that are `inside`, with a 95 % interval (Wilson's, on as many draws as there were independent looks).
@@ -104,7 +119,9 @@ def by_tempering(
     return Reference("SMC", points, float(sum(looks)), tuple(reasons))
 
 
-def by_nuts(target: Posterior, *, seed: int, stop: Callable[[], bool], draws: int = 1000) -> Reference | None:
+def by_nuts(
+    target: Posterior, *, seed: int, stop: Callable[[], bool], draws: int = 1000, target_accept: float = 0.9
+) -> Reference | None:
     """PyMC's NUTS, four chains from its own start; ``None`` if it failed, or the clock left less than a hundred draws.
 
     What the clock leaves of a chain is used.
@@ -122,7 +139,7 @@ def by_nuts(target: Posterior, *, seed: int, stop: Callable[[], bool], draws: in
     logger.setLevel(logging.ERROR)
     try:
         tree = pm.sample(draws=draws, tune=1000, chains=4, cores=1, random_seed=seed, progressbar=False, model=target.source,
-                         callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=0.9,
+                         callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=target_accept,
                          idata_kwargs={"include_transformed": True})  # fmt: skip
     except KeyboardInterrupt:
         if not stop():  # not the clock, but whoever waits
@@ -138,15 +155,29 @@ def by_nuts(target: Posterior, *, seed: int, stop: Callable[[], bool], draws: in
         raise KeyboardInterrupt
     if points.shape[0] < 2 or points.shape[1] < 100:
         return None
-    reasons, ess = _reasons("NUTS", points, target.coordinates)
-    if cut:
-        reasons.append(f"the budget ended it after {points.shape[0]} of 4 chains")
     divergences = int(tree["sample_stats"]["diverging"].sum())
-    if divergences > 0.001 * points.shape[0] * points.shape[1]:
-        reasons.append(f"{divergences} of {points.shape[0] * points.shape[1]} transitions diverged")
+    return _judged(
+        points, divergences, target.coordinates, [f"the budget ended it after {points.shape[0]} of 4 chains"] * cut
+    )
+
+
+def _judged(points: Array, divergences: int, names: Sequence[str], known: Sequence[str] = ()) -> Reference:
+    """Chains (c, n, d) of NUTS with what is to be said against them, beside what is `known`."""
+    reasons, ess = _reasons("NUTS", points, names)
+    found = Reference("NUTS", points, max(ess, 1.0), (), divergences)
+    reasons += known
+    if found.diverged:
+        reasons.append(f"{divergences} of {len(found.flat)} transitions diverged")
     if not ess >= _ESS:
         reasons.append(f"the smallest effective sample size is {ess:.0f}")
-    return Reference("NUTS", points, max(ess, 1.0), tuple(reasons), divergences)
+    return replace(found, reasons=tuple(reasons))
+
+
+def pooled(one: Reference, other: Reference, names: Sequence[str]) -> Reference:
+    """Chains of NUTS of the same length, as of one run; the first alone where the other's are shorter."""
+    if one.points.shape[1:] != other.points.shape[1:]:
+        return one
+    return _judged(np.concatenate([one.points, other.points]), one.divergences + other.divergences, names)
 
 
 def _stacked(target: Posterior, tree: Any) -> Array:
@@ -179,4 +210,8 @@ def by_grid(target: Posterior, around: Array, *, seed: int, draws: int = 1000) -
     chosen = rng.choice(len(cells), size=4 * draws, p=mass)
     spacing = (high - low) / (size - 1)
     points = cells[chosen] + spacing * rng.uniform(-0.5, 0.5, (4 * draws, d))
-    return Reference("grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons))
+    even = np.stack(np.meshgrid(*[np.arange(size) % 2 == 0] * d, indexing="ij"), axis=-1).reshape(-1, d).all(axis=1)
+    held = mass > _NO_MASS
+    return Reference(
+        "grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons), cells=(cells[held], mass[held], even[held])
+    )

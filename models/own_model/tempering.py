@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from models.advi.runs import in_threads
 from models.graphs.log_density import LogDensity
 
-__all__ = ["Population", "temper"]
+__all__ = ["Population", "move", "temper"]
 
 Array = NDArray[np.float64]
 
@@ -86,6 +86,39 @@ def temper(
             state, acceptance = _hamiltonian(base, state, temperature, rate * scale, rng)
             rate *= float(np.exp(0.5 * (acceptance - 0.75)))
     return Population(state.points, ancestors, temperature, log_evidence, acceptance)
+
+
+def move(
+    density: LogDensity, points: Array, sd: Array, *, moves: int, seed: int, stop: Callable[[], bool]
+) -> tuple[Array, int]:
+    """Hamiltonian moves of points (n, d), each a chain of its own that leaves the density as it is.
+
+    Parameters
+    ----------
+    density : LogDensity
+    points : ndarray (n, d)
+        Where it is finite.
+    sd : ndarray (d,)
+        Units of the steps, whose common length is adapted to the acceptance of all chains.
+    moves, seed : int
+    stop : callable
+        Asked before each move.
+
+    Returns
+    -------
+    points : ndarray (n, d)
+    made : int
+        Moves that were made.
+    """
+    rng = np.random.default_rng([seed, 19])
+    path = _Path(density, points.mean(axis=0), sd)
+    state, rate = path.at(points), 0.5 / points.shape[1] ** 0.25
+    for made in range(moves):
+        if stop():
+            return state.points, made
+        state, acceptance = _hamiltonian(path, state, 1.0, rate * sd, rng)
+        rate *= float(np.exp(0.5 * (acceptance - 0.75)))
+    return state.points, moves
 
 
 @dataclass(frozen=True, eq=False)

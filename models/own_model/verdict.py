@@ -8,13 +8,15 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-__all__ = ["Evidence", "Grade", "Verdict", "judge"]
+__all__ = ["Evidence", "Grade", "Verdict", "judge", "settled"]
 
 Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "flat direction", "improper", "cannot tell"]
 
 _NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
+_FIRM = 0.1  # relative error of an sd of the reference, above which nothing is judged by it
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
 
 
@@ -35,7 +37,11 @@ class Evidence:
     at_rest : bool
         Whether the lowest optimum is.
     optimum_verdict, flattest : str
-        Of the lowest optimum.
+        Of the lowest optimum: what its own evidence says, and the direction in which the loss curves least.
+    eigenvalue : float
+        Curvature of the loss in that direction, in units of the Fisher information.
+    cut : bool
+        Whether the budget ended the search.
     k_hat, k_hat_response, k_hat_repair : float
     missed : (float, float, float), optional
         Mass of the modes that the lowest optimum does not cover, with its 95 % interval.
@@ -47,12 +53,16 @@ class Evidence:
     reasons : tuple of str
         Why the reference is none, or why there is none.
     comparison : xarray.Dataset
-        From `models.own_model.comparison.compare`, with ``ADVI`` and, where it can be had, ``linear response``.
+        From `models.own_model.moments.compare`, with ``ADVI`` and, where it can be had, ``linear response``.
+    bounds : xarray.Dataset, optional
+        ``mean_error`` and ``sd_factor`` by (optimum, variable), where there is no reference: see `models.own_model.short_chains.LowerBounds`.
     """
 
     at_rest: bool
     optimum_verdict: str
     flattest: str
+    eigenvalue: float
+    cut: bool
     k_hat: float
     k_hat_response: float
     k_hat_repair: float
@@ -63,25 +73,48 @@ class Evidence:
     reference: str | None
     reasons: Sequence[str]
     comparison: xr.Dataset
+    bounds: xr.Dataset | None = None
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Grade the lowest optimum of reverse KL, which is what ADVI reports when it goes well."""
+    """Grade the lowest optimum of reverse KL, which is what ADVI reports when it goes well.
+
+    Returns
+    -------
+    Verdict
+        ``too narrow`` where an sd is below 0.9 of the reference's, whatever else is wrong, and the sentence counts all that is. An optimum
+        that is only too wide, or only off in its means, has no grade of its own: it is ``cannot tell``, which claims nothing
+        untrue, with a sentence that tells.
+    """
     e = evidence
     if not e.at_rest:
-        if "flat" in e.optimum_verdict:
-            return Verdict(
-                "flat direction",
-                f"the ELBO does not change along {e.flattest}: the data and the priors leave it open; give it a prior, or fix it",
-            )
-        return Verdict(
-            "cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); give more seconds"
-        )
+        return _not_at_rest(e)
     if e.missed is not None and e.missed[0] >= _MISSED and e.missed[1] > 0:
         return _missed(e)
     if e.reference is None or e.reasons:
         return _untold(e)
     return _widths(e)
+
+
+def _not_at_rest(e: Evidence) -> Verdict:
+    if "flat" in e.optimum_verdict:
+        return Verdict(
+            "flat direction",
+            f"the ELBO does not change along {e.flattest}: the data and the priors leave it open; give it a prior, or fix it",
+        )
+    if e.optimum_verdict == "saddle":
+        return Verdict(
+            "cannot tell",
+            f"cannot tell: the highest ELBO found is that of a saddle, which is at rest but from where the ELBO rises along {e.flattest} "
+            f"(curvature {e.eigenvalue:.2g}, where a maximum of the ELBO has a positive one); more seconds will not move it, more starts or "
+            "another initial value may",
+        )
+    remedy = (
+        "give more seconds"
+        if e.cut
+        else "the search ended there, and more seconds will not help; reparametrise the model"
+    )
+    return Verdict("cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}")
 
 
 def _missed(e: Evidence) -> Verdict:
@@ -104,6 +137,8 @@ def _missed(e: Evidence) -> Verdict:
 
 def _untold(e: Evidence) -> Verdict:
     why = "; ".join(e.reasons) or "no reference could be had in the budget"
+    if shown := _shown(e.bounds):
+        return Verdict("cannot tell", f"cannot tell how far ADVI is off: {why}. But {shown}")
     if e.k_hat < 0.5 and e.modes <= 1:
         return Verdict(
             "cannot tell",
@@ -112,39 +147,85 @@ def _untold(e: Evidence) -> Verdict:
     return Verdict("cannot tell", f"cannot tell: {why}")
 
 
+def _shown(bounds: xr.Dataset | None) -> str:
+    """What short chains from the lowest optimum show of its errors; empty if that is nothing."""
+    if bounds is None:
+        return ""
+    one = bounds.isel(optimum=0)
+    names, factor, moved = (one[name].to_numpy() for name in ("variable", "sd_factor", "mean_error"))
+    found = []
+    if (factor != 1).any():
+        worst = int(np.argmax(np.abs(np.log(factor))))
+        most = "at least" if factor[worst] > 1 else "at most"
+        found.append(
+            f"the sd of {names[worst]} is {most} {factor[worst]:.2f} times ADVI's (sds off: {(factor != 1).sum()} of {len(names)})"
+        )
+    if (moved != 0).any():
+        worst = int(np.argmax(np.abs(moved)))
+        found.append(
+            f"the mean of {names[worst]} is off by at least {abs(moved[worst]):.2f} of ADVI's sds (means off: {(moved != 0).sum()} of {len(names)})"
+        )
+    return f"short chains from ADVI show, with 95 % confidence, that {' and '.join(found)}" if found else ""
+
+
 def _widths(e: Evidence) -> Verdict:
     table = e.comparison
     ratio = table["sd_ratio"].sel(approximation="ADVI").to_numpy()
     shift = np.abs(table["mean_shift"].sel(approximation="ADVI").to_numpy())
     names = table["variable"].to_numpy().astype(str)
-    known = np.isfinite(ratio)
-    off = known & ((ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT))
-    only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
-    if not off.any():
+    firm = settled(table)
+    known, left = np.isfinite(ratio) & firm, int((np.isfinite(ratio) & ~firm).sum())
+    unsettled = f"; of {left} more the reference leaves the sd open (heavy tails, or too few draws)" if left else ""
+    if not known.any():
+        return Verdict(
+            "cannot tell",
+            f"cannot tell: the reference ({e.reference}) leaves all sds open (heavy tails, or too few draws)",
+        )
+    narrow, wide, moved = known & (ratio < _NARROW), known & (ratio > _WIDE), known & (shift > _SHIFT)
+    if not (narrow | wide | moved).any():
+        only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
         return Verdict(
             "adequate",
-            f"ADVI is adequate for all {int(known.sum())} variables{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference})",
+            f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference}){unsettled}",
         )
-    badness = np.where(known, np.maximum(np.abs(np.log(ratio)), shift), 0)
+    counts = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
+    faults = [f"{fault} for {count}" for fault, count in counts.items() if count]
+    badness = np.maximum(np.abs(np.log(np.where(known, ratio, 1.0))), np.where(known, shift, 0.0))
     worst = int(np.argmax(badness))
-    count = f"{int(off.sum())} of {int(known.sum())} variables"
-    wrong = (
-        f"{'underestimates' if ratio[worst] < 1 else 'overestimates'} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
-        if abs(np.log(ratio[worst])) >= shift[worst]
-        else f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
+    kept = f"linear response keeps the means: use the draws of the reference ({e.reference})"
+    if badness[worst] > shift[worst]:
+        way = "underestimates" if ratio[worst] < 1 else "overestimates"
+        wrong = f"{way} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
+        remedy = _response(e, names[worst], known) + (f"; {kept}" if moved.any() else "")
+    else:
+        wrong, remedy = f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds", kept
+    return Verdict(
+        "too narrow" if narrow.any() else "cannot tell",
+        f"of {known.sum()} variables, ADVI is {', '.join(faults)}; at worst it {wrong}; {remedy}{unsettled}",
     )
-    return Verdict("too narrow", f"ADVI {wrong} (off for {count}); {_response(e, names[worst])}")
 
 
-def _response(e: Evidence, name: str) -> str:
+def settled(comparison: xr.Dataset) -> NDArray[np.bool_]:
+    """Of which variables (v,) the reference knows the sd to a tenth; of the others, as those with heavy tails, nothing is judged by it."""
+    return (comparison["reference_sd_se"] < _FIRM * comparison["reference_sd"]).to_numpy()
+
+
+def _all(count: int) -> str:
+    return {1: "its only variable", 2: "both variables"}.get(count, f"all {count} variables")
+
+
+def _response(e: Evidence, name: str, known: NDArray[np.bool_]) -> str:
     table = e.comparison
     if "linear response" not in table["approximation"]:
         return "linear response cannot be had there; use the draws of the reference"
     row = table.sel(approximation="linear response")
-    ratio, shift = row["sd_ratio"].to_numpy(), np.abs(row["mean_shift"].to_numpy())
-    good = int(((ratio > _NARROW) & (ratio < _WIDE) & (shift <= _SHIFT)).sum())
+    ratio = row["sd_ratio"].to_numpy()[known]
+    good = int(((ratio > _NARROW) & (ratio < _WIDE)).sum())
     one = row.sel(variable=name)
-    given = f"linear response gives {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}, and is within 10 % for {good} of {len(ratio)}"
+    given = (
+        f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}, "
+        f"and is within 10 % for {good} of {len(ratio)}"
+    )
     return (
         given if e.k_hat_response < 0.7 else f"{given}, but its k-hat is {e.k_hat_response:.2f}: rely on the reference"
     )

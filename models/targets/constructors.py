@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.errors import InputError
 from models.graphs.distributions import Distribution
 from models.graphs.named import distribution
 from models.targets.checks import check_draws, cholesky, mixture_weights, numbers, positive, same_length
+from models.targets.minibatch import with_whole_data
 from models.targets.target import Density, Discrete, Draws, Posterior, Target
 
 __all__ = [
@@ -250,7 +252,7 @@ def from_model(pm_model: Any, *, name: str = "posterior") -> Posterior:
     Parameters
     ----------
     pm_model : pymc.Model
-        A model with continuous free variables.
+        A model with continuous free variables. Of one with ``pm.Minibatch`` the whole data are taken.
     name : str
 
     Returns
@@ -267,15 +269,34 @@ def from_model(pm_model: Any, *, name: str = "posterior") -> Posterior:
     if not pm_model.free_RVs:
         raise InputError("the PyMC model has no free variables; there is nothing to approximate")
     if pm_model.discrete_value_vars:
-        names = ", ".join(v.name for v in pm_model.discrete_value_vars)
-        raise InputError(f"the PyMC model has discrete variables ({names}); marginalise them first")
-    start = np.concatenate([np.ravel(v) for v in pm_model.initial_point().values()])
+        raise InputError(_discrete([v.name for v in pm_model.discrete_value_vars]))
+    whole = with_whole_data(pm_model)
+    start = np.concatenate([np.ravel(v) for v in whole.initial_point().values()])
     return Posterior(
         name=name,
         dim=len(start),
         scales=[(start.astype(float), np.eye(len(start)))],
-        source=pm_model,
+        source=whole,
         spec={"model": name},
+        batched=whole is not pm_model,
+    )
+
+
+def _discrete(names: Sequence[str]) -> str:
+    """Why discrete unknowns are refused, and what their author can write instead."""
+    missing = [
+        n.removesuffix("_unobserved") for n in names if n.endswith("_unobserved")
+    ]  # PyMC's name for what it imputes
+    if missing:
+        return (
+            f"the PyMC model has discrete variables ({', '.join(names)}), for counts are missing among the observed values of "
+            f"{', '.join(missing)}; leave these rows out: they add nothing to a posterior of the parameters"
+        )
+    package = "" if find_spec("pymc_extras") is not None else ", of the package pymc-extras,"
+    return (
+        f"the PyMC model has discrete variables ({', '.join(names)}), which have no density; marginalise them: write the likelihood as a sum over "
+        f"their values (pm.Mixture), or, where they take finitely many, let pymc_extras.marginalize(model, {list(names)!r}){package} do that, "
+        "and return what it returns"
     )
 
 

@@ -369,9 +369,17 @@ class Discrete(Target):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Posterior(Target):
-    """The posterior of the PyMC model ``source``, unnormalised, in the unconstrained space where ADVI works."""
+    """The posterior of the PyMC model ``source``, unnormalised, in the unconstrained space where ADVI works.
+
+    Attributes
+    ----------
+    source : pymc.Model
+    batched : bool
+        Whether `source` has the whole data in place of minibatches that the model was given.
+    """
 
     source: Any
+    batched: bool = False
 
     normalised: ClassVar[bool] = False
 
@@ -466,6 +474,17 @@ class Posterior(Target):
             for name, values in found.items()
             if values
         }
+
+    @property
+    def added(self) -> set[str]:
+        """Deterministics that PyMC adds and the author did not ask for.
+
+        These are observed values with those imputed put among them, which have a free variable of their own (``y`` beside ``y_unobserved``), and
+        the probabilities of the categories of each observation (``y_probs``).
+        """
+        observed = {rv.name for rv in self.source.observed_RVs}
+        names = {rv.name for rv in self.source.deterministics}
+        return {n for n in names if f"{n}_unobserved" in self.source.named_vars or n.removesuffix("_probs") in observed}
 
     def labels(self) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
         """Dims of the variables that the model names them for, and the coords of these dims."""

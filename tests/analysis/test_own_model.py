@@ -17,7 +17,7 @@ import xarray as xr
 from analysis.command import main as cli
 from analysis.drawing.style import Style
 from analysis.own_model import page
-from analysis.own_model.findings import findings
+from analysis.own_model.findings import findings, told, written_moments
 from analysis.own_model.loading import load_model, parse_place
 from analysis.own_model.study import analyse
 from analysis.own_model.summary import summary
@@ -344,6 +344,51 @@ def test_page_says_the_verdict_first_and_has_every_figure(examined: xr.DataTree,
     assert html.index(sentence.split(";")[0]) < html.index('id="fig-densities"') < html.index('id="fig-ratios"')
     assert "x[north_1]" in html
     assert "nothing here says that all were found" in html
+
+
+def test_lower_bounds_stand_in_the_document_and_on_the_page(examined: xr.DataTree, tmp_path: Path) -> None:
+    tree, names = examined.copy(), ["x[north_1]", "shifted[north_1]"]
+    dims = ("optimum", "variable")
+    columns = {"mean_error": [[-0.4, 0.0]], "sd_factor": [[1.3, 1.0]], "correlation": [[0.1, 0.2]]}
+    bounds = xr.Dataset({name: (dims, values) for name, values in columns.items()}, coords={"variable": names})
+    tree["lower_bounds"] = xr.DataTree(dataset=bounds.assign(moves=("optimum", [60])))
+    document = summary(tree)
+    check_document(document)
+    assert document["lower_bounds"] == [
+        {name: {key: values[0][i] for key, values in columns.items()} for i, name in enumerate(names)}
+    ]
+    (written,) = page.write(tree, tmp_path)
+    html = written.read_text(encoding="utf-8")
+    assert "After 60 Hamiltonian moves 1 of 2 variables are off" in html
+    assert "≥ 1.30" in html
+    assert summary(examined)["lower_bounds"] == []
+
+
+def test_moments_have_errors_and_no_more_digits_than_these_support(examined: xr.DataTree) -> None:
+    document = summary(examined)
+    at = document["optima"][0]
+    assert at["variables"]["shifted[north_1]"]["mean"] == pytest.approx(
+        at["variables"]["x[north_1]"]["mean"] + 10, abs=1e-9
+    )
+    assert 0 <= at["errors"]["x[north_1]"]["mean"] < 1e-6  # linear: the nodes leave nothing open
+    assert set(document["reference"]["errors"]["x[north_1]"]) == {"mean", "sd"}
+    noisy = {"variables": {"x": {"mean": 1.23456, "sd": 2.34567}}, "errors": {"x": {"mean": 0.31, "sd": 0.2}}}
+    assert written_moments(noisy, "x") == ("1.23", "2.35")
+    noisier = {"variables": {"x": {"mean": 1.23456, "sd": 2.34567}}, "errors": {"x": {"mean": 3.1, "sd": 2.2}}}
+    assert written_moments(noisier, "x") == ("1.2", "2.3")
+
+
+def test_a_grade_is_not_put_before_a_sentence_that_tells() -> None:
+    assert told({"grade": "cannot tell", "sentence": "of 2 variables, ADVI is too wide for 1"})
+    assert told({"grade": "adequate", "sentence": "ADVI is adequate for both variables"})
+    assert not told({"grade": "improper", "sentence": "the density does not fall"})
+
+
+def test_minibatches_are_said_to_be_replaced(examined: xr.DataTree) -> None:
+    tree = examined.copy()
+    assert not any("Minibatch" in warning for warning in summary(tree)["warnings"])
+    tree.attrs = tree.attrs | {"batched": 1}
+    assert any("pm.Minibatch" in warning and "whole data" in warning for warning in summary(tree)["warnings"])
 
 
 def test_drawings(examined: xr.DataTree) -> None:

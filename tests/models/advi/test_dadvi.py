@@ -9,9 +9,10 @@ import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
+from scipy.optimize import minimize_scalar
 
 from models.advi import combine, fit_advi, fit_dadvi, linear_response, member, optima
-from models.advi.fixed import FixedLoss, fixed_nodes
+from models.advi.fixed import FixedLoss, fixed_nodes, rest
 from models.advi.propriety import improper_direction
 from models.advi.search import images, unseen
 from models.advi.shapes import FullRank, LowRank, MeanField, Shape
@@ -99,6 +100,23 @@ def test_a_minimum_near_a_fork_is_no_saddle() -> None:
     fit = fit_dadvi(mvnormal_mixture([0.5, 0.5], [-way, way], [np.eye(30)] * 2), starts=2, seed=3, draws=10)
     assert fit["optimum_0/fit"]["verdict"].item() == "at rest"
     assert 0 < float(fit["optimum_0/fit"]["eigenvalue"]) < 0.05
+
+
+def test_a_saddle_at_rest_is_called_one() -> None:
+    """Two Normals 4 sds apart along a diagonal of ten dimensions: between them the loss is at rest, and falls towards both."""
+    way = np.full(10, 2 / np.sqrt(10))
+    target = mvnormal_mixture([0.5, 0.5], [-way, way], [np.eye(10)] * 2)
+    loss = FixedLoss(target.log_density, MeanField(10), fixed_nodes(10, power=12, seed=0)[0])
+
+    def between(log_sd: float) -> np.ndarray:
+        return np.append(np.zeros(10), np.full(10, log_sd))
+
+    widest = minimize_scalar(lambda log_sd: loss(between(log_sd))[0], bounds=(-1, 1), method="bounded").x
+    here = rest(loss, between(widest))
+    assert (here.kind, here.inverse) == ("saddle", None)
+    assert abs(way @ here.direction[:10]) / np.linalg.norm(way) > 0.9
+    assert here.gap < 0.01  # no more is left to the saddle itself, though much is below it
+    assert loss(np.append(way, np.zeros(10)))[0] < loss(between(widest))[0] - 0.1
 
 
 def test_the_same_optimum_as_stochastic_advi_ends_at() -> None:

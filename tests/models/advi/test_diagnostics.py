@@ -41,10 +41,13 @@ def test_k_hat_is_blind_to_a_mode_that_q_never_visits() -> None:
     assert abs(inside.value - 0.7) < 4 * inside.error + 1e-3
 
 
-def test_equal_weights_have_no_tail() -> None:
-    assert np.isnan(pareto_k(np.full(100, 0.3)))
+def test_equal_weights_are_bounded_and_so_as_good_as_weights_can_be() -> None:
+    assert pareto_k(np.full(100, 0.3)) == 0.0
+    rounded = 0.3 + 1e-12 * np.random.default_rng(0).standard_normal(1000)
+    assert pareto_k(rounded) == 0.0
+    assert np.isnan(pareto_k(np.full(24, 0.3)))  # of so few nothing can be said
     found = diagnose(STANDARD, STANDARD, n=1000)
-    assert np.isnan(found.k_hat)
+    assert (found.k_hat, found.k_says_good) == (0.0, True)
     assert found.relative_ess == pytest.approx(1)
     assert found.seen_mass.value == pytest.approx(1)
 

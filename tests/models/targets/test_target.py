@@ -283,8 +283,57 @@ def test_from_model_refuses_a_model_without_continuous_free_variables() -> None:
     with pm.Model() as discrete:
         pm.Bernoulli("k", 0.5)
         pm.Normal("x")
-    with pytest.raises(InputError, match=r"discrete variables \(k\); marginalise them"):
+    with pytest.raises(InputError, match=r"discrete variables \(k\).*marginalise them.*marginalize\(model, \['k'\]\)"):
         from_model(discrete)
+
+
+def test_missing_counts_are_refused_with_their_remedy() -> None:
+    with pm.Model() as model, pytest.warns(pm.exceptions.ImputationWarning):
+        pm.Poisson("y", pm.Exponential("rate", 1), observed=np.ma.masked_equal([1, 2, -1], -1))
+    with pytest.raises(InputError, match=r"missing among the observed values of y; leave these rows out"):
+        from_model(model)
+
+
+def regression(*, batched: bool, total: int | None = 40, shared: bool = False) -> pm.Model:
+    rng = np.random.default_rng(0)
+    predictor = rng.normal(size=(40, 2))
+    response = predictor @ [1.0, -1.0] + rng.normal(size=40)
+    with pm.Model(coords={"column": ["a", "b"]}) as model:
+        if shared:
+            predictor, response = pm.Data("predictor", predictor), pm.Data("response", response)
+        if batched:
+            predictor, response = pm.Minibatch(predictor, response, batch_size=5)
+        slopes = pm.Normal("slopes", 0, 2, dims="column")
+        pm.Deterministic("twice", 2 * slopes, dims="column")
+        pm.Normal("y", pm.math.dot(predictor, slopes), pm.HalfNormal("sd", 1), observed=response,
+                  **({"total_size": total} if batched else {}))  # fmt: skip
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:total_size not provided")
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("total", [40, None])
+def test_of_minibatches_the_whole_data_are_taken(total: int | None, shared: bool) -> None:
+    target = from_model(regression(batched=True, total=total, shared=shared))
+    whole = from_model(regression(batched=False))
+    points = np.random.default_rng(1).normal(size=(7, 3))
+    np.testing.assert_allclose(target.log_density(points)[0], whole.log_density(points)[0], rtol=1e-12)
+    np.testing.assert_allclose(target.log_density(points)[1], whole.log_density(points)[1], rtol=1e-10)
+    assert (target.batched, whole.batched) == (True, False)
+    assert target.coordinates == whole.coordinates
+    assert target.labels()[0]["twice"] == ("column",)
+    np.testing.assert_allclose(target.natural(points)["twice"], 2 * points[:, :2])
+    assert target.data_groups()["observed_data"]["y"].shape == (40,)
+
+
+def test_data_that_are_set_later_stand_for_minibatches_too() -> None:
+    model = regression(batched=True, shared=True)
+    before = from_model(model)
+    assert from_model(model).source is before.source  # compiled once
+    with model:
+        pm.set_data({"response": np.full(40, 50.0)})
+    point = np.zeros((1, 3))
+    assert from_model(model).logp(point) < before.logp(point) - 1000
 
 
 @pytest.mark.parametrize(

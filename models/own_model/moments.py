@@ -1,0 +1,165 @@
+"""Means and sds of a model's variables on their own scale, with errors: of approximations, and of a reference beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from models.advi.fixed import fixed_nodes
+from models.own_model.comparison import natural, pit
+from models.own_model.reference import Reference
+from models.targets import Target
+
+__all__ = ["Moments", "compare", "of_normals", "of_reference", "with_sds"]
+
+Array = NDArray[np.float64]
+
+_REPLICATES = 8
+_POWER = 9  # logarithm to base 2 of the nodes of each, at least
+_ROWS = 4096  # of points that are carried to the natural scale at once
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Means and sds (v,) of the entries of all variables, with their standard errors.
+
+    Attributes
+    ----------
+    names : list of str
+    mean, sd, mean_error, sd_error : ndarray (v,)
+    """
+
+    names: list[str]
+    mean: Array
+    sd: Array
+    mean_error: Array
+    sd_error: Array
+
+
+def of_normals(target: Target, member: Target, *, seed: int = 0) -> Moments:
+    """Moments of a Normal of unconstrained space, or of a mixture of them, on eight sets of quasi-Monte Carlo nodes.
+
+    What is linear in the unknowns is exact, for the nodes have the mean and the covariance of a Normal; the errors of what is not are the
+    spread over the sets.
+
+    Parameters
+    ----------
+    target : Target
+        Whose variables are meant.
+    member : Target
+        A Normal or a mixture of Normals, with its components as ``scales``.
+    seed : int
+    """
+    weights = np.asarray(member.spec.get("weights", [1.0]), dtype=float)
+    power = max(_POWER, int(np.ceil(np.log2(4 * target.dim))))
+    z = fixed_nodes(target.dim, power=power, replicates=_REPLICATES, seed=seed)
+    parts = []
+    with np.errstate(all="ignore"):
+        for location, factor in member.scales:
+            found = natural(target, (location + z @ factor.T).reshape(-1, target.dim))
+            parts.append(np.stack(list(found.values()), axis=-1).reshape(_REPLICATES, -1, len(found)))
+        centre = np.einsum("k,krnv->v", weights, parts) / (z.shape[0] * z.shape[1])
+        first = np.einsum("k,krv->rv", weights, [(part - centre).mean(axis=1) for part in parts])
+        second = np.einsum("k,krv->rv", weights, [np.square(part - centre).mean(axis=1) for part in parts])
+        sds = np.sqrt(second - first**2)
+        sd = np.sqrt(second.mean(axis=0))
+        errors = [by_set.std(axis=0, ddof=1) / np.sqrt(_REPLICATES) for by_set in (first, sds)]
+    return Moments(list(found), centre, sd, *errors)
+
+
+def of_reference(target: Target, reference: Reference) -> Moments:
+    """Moments of a reference: those of a grid by its cells, and of draws with Monte Carlo errors.
+
+    The error of a grid is how far it is from one with every second point; that of NUTS is ArviZ's; that of populations and of
+    importance sampling is by as many independent looks as there were, or by how much the populations differ, whichever is larger.
+    """
+    if reference.cells is not None:
+        return _of_cells(target, *reference.cells)
+    found = natural(target, reference.flat)
+    values = np.stack(list(found.values()), axis=-1).reshape(*reference.points.shape[:2], -1)
+    flat = values.reshape(-1, values.shape[-1])
+    mean, sd = flat.mean(axis=0), flat.std(axis=0)
+    if reference.method == "NUTS":
+        errors = [_mcse(values, method) for method in ("mean", "sd")]
+    else:
+        with np.errstate(all="ignore"):
+            fourth = np.square(np.square(flat - mean) - sd**2).mean(axis=0)
+            by_looks = np.array([sd, np.where(sd > 0, np.sqrt(fourth) / (2 * sd), 0.0)]) / np.sqrt(reference.looks)
+        by_chain = np.array([values.mean(axis=1), values.std(axis=1)])
+        errors = list(np.maximum(by_looks, by_chain.std(axis=1, ddof=1) / np.sqrt(len(values))))
+    return Moments(list(found), mean, sd, *errors)
+
+
+def _mcse(values: Array, method: str) -> Array:
+    """Monte Carlo standard errors (v,) of chains (c, n, v); 0 for what does not vary."""
+    varies = np.ptp(values, axis=(0, 1)) > 0
+    found = [
+        float(array_stats.mcse(values[:, :, j], chain_axis=0, draw_axis=1, method=method)) if varies[j] else 0.0
+        for j in range(values.shape[2])
+    ]
+    return np.array(found)
+
+
+def _of_cells(target: Target, points: Array, mass: Array, coarse: NDArray[np.bool_]) -> Moments:
+    shares = np.stack([mass, np.where(coarse, mass, 0.0)])
+    shares /= shares.sum(axis=1, keepdims=True)
+    at_top = natural(target, points[[np.argmax(mass)]])
+    centre = np.stack(list(at_top.values()), axis=-1)[0]
+    first, second = np.zeros((2, 2, len(centre)))
+    for rows in np.split(np.arange(len(points)), np.arange(_ROWS, len(points), _ROWS)):
+        apart = np.stack(list(natural(target, points[rows]).values()), axis=-1) - centre
+        first += shares[:, rows] @ apart
+        second += shares[:, rows] @ np.square(apart)
+    means, sds = centre + first, np.sqrt(np.maximum(second - first**2, 0.0))
+    return Moments(list(at_top), means[0], sds[0], np.abs(means[0] - means[1]), np.abs(sds[0] - sds[1]))
+
+
+def compare(
+    target: Target,
+    approximations: Mapping[str, Moments],
+    draws: Mapping[str, Array],
+    reference: Reference | None,
+) -> xr.Dataset:
+    """Means and sds of approximations, and how far they are from those of a reference.
+
+    Parameters
+    ----------
+    target : Target
+    approximations : mapping of str to Moments
+    draws : mapping of str to ndarray (n, d)
+        Of the same, in unconstrained space.
+    reference : Reference, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (approximation, variable): ``mean``, ``sd`` and their errors ``mean_se``, ``sd_se``; beside a reference also ``mean_shift`` (in its sds),
+        ``sd_ratio`` and ``pit`` (see `models.own_model.comparison.pit`); over (variable): ``reference_mean``, ``reference_sd``,
+        ``reference_mean_se``, ``reference_sd_se``.
+    """
+    dims = ("approximation", "variable")
+    names = next(iter(approximations.values())).names
+    columns = {"mean": "mean", "sd": "sd", "mean_se": "mean_error", "sd_se": "sd_error"}
+    data: dict[str, object] = {
+        name: (dims, np.array([getattr(m, field) for m in approximations.values()])) for name, field in columns.items()
+    }
+    if reference is not None:
+        truth = of_reference(target, reference)
+        data |= {f"reference_{name}": ("variable", getattr(truth, field)) for name, field in columns.items()}
+        with np.errstate(all="ignore"):
+            data["mean_shift"] = (dims, [(m.mean - truth.mean) / truth.sd for m in approximations.values()])
+            data["sd_ratio"] = (dims, [m.sd / truth.sd for m in approximations.values()])
+        seen = natural(target, reference.thinned)
+        data["pit"] = (dims, [[pit(x, seen[v]) for v, x in natural(target, draws[a]).items()] for a in approximations])
+    return xr.Dataset(data, coords={"approximation": list(approximations), "variable": names})
+
+
+def with_sds(moments: Moments, sds: Array) -> Moments:
+    """Put other sds (v,) in place where these are finite, whose errors are not known."""
+    known = np.isfinite(sds)
+    return replace(moments, sd=np.where(known, sds, moments.sd), sd_error=np.where(known, np.nan, moments.sd_error))

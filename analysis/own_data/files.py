@@ -10,7 +10,7 @@ import csv
 import difflib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.own_data.binary import BINARY, damaged
+from analysis.own_data.footers import total_of, why_no_observation
+from analysis.own_data.numerals import Kind, Marks
+from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
 from models.errors import InputError, lookup_error
 
@@ -242,12 +245,13 @@ def _content(path: Path, read: Read) -> _Content:
         found.notes.append(f"{len(table.titles)} line(s) before the names skipped, the first {table.titles[0]!r:.60}")
     if len(named) < len(table.names):
         found.notes.append(f"{len(table.names) - len(named)} column(s) without a name left out")
-    units = table.units(marks)
-    if units:
-        told = ", ".join(text[1] for column in table.columns if (text := column.kinds[marks].first_wrong))
+    if table.units(marks):
+        told = ", ".join(k.texts[0][1] for column in table.columns if (k := column.kinds[marks]).numeric and k.headed)
         found.notes.append(f"the line after the names holds no numbers ({told:.60}) and is taken for units")
         for column in table.columns:
             column.without_first()
+        table.aside = [replace(row, row=row.row - 1) for row in table.aside]
+    found.notes += _without_footers(table, marks)
     if not table.rows:
         raise InputError(f"{str(path)!r} has a line of names and no rows; give at least 2 rows of numbers")
     for i in named:
@@ -256,22 +260,53 @@ def _content(path: Path, read: Read) -> _Content:
         found.marks[name] = ", ".join(
             f"{count} {mark!r}" if mark else f"{count} blank" for mark, count in column.missing.items()
         )
-        filled = kind.numbers + kind.wrong
-        if kind.wrong and kind.first_wrong:
-            row, value = kind.first_wrong
-            among = kind.numbers * 2 >= filled
+        if kind.wrong and kind.numeric:
+            told = _cells(kind)
+            found.others[name] = f"text among its numbers ({told})"
+            first = kind.texts[0][1]
+            found.wrong[name] = (
+                f"column {name!r} of {str(path)!r} holds text among its numbers: {told}; correct or empty such fields, "
+                f"say --na {first!r:.40} if it means a missing value, or choose other columns with --columns"
+            )
+        elif kind.wrong:
+            row, value = kind.texts[0]
             found.others[name] = f"text ({value!r:.40} in row {row + 1})"
-            if among:
-                found.wrong[name] = (
-                    f"column {name!r} of {str(path)!r} holds text among its numbers: {value!r:.40} in row {row + 1}; correct or empty that "
-                    f"field, say --na {value!r:.40} if it means a missing value, or choose other columns with --columns"
-                )
         elif column.codes is not None:
             found.others[name] = f"codes ({column.codes[1]!r:.40} in row {column.codes[0] + 1})"
             found.codes[name] = column.values(marks)
         else:
             found.numbers[name] = column.values(marks)
     return found
+
+
+def _cells(kind: Kind) -> str:
+    """The cells of text in a column of numbers."""
+    told = ", ".join(f"{value!r:.40} in row {row + 1}" for row, value in kind.texts)
+    return f"{told} and {kind.wrong - len(kind.texts)} more" if kind.wrong > len(kind.texts) else told
+
+
+def _without_footers(table: Table, marks: Marks) -> list[str]:
+    """What is said of the rows at the end that are no observations; what may be one goes back into the table."""
+    numeric = set(table.numeric(marks))
+    columns = [
+        (n, c.values(marks)) if i in numeric else None
+        for i, (n, c) in enumerate(zip(table.names, table.columns, strict=True))
+    ]
+    said, announced = [], None
+    for row in table.aside:
+        announced = row.announced or announced
+        why = why_no_observation(row, announced, columns, marks)
+        where = f"row {row.row + 1} (line {row.line}: {row.shown})"
+        if why is not None:
+            said.append(f"{where} at the end is left out as no observation: {why}")
+            continue
+        table.put_back(row)
+        if row.announced and any(columns):
+            said.append(
+                f"{where} begins like a {row.announced} of the column, but its numbers are not that: it is kept as an observation; "
+                "take it out of the file if it is none"
+            )
+    return said
 
 
 def _chosen(columns: Sequence[str] | None, known: Sequence[str]) -> list[str] | None:
@@ -415,6 +450,12 @@ def _constant_or_counting(where: str, names: Sequence[str], values: Array, *, ch
             )
         if not chosen and len(names) > 1 and len(column) > 2 and (np.diff(column) == 1).all() and column[0] in (0, 1):
             said.append(f"column {name!r} counts the rows; if it is no measurement, {_others(names, name)}")
+        for end, ordered in (("last", column), ("first", column[::-1])):
+            if total_of(ordered):
+                said.append(
+                    f"the {end} row of column {name!r} ({ordered[-1]:.10g}) is the sum of all the others: if it is a total, "
+                    "take it out of the file"
+                )
     return said
 
 

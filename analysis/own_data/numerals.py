@@ -11,10 +11,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CALLED", "MARKS", "MISSING", "Cells", "Kind", "Marks", "is_number", "tidy"]
+__all__ = ["CALLED", "MARKS", "MISSING", "Cells", "Kind", "Marks", "is_missing", "is_number", "number_of", "tidy"]
 
 Array = NDArray[np.float64]
-#: What stands for a missing value besides blanks, in any case; among them what spreadsheets write for errors.
+#: What stands for a missing value besides blanks and runs of a mark, in any case; among them what spreadsheets write for errors.
 MISSING = frozenset(
     [
         "na",
@@ -24,10 +24,6 @@ MISSING = frozenset(
         "none",
         "null",
         "<na>",
-        "-",
-        "--",
-        ".",
-        "?",
         "#n/a",
         "#nv",
         "#na",
@@ -41,10 +37,14 @@ MISSING = frozenset(
         "k.a.",
     ]
 )
+#: Marks that alone in a cell, once or more, mean that nothing was measured.
+_GAPS = "-.?*/_\u2013\u2014\u2026"
 CALLED = {".": "point", ",": "comma", " ": "blank", "'": "apostrophe"}
 #: Marks in print that stand for plain ones: blanks that do not break, a minus sign, apostrophes of Swiss spreadsheets.
 _PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
 _DIGITS = "0123456789"
+#: Cells of text that are told of a column of numbers.
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,26 @@ def is_number(cell: str) -> bool:
     return any(_pattern(m.decimal, m.thousands).fullmatch(cell) for m in MARKS)
 
 
+def is_missing(cell: str) -> bool:
+    """Whether a cell stands for a missing value."""
+    return not cell or cell.lower() in MISSING or not cell.strip(_GAPS)
+
+
+def number_of(cell: str, marks: Marks) -> tuple[float, float] | None:
+    """A cell as a number under these marks, and the unit of its last digit; None if it is none.
+
+    Examples
+    --------
+    >>> number_of("1.234,50", Marks(",", "."))
+    (1234.5, 0.01)
+    """
+    if not _pattern(marks.decimal, marks.thousands).fullmatch(cell):
+        return None
+    plain = (cell.replace(marks.thousands, "") if marks.thousands else cell).replace(marks.decimal, ".").lower()
+    mantissa, _, power = plain.partition("e")
+    return float(plain), 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+
+
 @dataclass
 class Kind:
     """A column under one pair of marks.
@@ -99,19 +119,32 @@ class Kind:
         Its numbers, nan where missing or wrong.
     numbers, wrong : int
         Cells that are numbers, and cells that are text.
-    first_wrong : tuple, optional
-        Row (from 0) and content of the first cell that is text.
+    texts : list of (int, str)
+        Row (from 0) and content of the first cells that are text.
+    text_digits : int
+        Digits in cells that are text.
     """
 
     parts: list[Array] = field(default_factory=list)
     numbers: int = 0
     wrong: int = 0
-    first_wrong: tuple[int, str] | None = None
+    texts: list[tuple[int, str]] = field(default_factory=list)
+    text_digits: int = 0
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it is a column of numbers: if with text among them, then of more numbers than text."""
+        return 0 < self.numbers >= self.wrong
 
     @property
     def dead(self) -> bool:
-        """Whether the rest of the column changes nothing: it holds text, and more than a line of units."""
-        return self.wrong > 1
+        """Whether the rest of the column changes nothing: so far it is one of text, and not for a line of units."""
+        return self.wrong > max(self.numbers, 1)
+
+    @property
+    def headed(self) -> bool:
+        """Whether its first cell is text."""
+        return bool(self.texts) and self.texts[0][0] == 0
 
 
 class Cells:
@@ -157,9 +190,9 @@ class Cells:
             values, wrong, gone = known[decimal, thousands]
             kind.parts.append(values)
             kind.numbers += len(cells) - len(wrong) - gone.total()
-            if wrong and kind.first_wrong is None:
-                kind.first_wrong = self.rows + wrong[0], cells[wrong[0]]
+            kind.texts += [(self.rows + i, cells[i]) for i in wrong[: _TOLD - len(kind.texts)]]
             kind.wrong += len(wrong)
+            kind.text_digits += sum(c.isdigit() for i in wrong for c in cells[i])
             if not counted:  # what is missing does not depend on the marks
                 self.missing, counted = self.missing + gone, True
         self.rows += len(cells)
@@ -181,7 +214,7 @@ class Cells:
         if self.given:
             matched = [None if cell in self.given else m for cell, m in zip(cells, matched, strict=True)]
         odd = [i for i, m in enumerate(matched) if m is None]
-        gone = [i for i in odd if not cells[i] or cells[i].lower() in MISSING or cells[i] in self.given]
+        gone = [i for i in odd if is_missing(cells[i]) or cells[i] in self.given]
         numbers: list[str] = list(cells)
         for i in odd:
             numbers[i] = "nan"
@@ -198,8 +231,11 @@ class Cells:
         for kind in self.kinds.values():
             if kind.parts:
                 kind.parts[0] = kind.parts[0][1:]
-            if kind.first_wrong and kind.first_wrong[0] == 0:
-                kind.wrong, kind.first_wrong = kind.wrong - 1, None
+            if kind.headed:
+                kind.wrong -= 1
+            kind.texts = [(row - 1, text) for row, text in kind.texts if row > 0]
+        if self.codes is not None:
+            self.codes = self.codes[0] - 1, self.codes[1]
         self.rows -= 1
 
     def values(self, marks: Marks) -> Array:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from analysis.own_data.footers import Aside, filled, like_a_footer
 from analysis.own_data.numerals import Cells, Marks, is_number, tidy
 
 __all__ = ["Table", "UnfitError", "tabled"]
 
 _ROWS = 100_000
+#: The most rows at the end that may be footers.
+_FOOTERS = 12
 
 
 class UnfitError(Exception):
@@ -35,6 +38,8 @@ class Table:
         Lines before the names.
     empty : int
         Rows within the table that hold nothing.
+    aside : list of Aside
+        Rows at the end that may be no observations; they are not in the columns.
     """
 
     names: list[str]
@@ -42,6 +47,7 @@ class Table:
     columns: list[Cells]
     titles: list[str] = field(default_factory=list)
     empty: int = 0
+    aside: list[Aside] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -50,26 +56,25 @@ class Table:
 
     def units(self, marks: Marks) -> bool:
         """Whether the first row holds text wherever the others hold numbers."""
-        odd = False
-        for column in self.columns:
-            kind = column.kinds[marks]
-            if kind.numbers and kind.wrong == 0 and len(kind.parts) and kind.parts[0][0] == kind.parts[0][0]:
-                return False
-            odd |= kind.numbers > 0 and kind.wrong == 1 and kind.first_wrong is not None and kind.first_wrong[0] == 0
-        return odd
+        kinds = [column.kinds[marks] for column in self.columns]
+        if any(k.numeric and not k.headed and k.parts[0][0] == k.parts[0][0] for k in kinds):
+            return False
+        return any(k.numeric and k.headed for k in kinds)
 
     def numeric(self, marks: Marks) -> list[int]:
-        """Places of the columns that hold nothing but numbers, a first row of units apart."""
-        units = self.units(marks)
-        return [
-            i for i, column in enumerate(self.columns)
-            if (kind := column.kinds[marks]).numbers and column.codes is None
-            and (kind.wrong == 0 or (units and kind.wrong == 1 and kind.first_wrong is not None and kind.first_wrong[0] == 0))
-        ]  # fmt: skip
+        """Places of the columns of numbers."""
+        return [i for i, column in enumerate(self.columns) if column.kinds[marks].numeric and column.codes is None]
 
-    def digits(self, marks: Marks) -> int:
-        """Digits of the file that these marks make numbers of."""
-        return sum(self.columns[i].digits for i in self.numeric(marks))
+    def sense(self, marks: Marks) -> tuple[int, int]:
+        """How much sense these marks make: digits of the file that become numbers, and minus the cells of text among them."""
+        columns = [self.columns[i] for i in self.numeric(marks)]
+        digits = sum(column.digits - column.kinds[marks].text_digits for column in columns)
+        return digits, -sum(column.kinds[marks].wrong for column in columns)
+
+    def put_back(self, row: Aside) -> None:
+        """Take a row that was set aside for an observation after all."""
+        for column, cell in zip(self.columns, row.cells, strict=True):
+            column.add([cell])
 
 
 def tabled(
@@ -142,30 +147,49 @@ def _fill(
     line: Callable[[], int],
     on_rows: Callable[[], None],
 ) -> None:
-    width, waiting, done = len(table.names), 0, 0
+    width, blanks, done = len(table.names), 0, 0
     needed = max(i + 1 for i, name in enumerate(table.names) if name)
+    aside: list[Aside] = []
     for cells in rows:
         if not cells or not (cells[0].strip() or any(cell.strip() for cell in cells)):
-            waiting += bool(cells) or single  # rows at the very end that hold nothing are none
+            blanks += bool(cells) or single  # rows at the very end that hold nothing are none
             continue
-        if waiting:
-            part += [[""] * width] * waiting
-            table.empty, waiting = table.empty + waiting, 0
-        if len(cells) != width:
-            if len(cells) < needed or any(cell.strip() for cell in cells[width:]):
-                raise UnfitError(
-                    f"line {line()} of {{path}} has {len(cells)} field{'s' if len(cells) != 1 else ''} and the line of names has "
-                    f"{width}; give every row the same number of fields, and every column a name",
-                    done + len(part),
-                )
+        fits = len(cells) == width or (len(cells) >= needed and not any(cell.strip() for cell in cells[width:]))
+        if fits and len(cells) != width:
             cells = [*cells, *[""] * (width - len(cells))][:width]
+        at = done + len(part) + blanks + len(aside)
+        if at > 1 and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)) and len(aside) < _FOOTERS:
+            aside.append(Aside(at, line(), cells, fits))
+            continue
+        odd = next((row for row in aside if not row.fits), None)
+        if odd is not None or not fits:
+            raise _unfit(odd or Aside(at, line(), cells, fits), width, done + len(part))
+        while aside or blanks:  # rows follow: it was none at the end, and what was empty lies within
+            taken = aside.pop(0).cells if aside and aside[0].row == done + len(part) else [""] * width
+            blanks, table.empty = (blanks, table.empty) if any(taken) else (blanks - 1, table.empty + 1)
+            part.append(taken)
         part.append(cells)
         if len(part) >= _ROWS:
             _flush(table, part)
             on_rows()
             done, part = done + len(part), []
     _flush(table, part)
+    table.aside = aside
     on_rows()
+
+
+def _goes_on(aside: Sequence[Aside], cells: list[str]) -> bool:
+    """Whether a row is the value that a row of one word announces."""
+    return bool(aside) and len(filled(aside[-1].cells)) == len(filled(cells)) == 1
+
+
+def _unfit(row: Aside, width: int, done: int) -> UnfitError:
+    many = "s" if len(row.cells) != 1 else ""
+    return UnfitError(
+        f"line {row.line} of {{path}} has {len(row.cells)} field{many} and the line of names has {width}; "
+        "give every row the same number of fields, and every column a name",
+        done,
+    )
 
 
 def _flush(table: Table, part: list[list[str]]) -> None:

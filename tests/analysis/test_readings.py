@@ -214,6 +214,81 @@ def test_missing_marks_and_skipped_lines(tmp_path: Path) -> None:
     assert "(a, b) and is taken for units" in " ".join(read_columns(path).warnings)
 
 
+# --- rows that are no observations -----------------------------------------------------------------------------------
+
+AMOUNTS = ("1.834,5", "12.345,5", "320,0", "99,5", "1.000,5")  # in all 15.600, mean 3.120
+BODY = "".join(f"Ort {i};{v};{i},5\n" for i, v in enumerate(AMOUNTS))
+BARE = "".join(f"{v}\n" for v in AMOUNTS)
+TWO_COLUMNS = "".join(f"{v};{i},5\n" for i, v in enumerate(AMOUNTS))
+
+#: A file of a comma country with rows at its end that are no observations, and what is said of them.
+FOOTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a shorter row": (f"Ort;Betrag;y\n{BODY}Summe;15.600,0\n", ("row 6 (line 7: Summe, 15.600,0)", "2 fields where the table has 3")),
+    "the sum": (f"Ort;Betrag;y\n{BODY}Summe;15.600,0;\n", ("15.600,0 is the sum of column 'Betrag'",)),
+    "the sum after an empty row": (f"Ort;Betrag;y\n{BODY};;\nGesamt:;15.600,0;12,5\n;;\n", ("is the sum of column 'Betrag'",)),
+    "the mean, rounded": (f"Ort;Betrag;y\n{BODY}Mittelwert;3.120;2,5\n", ("3.120 is the mean of column 'Betrag'",)),
+    "several": (
+        f"Ort;Betrag;y\n{BODY}Mittelwert;3.120,0;2,5\nMax;12.345,5;4,5\nAnzahl;5;5\n",
+        ("row 6 (line 7", "row 7 (line 8", "12.345,5 is the largest value", "row 8 (line 9", "5 is the number of values"),
+    ),
+    "a word in a column of numbers": (f"Betrag;y\n{TWO_COLUMNS}Summe;12,5\n", ("row 6", "12,5 is the sum of column 'y'")),
+    "a note in a column of numbers": (f"Betrag;y\n{TWO_COLUMNS}Quelle: Amt;\n", ("Quelle: Amt", "text in a column of numbers")),
+    "a note of another width": (f"Betrag;y\n{TWO_COLUMNS}\nQuelle: Amt, 2023\n", ("Quelle: Amt, 2023", "1 field where")),
+    "one column and a word": (f"Betrag\n{BARE}Summe\n", ("row 6 (line 7: Summe)",)),
+    "one column and a total in the next line": (f"Betrag\n{BARE}Summe\n15.600,0\n", ("row 7", "15.600,0 is the sum")),
+    "one column and a total in a second": (f"Betrag\n{BARE}Summe;15.600,0\n", ("Summe;15.600,0",)),
+    "units above, a mean below": (f"Ort;Betrag;y\n;EUR;cm\n{BODY}Mittelwert;3.120,0;2,5\n", ("units", "EUR, cm", "row 6 (line 8")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FOOTERS)
+def test_totals_and_notes_at_the_end_are_left_out_and_said(what: str, tmp_path: Path) -> None:
+    text, words = FOOTERS[what]
+    table = read_columns(saved(tmp_path / "x.csv", text))
+    amounts = table.values[:, table.names.index("Betrag")]
+    np.testing.assert_array_equal(amounts, [1834.5, 12345.5, 320, 99.5, 1000.5])
+    assert table.rows == 5
+    for word in words:
+        assert word in " ".join(table.warnings), table.warnings
+
+
+def test_what_may_be_an_observation_is_kept(tmp_path: Path) -> None:
+    body = "a,3\nb,5\nc,9\n"
+    wrong = read_columns(saved(tmp_path / "x.csv", f"name,x\n{body}Total,28\n"))
+    assert wrong.values[:, 0].tolist() == [3, 5, 9, 28]
+    assert "begins like a sum of the column, but its numbers are not that: it is kept" in " ".join(wrong.warnings)
+    within = read_columns(saved(tmp_path / "y.csv", "name,x\na,3\nb,5\nTotal,8\nc,9\n"))  # a name, since rows follow
+    assert within.values[:, 0].tolist() == [3, 5, 8, 9]
+    blank = read_columns(saved(tmp_path / "z.csv", "name,x\na,3\nb,5\n,\nTotal,8\n,\nc,9\n"))
+    assert blank.values[:, 0].tolist() == [3, 5, 8, 9]
+    assert blank.rows == 6
+    town = read_columns(saved(tmp_path / "t.csv", "name,x\na,3\nb,5\nc,\n"))  # a row that lacks its value
+    assert town.rows == 3
+    for row in ("d,3,4", "3"):  # a row that is broken off is no note
+        assert "the line of names has 2" in refusal(saved(tmp_path / "w.csv", f"name,x\n{body}{row}\n"))
+
+
+@pytest.mark.parametrize("where", ["last", "first"])
+def test_a_total_without_a_word_is_pointed_out(where: str, tmp_path: Path) -> None:
+    rows = ["1.5", "2.25", "4", "7.75"] if where == "last" else ["7.75", "1.5", "2.25", "4"]
+    table = read_columns(saved(tmp_path / "x.csv", "a\n" + "\n".join(rows)))
+    assert len(table.values) == 4
+    assert f"the {where} row of column 'a' (7.75) is the sum of all the others" in " ".join(table.warnings)
+    assert not read_columns(saved(tmp_path / "y.csv", "a\n1.5\n2.25\n4\n7.5\n")).warnings
+
+
+def test_text_among_numbers_is_named_by_cell_in_the_writing_of_the_file(tmp_path: Path) -> None:
+    rows = "".join(f"{i},5;1.{100 + i},5\n" for i in range(20))
+    path = saved(tmp_path / "x.csv", f"a;b\n{rows}7,5;krank\n8,5;alt\n{rows}")
+    assert "'b' of " in (told := refusal(path))
+    assert "'krank' in row 21, 'alt' in row 22" in told
+    found = read_columns(path, ["a"])
+    assert "text among its numbers ('krank' in row 21" in found.reading["left_out"][0]["why"]
+    assert read_columns(path, None, None, Options(na=("krank", "alt"))).values.shape == (40, 2)
+    # A row of units is no row of the table.
+    assert "'krank' in row 21" in refusal(saved(tmp_path / "y.csv", f"a;b\ncm;EUR\n{rows}7,5;krank\n{rows}"))
+
+
 WRONG_OPTIONS = [
     (Options, {"skip": -1}, "--skip is -1"),
     (Options, {"decimal": ";"}, "--decimal is ';'"),

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.own_data.binary import BINARY, damaged
-from analysis.own_data.footers import total_of, why_no_observation
+from analysis.own_data.footers import why_no_observation
 from analysis.own_data.numerals import Kind, Marks
+from analysis.own_data.oddities import missing_code, no_measurement, total_of
 from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
 from models.errors import InputError, lookup_error
@@ -72,6 +73,8 @@ class Columns:
         and why), ``notes``.
     weights : ndarray (n,), optional
         Of the rows, if a column of them was named.
+    places : ndarray (n,)
+        Numbers of the rows in the file, from 1 below the names; those with missing values count.
     """
 
     names: tuple[str, ...]
@@ -80,6 +83,7 @@ class Columns:
     warnings: tuple[str, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
     weights: Array | None = None
+    places: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
 
 @dataclass
@@ -263,10 +267,9 @@ def _content(path: Path, read: Read) -> _Content:
         if kind.wrong and kind.numeric:
             told = _cells(kind)
             found.others[name] = f"text among its numbers ({told})"
-            first = kind.texts[0][1]
             found.wrong[name] = (
-                f"column {name!r} of {str(path)!r} holds text among its numbers: {told}; correct or empty such fields, "
-                f"say --na {first!r:.40} if it means a missing value, or choose other columns with --columns"
+                f"column {name!r} of {str(path)!r} holds text among its numbers: {told}; {_remedy(kind.texts[0][1])}, "
+                "or choose other columns with --columns"
             )
         elif kind.wrong:
             row, value = kind.texts[0]
@@ -276,7 +279,15 @@ def _content(path: Path, read: Read) -> _Content:
             found.codes[name] = column.values(marks)
         else:
             found.numbers[name] = column.values(marks)
+            if unit := "".join(column.unit or ()):
+                found.notes.append(f"the numbers of column {name!r} are written with {unit!r}, which is left out")
     return found
+
+
+def _remedy(text: str) -> str:
+    if text[:1] in "<>":
+        return "a value below or above a limit is neither a number nor missing, and no fit here takes it"
+    return f"correct or empty such fields, say --na {text!r:.40} if it means a missing value"
 
 
 def _cells(kind: Kind) -> str:
@@ -288,10 +299,7 @@ def _cells(kind: Kind) -> str:
 def _without_footers(table: Table, marks: Marks) -> list[str]:
     """What is said of the rows at the end that are no observations; what may be one goes back into the table."""
     numeric = set(table.numeric(marks))
-    columns = [
-        (n, c.values(marks)) if i in numeric else None
-        for i, (n, c) in enumerate(zip(table.names, table.columns, strict=True))
-    ]
+    columns = [found if i in numeric else None for i, found in enumerate(zip(table.names, table.columns, strict=True))]
     said, announced = [], None
     for row in table.aside:
         announced = row.announced or announced
@@ -398,12 +406,13 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
                 f"{where} has {complete.sum()} complete row(s): {dropped} of {rows} lack a value ({counts}); choose fewer columns with --columns"
             )
     if weights is not None:
+        _check_weights(where, str(weighing), weights, complete)
         weights = weights[complete]
-        _check_weights(where, str(weighing), weights)
     reading = _reading(content, taken, complete, str(weighing) if weighing else None, wanted)
     values = values[complete]
-    warnings += _constant_or_counting(where, names, values, chosen=wanted is not None)
-    return Columns(tuple(names), values, rows, tuple(warnings), reading | {"notes": list(content.notes)}, weights)
+    warnings += _odd_columns(where, names, values, chosen=wanted is not None)
+    reading |= {"notes": list(content.notes)}
+    return Columns(tuple(names), values, rows, tuple(warnings), reading, weights, np.flatnonzero(complete) + 1)
 
 
 def _others(names: Sequence[str], bad: str) -> str:
@@ -429,27 +438,34 @@ def _check_columns(where: str, names: Sequence[str], values: Array) -> None:
             )
 
 
-def _check_weights(where: str, name: str, weights: Array) -> None:
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        row = int(np.argmax(~(np.isfinite(weights) & (weights >= 0))))
+def _check_weights(where: str, name: str, weights: Array, complete: NDArray[np.bool_]) -> None:
+    wrong = complete & ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
         raise InputError(
-            f"weight {weights[row]:g} in column {name!r} of {where}: weights must be finite and not negative; correct it"
+            f"weight {weights[row]:g} in row {row + 1} of column {name!r} of {where}: weights must be finite and not negative; correct it"
         )
-    if (weights > 0).sum() < 2:
-        raise InputError(
-            f"column {name!r} of {where} has {int((weights > 0).sum())} weights above zero; a fit needs at least 2"
-        )
+    above = int((weights[complete] > 0).sum())
+    if above < 2:
+        raise InputError(f"column {name!r} of {where} has {above} weights above zero; a fit needs at least 2")
 
 
-def _constant_or_counting(where: str, names: Sequence[str], values: Array, *, chosen: bool) -> list[str]:
+def _odd_columns(where: str, names: Sequence[str], values: Array, *, chosen: bool) -> list[str]:
+    """What looks odd in columns that can be used; a constant one is refused."""
     said = []
     for name, column in zip(names, values.T, strict=True):
         if (column == column[0]).all():
             raise InputError(
                 f"column {name!r} of {where} is constant at {column[0]:g}: it has no density; {_others(names, name)}"
             )
-        if not chosen and len(names) > 1 and len(column) > 2 and (np.diff(column) == 1).all() and column[0] in (0, 1):
-            said.append(f"column {name!r} counts the rows; if it is no measurement, {_others(names, name)}")
+        if not chosen and len(names) > 1 and (what := no_measurement(column)) is not None:
+            said.append(f"column {name!r} {what}; if it is no measurement, {_others(names, name)}")
+        if (code := missing_code(column)) is not None:
+            count = int((column == code).sum())
+            said.append(
+                f"column {name!r} has the value {code:.10g} in {count} row{'s' if count > 1 else ''}, far from all others: if it means a "
+                f"missing value, say --na {code:.10g}"
+            )
         for end, ordered in (("last", column), ("first", column[::-1])):
             if total_of(ordered):
                 said.append(

@@ -56,7 +56,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "behind": behind,
         "beside": beside,
         "simplest": _simplest(s, [best["family"], *beside]),
-        "carried": [entry["family"] for entry in others if entry["carried_by"]],
+        "carried": {entry["family"]: _carries(by) for entry in others if (by := entry["carried_by"])},
         "errors_apart": 2.0,
         "infinite": family["kl"] == "inf",
         "discrete": bool(s["values"] and s["values"]["kind"] == "counts"),
@@ -128,7 +128,7 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
         known = family["kl"] is not None
         notes = [] if family["status"] == "converged" else [family["status"]]
         notes += [f"of {family['of']}"] if family["of"] != "x" else []
-        notes += [f"row {entry['carried_by']['row']} carries the difference"] if entry["carried_by"] else []
+        notes += [f"row {by['row']} {_carries(by)} the difference"] if (by := entry["carried_by"]) else []
         if ((family["mass_outside"] or {}).get("support") or 0) > _LITTLE:
             notes.append(f"{pct(family['mass_outside']['support'], digits=2)} of its mass outside the support")
         if known and not family["reliable"] and family["kl"] != "inf":
@@ -143,6 +143,11 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _carries(by: Mapping[str, Any]) -> str:
+    """What the row that outweighs the others does to a difference."""
+    return "carries" if _value(by["share"]) > 0 else "speaks against"
 
 
 def _simplest(s: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.own_data.numerals import Marks, is_missing, is_number, number_of, tidy
+from analysis.own_data.numerals import Cells, Marks, is_missing, is_number, number_of, tidy
 
-__all__ = ["Aside", "filled", "like_a_footer", "total_of", "why_no_observation"]
+__all__ = ["Aside", "filled", "like_a_footer", "why_no_observation"]
 
 Array = NDArray[np.float64]
 #: What the first word of a row may announce: of German, English, French, Italian, Spanish, Portuguese and Dutch tables.
@@ -92,7 +92,7 @@ def like_a_footer(cells: Sequence[str], *, fits: bool) -> bool:
     return not any(is_number(tidy(cell)) for cell in cells)
 
 
-def why_no_observation(row: Aside, announced: str | None, columns: Sequence[tuple[str, Array] | None], marks: Marks) -> str | None:  # fmt: skip
+def why_no_observation(row: Aside, announced: str | None, columns: Sequence[tuple[str, Cells] | None], marks: Marks) -> str | None:  # fmt: skip
     """Why a row is no observation; None if it may be one.
 
     Parameters
@@ -100,8 +100,8 @@ def why_no_observation(row: Aside, announced: str | None, columns: Sequence[tupl
     row : Aside
     announced : str, optional
         What it, or the row before it, announces.
-    columns : sequence of (str, ndarray), or None
-        Name and values of each column of numbers; None where one holds text.
+    columns : sequence of (str, Cells), or None
+        Name and cells of each column of numbers; None where one holds text.
     marks : Marks
     """
     if not row.fits:
@@ -110,27 +110,16 @@ def why_no_observation(row: Aside, announced: str | None, columns: Sequence[tupl
     for cell, column in zip(map(tidy, row.cells), columns, strict=True):
         if column is None or is_missing(cell):
             continue
-        read = number_of(cell, marks)
+        read = number_of(column[1].plain(cell), marks)
         numbers, texts = numbers + (read is not None), texts + (read is None)
         if read is not None and announced is not None:
-            name, values = column[0], column[1][~np.isnan(column[1])]
+            name, values = column[0], column[1].values(marks)
+            values = values[~np.isnan(values)]
             if len(values) > 1 and _printed(*read, announced, values):
                 return f"{cell} is the {announced} of column {name!r}"
     if texts:
         return "it holds text in a column of numbers"
     return None if numbers or announced is None else "it holds no number"
-
-
-def total_of(x: Array) -> bool:
-    """Whether the last of values (n,) is the sum of the others, which are smaller.
-
-    Examples
-    --------
-    >>> total_of(np.array([1.5, 2.0, 4.0, 7.5])), total_of(np.array([0.0, 0.0, 0.0, 1.0, 1.0]))
-    (True, False)
-    """
-    others = x[:-1]
-    return bool(len(x) > 3 and x[-1] > others.max() and abs(others.sum() - x[-1]) <= 1e-9 * abs(x[-1]))
 
 
 def _printed(value: float, unit: float, name: str, x: Array) -> bool:

@@ -11,6 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.own_data.units import PLAIN, beside, signed, without
+
 __all__ = ["CALLED", "MARKS", "MISSING", "Cells", "Kind", "Marks", "is_missing", "is_number", "number_of", "tidy"]
 
 Array = NDArray[np.float64]
@@ -79,6 +81,7 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     return re.compile(rf"[-+]?(?:{body}(?:[eE][-+]?\d+)?|(?i:inf(?:inity)?))")
 
 
+_SIGN_BEHIND = re.compile(r"\d ?-$|\)$", re.MULTILINE)
 _CODE = re.compile(r"^[-+]?0\d", re.MULTILINE)
 #: 1.234.567 or 1.234,5: no decimal mark stands there.
 _GROUPS = {t: re.compile(rf"^[-+]?[1-9]\d{{0,2}}{re.escape(t)}\d{{3}}[.,]\d", re.MULTILINE) for t in ".,"}
@@ -160,11 +163,13 @@ class Cells:
     def __init__(self, marks: Sequence[Marks], missing: Iterable[str] = ()) -> None:
         self.kinds = {m: Kind() for m in marks}
         self.given = frozenset(missing)
+        self.codes_given = [float(cell) for cell in (c.replace(",", ".") for c in self.given) if is_number(cell)]
         self.rows = self.digits = 0
         self.missing: Counter[str] = Counter()
         self.codes: tuple[int, str] | None = None  # a whole number with a zero before it: 007
         self.shown: set[str] = set()  # marks of thousands that some cell leaves no doubt about
         self.first = ""
+        self.unit: tuple[str, str] | None = None  # that its numbers have before or behind them
         self.present: set[str] = set()
 
     def add(self, raw: Sequence[str]) -> None:
@@ -175,6 +180,10 @@ class Cells:
             cells = [tidy(cell) for cell in raw]
             joined = "\n".join(" ".join(cell.split("\n")) for cell in cells)
         characters = set(joined) - {"\n"}
+        if not characters <= PLAIN:
+            cells = self._plain(cells, joined, characters)
+            joined = "\n".join(" ".join(cell.split("\n")) for cell in cells)
+            characters = set(joined) - {"\n"}
         self.present |= characters
         self.digits += sum(joined.count(d) for d in _DIGITS)
         self.first = self.first or next(filter(None, cells), "")
@@ -196,6 +205,21 @@ class Cells:
             if not counted:  # what is missing does not depend on the marks
                 self.missing, counted = self.missing + gone, True
         self.rows += len(cells)
+
+    def plain(self, cell: str) -> str:
+        """A cell without the unit of the column, and with its sign in front; what lacks the unit is text."""
+        if self.unit in (None, ("", "")):
+            return signed(cell)
+        number = without(cell, self.unit)
+        return number or (cell if is_missing(cell) or cell in self.given else f"{cell} without {''.join(self.unit)}")
+
+    def _plain(self, cells: Sequence[str], joined: str, characters: set[str]) -> Sequence[str]:
+        """Cells as plain numbers, as far as they are numbers."""
+        if self.unit is None and any(c.isdigit() for c in characters):
+            self.unit = beside(cells)
+        if self.unit in (None, ("", "")) and not _SIGN_BEHIND.search(joined):
+            return cells
+        return [self.plain(cell) for cell in cells]
 
     def _look(self, joined: str, characters: set[str]) -> None:
         """Look for codes, and for marks of thousands that leave no doubt."""
@@ -224,6 +248,10 @@ class Cells:
             numbers = [cell.replace(",", ".") for cell in numbers]
         lost = set(gone)
         values = np.fromiter(map(float, numbers), dtype=float, count=len(cells))
+        if self.codes_given:  # -999 stands for -999.0 too
+            coded = np.flatnonzero(np.isin(values, self.codes_given))
+            values[coded] = np.nan
+            gone += coded.tolist()
         return values, [i for i in odd if i not in lost], Counter(cells[i] for i in gone)
 
     def without_first(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from analysis.own_data.footers import Aside, filled, like_a_footer
 from analysis.own_data.numerals import Cells, Marks, is_number, tidy
@@ -13,6 +14,8 @@ __all__ = ["Table", "UnfitError", "tabled"]
 _ROWS = 100_000
 #: The most rows at the end that may be footers.
 _FOOTERS = 12
+#: Rows among which the names are looked for.
+_HEAD = 100
 
 
 class UnfitError(Exception):
@@ -113,44 +116,60 @@ def tabled(
     UnfitError
         If a row has too many or too few cells, or numbers stand where the names should.
     """
-    rows = iter(rows)
-    titles: list[str] = []
-    for cells in rows:
-        names = [" ".join(cell.split()) for cell in cells]
-        filled = [name for name in names if name]
-        if len(filled) > 1 or (single and filled):
-            break
-        titles += filled
-    else:
-        return None
-    first: list[list[str]] = []
-    if all(is_number(tidy(name)) for name in filled):
+    numbered = ((line(), cells) for cells in rows)
+    head = list(islice(numbered, _HEAD))
+    place = _names_at([cells for _, cells in head], single)
+    if place is None:
+        if len(head) < _HEAD:
+            return None
+        raise UnfitError(
+            f"{{path}} has no line of names in its first {_HEAD} lines; leave lines out at the top with --skip", 0
+        )
+    at, cells = head[place]
+    titles = [name for _, above in head[:place] for cell in above if (name := " ".join(cell.split()))]
+    names = [" ".join(cell.split()) for cell in cells]
+    first: list[tuple[int, list[str]]] = []
+    if all(is_number(tidy(name)) for name in names if name):
         given = named() if named is not None and not titles else []
         if len(given) != len(names):
             x = ",".join(f"x{i}" for i in range(min(len(names), 3)))
             raise UnfitError(
-                f"line {line()} of {{path}} holds numbers ({', '.join(names):.40}) where the names of the columns should be; "
+                f"line {at} of {{path}} holds numbers ({', '.join(names):.40}) where the names of the columns should be; "
                 f"add a first line such as {x}",
                 0,
             )
-        first, names = [cells], given
-    table = Table(names, line(), [Cells(marks, missing) for _ in names], titles)
-    _fill(table, first, rows, single, line, on_rows or (lambda: None))
+        first, names = [head[place]], given
+    table = Table(names, at, [Cells(marks, missing) for _ in names], titles)
+    _fill(table, chain(first, head[place + 1 :], numbered), single, on_rows or (lambda: None))
     return table
 
 
-def _fill(
-    table: Table,
-    part: list[list[str]],
-    rows: Iterable[list[str]],
-    single: bool,
-    line: Callable[[], int],
-    on_rows: Callable[[], None],
-) -> None:
+def _names_at(head: Sequence[Sequence[str]], single: bool) -> int | None:
+    """Place of the names among the first rows: the first row of several cells, if no wider table of text above numbers follows it.
+
+    Exports of banks begin with rows of two or three cells, such as the name of the account and its balance.
+    """
+    reach = [max((i + 1 for i, cell in enumerate(cells) if cell.strip()), default=0) for cells in head]
+    several = [i for i, cells in enumerate(head) if len(filled(cells)) > 1 or (single and filled(cells))]
+    if not several:
+        return None
+    first, widest = several[0], reach.index(max(reach))
+    wide, below = filled(head[widest]), [r for r in reach[widest + 1 :] if r]
+    above = [next(iter(filled(cells)), "") for cells in head[first:widest]]
+    is_head = (
+        len(set(wide)) == len(wide) > len(filled(head[first]))
+        and not any(map(is_number, [*wide, *above]))
+        and 2 * sum(r >= len(wide) for r in below) > len(below)
+    )
+    return widest if is_head and not single else first
+
+
+def _fill(table: Table, rows: Iterable[tuple[int, list[str]]], single: bool, on_rows: Callable[[], None]) -> None:
+    part: list[list[str]] = []
     width, blanks, done = len(table.names), 0, 0
     needed = max(i + 1 for i, name in enumerate(table.names) if name)
     aside: list[Aside] = []
-    for cells in rows:
+    for line, cells in rows:
         if not cells or not (cells[0].strip() or any(cell.strip() for cell in cells)):
             blanks += bool(cells) or single  # rows at the very end that hold nothing are none
             continue
@@ -159,11 +178,11 @@ def _fill(
             cells = [*cells, *[""] * (width - len(cells))][:width]
         at = done + len(part) + blanks + len(aside)
         if at > 1 and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)) and len(aside) < _FOOTERS:
-            aside.append(Aside(at, line(), cells, fits))
+            aside.append(Aside(at, line, cells, fits))
             continue
         odd = next((row for row in aside if not row.fits), None)
         if odd is not None or not fits:
-            raise _unfit(odd or Aside(at, line(), cells, fits), width, done + len(part))
+            raise _unfit(odd or Aside(at, line, cells, fits), width, done + len(part))
         while aside or blanks:  # rows follow: it was none at the end, and what was empty lies within
             taken = aside.pop(0).cells if aside and aside[0].row == done + len(part) else [""] * width
             blanks, table.empty = (blanks, table.empty) if any(taken) else (blanks - 1, table.empty + 1)

@@ -343,7 +343,8 @@ def _two(path: Path, a: Any, b: Any) -> str:
     for mine, others in ((a, b), (b, a)):
         _, table, marks, how, _ = mine
         differ = next((i for i in table.numeric(marks) if _differs(mine, others, i)), table.numeric(marks)[0])
-        first = table.columns[differ].values(marks)[int(table.units(marks))]
+        values = table.columns[differ].values(marks)
+        first = values[~np.isnan(values)][0]
         separator, other = how.get("separator"), others[3].get("separator")
         columns = f"{len(table.names)} column{'s' if len(table.names) > 1 else ''}"
         told.append(

@@ -163,6 +163,25 @@ PLAIN: dict[str, tuple[str, list[list[float]]]] = {
     "comments among the rows": ("a,b\n1,2\n# stopped, here\n3,4\n", [[1, 2], [3, 4]]),
     "colours are no comments": ("tag,a\n#f00,1\n#0f0,2\n#00f,4\n", [[1], [2], [4]]),
     "zeros before numbers are codes": ("plz,a\n01067,1.5\n80331,2.5\n", [[1.5], [2.5]]),
+    "percent signs": ("ort;a\nx;12,5 %\ny;13 %\nz;\nw;7,25%\n", [[12.5], [13], [7.25]]),
+    "euros behind": ("ort;a\nx;1.234,50 €\ny;-13,00 €\n", [[1234.5], [-13]]),
+    "euros before": ("ort;a\nx;€ 1.234,50\ny;€ 13,00\nz;€ 3,00\n", [[1234.5], [13], [3]]),
+    "dollars": ('city,a\nx,"$1,234.50"\ny,-$13.00\n', [[1234.5], [-13]]),
+    "francs": ("ort;a\nx;CHF 1'234.50\ny;CHF 13.00\n", [[1234.5], [13]]),
+    "a unit in every cell": ("ort;a\nx;1,5 kg\ny;13 kg\n", [[1.5], [13]]),
+    "minus signs behind": ("konto;a\nx;1.234,50-\ny;13,00\n", [[-1234.5], [13]]),
+    "losses in brackets": ('city,a\nx,"(1,234.50)"\ny,13.00\n', [[-1234.5], [13]]),
+    "marks of a weather station": ("day temp\nMo 2.5\nTu ---\nWe 3.5\nTh -1.0\n", [[2.5], [3.5], [-1]]),
+    "exponents with commas": ("a;b\n1,5E-04;2\n2,5e+03;3\n", [[1.5e-4, 2], [2500, 3]]),
+    "dates and times": ("d;t;a\n01.02.2024;12:00;1,5\n02.02.2024;12:30;2,5\n", [[1.5], [2.5]]),
+    "a tab behind every row": ("a\tb\t\n1.5\t2\t\n2.5\t4\t\n", [[1.5, 2], [2.5, 4]]),
+    "a tab behind every row but the names": ("a\tb\n1.5\t2\t\n2.5\t4\t\n", [[1.5, 2], [2.5, 4]]),
+    "numbers in quotes": ('"a","b"\n"1.5","2"\n"2.5","4"\n', [[1.5, 2], [2.5, 4]]),
+    "a bank's export": (
+        '"Konto";"DE12 3456"\n\n"Kontostand:";"1.234,56 EUR"\n\n"Tag";"Text";"Betrag"\n"1.2.2024";"Miete; Mai";"-950,00"\n'
+        '"2.2.2024";"Lohn";"2.950,00"\n',
+        [[-950], [2950]],
+    ),
     "sheet errors": ("a;b\n1,5;#DIV/0!\n2,5;#NV\n3,5;1\n4,5;2\n", [[3.5, 1], [4.5, 2]]),
 }  # fmt: skip
 
@@ -203,6 +222,55 @@ def test_encodings(encoding: str, tmp_path: Path) -> None:
     assert table.names == ("Größe in mm", "b")
     assert table.values[-1].tolist() == [299.5, 299**2]
     assert ("not UTF-8" in " ".join(table.warnings)) == (encoding in ("latin-1", "cp1252"))
+
+
+def test_a_unit_is_told_and_what_lacks_it_is_text(tmp_path: Path) -> None:
+    rows = "".join(f"{i},5 %\n" for i in range(9))
+    table = read_columns(saved(tmp_path / "x.csv", "anteil\n" + rows))
+    assert "the numbers of column 'anteil' are written with '%', which is left out" in table.warnings
+    assert "'0,05 without %' in row 10" in refusal(saved(tmp_path / "y.csv", f"anteil\n{rows}0,05\n{rows}"))
+    total = read_columns(
+        saved(tmp_path / "z.csv", f"ort;anteil\n{''.join(f'x;{row}' for row in rows.splitlines(True))}Summe;40,5 %\n")
+    )
+    assert total.rows == 9
+    assert "40,5 % is the sum of column 'anteil'" in " ".join(total.warnings)
+
+
+def test_a_row_too_wide_is_no_head_of_a_table(tmp_path: Path) -> None:
+    for text in ("name,x\nA,1\nB,2\nC,alt,note\nD,3\n", "a,b\n1,2\n3,4\nx,y,z\n5,6\n", "a,b\nx,y,1\nu,v,2\n"):
+        assert "3 fields and the line of names has 2" in refusal(saved(tmp_path / "x.csv", text))
+
+
+@pytest.mark.parametrize("written", ["-9999", "-9999.0"])
+def test_a_code_for_missing_values_is_pointed_out(written: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", "a\n1.5\n2.5\n" + f"{written}\n" * 2 + "4.5\n7.5\n")
+    (told,) = read_columns(path).warnings
+    assert "'a' has the value -9999 in 2 rows, far from all others" in told
+    table = read_columns(path, None, None, Options(na=("-9999",)))
+    assert table.values[:, 0].tolist() == [1.5, 2.5, 4.5, 7.5]
+    assert not read_columns(saved(tmp_path / "y.csv", "a\n-99\n-40\n60\n22\n")).warnings
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["1990", "1991", "1992", "1993"], "counts the rows"),
+        (["0.0", "0.5", "1.0", "1.5"], "goes in equal steps"),
+        (["20231230", "20231231", "20240101", "20240107"], "looks like dates"),
+        (["3", "1", "4", "2"], None),
+    ],
+)
+def test_columns_that_are_no_measurements_are_pointed_out(cells: list[str], words: str | None, tmp_path: Path) -> None:
+    text = "t,a\n" + "".join(f"{t},{a}\n" for t, a in zip(cells, ("1.5", "0.2", "7.1", "2.2"), strict=True))
+    told = read_columns(saved(tmp_path / "x.csv", text)).warnings
+    assert told == () if words is None else words in told[0]
+
+
+def test_a_value_below_a_limit_is_neither_number_nor_missing(tmp_path: Path) -> None:
+    told = refusal(saved(tmp_path / "x.csv", "a\n1.5\n<0.05\n2.5\n"))
+    assert "'<0.05' in row 2" in told
+    assert "below or above a limit" in told
+    assert "--na" not in told
 
 
 def test_missing_marks_and_skipped_lines(tmp_path: Path) -> None:

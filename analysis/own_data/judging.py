@@ -28,6 +28,7 @@ from models.unknown import (
     rounding_unit,
 )
 from models.unknown.intervals import not_negative
+from models.unknown.memo import kept_by_content
 from models.unknown.neighbours import entropy_terms
 
 __all__ = ["FEWEST", "NOT_FITTED", "Settings", "entropy_part", "family_part"]
@@ -89,6 +90,7 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     return xr.DataTree.from_dict({"entropy": _stored("entropy", found)})
 
 
+@kept_by_content(2)
 def _entropy(data: Array, settings: Settings) -> tuple[Interval, NDArray[np.bool_]]:
     """Entropy, and the rows (n,) it is taken from: all, unless a few repeat others and leaving them out changes nothing.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +16,7 @@ from models.mle.fit import fit_mle
 from models.mle.likelihood import check_weights
 from models.mle.score import scores
 from models.projections.maximum import Problem, highest, polished_minimum
-from models.projections.objectives import forward_objective, natural_values
+from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.units import standardise
 from models.quadrature import Nodes
 from models.targets import check_draws
@@ -28,6 +29,8 @@ _BATCH = 65_536
 _NEWTON, _LONG = 1e-3, 0.01
 #: The most new fits, and the most draws that they may see together.
 _REFITS, _SEEN, _FOLDS = 400, 25_000_000, 20
+#: Steps with the Hessian of all draws, what each must leave of the nats to be gained, and so few of these that the fit is at rest.
+_CHORDS, _FALLS, _REST = 20, 0.5, 1e-14
 
 
 @single_threaded
@@ -95,28 +98,32 @@ def leave_one_out(
         fit = fit_mle(data, family, seed=seed, draws=2, weights=weights)["fit"]
         params = {p.name: fit[p.name].to_numpy() for p in family.parameters}
     family = family.resolved(data)
+    if (kept := shares > 0).sum() < n:
+        log_q = np.array(family.logp(data, params))
+        some = np.asarray(weights)[kept]
+        log_q[kept] = leave_one_out(data[kept], family, params, seed=seed, weights=some, counts=counts)
+        return log_q
     if not family.smooth and n * n > _SEEN:
         return _folds(data, family, shares, seed)
     # Differences and tolerances are those of data with scale 1, whatever the units.
     units, data = standardise(data, shares, family, whiten=False)
     family, params = units.family, units.standardised(params)
-    inside = data[shares > 0, 0]
+    ends = float(data.min()), float(data.max())
     for name, side in family.edges:  # not rounded
-        params[name] = np.asarray(inside.min() if side == "low" else inside.max())
+        params[name] = np.asarray(ends[side != "low"])
     theta = family.unconstrain(params, dim)
     log_p = np.asarray(family.logp(data, params))
-    pull = _pull(data, family, theta, shares, out) if family.smooth else np.full(n, np.inf)
+    curvature = _curvature(data, family, theta, shares) if family.smooth else None
+    pull = np.full(n, np.inf) if curvature is None else _pull(data, family, theta, curvature, out)
     for _, side in family.edges:  # without the draw at its end the support is smaller
-        pull[data[:, 0] == (inside.min() if side == "low" else inside.max())] = np.inf
-    pull[out == 0] = 0.0
-    ends = float(data.min()), float(data.max())
+        pull[data[:, 0] == ends[side != "low"]] = np.inf
     budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
     least = 0.0 if family.closed else _LONG
     order = np.argsort(-np.abs(pull))
-    wanted = order[(np.abs(pull[order]) >= least) & (out[order] > 0)]
+    wanted = order[np.abs(pull[order]) >= least]
     for i in wanted[:budget]:
         others = _without(data, shares, i, float(out[i]))
-        again = _fitted_anew(family, others, theta, seed, None if family.edges else ends)
+        again = _fitted_anew(family, others, theta, seed, None if family.edges else ends, curvature)
         left = log_p[i] - pull[i] if again is None else float(family.logp(data[i : i + 1], again)[0])
         pull[i] = log_p[i] - left
     missed = wanted[budget:]
@@ -143,19 +150,32 @@ def _shares(weights: ArrayLike | None, n: int, counts: bool) -> tuple[Array, Arr
 
 def _without(data: Array, shares: Array, i: int, out: float) -> Nodes:
     """The others, or all with one less of those at i."""
+    if out == shares[i]:
+        return Nodes(np.delete(data, i, axis=0), np.delete(shares, i) / (1 - out), "draws")
     left = shares.copy()
     left[i] -= out
-    kept = left > 0
-    return Nodes(data[kept], left[kept] / left[kept].sum(), "draws")
+    return Nodes(data, left / (1 - out), "draws")
 
 
-def _pull(data: Array, family: Family, theta: Array, shares: Array, out: Array) -> Array:
-    """What each draw adds to its own log density (n,), by one Newton step to the fit without the part `out` (n,)."""
-    n, dim = data.shape
-    free = _interior(family, theta, dim)
+@dataclass(frozen=True)
+class _Curvature:
+    """Hessian of the mean negative log likelihood, in the coordinates (P,) that are not at their boundary."""
+
+    free: NDArray[np.bool_]
+    total: Array
+    inverse: Array
+
+
+def _curvature(data: Array, family: Family, theta: Array, shares: Array) -> _Curvature:
+    free = _interior(family, theta, data.shape[1])
     whole = forward_objective(family, Nodes(data, shares, "draws"))
     total = whole.hessian(theta[None])[2][0][np.ix_(free, free)]
-    inverse = np.linalg.inv(total)
+    return _Curvature(free, total, np.linalg.inv(total))
+
+
+def _pull(data: Array, family: Family, theta: Array, curvature: _Curvature, out: Array) -> Array:
+    """What each draw adds to its own log density (n,), by one Newton step to the fit without the part `out` (n,)."""
+    n, free, inverse, total = len(data), curvature.free, curvature.inverse, curvature.total
     pull = np.empty(n)
     for start in range(0, n, _BATCH):
         rows = np.arange(start, min(start + _BATCH, n))
@@ -169,7 +189,12 @@ def _pull(data: Array, family: Family, theta: Array, shares: Array, out: Array) 
 
 
 def _fitted_anew(
-    family: Family, others: Nodes, theta: Array, seed: int, ends: tuple[float, float] | None = None
+    family: Family,
+    others: Nodes,
+    theta: Array,
+    seed: int,
+    ends: tuple[float, float] | None = None,
+    curvature: _Curvature | None = None,
 ) -> Mapping[str, ArrayLike] | None:
     """Maximum likelihood on the other draws: near theta, or by a search of its own. A number of trials stays."""
     trials = int(natural_values(family, theta)[0][family.trials]) if family.trials and not family.fixed else None
@@ -177,11 +202,33 @@ def _fitted_anew(
     if family.closed is not None:
         return family.closed(problem.points(others))
     objective, held = problem.objective(others), ~_interior(family, theta, others.points.shape[1])
-    moved = polished_minimum(objective, theta, held, problem.lengths)
+    moved = None if curvature is None else _by_chords(objective, theta, curvature, len(others.points))
+    if moved is None:
+        moved = polished_minimum(objective, theta, held, problem.lengths)
     if moved is None:
         found = highest(problem, 4, seed)
         moved = polished_minimum(objective, found.theta, found.held, problem.lengths) if found.reached else None
     return None if moved is None else natural_values(family, moved)[0]
+
+
+def _by_chords(objective: Objective, theta: Array, curvature: _Curvature, n: int) -> Array | None:
+    """Newton's method with the Hessian of all draws, which one of many changes little; None if that does not lead to rest.
+
+    A point that attracts these steps is a minimum. A Hessian costs as much as many gradients.
+    """
+    free, inverse, last = curvature.free, curvature.inverse, np.inf
+    for _ in range(_CHORDS):
+        slope = objective.gradient(theta[None])[1][0][free]
+        step = inverse @ slope
+        left = float(n * slope @ step)  # twice the nats to be gained
+        if not 0 <= left < _FALLS * last:
+            return None
+        theta = theta.copy()
+        theta[free] -= step
+        if left < _REST:
+            return theta
+        last = left
+    return None
 
 
 def _newton_pull(

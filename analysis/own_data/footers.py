@@ -34,6 +34,7 @@ _VALUES: dict[str, Callable[[Array], Sequence[float]]] = {
     "standard deviation": lambda x: (x.std(ddof=1), x.std()),
     "number of values": lambda x: (float(len(x)),),
 }
+_BEGINNINGS = frozenset(word[:3] for word in _MEANS)
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -82,7 +83,10 @@ def announced(cells: Sequence[str]) -> str | None:
 
 def like_a_footer(cells: Sequence[str], *, fits: bool) -> bool:
     """Whether a row may be a footer: begun with the word of a summary, of one cell of text, or of text alone and of another width."""
-    first = next((cell for cell in cells if cell.strip()), "").strip()
+    some = [cell for cell in cells if cell and not cell.isspace()]
+    first = some[0].strip() if some else ""
+    if fits and (len(some) > 1 or len(cells) == 1) and first[:3].casefold().rstrip(" .:=0123456789") not in _BEGINNINGS:
+        return False  # as nearly all rows
     if first[:1].isdigit() or is_missing(first):
         return False
     if announced(cells) is not None:

@@ -180,8 +180,8 @@ class Cells:
             cells = [tidy(cell) for cell in raw]
             joined = "\n".join(" ".join(cell.split("\n")) for cell in cells)
         characters = set(joined) - {"\n"}
-        if not characters <= PLAIN:
-            cells = self._plain(cells, joined, characters)
+        if not characters <= PLAIN and (plain := self._plain(cells, joined, characters)) is not cells:
+            cells = plain
             joined = "\n".join(" ".join(cell.split("\n")) for cell in cells)
             characters = set(joined) - {"\n"}
         self.present |= characters
@@ -201,7 +201,8 @@ class Cells:
             kind.numbers += len(cells) - len(wrong) - gone.total()
             kind.texts += [(self.rows + i, cells[i]) for i in wrong[: _TOLD - len(kind.texts)]]
             kind.wrong += len(wrong)
-            kind.text_digits += sum(c.isdigit() for i in wrong for c in cells[i])
+            if not kind.dead:
+                kind.text_digits += sum(c.isdigit() for i in wrong for c in cells[i])
             if not counted:  # what is missing does not depend on the marks
                 self.missing, counted = self.missing + gone, True
         self.rows += len(cells)

@@ -176,13 +176,15 @@ def _fill(table: Table, rows: Iterable[tuple[int, list[str]]], single: bool, on_
         fits = len(cells) == width or (len(cells) >= needed and not any(cell.strip() for cell in cells[width:]))
         if fits and len(cells) != width:
             cells = [*cells, *[""] * (width - len(cells))][:width]
-        at = done + len(part) + blanks + len(aside)
-        if at > 1 and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)) and len(aside) < _FOOTERS:
-            aside.append(Aside(at, line, cells, fits))
-            continue
-        odd = next((row for row in aside if not row.fits), None)
-        if odd is not None or not fits:
-            raise _unfit(odd or Aside(at, line, cells, fits), width, done + len(part))
+        # Most rows begin with a digit, and are no footers.
+        if not fits or not cells[0][:1].isdigit() or aside:
+            row = done + len(part) + blanks + len(aside)
+            if row > 1 and len(aside) < _FOOTERS and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)):
+                aside.append(Aside(row, line, cells, fits))
+                continue
+            odd = next((other for other in aside if not other.fits), None if fits else Aside(row, line, cells, fits))
+            if odd is not None:
+                raise _unfit(odd, width, done + len(part))
         while aside or blanks:  # rows follow: it was none at the end, and what was empty lies within
             taken = aside.pop(0).cells if aside and aside[0].row == done + len(part) else [""] * width
             blanks, table.empty = (blanks, table.empty) if any(taken) else (blanks - 1, table.empty + 1)

@@ -411,6 +411,9 @@ def test_sheets(tmp_path: Path) -> None:
     table = read_columns(workbook(tmp_path / "x.xlsx", Daten=[["Bericht"], [], *ROWS]))
     assert (table.names, table.values.tolist(), table.rows) == (("km/h", "n"), [[1.5, 2], [3.25, 4]], 3)
     assert table.reading["sheet"] == "Daten"
+    total = read_columns(workbook(tmp_path / "t.xlsx", a=[*ROWS, [], ["Summe", 4.75, 13]]))
+    assert (total.rows, total.values.tolist()) == (3, [[1.5, 2], [3.25, 4]])
+    assert "4.75 is the sum of column 'km/h'" in " ".join(total.warnings)
     day = dt.date(2024, 1, 2)
     both = workbook(tmp_path / "y.xlsx", eins=ROWS, zwei=[["d", "a"], [day, 7], [day, 8.5]])
     assert "2 sheets (eins, zwei); choose one with --sheet" in refusal(both)

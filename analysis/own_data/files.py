@@ -256,6 +256,10 @@ def _content(path: Path, read: Read) -> _Content:
             column.without_first()
         table.aside = [replace(row, row=row.row - 1) for row in table.aside]
     found.notes += _without_footers(table, marks)
+    for row, text in sorted(column.subtotal for column in table.columns if column.subtotal is not None):
+        found.notes.append(
+            f"row {row + 1} ({text:.40}) looks like a subtotal: it is kept as an observation, as are others like it; take them out of the file"
+        )
     if not table.rows:
         raise InputError(f"{str(path)!r} has a line of names and no rows; give at least 2 rows of numbers")
     for i in named:
@@ -287,6 +291,8 @@ def _content(path: Path, read: Read) -> _Content:
 def _remedy(text: str) -> str:
     if text[:1] in "<>":
         return "a value below or above a limit is neither a number nor missing, and no fit here takes it"
+    if " without " in text:
+        return "write all its numbers with the same unit, or none"
     return f"correct or empty such fields, say --na {text!r:.40} if it means a missing value"
 
 
@@ -311,8 +317,8 @@ def _without_footers(table: Table, marks: Marks) -> list[str]:
         table.put_back(row)
         if row.announced and any(columns):
             said.append(
-                f"{where} begins like a {row.announced} of the column, but its numbers are not that: it is kept as an observation; "
-                "take it out of the file if it is none"
+                f"{where} begins with a word for the {row.announced} of a column, but its numbers are not that: it is kept as an "
+                "observation; take it out of the file if it is none"
             )
     return said
 

@@ -82,6 +82,9 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
 
 
 _SIGN_BEHIND = re.compile(r"\d ?-$|\)$", re.MULTILINE)
+_SUBTOTAL = re.compile(
+    r"^(?:zwischensumme|teilsumme|sub-?total|sous-total|totale parziale|subtotaal)", re.MULTILINE | re.IGNORECASE
+)
 _CODE = re.compile(r"^[-+]?0\d", re.MULTILINE)
 #: 1.234.567 or 1.234,5: no decimal mark stands there.
 _GROUPS = {t: re.compile(rf"^[-+]?[1-9]\d{{0,2}}{re.escape(t)}\d{{3}}[.,]\d", re.MULTILINE) for t in ".,"}
@@ -169,6 +172,7 @@ class Cells:
         self.codes: tuple[int, str] | None = None  # a whole number with a zero before it: 007
         self.shown: set[str] = set()  # marks of thousands that some cell leaves no doubt about
         self.first = ""
+        self.subtotal: tuple[int, str] | None = None  # the first cell that says so
         self.unit: tuple[str, str] | None = None  # that its numbers have before or behind them
         self.present: set[str] = set()
 
@@ -208,11 +212,13 @@ class Cells:
         self.rows += len(cells)
 
     def plain(self, cell: str) -> str:
-        """A cell without the unit of the column, and with its sign in front; what lacks the unit is text."""
+        """A cell without the unit of the column, and with its sign in front; a number that lacks the unit is text."""
         if self.unit in (None, ("", "")):
             return signed(cell)
         number = without(cell, self.unit)
-        return number or (cell if is_missing(cell) or cell in self.given else f"{cell} without {''.join(self.unit)}")
+        if number is None and cell not in self.given and is_number(signed(cell)):
+            return f"{cell} without {''.join(self.unit)}"
+        return number or cell
 
     def _plain(self, cells: Sequence[str], joined: str, characters: set[str]) -> Sequence[str]:
         """Cells as plain numbers, as far as they are numbers."""
@@ -224,14 +230,21 @@ class Cells:
 
     def _look(self, joined: str, characters: set[str]) -> None:
         """Look for codes, and for marks of thousands that leave no doubt."""
-        if self.codes is None and "0" in characters and (found := _CODE.search(joined)):
-            end = joined.find("\n", found.start())
-            self.codes = (
-                self.rows + joined.count("\n", 0, found.start()), joined[found.start() : end if end >= 0 else None],
-            )  # fmt: skip
+        if self.codes is None and "0" in characters:
+            self.codes = self._first(_CODE, joined)
+        if self.subtotal is None and not characters <= PLAIN:
+            self.subtotal = self._first(_SUBTOTAL, joined)
         for t in ".,":
             if t in characters and t not in self.shown and _GROUPS[t].search(joined):
                 self.shown.add(t)
+
+    def _first(self, pattern: re.Pattern[str], joined: str) -> tuple[int, str] | None:
+        """Row and content of the first cell that begins with a pattern."""
+        found = pattern.search(joined)
+        if found is None:
+            return None
+        end = joined.find("\n", found.start())
+        return self.rows + joined.count("\n", 0, found.start()), joined[found.start() : end if end >= 0 else None]
 
     def _read(self, cells: Sequence[str], decimal: str, thousands: str) -> tuple[Array, list[int], Counter[str]]:
         """Numbers of cells (n,), nan where there is none; the places of cells that are text; and the marks of missing values."""
@@ -265,6 +278,8 @@ class Cells:
             kind.texts = [(row - 1, text) for row, text in kind.texts if row > 0]
         if self.codes is not None:
             self.codes = self.codes[0] - 1, self.codes[1]
+        if self.subtotal is not None:
+            self.subtotal = self.subtotal[0] - 1, self.subtotal[1]
         self.rows -= 1
 
     def values(self, marks: Marks) -> Array:

@@ -129,7 +129,9 @@ def tabled(
     titles = [name for _, above in head[:place] for cell in above if (name := " ".join(cell.split()))]
     names = [" ".join(cell.split()) for cell in cells]
     first: list[tuple[int, list[str]]] = []
-    if all(is_number(tidy(name)) for name in names if name):
+    numbers = [name for name in names if is_number(tidy(name))]
+    # Below a title a number with decimals is no name: it is the first row, divided where it should not be.
+    if len(numbers) == len(filled(names)) or (titles and not all(name.isdigit() for name in numbers)):
         given = named() if named is not None and not titles else []
         if len(given) != len(names):
             x = ",".join(f"x{i}" for i in range(min(len(names), 3)))
@@ -150,7 +152,10 @@ def _names_at(head: Sequence[Sequence[str]], single: bool) -> int | None:
     Exports of banks begin with rows of two or three cells, such as the name of the account and its balance.
     """
     reach = [max((i + 1 for i, cell in enumerate(cells) if cell.strip()), default=0) for cells in head]
-    several = [i for i, cells in enumerate(head) if len(filled(cells)) > 1 or (single and filled(cells))]
+    several = [
+        i for i, cells in enumerate(head)
+        if len(filled(cells)) > 1 or (filled(cells) and (single or _beside_an_index(cells, head[i + 1 : i + 2])))
+    ]  # fmt: skip
     if not several:
         return None
     first, widest = several[0], reach.index(max(reach))
@@ -162,6 +167,13 @@ def _names_at(head: Sequence[Sequence[str]], single: bool) -> int | None:
         and 2 * sum(r >= len(wide) for r in below) > len(below)
     )
     return widest if is_head and not single else first
+
+
+def _beside_an_index(cells: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
+    """Whether a row of one cell, not the first, is the name of a column beside an index without one, as R writes it."""
+    return not cells[0].strip() and any(
+        len(row) == len(cells) == len(filled(row)) and any(is_number(tidy(cell)) for cell in row) for row in following
+    )
 
 
 def _fill(table: Table, rows: Iterable[tuple[int, list[str]]], single: bool, on_rows: Callable[[], None]) -> None:

@@ -182,6 +182,7 @@ PLAIN: dict[str, tuple[str, list[list[float]]]] = {
         '"2.2.2024";"Lohn";"2.950,00"\n',
         [[-950], [2950]],
     ),
+    "one column beside an index of R": ('"","x"\n"1",1.5\n"2",2.5\n"3",7.5\n', [[1.5], [2.5], [7.5]]),
     "sheet errors": ("a;b\n1,5;#DIV/0!\n2,5;#NV\n3,5;1\n4,5;2\n", [[3.5, 1], [4.5, 2]]),
 }  # fmt: skip
 
@@ -239,6 +240,19 @@ def test_a_unit_is_told_and_what_lacks_it_is_text(tmp_path: Path) -> None:
 def test_a_row_too_wide_is_no_head_of_a_table(tmp_path: Path) -> None:
     for text in ("name,x\nA,1\nB,2\nC,alt,note\nD,3\n", "a,b\n1,2\n3,4\nx,y,z\n5,6\n", "a,b\nx,y,1\nu,v,2\n"):
         assert "3 fields and the line of names has 2" in refusal(saved(tmp_path / "x.csv", text))
+
+
+def test_a_first_row_that_blanks_divide_is_no_line_of_names(tmp_path: Path) -> None:
+    """A number has another unit, and is text; divided at the blanks, the first row would be names."""
+    told = refusal(saved(tmp_path / "x.csv", "x\n1,5 kg\n200 g\n2,5 kg\n3 kg\n"))
+    assert "column 'x' of" in told
+    assert "'200 g' in row 2" in told
+
+
+def test_subtotals_are_pointed_out(tmp_path: Path) -> None:
+    text = "Ort;x\nA;1,5\nB;2,5\nZwischensumme Nord;4,0\nC;3,5\n"
+    (told, _) = read_columns(saved(tmp_path / "x.csv", text)).warnings
+    assert told.startswith("row 3 (Zwischensumme Nord) looks like a subtotal")
 
 
 @pytest.mark.parametrize("written", ["-9999", "-9999.0"])
@@ -324,7 +338,9 @@ def test_what_may_be_an_observation_is_kept(tmp_path: Path) -> None:
     body = "a,3\nb,5\nc,9\n"
     wrong = read_columns(saved(tmp_path / "x.csv", f"name,x\n{body}Total,28\n"))
     assert wrong.values[:, 0].tolist() == [3, 5, 9, 28]
-    assert "begins like a sum of the column, but its numbers are not that: it is kept" in " ".join(wrong.warnings)
+    assert "begins with a word for the sum of a column, but its numbers are not that: it is kept" in " ".join(
+        wrong.warnings
+    )
     within = read_columns(saved(tmp_path / "y.csv", "name,x\na,3\nb,5\nTotal,8\nc,9\n"))  # a name, since rows follow
     assert within.values[:, 0].tolist() == [3, 5, 8, 9]
     blank = read_columns(saved(tmp_path / "z.csv", "name,x\na,3\nb,5\n,\nTotal,8\n,\nc,9\n"))

@@ -213,10 +213,12 @@ class Cells:
 
     def plain(self, cell: str) -> str:
         """A cell without the unit of the column, and with its sign in front; a number that lacks the unit is text."""
+        if cell in self.given:
+            return cell
         if self.unit in (None, ("", "")):
             return signed(cell)
         number = without(cell, self.unit)
-        if number is None and cell not in self.given and is_number(signed(cell)):
+        if number is None and is_number(signed(cell)):
             return f"{cell} without {''.join(self.unit)}"
         return number or cell
 

@@ -131,7 +131,7 @@ def tabled(
     first: list[tuple[int, list[str]]] = []
     numbers = [name for name in names if is_number(tidy(name))]
     # Below a title a number with decimals is no name: it is the first row, divided where it should not be.
-    if len(numbers) == len(filled(names)) or (titles and not all(name.isdigit() for name in numbers)):
+    if len(numbers) == sum(map(bool, names)) or (titles and not all(name.isdigit() for name in numbers)):
         given = named() if named is not None and not titles else []
         if len(given) != len(names):
             x = ",".join(f"x{i}" for i in range(min(len(names), 3)))
@@ -152,9 +152,10 @@ def _names_at(head: Sequence[Sequence[str]], single: bool) -> int | None:
     Exports of banks begin with rows of two or three cells, such as the name of the account and its balance.
     """
     reach = [max((i + 1 for i, cell in enumerate(cells) if cell.strip()), default=0) for cells in head]
+    named = [sum(bool(cell.strip()) for cell in cells) for cells in head]
     several = [
-        i for i, cells in enumerate(head)
-        if len(filled(cells)) > 1 or (filled(cells) and (single or _beside_an_index(cells, head[i + 1 : i + 2])))
+        i for i, count in enumerate(named)
+        if count > 1 or (count and (single or _beside_an_index(head[i], head[i + 1 : i + 2])))
     ]  # fmt: skip
     if not several:
         return None
@@ -162,7 +163,7 @@ def _names_at(head: Sequence[Sequence[str]], single: bool) -> int | None:
     wide, below = filled(head[widest]), [r for r in reach[widest + 1 :] if r]
     above = [next(iter(filled(cells)), "") for cells in head[first:widest]]
     is_head = (
-        len(set(wide)) == len(wide) > len(filled(head[first]))
+        len(set(wide)) == len(wide) > named[first]
         and not any(map(is_number, [*wide, *above]))
         and 2 * sum(r >= len(wide) for r in below) > len(below)
     )

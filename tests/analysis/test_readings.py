@@ -262,6 +262,10 @@ def test_a_code_for_missing_values_is_pointed_out(written: str, tmp_path: Path) 
     assert "'a' has the value -9999 in 2 rows, far from all others" in told
     table = read_columns(path, None, None, Options(na=("-9999",)))
     assert table.values[:, 0].tolist() == [1.5, 2.5, 4.5, 7.5]
+    summed = saved(tmp_path / "z.csv", f"n;a\na;1.5 €\nb;2.5 €\nc;{written} €\nd;4.5 €\ne;7.5 €\nSumme;16.0 €\n")
+    assert "16.0 € is the sum of column 'a'" in " ".join(read_columns(summed).warnings)
+    without = read_columns(summed, None, None, Options(na=(f"{written} €",)))
+    assert without.values[:, 0].tolist() == [1.5, 2.5, 4.5, 7.5]
     assert not read_columns(saved(tmp_path / "y.csv", "a\n-99\n-40\n60\n22\n")).warnings
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.own_data.judging import FEWEST
-from analysis.own_data.weighing import mean_of, shares_of
+from analysis.own_data.weighing import mean_of, shares_of, size_of
 from models.unknown import kl_difference
 
 __all__ = ["CLOSE", "contains", "ranked", "together"]
@@ -89,7 +89,7 @@ def ranked(
     carried: dict[tuple[int, bool], list[str]] = {}
     for family in order[1:]:
         d = logs[best] - logs[family]
-        if n < FEWEST:
+        if size_of(weights, n) < FEWEST:
             found.append(_Difference(float(shares @ d), np.nan))
             continue
         if weights is None:

@@ -24,7 +24,7 @@ from analysis.own_data.naming import child_of
 from analysis.own_data.ranking import ranked, together
 from analysis.own_data.stand_in import reversed_kl
 from analysis.own_data.values import Values, default_families, values_of
-from analysis.own_data.weighing import counted
+from analysis.own_data.weighing import counted, repeated, size_of
 from analysis.parts import Part, Progress, Remember, compute_parts
 from models.errors import ConvergenceError, InputError
 from models.families import Family, find_family
@@ -114,9 +114,10 @@ def analyse(
     if len(columns) != dim:
         raise InputError(f"there are {dim} columns of data and {len(columns)} names; give one name for each")
     weighing = None if weights is None else np.asarray(weights, dtype=float)
-    found = values_of(data[:, 0]) if dim == 1 else None
+    seen = repeated(data[:, 0], weighing)
+    found = values_of(seen) if dim == 1 else None
     chosen = check_families(families, dim, found)
-    zeros = float((data[:, 0] == 0).mean())
+    zeros = float((seen == 0).mean())
     if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
         # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
         found = replace(found, atoms=((0.0, zeros), *found.atoms))
@@ -193,9 +194,10 @@ def _assembled(
         told = "; ".join(f"{family}: {why['failed']}" for family, why in failed.items())
         kind = InputError if all(why["wrong_input"] for why in failed.values()) else ConvergenceError
         raise kind(f"no family could be fitted ({told})")
-    if n < FEWEST:
+    size = size_of(weights, n)
+    if size < FEWEST:
         warnings.append(
-            f"{n} rows: no interval, no entropy and no KL, since fewer than {FEWEST} say neither how far neighbours are apart nor "
+            f"{size} rows: no interval, no entropy and no KL, since fewer than {FEWEST} say neither how far neighbours are apart nor "
             "how the log densities spread; the fits and their order are given without"
         )
     if weights is not None:
@@ -243,6 +245,7 @@ def _assembled(
     tree.attrs = done.attrs | {
         "columns": json.dumps(list(columns)),
         "n": n,
+        "size": size,
         "dim": dim,
         "values": json.dumps(None if values is None else values.as_dict()),
         "failed": json.dumps({family: why["failed"] for family, why in failed.items()}),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["counted", "mean_of", "shares_of"]
+__all__ = ["counted", "mean_of", "repeated", "shares_of", "size_of"]
 
 Array = NDArray[np.float64]
+_MOST = 1e6  # values in all that are looked at
 
 
 def counted(weights: Array | None) -> bool:
@@ -20,6 +21,24 @@ def shares_of(weights: Array | None, n: int) -> tuple[Array, Array]:
     if weights is None:
         return np.full(n, 1 / n), np.ones(n)
     return weights / weights.sum(), np.maximum(weights, 1.0) if counted(weights) else np.ones(n)
+
+
+def size_of(weights: Array | None, n: int) -> int:
+    """Number of observations: of n rows, or of the equal rows that they stand for."""
+    return int(weights.sum()) if weights is not None and counted(weights) else n
+
+
+def repeated(x: Array, weights: Array | None) -> Array:
+    """Values (n,) as often as they were observed, if the weights say so; of very many as often in proportion.
+
+    Examples
+    --------
+    >>> repeated(np.array([3.0, 4.0, 7.0]), np.array([2.0, 0.0, 1.0])).tolist()
+    [3.0, 3.0, 7.0]
+    """
+    if weights is None or not counted(weights):
+        return x
+    return np.repeat(x, np.ceil(weights * min(1.0, _MOST / weights.sum())).astype(int))
 
 
 def mean_of(terms: Array, shares: Array, copies: Array) -> tuple[float, float]:

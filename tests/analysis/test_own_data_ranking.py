@@ -80,6 +80,21 @@ def test_whole_weights_are_equal_rows() -> None:
     assert any("taken for numbers of equal rows" in warning for warning in weighted["warnings"])
 
 
+def test_a_table_of_frequencies_is_the_counts_that_it_stands_for() -> None:
+    x = np.random.default_rng(5).poisson(3, 500)
+    values, counts = np.unique(x, return_counts=True)
+    tree = analyse(values.astype(float), ["visits"], weights=counts)
+    found, whole = summary(tree), summary(analyse(x.astype(float), ["visits"]))
+    assert len(values) < 20
+    assert found["values"]["kind"] == "counts"
+    mine, other = ({e["family"]: (e["kl_difference"], e["se"]) for e in s["ranking"]} for s in (found, whole))
+    assert set(mine) == set(other)  # of those that hold one another and are the same here the order is open
+    for family, numbers in mine.items():
+        assert numbers == pytest.approx(other[family], abs=1e-4)
+    assert not any("rows: no interval" in warning for warning in found["warnings"])
+    assert findings(tree)["has_errors"]
+
+
 def test_other_weights_leave_a_row_out_whole() -> None:
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=100), rng.uniform(0.2, 2, 100)

@@ -81,6 +81,7 @@ def data(
             warnings=table.warnings,
             reading=table.reading,
             weights=table.weights,
+            places=table.places,
             settings=own_data.Settings(seed=seed, jitter=jitter),
             jobs=JOBS,
             remember=Store(folder / "parts", "own_data"),

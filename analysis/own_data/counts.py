@@ -8,7 +8,7 @@ from scipy.special import digamma
 from scipy.stats import t as student
 
 from models.unknown import Interval
-from models.unknown.intervals import mean_interval
+from models.unknown.intervals import mean_interval, not_negative
 
 __all__ = ["count_entropy", "count_kl", "count_terms"]
 
@@ -51,7 +51,7 @@ def count_kl(x: Array, log_q: Array, level: float) -> Interval:
     if np.isinf(log_q).any():
         return mean_interval(-log_q, level)
     terms, reasons = count_terms(x)
-    return _mean(-log_q - terms, len(np.unique(x)), reasons, level)
+    return not_negative(_mean(-log_q - terms, len(np.unique(x)), reasons, level))
 
 
 def _mean(terms: Array, cells: int, reasons: list[str], level: float) -> Interval:

@@ -61,7 +61,7 @@ def plot(
     if x.shape[1] == 1:
         drawings["qq"] = _qq(tree, x, columns[0], style)
     ranking = tree["ranking"].to_dataset()
-    if ranking.sizes["family"] > 1 and len(x) >= FEWEST:
+    if ranking.sizes["family"] > 1 and tree.attrs["size"] >= FEWEST:
         drawings["ranking"] = _ranking(ranking, style)
     if "reverse" in tree.children:
         drawings["directions"] = _directions(tree, x, columns, style)

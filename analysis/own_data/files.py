@@ -10,7 +10,7 @@ import csv
 import difflib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.own_data.binary import BINARY, damaged
+from analysis.own_data.footers import why_no_observation
+from analysis.own_data.numerals import Kind, Marks
+from analysis.own_data.oddities import missing_code, no_measurement, total_of
+from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
 from models.errors import InputError, lookup_error
 
@@ -69,6 +73,8 @@ class Columns:
         and why), ``notes``.
     weights : ndarray (n,), optional
         Of the rows, if a column of them was named.
+    places : ndarray (n,)
+        Numbers of the rows in the file, from 1 below the names; those with missing values count.
     """
 
     names: tuple[str, ...]
@@ -77,6 +83,7 @@ class Columns:
     warnings: tuple[str, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
     weights: Array | None = None
+    places: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
 
 @dataclass
@@ -242,12 +249,17 @@ def _content(path: Path, read: Read) -> _Content:
         found.notes.append(f"{len(table.titles)} line(s) before the names skipped, the first {table.titles[0]!r:.60}")
     if len(named) < len(table.names):
         found.notes.append(f"{len(table.names) - len(named)} column(s) without a name left out")
-    units = table.units(marks)
-    if units:
-        told = ", ".join(text[1] for column in table.columns if (text := column.kinds[marks].first_wrong))
+    if table.units(marks):
+        told = ", ".join(k.texts[0][1] for column in table.columns if (k := column.kinds[marks]).numeric and k.headed)
         found.notes.append(f"the line after the names holds no numbers ({told:.60}) and is taken for units")
         for column in table.columns:
             column.without_first()
+        table.aside = [replace(row, row=row.row - 1) for row in table.aside]
+    found.notes += _without_footers(table, marks)
+    for row, text in sorted(column.subtotal for column in table.columns if column.subtotal is not None):
+        found.notes.append(
+            f"row {row + 1} ({text:.40}) looks like a subtotal: it is kept as an observation, as are others like it; take them out of the file"
+        )
     if not table.rows:
         raise InputError(f"{str(path)!r} has a line of names and no rows; give at least 2 rows of numbers")
     for i in named:
@@ -256,22 +268,59 @@ def _content(path: Path, read: Read) -> _Content:
         found.marks[name] = ", ".join(
             f"{count} {mark!r}" if mark else f"{count} blank" for mark, count in column.missing.items()
         )
-        filled = kind.numbers + kind.wrong
-        if kind.wrong and kind.first_wrong:
-            row, value = kind.first_wrong
-            among = kind.numbers * 2 >= filled
+        if kind.wrong and kind.numeric:
+            told = _cells(kind)
+            found.others[name] = f"text among its numbers ({told})"
+            found.wrong[name] = (
+                f"column {name!r} of {str(path)!r} holds text among its numbers: {told}; {_remedy(kind.texts[0][1])}, "
+                "or choose other columns with --columns"
+            )
+        elif kind.wrong:
+            row, value = kind.texts[0]
             found.others[name] = f"text ({value!r:.40} in row {row + 1})"
-            if among:
-                found.wrong[name] = (
-                    f"column {name!r} of {str(path)!r} holds text among its numbers: {value!r:.40} in row {row + 1}; correct or empty that "
-                    f"field, say --na {value!r:.40} if it means a missing value, or choose other columns with --columns"
-                )
         elif column.codes is not None:
             found.others[name] = f"codes ({column.codes[1]!r:.40} in row {column.codes[0] + 1})"
             found.codes[name] = column.values(marks)
         else:
             found.numbers[name] = column.values(marks)
+            if unit := "".join(column.unit or ()):
+                found.notes.append(f"the numbers of column {name!r} are written with {unit!r}, which is left out")
     return found
+
+
+def _remedy(text: str) -> str:
+    if text[:1] in "<>":
+        return "a value below or above a limit is neither a number nor missing, and no fit here takes it"
+    if " without " in text:
+        return "write all its numbers with the same unit, or none"
+    return f"correct or empty such fields, say --na {text!r:.40} if it means a missing value"
+
+
+def _cells(kind: Kind) -> str:
+    """The cells of text in a column of numbers."""
+    told = ", ".join(f"{value!r:.40} in row {row + 1}" for row, value in kind.texts)
+    return f"{told} and {kind.wrong - len(kind.texts)} more" if kind.wrong > len(kind.texts) else told
+
+
+def _without_footers(table: Table, marks: Marks) -> list[str]:
+    """What is said of the rows at the end that are no observations; what may be one goes back into the table."""
+    numeric = set(table.numeric(marks))
+    columns = [found if i in numeric else None for i, found in enumerate(zip(table.names, table.columns, strict=True))]
+    said, announced = [], None
+    for row in table.aside:
+        announced = row.announced or announced
+        why = why_no_observation(row, announced, columns, marks)
+        where = f"row {row.row + 1} (line {row.line}: {row.shown})"
+        if why is not None:
+            said.append(f"{where} at the end is left out as no observation: {why}")
+            continue
+        table.put_back(row)
+        if row.announced and any(columns):
+            said.append(
+                f"{where} begins with a word for the {row.announced} of a column, but its numbers are not that: it is kept as an "
+                "observation; take it out of the file if it is none"
+            )
+    return said
 
 
 def _chosen(columns: Sequence[str] | None, known: Sequence[str]) -> list[str] | None:
@@ -363,12 +412,13 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
                 f"{where} has {complete.sum()} complete row(s): {dropped} of {rows} lack a value ({counts}); choose fewer columns with --columns"
             )
     if weights is not None:
+        _check_weights(where, str(weighing), weights, complete)
         weights = weights[complete]
-        _check_weights(where, str(weighing), weights)
     reading = _reading(content, taken, complete, str(weighing) if weighing else None, wanted)
     values = values[complete]
-    warnings += _constant_or_counting(where, names, values, chosen=wanted is not None)
-    return Columns(tuple(names), values, rows, tuple(warnings), reading | {"notes": list(content.notes)}, weights)
+    warnings += _odd_columns(where, names, values, chosen=wanted is not None)
+    reading |= {"notes": list(content.notes)}
+    return Columns(tuple(names), values, rows, tuple(warnings), reading, weights, np.flatnonzero(complete) + 1)
 
 
 def _others(names: Sequence[str], bad: str) -> str:
@@ -394,27 +444,40 @@ def _check_columns(where: str, names: Sequence[str], values: Array) -> None:
             )
 
 
-def _check_weights(where: str, name: str, weights: Array) -> None:
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        row = int(np.argmax(~(np.isfinite(weights) & (weights >= 0))))
+def _check_weights(where: str, name: str, weights: Array, complete: NDArray[np.bool_]) -> None:
+    wrong = complete & ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
         raise InputError(
-            f"weight {weights[row]:g} in column {name!r} of {where}: weights must be finite and not negative; correct it"
+            f"weight {weights[row]:g} in row {row + 1} of column {name!r} of {where}: weights must be finite and not negative; correct it"
         )
-    if (weights > 0).sum() < 2:
-        raise InputError(
-            f"column {name!r} of {where} has {int((weights > 0).sum())} weights above zero; a fit needs at least 2"
-        )
+    above = int((weights[complete] > 0).sum())
+    if above < 2:
+        raise InputError(f"column {name!r} of {where} has {above} weights above zero; a fit needs at least 2")
 
 
-def _constant_or_counting(where: str, names: Sequence[str], values: Array, *, chosen: bool) -> list[str]:
+def _odd_columns(where: str, names: Sequence[str], values: Array, *, chosen: bool) -> list[str]:
+    """What looks odd in columns that can be used; a constant one is refused."""
     said = []
     for name, column in zip(names, values.T, strict=True):
         if (column == column[0]).all():
             raise InputError(
                 f"column {name!r} of {where} is constant at {column[0]:g}: it has no density; {_others(names, name)}"
             )
-        if not chosen and len(names) > 1 and len(column) > 2 and (np.diff(column) == 1).all() and column[0] in (0, 1):
-            said.append(f"column {name!r} counts the rows; if it is no measurement, {_others(names, name)}")
+        if not chosen and len(names) > 1 and (what := no_measurement(column)) is not None:
+            said.append(f"column {name!r} {what}; if it is no measurement, {_others(names, name)}")
+        if (code := missing_code(column)) is not None:
+            count = int((column == code).sum())
+            said.append(
+                f"column {name!r} has the value {code:.10g} in {count} row{'s' if count > 1 else ''}, far from all others: if it means a "
+                f"missing value, say --na {code:.10g}"
+            )
+        for end, ordered in (("last", column), ("first", column[::-1])):
+            if total_of(ordered):
+                said.append(
+                    f"the {end} row of column {name!r} ({ordered[-1]:.10g}) is the sum of all the others: if it is a total, "
+                    "take it out of the file"
+                )
     return said
 
 

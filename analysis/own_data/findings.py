@@ -52,11 +52,12 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "best": best["family"],
         "count": len(s["ranking"]),
         "next": None if not others else {"family": others[0]["family"], "difference": _difference(others[0])},
-        "has_errors": s["n"] >= FEWEST,
+        "size": int(tree.attrs["size"]),
+        "has_errors": int(tree.attrs["size"]) >= FEWEST,
         "behind": behind,
         "beside": beside,
         "simplest": _simplest(s, [best["family"], *beside]),
-        "carried": [entry["family"] for entry in others if entry["carried_by"]],
+        "carried": {entry["family"]: _carries(by) for entry in others if (by := entry["carried_by"])},
         "errors_apart": 2.0,
         "infinite": family["kl"] == "inf",
         "discrete": bool(s["values"] and s["values"]["kind"] == "counts"),
@@ -128,7 +129,7 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
         known = family["kl"] is not None
         notes = [] if family["status"] == "converged" else [family["status"]]
         notes += [f"of {family['of']}"] if family["of"] != "x" else []
-        notes += [f"row {entry['carried_by']['row']} carries the difference"] if entry["carried_by"] else []
+        notes += [f"row {by['row']} {_carries(by)} the difference"] if (by := entry["carried_by"]) else []
         if ((family["mass_outside"] or {}).get("support") or 0) > _LITTLE:
             notes.append(f"{pct(family['mass_outside']['support'], digits=2)} of its mass outside the support")
         if known and not family["reliable"] and family["kl"] != "inf":
@@ -143,6 +144,11 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _carries(by: Mapping[str, Any]) -> str:
+    """What the row that outweighs the others does to a difference."""
+    return "carries" if _value(by["share"]) > 0 else "speaks against"
 
 
 def _simplest(s: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from analysis.own_data.counts import count_entropy, count_kl
 from analysis.own_data.curve import Curve
 from analysis.own_data.values import Chart, Values
+from analysis.own_data.weighing import counted, mean_of, shares_of
 from models.errors import ConvergenceError, InputError
 from models.families import Family, find_family
 from models.mle import approximate_posterior, fit_mle
@@ -26,6 +27,8 @@ from models.unknown import (
     leave_one_out,
     rounding_unit,
 )
+from models.unknown.intervals import not_negative
+from models.unknown.memo import kept_by_content
 from models.unknown.neighbours import entropy_terms
 
 __all__ = ["FEWEST", "NOT_FITTED", "Settings", "entropy_part", "family_part"]
@@ -87,6 +90,7 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     return xr.DataTree.from_dict({"entropy": _stored("entropy", found)})
 
 
+@kept_by_content(2)
 def _entropy(data: Array, settings: Settings) -> tuple[Interval, NDArray[np.bool_]]:
     """Entropy, and the rows (n,) it is taken from: all, unless a few repeat others and leaving them out changes nothing.
 
@@ -156,23 +160,23 @@ def _fitted(
     chart = values.chart(family) if values is not None else Chart()
     points = chart(data)
     family = family.resolved(points)
+    if values is not None and (told := values.taken_for(family)):
+        notes.append(told)
     part = np.arange(n)
     if family.components > 1 and n > settings.mixture_rows:
         part = np.sort(np.random.default_rng(settings.seed).choice(n, settings.mixture_rows, replace=False))
         notes.append(
             f"fitted to {settings.mixture_rows} of {n} rows, chosen at random; its errors are those of so many"
         )
-    counted = None if weights is None else weights[part]
-    fitted = fit_mle(points[part], family, seed=settings.seed, draws=settings.draws, weights=counted)
+    weighing = None if weights is None else weights[part]
+    fitted = fit_mle(points[part], family, seed=settings.seed, draws=settings.draws, weights=weighing)
     fit = fitted["fit"].to_dataset()
     params = {p.name: fit[p.name].to_numpy() for p in family.parameters}
-    log_q = _left_out(points, part, family, params, settings.seed, weights, notes)
+    log_q = _left_out(points, part, family, params, settings.seed, weights)
     log_q = log_q - (0.0 if family.domain.whole else np.log(chart.stretch))
     if (status := str(fit["status"].item())) != "converged":
         notes.append(f"{status}; that parameter has no standard error")
-    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-    mean = -float(shares @ log_q)
-    error = float(np.sqrt((shares**2) @ (log_q + mean) ** 2)) if np.isfinite(mean) else np.nan
+    mean, error = mean_of(-log_q, *shares_of(weights, n))
     fit = fit.drop_vars("cross_entropy").assign(cross_entropy=mean, cross_entropy_error=error, n_fitted=len(part))
     if family.dim == 1:
         fit = fit.assign(_tails(data[:, 0], points[:, 0], family, params, chart, values))
@@ -209,15 +213,11 @@ def _uncertain(fitted: xr.DataTree, family: Family, chart: Chart, settings: Sett
 
 
 def _left_out(
-    points: Array, part: NDArray[np.intp], family: Family, params: dict[str, Any], seed: int, weights: Array | None, notes: list[str]
+    points: Array, part: NDArray[np.intp], family: Family, params: dict[str, Any], seed: int, weights: Array | None
 ) -> Array:  # fmt: skip
     """Log density (n,) of each row, left out of the fit if it took part in it."""
-    if weights is not None:
-        notes.append(
-            "judged on the weighted rows that it was fitted to: too well by about one nat in all for each parameter"
-        )
-        return np.asarray(family.member(params).logp(points))
-    log_q = leave_one_out(points[part], family, params, seed=seed)
+    weighing = None if weights is None else weights[part]
+    log_q = leave_one_out(points[part], family, params, seed=seed, weights=weighing, counts=counted(weights))
     if len(part) == len(points):
         return log_q
     everywhere = np.array(family.member(params).logp(points))  # the other rows are held out as they are
@@ -241,7 +241,8 @@ def _kl(data: Array, log_q: Array, family: Family, settings: Settings, values: V
         # What the mass at zero adds is the error of its estimate, which leave-one-out has in it.
         added = share * (np.log(share) - float(log_q[zero].mean()))
         at = {k: (1 - share) * getattr(inner, k) + added for k in ("value", "lower", "upper")}
-        return replace(inner, **at, error=(1 - share) * inner.error, n=len(data))
+        at["lower"] = at["lower"] if inner.lower > 0 else 0.0  # where it was cut off
+        return not_negative(replace(inner, **at, error=(1 - share) * inner.error, n=len(data)))
     return _kl_of(data, log_q, settings)
 
 
@@ -272,7 +273,10 @@ def _tails(
 
 
 def _within(family: Family, values: Values) -> bool:
-    return family.domain.low >= values.low and (family.domain.high <= values.high or values.chart(family) != Chart())
+    chart = values.chart(family)
+    return bool(chart.period) or (
+        family.domain.low >= values.low and (family.domain.high <= values.high or chart != Chart())
+    )
 
 
 def _said(found: Interval) -> list[str]:

@@ -11,10 +11,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CALLED", "MARKS", "MISSING", "Cells", "Kind", "Marks", "is_number", "tidy"]
+from analysis.own_data.units import PLAIN, beside, signed, without
+
+__all__ = ["CALLED", "MARKS", "MISSING", "Cells", "Kind", "Marks", "is_missing", "is_number", "number_of", "tidy"]
 
 Array = NDArray[np.float64]
-#: What stands for a missing value besides blanks, in any case; among them what spreadsheets write for errors.
+#: What stands for a missing value besides blanks and runs of a mark, in any case; among them what spreadsheets write for errors.
 MISSING = frozenset(
     [
         "na",
@@ -24,10 +26,6 @@ MISSING = frozenset(
         "none",
         "null",
         "<na>",
-        "-",
-        "--",
-        ".",
-        "?",
         "#n/a",
         "#nv",
         "#na",
@@ -41,10 +39,14 @@ MISSING = frozenset(
         "k.a.",
     ]
 )
+#: Marks that alone in a cell, once or more, mean that nothing was measured.
+_GAPS = "-.?*/_\u2013\u2014\u2026"
 CALLED = {".": "point", ",": "comma", " ": "blank", "'": "apostrophe"}
 #: Marks in print that stand for plain ones: blanks that do not break, a minus sign, apostrophes of Swiss spreadsheets.
 _PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
 _DIGITS = "0123456789"
+#: Cells of text that are told of a column of numbers.
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     return re.compile(rf"[-+]?(?:{body}(?:[eE][-+]?\d+)?|(?i:inf(?:inity)?))")
 
 
+_SIGN_BEHIND = re.compile(r"\d ?-$|\)$", re.MULTILINE)
+_SUBTOTAL = re.compile(
+    r"^(?:zwischensumme|teilsumme|sub-?total|sous-total|totale parziale|subtotaal)", re.MULTILINE | re.IGNORECASE
+)
 _CODE = re.compile(r"^[-+]?0\d", re.MULTILINE)
 #: 1.234.567 or 1.234,5: no decimal mark stands there.
 _GROUPS = {t: re.compile(rf"^[-+]?[1-9]\d{{0,2}}{re.escape(t)}\d{{3}}[.,]\d", re.MULTILINE) for t in ".,"}
@@ -87,6 +93,26 @@ _GROUPS = {t: re.compile(rf"^[-+]?[1-9]\d{{0,2}}{re.escape(t)}\d{{3}}[.,]\d", re
 def is_number(cell: str) -> bool:
     """Whether a cell is a number under any marks."""
     return any(_pattern(m.decimal, m.thousands).fullmatch(cell) for m in MARKS)
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell stands for a missing value."""
+    return not cell or cell.lower() in MISSING or not cell.strip(_GAPS)
+
+
+def number_of(cell: str, marks: Marks) -> tuple[float, float] | None:
+    """A cell as a number under these marks, and the unit of its last digit; None if it is none.
+
+    Examples
+    --------
+    >>> number_of("1.234,50", Marks(",", "."))
+    (1234.5, 0.01)
+    """
+    if not _pattern(marks.decimal, marks.thousands).fullmatch(cell):
+        return None
+    plain = (cell.replace(marks.thousands, "") if marks.thousands else cell).replace(marks.decimal, ".").lower()
+    mantissa, _, power = plain.partition("e")
+    return float(plain), 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
 
 
 @dataclass
@@ -99,19 +125,32 @@ class Kind:
         Its numbers, nan where missing or wrong.
     numbers, wrong : int
         Cells that are numbers, and cells that are text.
-    first_wrong : tuple, optional
-        Row (from 0) and content of the first cell that is text.
+    texts : list of (int, str)
+        Row (from 0) and content of the first cells that are text.
+    text_digits : int
+        Digits in cells that are text.
     """
 
     parts: list[Array] = field(default_factory=list)
     numbers: int = 0
     wrong: int = 0
-    first_wrong: tuple[int, str] | None = None
+    texts: list[tuple[int, str]] = field(default_factory=list)
+    text_digits: int = 0
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it is a column of numbers: if with text among them, then of more numbers than text."""
+        return 0 < self.numbers >= self.wrong
 
     @property
     def dead(self) -> bool:
-        """Whether the rest of the column changes nothing: it holds text, and more than a line of units."""
-        return self.wrong > 1
+        """Whether the rest of the column changes nothing: so far it is one of text, and not for a line of units."""
+        return self.wrong > max(self.numbers, 1)
+
+    @property
+    def headed(self) -> bool:
+        """Whether its first cell is text."""
+        return bool(self.texts) and self.texts[0][0] == 0
 
 
 class Cells:
@@ -127,11 +166,14 @@ class Cells:
     def __init__(self, marks: Sequence[Marks], missing: Iterable[str] = ()) -> None:
         self.kinds = {m: Kind() for m in marks}
         self.given = frozenset(missing)
+        self.codes_given = [float(cell) for cell in (c.replace(",", ".") for c in self.given) if is_number(cell)]
         self.rows = self.digits = 0
         self.missing: Counter[str] = Counter()
         self.codes: tuple[int, str] | None = None  # a whole number with a zero before it: 007
         self.shown: set[str] = set()  # marks of thousands that some cell leaves no doubt about
         self.first = ""
+        self.subtotal: tuple[int, str] | None = None  # the first cell that says so
+        self.unit: tuple[str, str] | None = None  # that its numbers have before or behind them
         self.present: set[str] = set()
 
     def add(self, raw: Sequence[str]) -> None:
@@ -142,6 +184,10 @@ class Cells:
             cells = [tidy(cell) for cell in raw]
             joined = "\n".join(" ".join(cell.split("\n")) for cell in cells)
         characters = set(joined) - {"\n"}
+        if not characters <= PLAIN and (plain := self._plain(cells, joined, characters)) is not cells:
+            cells = plain
+            joined = "\n".join(" ".join(cell.split("\n")) for cell in cells)
+            characters = set(joined) - {"\n"}
         self.present |= characters
         self.digits += sum(joined.count(d) for d in _DIGITS)
         self.first = self.first or next(filter(None, cells), "")
@@ -157,23 +203,50 @@ class Cells:
             values, wrong, gone = known[decimal, thousands]
             kind.parts.append(values)
             kind.numbers += len(cells) - len(wrong) - gone.total()
-            if wrong and kind.first_wrong is None:
-                kind.first_wrong = self.rows + wrong[0], cells[wrong[0]]
+            kind.texts += [(self.rows + i, cells[i]) for i in wrong[: _TOLD - len(kind.texts)]]
             kind.wrong += len(wrong)
+            if not kind.dead:
+                kind.text_digits += sum(c.isdigit() for i in wrong for c in cells[i])
             if not counted:  # what is missing does not depend on the marks
                 self.missing, counted = self.missing + gone, True
         self.rows += len(cells)
 
+    def plain(self, cell: str) -> str:
+        """A cell without the unit of the column, and with its sign in front; a number that lacks the unit is text."""
+        if cell in self.given:
+            return cell
+        if self.unit in (None, ("", "")):
+            return signed(cell)
+        number = without(cell, self.unit)
+        if number is None and is_number(signed(cell)):
+            return f"{cell} without {''.join(self.unit)}"
+        return number or cell
+
+    def _plain(self, cells: Sequence[str], joined: str, characters: set[str]) -> Sequence[str]:
+        """Cells as plain numbers, as far as they are numbers."""
+        if self.unit is None and any(c.isdigit() for c in characters):
+            self.unit = beside(cells)
+        if self.unit in (None, ("", "")) and not _SIGN_BEHIND.search(joined):
+            return cells
+        return [self.plain(cell) for cell in cells]
+
     def _look(self, joined: str, characters: set[str]) -> None:
         """Look for codes, and for marks of thousands that leave no doubt."""
-        if self.codes is None and "0" in characters and (found := _CODE.search(joined)):
-            end = joined.find("\n", found.start())
-            self.codes = (
-                self.rows + joined.count("\n", 0, found.start()), joined[found.start() : end if end >= 0 else None],
-            )  # fmt: skip
+        if self.codes is None and "0" in characters:
+            self.codes = self._first(_CODE, joined)
+        if self.subtotal is None and not characters <= PLAIN:
+            self.subtotal = self._first(_SUBTOTAL, joined)
         for t in ".,":
             if t in characters and t not in self.shown and _GROUPS[t].search(joined):
                 self.shown.add(t)
+
+    def _first(self, pattern: re.Pattern[str], joined: str) -> tuple[int, str] | None:
+        """Row and content of the first cell that begins with a pattern."""
+        found = pattern.search(joined)
+        if found is None:
+            return None
+        end = joined.find("\n", found.start())
+        return self.rows + joined.count("\n", 0, found.start()), joined[found.start() : end if end >= 0 else None]
 
     def _read(self, cells: Sequence[str], decimal: str, thousands: str) -> tuple[Array, list[int], Counter[str]]:
         """Numbers of cells (n,), nan where there is none; the places of cells that are text; and the marks of missing values."""
@@ -181,7 +254,7 @@ class Cells:
         if self.given:
             matched = [None if cell in self.given else m for cell, m in zip(cells, matched, strict=True)]
         odd = [i for i, m in enumerate(matched) if m is None]
-        gone = [i for i in odd if not cells[i] or cells[i].lower() in MISSING or cells[i] in self.given]
+        gone = [i for i in odd if is_missing(cells[i]) or cells[i] in self.given]
         numbers: list[str] = list(cells)
         for i in odd:
             numbers[i] = "nan"
@@ -191,6 +264,10 @@ class Cells:
             numbers = [cell.replace(",", ".") for cell in numbers]
         lost = set(gone)
         values = np.fromiter(map(float, numbers), dtype=float, count=len(cells))
+        if self.codes_given:  # -999 stands for -999.0 too
+            coded = np.flatnonzero(np.isin(values, self.codes_given))
+            values[coded] = np.nan
+            gone += coded.tolist()
         return values, [i for i in odd if i not in lost], Counter(cells[i] for i in gone)
 
     def without_first(self) -> None:
@@ -198,8 +275,13 @@ class Cells:
         for kind in self.kinds.values():
             if kind.parts:
                 kind.parts[0] = kind.parts[0][1:]
-            if kind.first_wrong and kind.first_wrong[0] == 0:
-                kind.wrong, kind.first_wrong = kind.wrong - 1, None
+            if kind.headed:
+                kind.wrong -= 1
+            kind.texts = [(row - 1, text) for row, text in kind.texts if row > 0]
+        if self.codes is not None:
+            self.codes = self.codes[0] - 1, self.codes[1]
+        if self.subtotal is not None:
+            self.subtotal = self.subtotal[0] - 1, self.subtotal[1]
         self.rows -= 1
 
     def values(self, marks: Marks) -> Array:

@@ -93,7 +93,7 @@ def _read(s: Mapping[str, Any]) -> list[str]:
     how = [f"{key} {CALLED.get(reading[key], reading[key])}" for key in ("separator", "decimal", "thousands", "sheet", "encoding")
            if reading.get(key)]  # fmt: skip
     lines = [
-        f"read: {reading['format']}{'; ' if how else ''}{', '.join(how)}; {reading['rows']} rows, {reading['rows_used']} used"
+        f"read: {reading['format']}{'; ' if how else ''}{', '.join(how)}; {reading['rows']} rows (counted from 1, below the names), {reading['rows_used']} used"
     ]
     for column in reading["columns"]:
         gone = f", missing {column.get('missing_marks') or column['missing']}" if column["missing"] else ""

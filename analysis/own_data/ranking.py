@@ -10,12 +10,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.own_data.judging import FEWEST
+from analysis.own_data.weighing import mean_of, shares_of, size_of
 from models.unknown import kl_difference
 
 __all__ = ["CLOSE", "contains", "ranked", "together"]
 
 Array = NDArray[np.float64]
-#: Nats between two fitted families, over the rows that they were fitted to, below which the error of their difference is not normal.
+#: Nats between the leave-one-out log scores of two families, summed over as many rows as they were fitted to, below which the error of
+#: their difference is not normal (Sivula et al., 2025): a difference of expected log scores, in which parameters are paid for, and not
+#: of log likelihoods.
 CLOSE = 4.0
 #: Share of the squares of a difference that one row may have before the mean over rows is no longer normal.
 _CARRIED = 0.5
@@ -46,7 +49,12 @@ class _Difference:
 
 
 def ranked(
-    data: Array, logs: Mapping[str, Array], used: Mapping[str, int], level: float, weights: Array | None
+    data: Array,
+    logs: Mapping[str, Array],
+    used: Mapping[str, int],
+    level: float,
+    weights: Array | None,
+    places: NDArray[np.intp] | None = None,
 ) -> tuple[xr.Dataset, list[str]]:
     """Rank families by KL above that of the best.
 
@@ -59,24 +67,29 @@ def ranked(
         Rows that each family was fitted to.
     level : float
     weights : ndarray (n,), optional
+        Whole ones are numbers of equal rows.
+    places : ndarray (n,), optional
+        Numbers of the rows, by which they are told.
 
     Returns
     -------
     ranking : Dataset
-        Over ``family``, best first: ``kl_difference``, ``se``, ``clear``, and ``row`` and ``row_share`` of the row that
-        carries the difference (-1 for none): the Normal approximation fails there, and the standard error says nothing.
+        Over ``family``, best first: ``kl_difference``, ``se``, ``clear``, and ``row`` (from 0) and ``row_share`` of the row that
+        outweighs the others in the difference (-1 for none; a share below zero speaks against it): the Normal approximation fails
+        there, and the standard error says nothing.
     notes : list of str
     """
     n = len(data)
-    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+    shares, copies = shares_of(weights, n)
+    size = 1 / float(shares @ (shares / copies))
     order = sorted(logs, key=lambda family: -float(shares @ logs[family]))
     best, found = order[0], [_Difference(0.0, 0.0)]
     notes: dict[str, Sequence[str]] = {}
     close: list[str] = []
-    carried: dict[int, list[str]] = {}
+    carried: dict[tuple[int, bool], list[str]] = {}
     for family in order[1:]:
         d = logs[best] - logs[family]
-        if n < FEWEST:
+        if size_of(weights, n) < FEWEST:
             found.append(_Difference(float(shares @ d), np.nan))
             continue
         if weights is None:
@@ -84,20 +97,23 @@ def ranked(
             told = kl_difference(data, first, second, level)
             value, error, notes[family] = told.value, told.error, told.warnings
         else:
-            value = float(shares @ d)
-            error, notes[family] = float(np.sqrt(shares**2 @ (d - value) ** 2)), ()
-        rows = min(used[family], used[best])
-        found.append(_judged(d, shares, value, error, rows))
+            (value, error), notes[family] = mean_of(d, shares, copies), ()
+        rows = size * min(used[family], used[best]) / n
+        found.append(_judged(d, shares, copies, value, error, rows))
         if found[-1].row >= 0:
-            carried.setdefault(found[-1].row, []).append(f"{family} ({found[-1].share:.0%})")
+            carried.setdefault((found[-1].row, found[-1].share > 0), []).append(
+                f"{family} ({abs(found[-1].share):.0%})"
+            )
             notes[family] = ()
         elif abs(value * rows) < CLOSE:
-            close.append(_close(family, best, value * rows))
+            close.append(_close(family, best, value * rows, round(rows)))
             notes[family] = ()
-    for row, names in carried.items():
+    for (row, along), names in carried.items():
         at = ", ".join(f"{v:.10g}" for v in data[row])
+        what = "carries much of what lies between" if along else "takes much from what lies between"
+        number = row + 1 if places is None else int(places[row])
         close.append(
-            f"row {row + 1} ({at}) alone carries much of what lies between {best} and {', '.join(names)}: the Normal approximation "
+            f"row {number} ({at}) alone {what} {best} and {', '.join(names)}: the Normal approximation "
             "fails there, and a standard error says nothing"
         )
     ranking = xr.Dataset(
@@ -113,28 +129,28 @@ def ranked(
     return ranking, [*together(notes, against=f" against {best}"), *close]
 
 
-def _judged(d: Array, shares: Array, value: float, error: float, rows: int) -> _Difference:
-    """Whether a difference is clear; where one row carries it, by what the others say without it."""
+def _judged(d: Array, shares: Array, copies: Array, value: float, error: float, rows: float) -> _Difference:
+    """Whether a difference is clear; where one row outweighs the others, by what these say without it."""
     if not np.isfinite(value):
         return _Difference(value, error, clear=True)
-    squares = (shares * d) ** 2
-    i = int(np.argmax(squares))
-    carried = squares.sum() > 0 and squares[i] > _CARRIED * squares.sum() and abs(value) * rows >= CLOSE
+    squares = (shares * d) ** 2 / copies  # of all equal rows together
+    i = int(np.argmax(squares / copies))
+    carried = squares.sum() > 0 and squares[i] / copies[i] > _CARRIED * squares.sum() and abs(value) * rows >= CLOSE
     if not carried:
         return _Difference(value, error, clear=bool(value > 2 * error and value * rows >= CLOSE))
     others = np.delete(shares * d, i)
     rest = float(others.sum())
-    clear = rest * rows >= CLOSE and rest > 2 * float(np.sqrt((others**2).sum()))
+    clear = rest * rows >= CLOSE and rest > 2 * float(np.sqrt(np.delete(squares, i).sum()))
     # Without its largest parts the difference still stands, or it hangs on a few rows.
     ordered = np.sort(others)[::-1]
     clear = clear or float(ordered[max(len(d) // 100, 1) :].sum()) * rows >= CLOSE
     return _Difference(value, error, i, float(shares[i] * d[i] / value), bool(clear))
 
 
-def _close(family: str, best: str, total: float) -> str:
+def _close(family: str, best: str, total: float, rows: int) -> str:
     told = (
-        f"{family} and {best} differ by {total:.2g} nats over the rows that they were fitted to: below {CLOSE:g} their order is "
-        "open, and the error of their difference is not normal"
+        f"the leave-one-out log scores of {family} and {best} differ by {total:.2g} nats, summed over {rows} rows: below {CLOSE:g} "
+        "their order is open, and the error of their difference is not normal"
     )
     for larger, smaller in ((family, best), (best, family)):
         if contains(larger, smaller):

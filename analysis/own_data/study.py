@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from analysis.own_data.naming import child_of
 from analysis.own_data.ranking import ranked, together
 from analysis.own_data.stand_in import reversed_kl
 from analysis.own_data.values import Values, default_families, values_of
+from analysis.own_data.weighing import counted, repeated, size_of
 from analysis.parts import Part, Progress, Remember, compute_parts
 from models.errors import ConvergenceError, InputError
 from models.families import Family, find_family
@@ -48,6 +50,7 @@ def analyse(
     warnings: Sequence[str] = (),
     reading: Mapping[str, Any] | None = None,
     weights: ArrayLike | None = None,
+    places: ArrayLike | None = None,
     settings: Settings | None = None,
     jobs: int = 1,
     remember: Remember | None = None,
@@ -71,7 +74,9 @@ def analyse(
     reading : mapping, optional
         What was read of the file, to be kept with the results.
     weights : array_like (n,), optional
-        Of the rows, not negative.
+        Of the rows, not negative; whole ones are numbers of equal rows.
+    places : array_like (n,), optional
+        Numbers of the rows in the file, by which they are told; 1, 2, ... if not given.
     settings : Settings, optional
     jobs : int
         Processes; the numbers do not depend on it.
@@ -81,9 +86,10 @@ def analyse(
     Returns
     -------
     xarray.DataTree
-        ``p_data``: ``observed_data`` and ``entropy``; ``forward_<family>`` for each family: ``fit`` (parameters, both standard
-        errors, leave-one-out cross-entropy, KL with its interval), ``posterior``, ``sample_stats``, and ``pointwise``
-        (leave-one-out log densities) for up to 100 000 rows; ``ranking``; and, for one or two columns where a mixture
+        ``p_data``: ``observed_data`` (``x``, and ``row``, the number of the row in the file) and ``entropy``;
+        ``forward_<family>`` for each family: ``fit`` (parameters, both standard errors, leave-one-out cross-entropy, KL with its
+        interval), ``posterior``, ``sample_stats``, and ``pointwise`` (leave-one-out log densities) for up to 100 000 rows;
+        ``ranking``; and, for one or two columns where a mixture
         could be fitted, ``reverse_exact_0``, ... (minima of reverse KL from the Normal to that mixture) and ``forward_exact``.
         What could not be computed is in the attributes ``failed`` and ``warnings`` (JSON).
 
@@ -108,9 +114,10 @@ def analyse(
     if len(columns) != dim:
         raise InputError(f"there are {dim} columns of data and {len(columns)} names; give one name for each")
     weighing = None if weights is None else np.asarray(weights, dtype=float)
-    found = values_of(data[:, 0]) if dim == 1 else None
+    seen = repeated(data[:, 0], weighing)
+    found = values_of(seen) if dim == 1 else None
     chosen = check_families(families, dim, found)
-    zeros = float((data[:, 0] == 0).mean())
+    zeros = float((seen == 0).mean())
     if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
         # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
         found = replace(found, atoms=((0.0, zeros), *found.atoms))
@@ -135,7 +142,8 @@ def analyse(
         remember=remember,
         on_progress=lambda label, fraction: report(label, 0.85 * fraction),
     )
-    tree = _assembled(done, data, columns, chosen, list(warnings), settings, found, weighing, report)
+    numbers = np.arange(1, n + 1) if places is None else np.asarray(places, dtype=np.intp)
+    tree = _assembled(done, data, numbers, columns, chosen, list(warnings), settings, found, weighing, report)
     tree.attrs |= {"name": name, "rows": rows or n, "reading": json.dumps(dict(reading) if reading else None)}
     return tree
 
@@ -169,6 +177,7 @@ def _weight(family: Family) -> float:
 def _assembled(
     done: xr.DataTree,
     data: Array,
+    places: NDArray[np.intp],
     columns: Sequence[str],
     families: Sequence[Family],
     warnings: list[str],
@@ -179,19 +188,26 @@ def _assembled(
 ) -> xr.DataTree:
     n, dim = data.shape
     failed = {f.name: done[child_of(f.name)].attrs for f in families if "failed" in done[child_of(f.name)].attrs}
+    failed = {name: why | {"failed": _by_row(why["failed"], places)} for name, why in failed.items()}
     fitted = [f for f in families if f.name not in failed]
     if not fitted:
         told = "; ".join(f"{family}: {why['failed']}" for family, why in failed.items())
         kind = InputError if all(why["wrong_input"] for why in failed.values()) else ConvergenceError
         raise kind(f"no family could be fitted ({told})")
-    if n < FEWEST:
+    size = size_of(weights, n)
+    if size < FEWEST:
         warnings.append(
-            f"{n} rows: no interval, no entropy and no KL, since fewer than {FEWEST} say neither how far neighbours are apart nor "
+            f"{size} rows: no interval, no entropy and no KL, since fewer than {FEWEST} say neither how far neighbours are apart nor "
             "how the log densities spread; the fits and their order are given without"
         )
     if weights is not None:
         warnings.append(
-            "the rows are weighted: no entropy and no KL, which need rows that count alike; the order needs neither"
+            "the rows are weighted: no entropy and no KL, which need rows that count alike; the order needs neither. "
+            + (
+                "The weights are whole and taken for numbers of equal rows, of which one at a time is left out"
+                if counted(weights)
+                else "A row is left out whole, with its weight"
+            )
         )
     warnings += values.notes if values is not None else ()
     groups: dict[str, Any] = {}
@@ -200,7 +216,7 @@ def _assembled(
             if group != "pointwise" or n <= _KEPT:
                 groups[f"{child}/{group}"] = node.to_dataset()
     shape = ("observation", "dim")[: 1 if dim == 1 else 2]
-    observed = xr.Dataset({"x": (shape, data[:, 0] if dim == 1 else data)})
+    observed = xr.Dataset({"x": (shape, data[:, 0] if dim == 1 else data)}, coords={"row": ("observation", places)})
     if weights is not None:
         observed["weights"] = ("observation", weights)
     groups["p_data/observed_data"] = observed.assign_coords(dim=list(columns)) if dim > 1 else observed
@@ -210,7 +226,7 @@ def _assembled(
         # Beside a family that has the mass at zero, a density has probability zero there.
         zero = data[:, 0] == 0
         logs = {f.name: np.where(zero & (f.atom is None), -np.inf, logs[f.name]) for f in fitted}
-    groups["ranking"], close = ranked(data, logs, used, settings.level, weights)
+    groups["ranking"], close = ranked(data, logs, used, settings.level, weights, places)
     report("reverse KL", 0.87)
     reverse: dict[str, xr.Dataset] = {}
     why_not = None
@@ -229,6 +245,7 @@ def _assembled(
     tree.attrs = done.attrs | {
         "columns": json.dumps(list(columns)),
         "n": n,
+        "size": size,
         "dim": dim,
         "values": json.dumps(None if values is None else values.as_dict()),
         "failed": json.dumps({family: why["failed"] for family, why in failed.items()}),
@@ -238,3 +255,8 @@ def _assembled(
     }
     report("done", 1.0)
     return tree
+
+
+def _by_row(told: str, places: NDArray[np.intp]) -> str:
+    """A message about an observation, with the number of its row in the file."""
+    return re.sub(r"^observation (\d+)", lambda found: f"row {places[int(found[1]) - 1]}", told)

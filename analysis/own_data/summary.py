@@ -61,7 +61,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         ``n``, ``rows``, ``dim``, ``columns``, ``families`` (each with ``params``, ``se_hessian``, ``se_sandwich`` (of the shapes of the
         parameters), ``cross_entropy``, ``kl``, ``kl_interval``, ``reliable``, ``status``, ``of`` (what its parameters are of, such as
         x / 100), ``mass_outside`` the range and the support of the data), ``entropy``, ``ranking`` (KL above the best,
-        best first; ``clear``, and ``carried_by`` the row that alone makes the difference), ``reading`` (what was read of the file),
+        best first; ``clear``, and ``carried_by`` the row that outweighs the others in the difference, by its number in the file), ``reading`` (what was read of the file),
         ``values`` (what they are taken for), ``reverse`` and ``warnings``. In nats; ``None`` where there is no number.
     """
     families = {name: _family_summary(tree, name) for name in ranked_names(tree)}
@@ -103,8 +103,8 @@ def _carried(tree: xr.DataTree, entry: xr.Dataset) -> dict[str, Any] | None:
     row = int(entry["row"])
     if row < 0:
         return None
-    value = _list(tree["p_data/observed_data"]["x"].to_numpy()[row])
-    return {"row": row + 1, "value": value, "share": _number(entry["row_share"])}
+    observed = tree["p_data/observed_data"].to_dataset().isel(observation=row)
+    return {"row": int(observed["row"]), "value": _list(observed["x"].to_numpy()), "share": _number(entry["row_share"])}
 
 
 def _family_summary(tree: xr.DataTree, name: str) -> dict[str, Any]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
+from analysis.own_data.footers import Aside, filled, like_a_footer
 from analysis.own_data.numerals import Cells, Marks, is_number, tidy
 
 __all__ = ["Table", "UnfitError", "tabled"]
 
 _ROWS = 100_000
+#: The most rows at the end that may be footers.
+_FOOTERS = 12
+#: Rows among which the names are looked for.
+_HEAD = 100
 
 
 class UnfitError(Exception):
@@ -35,6 +41,8 @@ class Table:
         Lines before the names.
     empty : int
         Rows within the table that hold nothing.
+    aside : list of Aside
+        Rows at the end that may be no observations; they are not in the columns.
     """
 
     names: list[str]
@@ -42,6 +50,7 @@ class Table:
     columns: list[Cells]
     titles: list[str] = field(default_factory=list)
     empty: int = 0
+    aside: list[Aside] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -50,26 +59,25 @@ class Table:
 
     def units(self, marks: Marks) -> bool:
         """Whether the first row holds text wherever the others hold numbers."""
-        odd = False
-        for column in self.columns:
-            kind = column.kinds[marks]
-            if kind.numbers and kind.wrong == 0 and len(kind.parts) and kind.parts[0][0] == kind.parts[0][0]:
-                return False
-            odd |= kind.numbers > 0 and kind.wrong == 1 and kind.first_wrong is not None and kind.first_wrong[0] == 0
-        return odd
+        kinds = [column.kinds[marks] for column in self.columns]
+        if any(k.numeric and not k.headed and k.parts[0][0] == k.parts[0][0] for k in kinds):
+            return False
+        return any(k.numeric and k.headed for k in kinds)
 
     def numeric(self, marks: Marks) -> list[int]:
-        """Places of the columns that hold nothing but numbers, a first row of units apart."""
-        units = self.units(marks)
-        return [
-            i for i, column in enumerate(self.columns)
-            if (kind := column.kinds[marks]).numbers and column.codes is None
-            and (kind.wrong == 0 or (units and kind.wrong == 1 and kind.first_wrong is not None and kind.first_wrong[0] == 0))
-        ]  # fmt: skip
+        """Places of the columns of numbers."""
+        return [i for i, column in enumerate(self.columns) if column.kinds[marks].numeric and column.codes is None]
 
-    def digits(self, marks: Marks) -> int:
-        """Digits of the file that these marks make numbers of."""
-        return sum(self.columns[i].digits for i in self.numeric(marks))
+    def sense(self, marks: Marks) -> tuple[int, int]:
+        """How much sense these marks make: digits of the file that become numbers, and minus the cells of text among them."""
+        columns = [self.columns[i] for i in self.numeric(marks)]
+        digits = sum(column.digits - column.kinds[marks].text_digits for column in columns)
+        return digits, -sum(column.kinds[marks].wrong for column in columns)
+
+    def put_back(self, row: Aside) -> None:
+        """Take a row that was set aside for an observation after all."""
+        for column, cell in zip(self.columns, row.cells, strict=True):
+            column.add([cell])
 
 
 def tabled(
@@ -108,64 +116,114 @@ def tabled(
     UnfitError
         If a row has too many or too few cells, or numbers stand where the names should.
     """
-    rows = iter(rows)
-    titles: list[str] = []
-    for cells in rows:
-        names = [" ".join(cell.split()) for cell in cells]
-        filled = [name for name in names if name]
-        if len(filled) > 1 or (single and filled):
-            break
-        titles += filled
-    else:
-        return None
-    first: list[list[str]] = []
-    if all(is_number(tidy(name)) for name in filled):
+    numbered = ((line(), cells) for cells in rows)
+    head = list(islice(numbered, _HEAD))
+    place = _names_at([cells for _, cells in head], single)
+    if place is None:
+        if len(head) < _HEAD:
+            return None
+        raise UnfitError(
+            f"{{path}} has no line of names in its first {_HEAD} lines; leave lines out at the top with --skip", 0
+        )
+    at, cells = head[place]
+    titles = [name for _, above in head[:place] for cell in above if (name := " ".join(cell.split()))]
+    names = [" ".join(cell.split()) for cell in cells]
+    first: list[tuple[int, list[str]]] = []
+    numbers = [name for name in names if is_number(tidy(name))]
+    # Below a title a number with decimals is no name: it is the first row, divided where it should not be.
+    if len(numbers) == sum(map(bool, names)) or (titles and not all(name.isdigit() for name in numbers)):
         given = named() if named is not None and not titles else []
         if len(given) != len(names):
             x = ",".join(f"x{i}" for i in range(min(len(names), 3)))
             raise UnfitError(
-                f"line {line()} of {{path}} holds numbers ({', '.join(names):.40}) where the names of the columns should be; "
+                f"line {at} of {{path}} holds numbers ({', '.join(names):.40}) where the names of the columns should be; "
                 f"add a first line such as {x}",
                 0,
             )
-        first, names = [cells], given
-    table = Table(names, line(), [Cells(marks, missing) for _ in names], titles)
-    _fill(table, first, rows, single, line, on_rows or (lambda: None))
+        first, names = [head[place]], given
+    table = Table(names, at, [Cells(marks, missing) for _ in names], titles)
+    _fill(table, chain(first, head[place + 1 :], numbered), single, on_rows or (lambda: None))
     return table
 
 
-def _fill(
-    table: Table,
-    part: list[list[str]],
-    rows: Iterable[list[str]],
-    single: bool,
-    line: Callable[[], int],
-    on_rows: Callable[[], None],
-) -> None:
-    width, waiting, done = len(table.names), 0, 0
+def _names_at(head: Sequence[Sequence[str]], single: bool) -> int | None:
+    """Place of the names among the first rows: the first row of several cells, if no wider table of text above numbers follows it.
+
+    Exports of banks begin with rows of two or three cells, such as the name of the account and its balance.
+    """
+    reach = [max((i + 1 for i, cell in enumerate(cells) if cell.strip()), default=0) for cells in head]
+    named = [sum(bool(cell.strip()) for cell in cells) for cells in head]
+    several = [
+        i for i, count in enumerate(named)
+        if count > 1 or (count and (single or _beside_an_index(head[i], head[i + 1 : i + 2])))
+    ]  # fmt: skip
+    if not several:
+        return None
+    first, widest = several[0], reach.index(max(reach))
+    wide, below = filled(head[widest]), [r for r in reach[widest + 1 :] if r]
+    above = [next(iter(filled(cells)), "") for cells in head[first:widest]]
+    is_head = (
+        len(set(wide)) == len(wide) > named[first]
+        and not any(map(is_number, [*wide, *above]))
+        and 2 * sum(r >= len(wide) for r in below) > len(below)
+    )
+    return widest if is_head and not single else first
+
+
+def _beside_an_index(cells: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
+    """Whether a row of one cell, not the first, is the name of a column beside an index without one, as R writes it."""
+    return not cells[0].strip() and any(
+        len(row) == len(cells) == len(filled(row)) and any(is_number(tidy(cell)) for cell in row) for row in following
+    )
+
+
+def _fill(table: Table, rows: Iterable[tuple[int, list[str]]], single: bool, on_rows: Callable[[], None]) -> None:
+    part: list[list[str]] = []
+    width, blanks, done = len(table.names), 0, 0
     needed = max(i + 1 for i, name in enumerate(table.names) if name)
-    for cells in rows:
+    aside: list[Aside] = []
+    for line, cells in rows:
         if not cells or not (cells[0].strip() or any(cell.strip() for cell in cells)):
-            waiting += bool(cells) or single  # rows at the very end that hold nothing are none
+            blanks += bool(cells) or single  # rows at the very end that hold nothing are none
             continue
-        if waiting:
-            part += [[""] * width] * waiting
-            table.empty, waiting = table.empty + waiting, 0
-        if len(cells) != width:
-            if len(cells) < needed or any(cell.strip() for cell in cells[width:]):
-                raise UnfitError(
-                    f"line {line()} of {{path}} has {len(cells)} field{'s' if len(cells) != 1 else ''} and the line of names has "
-                    f"{width}; give every row the same number of fields, and every column a name",
-                    done + len(part),
-                )
+        fits = len(cells) == width or (len(cells) >= needed and not any(cell.strip() for cell in cells[width:]))
+        if fits and len(cells) != width:
             cells = [*cells, *[""] * (width - len(cells))][:width]
+        # Most rows begin with a digit, and are no footers.
+        if not fits or not cells[0][:1].isdigit() or aside:
+            row = done + len(part) + blanks + len(aside)
+            if row > 1 and len(aside) < _FOOTERS and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)):
+                aside.append(Aside(row, line, cells, fits))
+                continue
+            odd = next((other for other in aside if not other.fits), None if fits else Aside(row, line, cells, fits))
+            if odd is not None:
+                raise _unfit(odd, width, done + len(part))
+        while aside or blanks:  # rows follow: it was none at the end, and what was empty lies within
+            taken = aside.pop(0).cells if aside and aside[0].row == done + len(part) else [""] * width
+            blanks, table.empty = (blanks, table.empty) if any(taken) else (blanks - 1, table.empty + 1)
+            part.append(taken)
         part.append(cells)
         if len(part) >= _ROWS:
             _flush(table, part)
             on_rows()
             done, part = done + len(part), []
     _flush(table, part)
+    table.aside = aside
     on_rows()
+
+
+def _goes_on(aside: Sequence[Aside], cells: list[str]) -> bool:
+    """Whether a row is the value that a row of one word announces."""
+    return bool(aside) and len(filled(aside[-1].cells)) == len(filled(cells)) == 1
+
+
+def _unfit(row: Aside, width: int, done: int) -> UnfitError:
+    many = "s" if len(row.cells) != 1 else ""
+    return UnfitError(
+        f"line {row.line} of {{path}} has {len(row.cells)} field{many} and the line of names has {width}; "
+        "give every row the same number of fields, and every column a name",
+        done,
+    )
 
 
 def _flush(table: Table, part: list[list[str]]) -> None:

@@ -1,9 +1,9 @@
 """Text files of numbers: every plausible reading of the whole file is tried, and what two readings give differently is refused.
 
 A reading is a separator, a decimal mark, a mark of thousands, and a mark of comments. One that gives every row the same number of
-fields stands; of those, the ones that make numbers of the most digits are right, if they give the same numbers. The csv module
-of the standard library splits the lines: pandas fills short rows without a word, and the sniffers of DuckDB and Polars settle on a
-reading from a sample, by a preference that the answer does not show.
+fields stands, footers apart; of those, the ones that make numbers of the most digits, with the least text among them, are right,
+if they give the same numbers. The csv module of the standard library splits the lines: pandas fills short rows without a word, and
+the sniffers of DuckDB and Polars settle on a reading from a sample, by a preference that the answer does not show.
 """
 
 from __future__ import annotations
@@ -300,9 +300,9 @@ def _plausible(table: Table, marks: Marks, how: dict[str, Any], options: Options
     return True
 
 
-def _readings_of(table: Table, how: dict[str, Any], options: Options) -> list[tuple[int, Marks]]:
-    """Digits that each plausible pair of marks makes numbers of."""
-    return [(table.digits(m), m) for m in chosen_marks(options) if _plausible(table, m, how, options)]
+def _readings_of(table: Table, how: dict[str, Any], options: Options) -> list[tuple[tuple[int, int], Marks]]:
+    """How much sense each plausible pair of marks makes."""
+    return [(table.sense(m), m) for m in chosen_marks(options) if _plausible(table, m, how, options)]
 
 
 def _same(a: tuple[Table, Marks], b: tuple[Table, Marks]) -> bool:
@@ -317,19 +317,19 @@ def _same(a: tuple[Table, Marks], b: tuple[Table, Marks]) -> bool:
 def settled(path: Path, tables: list[Any], failed: list[tuple[bool, int, str]], options: Options) -> Read:
     """The reading that stands, or a refusal."""
     found = [
-        (digits, table, marks, how, notes)
+        (sense, table, marks, how, notes)
         for table, how, notes in tables
-        for digits, marks in _readings_of(table, how, options)
+        for sense, marks in _readings_of(table, how, options)
     ]
-    most = max((entry[0] for entry in found), default=0)
-    if not most and failed and not any(len(table.names) > 1 for table, *_ in tables):
+    most = max((entry[0] for entry in found), default=(0, 0))
+    if not most[0] and failed and not any(len(table.names) > 1 for table, *_ in tables):
         raise InputError(max(failed)[2].format(path=repr(str(path))))
     best = [entry for entry in found if entry[0] == most]
     if not best:
         raise InputError(
             f"{str(path)!r} has no table of several rows with the same number of fields; say how it is written with --sep, --skip"
         )
-    if not most:
+    if not most[0]:
         best = [max(best, key=lambda entry: len(entry[1].names))]
     _, table, marks, how, notes = best[0]
     other = next((entry for entry in best[1:] if not _same((table, marks), (entry[1], entry[2]))), None)
@@ -343,7 +343,8 @@ def _two(path: Path, a: Any, b: Any) -> str:
     for mine, others in ((a, b), (b, a)):
         _, table, marks, how, _ = mine
         differ = next((i for i in table.numeric(marks) if _differs(mine, others, i)), table.numeric(marks)[0])
-        first = table.columns[differ].values(marks)[int(table.units(marks))]
+        values = table.columns[differ].values(marks)
+        first = values[~np.isnan(values)][0]
         separator, other = how.get("separator"), others[3].get("separator")
         columns = f"{len(table.names)} column{'s' if len(table.names) > 1 else ''}"
         told.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,10 @@ _COUNTS = ("poisson", "negative_binomial")
 _MANY_ZEROS = ("zero_inflated_poisson", "zero_inflated_negative_binomial")
 #: Ends of a circle: degrees and radians, from zero and around it.
 _CIRCLES = ((0.0, 360.0), (-180.0, 180.0), (0.0, 2 * np.pi), (-np.pi, np.pi))
+_HOLDING = _CIRCLES[::-1]
 _AROUND = 0.8  # of a circle that angles reach over
 _ENDS = 0.01  # share of the rows near each end of a circle of radians
+_APART = 5.0  # times as many whole degrees near one end as near the other, at most: the two are neighbours on a circle
 #: A value is an atom if this share of the rows has it, so many times what its neighbours lead to expect.
 _ATOM, _ABOVE = 0.01, 8.0
 _HEAPS = 3  # more such values are heaps of rounding
@@ -82,6 +84,10 @@ class Values:
     families : tuple of str
         To try.
     notes : tuple of str
+    circle : tuple of (float, float), optional
+        Ends of the circle that the values lie on; if they are no angles, one that a family of angles could take them for.
+    top : float
+        What shares are parts of: 1 or 100; 0 if values are above 100 or below zero.
     """
 
     kind: str
@@ -91,6 +97,8 @@ class Values:
     atoms: tuple[tuple[float, float], ...] = ()
     families: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    circle: tuple[float, float] | None = None
+    top: float = 0.0
 
     @property
     def discrete(self) -> bool:
@@ -103,14 +111,24 @@ class Values:
         return tuple(atom for atom in self.atoms if atom[0] != 0 or self.low != 0)
 
     def chart(self, family: Family) -> Chart:
-        """The map from these values to the points of a family: shares and angles are stretched to its support."""
+        """The map from these values to the points of a family with two ends: angles to radians, and shares to parts of one."""
         domain = family.domain
         if family.dim != 1 or domain.whole or not np.isfinite(domain.low + domain.high):
             return Chart()
-        if domain.low < 0 and self.kind == "angles":
-            period = self.high - self.low
-            return Chart(0.0, period / (domain.high - domain.low), period)
-        return Chart(0.0, self.high) if self.kind == "shares" and domain.low == 0 else Chart()
+        if domain.low < 0:
+            period = 0.0 if self.circle is None else self.circle[1] - self.circle[0]
+            return Chart(0.0, period / (domain.high - domain.low), period) if period else Chart()
+        return Chart(0.0, self.top) if self.top and domain.low == 0 else Chart()
+
+    def taken_for(self, family: Family) -> str | None:
+        """What a family takes the values for that they do not seem to be; None if nothing."""
+        chart = self.chart(family)
+        if chart.period and self.kind != "angles" and self.circle is not None:
+            unit = "degrees" if chart.stretch != 1 else "radians"
+            return f"the values are taken for angles in {unit}, {self.circle[0]:.4g} to {self.circle[1]:.4g}"
+        if chart.stretch != 1 and not chart.period and self.kind != "shares":
+            return f"the values are taken for shares of {chart.stretch:g}"
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -136,20 +154,35 @@ def values_of(x: Array) -> Values:
     ('counts', 'positive', 'real')
     """
     x = np.asarray(x, dtype=float)
+    found = _kind(x)
+    low, high = float(x.min()), float(x.max())
+    circle = (
+        (found.low, found.high)
+        if found.kind == "angles"
+        else next((c for c in _HOLDING if c[0] <= low and high <= c[1]), None)
+    )
+    return replace(found, circle=circle, top=0.0 if low < 0 or high > 100 else 1.0 if high <= 1 else 100.0)
+
+
+def _kind(x: Array) -> Values:
+    """What the values (n,) seem to be."""
     n, low, high, spread = len(x), float(x.min()), float(x.max()), float(x.std())
     distinct, counts = np.unique(x, return_counts=True)
     unit = rounding_unit(x)
     whole = bool((x == np.rint(x)).all()) and low >= 0 and len(distinct) < n / 2
-    if whole and low <= spread:
+    circle = next((c for c in _CIRCLES if _is_circle(x, c)), None)
+    if whole and low <= spread and not (circle is not None and _closes(x, circle)):
         return _counts(x, low)
     atoms = _atoms(distinct, counts, n, unit)
     notes: list[str] = []
     mixtures = () if atoms else REAL[-2:]
     line = (*REAL[:-2], *mixtures)
     from_zero = (*_NOT_NEGATIVE, *(_HURDLES if any(value == 0 for value, _ in atoms) else ()))
-    circle = next((c for c in _CIRCLES if _is_circle(x, c)), None)
     if circle is not None:
-        notes.append(f"the values look like angles: they lie between {circle[0]:.4g} and {circle[1]:.4g}, all around")
+        hint = "; if they are counts, name families of counts with --families" if whole else ""
+        notes.append(
+            f"the values look like angles: they lie between {circle[0]:.4g} and {circle[1]:.4g}, all around{hint}"
+        )
         amounts = _POSITIVE if low > 0 else ()
         return Values("angles", *circle, unit, atoms, ("von_mises", *amounts, *line), tuple(notes))
     if low >= 0 and (high <= 1 or (high <= 100 and high > 80)):
@@ -183,6 +216,12 @@ def _is_circle(x: Array, ends: tuple[float, float]) -> bool:
         return False
     near = [(np.abs(x - end) < 0.05 * width).mean() for end in ends]
     return bool(width > 7 or min(near) > _ENDS)
+
+
+def _closes(x: Array, ends: tuple[float, float]) -> bool:
+    """Whether about as many values lie near one end of a circle as near the other, which the tail of counts does not."""
+    low, high = (int((np.abs(x - end) < 0.05 * (ends[1] - ends[0])).sum()) for end in ends)
+    return 0 < max(low, high) <= _APART * min(low, high)
 
 
 def _atoms(distinct: Array, counts: NDArray[np.intp], n: int, unit: float) -> tuple[tuple[float, float], ...]:

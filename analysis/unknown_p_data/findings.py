@@ -229,15 +229,15 @@ def ties(data: xr.Dataset) -> dict[str, Any]:
 
 def sign(data: xr.Dataset) -> dict[str, Any]:
     """A model that is right: how often its estimated KL is negative, and significantly so."""
-    value, lower, upper, arviz = (data[name].to_numpy() for name in ("value", "lower", "upper", "arviz"))
+    value, lower, below, arviz = (data[name].to_numpy() for name in ("value", "lower", "below", "arviz"))
     count = len(value)
     return {
         "cross_entropy": float(data["cross_entropy"]),
         "exact": float(data["cross_entropy_exact"]),
         "count": count,
         "negative": share_of(float((value < 0).mean()), count),
-        "excluded": share_of(float((upper < 0).mean()), count),
-        "holds": share_of(float(((lower <= 0) & (upper >= 0)).mean()), count),
+        "excluded": share_of(float(below.mean()), count),
+        "holds": share_of(float(((lower <= 0) & (below == 0)).mean()), count),
         "mean": mean_of(value),
         "arviz": mean_of(arviz),
         "clamped": float((arviz == 0).mean()),

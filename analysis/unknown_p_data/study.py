@@ -243,21 +243,21 @@ NARROW = 0.1
 def run_sign(settings: Settings) -> xr.DataTree:
     """A model that is right: its cross-entropy, estimates of its KL, and those of ArviZ, which never go below zero."""
     q = stats.norm(0, NARROW)
-    values, lower, upper, arviz, ce = [], [], [], [], np.nan
+    values, lower, below, arviz, ce = [], [], [], [], np.nan
     for r in range(3 * settings.replications):
         rng = _rng(settings, 4, r)
         x = rng.normal(0, NARROW, (N, 1))
         found = kl_from_draws(x, partial(_log_pdf, q))
         values.append(found.value)
         lower.append(found.lower)
-        upper.append(found.upper)
+        below.append(int(any("wholly below zero" in reason for reason in found.warnings)))
         if r == 0:
             ce = cross_entropy_from_draws(x, partial(_log_pdf, q)).value
         if r < settings.rivals:
             arviz.append(by_arviz(x, x, rng.normal(0, NARROW, (N, 1))))
     return xr.DataTree(
         xr.Dataset(
-            {"value": ("draw", values), "lower": ("draw", lower), "upper": ("draw", upper), "arviz": ("repeat", arviz),
+            {"value": ("draw", values), "lower": ("draw", lower), "below": ("draw", below), "arviz": ("repeat", arviz),
              "cross_entropy": ce, "cross_entropy_exact": float(q.entropy())}
         )
     )  # fmt: skip

@@ -166,7 +166,7 @@ class Family:
         Raises
         ------
         InputError
-            Naming the first such row and its value.
+            Naming the first such row, counted from 1, and its value.
         """
         if self.dim != 1 or self.domain == Domain():
             return
@@ -177,7 +177,7 @@ class Family:
                 "the likelihood is zero" if self.domain.closed else "no member has a positive and finite density there"
             )
             raise InputError(
-                f"{what} {row} is {points[row, 0]:.10g}, outside the support {self.domain} of family {self.name!r}, so {why}; "
+                f"{what} {row + 1} is {points[row, 0]:.10g}, outside the support {self.domain} of family {self.name!r}, so {why}; "
                 "use a family whose support holds it, or leave it out"
             )
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.errors import InputError
 from models.families import Family
 from models.graphs import single_threaded
 from models.mle.fit import fit_mle
+from models.mle.likelihood import check_weights
 from models.mle.score import scores
 from models.projections.maximum import Problem, highest, polished_minimum
-from models.projections.objectives import forward_objective, natural_values
+from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.units import standardise
 from models.quadrature import Nodes
 from models.targets import check_draws
@@ -26,11 +29,19 @@ _BATCH = 65_536
 _NEWTON, _LONG = 1e-3, 0.01
 #: The most new fits, and the most draws that they may see together.
 _REFITS, _SEEN, _FOLDS = 400, 25_000_000, 20
+#: Steps with the Hessian of all draws, what each must leave of the nats to be gained, and so few of these that the fit is at rest.
+_CHORDS, _FALLS, _REST = 20, 0.5, 1e-14
 
 
 @single_threaded
 def leave_one_out(
-    x: ArrayLike, family: Family, params: Mapping[str, ArrayLike] | None = None, *, seed: int = 0
+    x: ArrayLike,
+    family: Family,
+    params: Mapping[str, ArrayLike] | None = None,
+    *,
+    seed: int = 0,
+    weights: ArrayLike | None = None,
+    counts: bool = False,
 ) -> Array:
     """Log density (n,) of each draw under the member of a family fitted to all the others.
 
@@ -42,16 +53,20 @@ def leave_one_out(
         Maximum likelihood estimates on all draws, if known already; natural scale.
     seed : int
         Of the starts of the fit.
+    weights : array_like (n,), optional
+        As of `models.mle.fit_mle`. A draw is left out whole, with its weight.
+    counts : bool
+        The weights are numbers of equal draws, of which one is left out: the answer is that of the draws repeated so often.
 
     Returns
     -------
     ndarray (n,)
-        In nats; the sum is elpd_loo.
+        In nats; without weights the sum is elpd_loo.
 
     Raises
     ------
     InputError, ConvergenceError
-        As `models.mle.fit_mle`.
+        As `models.mle.fit_mle`; also if counts are not whole.
 
     Warns
     -----
@@ -62,7 +77,8 @@ def leave_one_out(
     -----
     Where the family has a closed form, each draw is left out and the rest fitted anew, of up to 5000 draws all; of more, those
     that matter most. Elsewhere, to first order leaving x_i out costs s_i' A^-1 s_i, s the scores and A the Hessian of the total
-    negative log likelihood (the infinitesimal jackknife; its mean is Takeuchi's tr(J^-1 K)/n). Above 0.001 nats a Newton step
+    negative log likelihood (the infinitesimal jackknife; its mean is Takeuchi's tr(J^-1 K)/n); times the weight that is left
+    out, if there are weights. Above 0.001 nats a Newton step
     for the fit without x_i, taken to second order, is put in its place; above 0.01 nats theta is fitted anew. A parameter at
     its boundary stays there. Of more than 5000 draws of a density with a kink (Laplace), where there is no Hessian, theta is
     fitted anew without each of 20 parts.
@@ -77,32 +93,37 @@ def leave_one_out(
     data = check_draws(x)
     n, dim = data.shape
     family.check_dim(dim, "the data")
+    shares, out = _shares(weights, n, counts)
     if params is None:
-        fit = fit_mle(data, family, seed=seed, draws=2)["fit"]
+        fit = fit_mle(data, family, seed=seed, draws=2, weights=weights)["fit"]
         params = {p.name: fit[p.name].to_numpy() for p in family.parameters}
     family = family.resolved(data)
+    if (kept := shares > 0).sum() < n:
+        log_q = np.array(family.logp(data, params))
+        some = np.asarray(weights)[kept]
+        log_q[kept] = leave_one_out(data[kept], family, params, seed=seed, weights=some, counts=counts)
+        return log_q
     if not family.smooth and n * n > _SEEN:
-        return _folds(data, family, seed)
+        return _folds(data, family, shares, seed)
     # Differences and tolerances are those of data with scale 1, whatever the units.
-    units, data = standardise(data, np.full(n, 1 / n), family, whiten=False)
+    units, data = standardise(data, shares, family, whiten=False)
     family, params = units.family, units.standardised(params)
+    ends = float(data.min()), float(data.max())
     for name, side in family.edges:  # not rounded
-        params[name] = np.asarray(data.min() if side == "low" else data.max())
+        params[name] = np.asarray(ends[side != "low"])
     theta = family.unconstrain(params, dim)
     log_p = np.asarray(family.logp(data, params))
-    pull = _pull(data, family, theta) if family.smooth else np.full(n, np.inf)
+    curvature = _curvature(data, family, theta, shares) if family.smooth else None
+    pull = np.full(n, np.inf) if curvature is None else _pull(data, family, theta, curvature, out)
     for _, side in family.edges:  # without the draw at its end the support is smaller
-        x = data[:, 0]
-        pull[x == (x.min() if side == "low" else x.max())] = np.inf
-    ends = float(data.min()), float(data.max())
+        pull[data[:, 0] == ends[side != "low"]] = np.inf
     budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
     least = 0.0 if family.closed else _LONG
     order = np.argsort(-np.abs(pull))
     wanted = order[np.abs(pull[order]) >= least]
     for i in wanted[:budget]:
-        rest = np.delete(data, i, axis=0)
-        others = Nodes(rest, np.full(n - 1, 1 / (n - 1)), "draws")
-        again = _fitted_anew(family, others, theta, seed, None if family.edges else ends)
+        others = _without(data, shares, i, float(out[i]))
+        again = _fitted_anew(family, others, theta, seed, None if family.edges else ends, curvature)
         left = log_p[i] - pull[i] if again is None else float(family.logp(data[i : i + 1], again)[0])
         pull[i] = log_p[i] - left
     missed = wanted[budget:]
@@ -115,26 +136,65 @@ def leave_one_out(
     return np.asarray(log_p - pull - units.log_volumes(data))
 
 
-def _pull(data: Array, family: Family, theta: Array) -> Array:
-    """What each draw adds to its own log density (n,), by one Newton step."""
-    n, dim = data.shape
-    free = _interior(family, theta, dim)
-    whole = forward_objective(family, Nodes(data, np.full(n, 1 / n), "draws"))
-    total = n * whole.hessian(theta[None])[2][0][np.ix_(free, free)]
-    inverse = np.linalg.inv(total)
+def _shares(weights: ArrayLike | None, n: int, counts: bool) -> tuple[Array, Array]:
+    """Shares (n,) of the draws in the likelihood, and the part of each (n,) that is left out."""
+    w = check_weights(weights, n)
+    if counts and (w != np.rint(w)).any():
+        i = int(np.argmax(w != np.rint(w)))
+        raise InputError(f"weights[{i}] is {w[i]:g}; numbers of equal draws are whole, leave counts=True out")
+    shares = w / w.sum()
+    if (shares > 0).sum() < 2 and not (counts and w.sum() > 1):
+        raise InputError("one draw has all the weight; without it nothing is left to fit")
+    return shares, np.minimum(w, 1.0) / w.sum() if counts else shares
+
+
+def _without(data: Array, shares: Array, i: int, out: float) -> Nodes:
+    """The others, or all with one less of those at i."""
+    if out == shares[i]:
+        return Nodes(np.delete(data, i, axis=0), np.delete(shares, i) / (1 - out), "draws")
+    left = shares.copy()
+    left[i] -= out
+    return Nodes(data, left / (1 - out), "draws")
+
+
+@dataclass(frozen=True)
+class _Curvature:
+    """Hessian of the mean negative log likelihood, in the coordinates (P,) that are not at their boundary."""
+
+    free: NDArray[np.bool_]
+    total: Array
+    inverse: Array
+
+
+def _curvature(data: Array, family: Family, theta: Array, shares: Array) -> _Curvature:
+    free = _interior(family, theta, data.shape[1])
+    whole = forward_objective(family, Nodes(data, shares, "draws"))
+    total = whole.hessian(theta[None])[2][0][np.ix_(free, free)]
+    return _Curvature(free, total, np.linalg.inv(total))
+
+
+def _pull(data: Array, family: Family, theta: Array, curvature: _Curvature, out: Array) -> Array:
+    """What each draw adds to its own log density (n,), by one Newton step to the fit without the part `out` (n,)."""
+    n, free, inverse, total = len(data), curvature.free, curvature.inverse, curvature.total
     pull = np.empty(n)
     for start in range(0, n, _BATCH):
         rows = np.arange(start, min(start + _BATCH, n))
         s = scores(data[rows], family, theta)[:, free]
-        pull[rows] = np.einsum("ij,jk,ik->i", s, inverse, s)
+        pull[rows] = out[rows] * np.einsum("ij,jk,ik->i", s, inverse, s)
         near = pull[rows] > _NEWTON
         if near.any():
-            pull[rows[near]] = _newton_pull(data[rows[near]], s[near], family, theta, free, total)
+            at = rows[near]
+            pull[at] = _newton_pull(data[at], s[near], family, theta, free, total, out[at])
     return pull
 
 
 def _fitted_anew(
-    family: Family, others: Nodes, theta: Array, seed: int, ends: tuple[float, float] | None = None
+    family: Family,
+    others: Nodes,
+    theta: Array,
+    seed: int,
+    ends: tuple[float, float] | None = None,
+    curvature: _Curvature | None = None,
 ) -> Mapping[str, ArrayLike] | None:
     """Maximum likelihood on the other draws: near theta, or by a search of its own. A number of trials stays."""
     trials = int(natural_values(family, theta)[0][family.trials]) if family.trials and not family.fixed else None
@@ -142,14 +202,38 @@ def _fitted_anew(
     if family.closed is not None:
         return family.closed(problem.points(others))
     objective, held = problem.objective(others), ~_interior(family, theta, others.points.shape[1])
-    moved = polished_minimum(objective, theta, held, problem.lengths)
+    moved = None if curvature is None else _by_chords(objective, theta, curvature, len(others.points))
+    if moved is None:
+        moved = polished_minimum(objective, theta, held, problem.lengths)
     if moved is None:
         found = highest(problem, 4, seed)
         moved = polished_minimum(objective, found.theta, found.held, problem.lengths) if found.reached else None
     return None if moved is None else natural_values(family, moved)[0]
 
 
-def _newton_pull(x: Array, s: Array, family: Family, theta: Array, free: NDArray[np.bool_], total: Array) -> Array:
+def _by_chords(objective: Objective, theta: Array, curvature: _Curvature, n: int) -> Array | None:
+    """Newton's method with the Hessian of all draws, which one of many changes little; None if that does not lead to rest.
+
+    A point that attracts these steps is a minimum. A Hessian costs as much as many gradients.
+    """
+    free, inverse, last = curvature.free, curvature.inverse, np.inf
+    for _ in range(_CHORDS):
+        slope = objective.gradient(theta[None])[1][0][free]
+        step = inverse @ slope
+        left = float(n * slope @ step)  # twice the nats to be gained
+        if not 0 <= left < _FALLS * last:
+            return None
+        theta = theta.copy()
+        theta[free] -= step
+        if left < _REST:
+            return theta
+        last = left
+    return None
+
+
+def _newton_pull(
+    x: Array, s: Array, family: Family, theta: Array, free: NDArray[np.bool_], total: Array, out: Array
+) -> Array:
     """Change of log p (m,) by one Newton step to the fit without each draw, to second order in the step."""
     curvature = np.empty((len(x), s.shape[1], s.shape[1]))
     for column, j in enumerate(np.flatnonzero(free)):
@@ -160,7 +244,7 @@ def _newton_pull(x: Array, s: Array, family: Family, theta: Array, free: NDArray
         )  # fmt: skip
     curvature = (curvature + curvature.transpose(0, 2, 1)) / 2
     # Leaving a draw out takes its own part from the Hessian of the negative log likelihood.
-    step = np.linalg.solve(total + curvature, s[..., None])[..., 0]
+    step = np.linalg.solve(total + out[:, None, None] * curvature, (out[:, None] * s)[..., None])[..., 0]
     return (s * step).sum(axis=1) - np.einsum("ij,ijk,ik->i", step, curvature, step) / 2
 
 
@@ -176,12 +260,13 @@ def _interior(family: Family, theta: Array, dim: int) -> NDArray[np.bool_]:
     return free
 
 
-def _folds(data: Array, family: Family, seed: int) -> Array:
+def _folds(data: Array, family: Family, shares: Array, seed: int) -> Array:
     parts = np.random.default_rng(seed).permutation(len(data)) % min(_FOLDS, len(data))
     log_p = np.empty(len(data))
     for part in np.unique(parts):
-        held, rest = data[parts == part], data[parts != part]
-        again = _fitted_anew(family, Nodes(rest, np.full(len(rest), 1 / len(rest)), "draws"), np.empty(0), seed)
+        rest = (parts != part) & (shares > 0)
+        others = Nodes(data[rest], shares[rest] / shares[rest].sum(), "draws")
+        again = _fitted_anew(family, others, np.empty(0), seed)
         assert again is not None  # by a closed form
-        log_p[parts == part] = family.logp(held, again)
+        log_p[parts == part] = family.logp(data[parts == part], again)
     return log_p

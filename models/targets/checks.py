@@ -96,7 +96,7 @@ def check_draws(x: ArrayLike) -> Array:
     ------
     InputError
         For text, dates, booleans, complex or masked entries, missing or infinite values, numbers whose squares overflow or
-        vanish, more than two dimensions, or fewer than two distinct observations.
+        vanish, more than two dimensions, or fewer than two distinct observations. Observations are counted from 1.
     """
     raw = _real_array(x)
     with np.errstate(over="ignore"):  # an extended float becomes infinite, and is refused as such
@@ -114,14 +114,14 @@ def check_draws(x: ArrayLike) -> Array:
         finite = np.isfinite(array).all(axis=1)
         row = int(np.argmin(finite))
         raise InputError(
-            f"observation {row} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]} "
+            f"observation {row + 1} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]} "
             f"({int((~finite).sum())} of {len(array)} are not finite); remove missing and infinite values first"
         )
     largest = max(-low, high)
     if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
         row = int(np.argmax(np.abs(array).max(axis=1)))
         raise InputError(
-            f"observation {row} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]}, the largest in size; its "
+            f"observation {row + 1} is {array[row].tolist() if array.shape[1] > 1 else array[row, 0]}, the largest in size; its "
             f"square {'overflows' if largest > 1 else 'vanishes in'} a float; divide the data by {largest:.0e}"
         )
     if (array[:100] == array[0]).all() and (array == array[0]).all():
@@ -150,7 +150,9 @@ def _real_array(x: ArrayLike) -> NDArray[Any]:
         raise InputError(f"the observations are None; {remedy}")
     if np.ma.isMaskedArray(x) and np.ma.getmaskarray(x).any():
         row = int(np.argwhere(np.ma.getmaskarray(x))[0][0])
-        raise InputError(f"observation {row} is masked; remove masked entries first (x.compressed() for one column)")
+        raise InputError(
+            f"observation {row + 1} is masked; remove masked entries first (x.compressed() for one column)"
+        )
     try:
         raw = np.asarray(x)
     except (TypeError, ValueError):
@@ -169,7 +171,7 @@ def _real_array(x: ArrayLike) -> NDArray[Any]:
         raise InputError(f"the observations are {kinds[raw.dtype.kind]}{first}, not numbers; {remedy} of real numbers")
     if raw.dtype.kind == "O":
         for index, value in np.ndenumerate(raw):
-            place = f"observation {index[0]}" if index else "the observations"
+            place = f"observation {index[0] + 1}" if index else "the observations"
             if isinstance(value, str | bytes | bool | np.bool_ | complex | np.datetime64 | np.timedelta64):
                 raise InputError(f"{place} is {value!r:.40}; the observations are not numbers; {remedy}")
             try:

@@ -15,7 +15,7 @@ from models.errors import InputError
 from models.families import Family
 from models.mle import leave_one_out
 from models.targets import Target, check_draws
-from models.unknown.intervals import Interval, enclose, mean_interval
+from models.unknown.intervals import Interval, enclose, mean_interval, not_negative
 from models.unknown.neighbours import Terms, default_neighbours, entropy_terms, shared
 from models.unknown.rounding import rounding_unit
 
@@ -123,7 +123,8 @@ def kl_from_draws(
     -------
     Interval
         Cross-entropy minus entropy, in nats; infinite if the model excludes a draw. A KL is never negative, the estimate
-        of a small one can be, by chance. Invariant if draws and model are mapped together.
+        of a small one can be, by chance; the interval ends at zero, and one that would lie below it is not reliable.
+        Invariant if draws and model are mapped together.
 
     Raises
     ------
@@ -152,7 +153,7 @@ def kl_from_draws(
     log_q = _log_density(data, model, params, seed)
     if np.isneginf(log_q).any():
         return mean_interval(-log_q, level)
-    return _interval(found, [-found.values, -log_q], level)
+    return not_negative(_interval(found, [-found.values, -log_q], level))
 
 
 def cross_entropy_from_draws(
@@ -226,8 +227,9 @@ def kl_difference(
 
     Notes
     -----
-    For families that hardly differ the normal approximation fails (Sivula, Magnusson, Matamoros and Vehtari, 2025): below
-    4 nats in all between two fitted families the interval is marked unreliable.
+    For families that hardly differ the normal approximation fails (Sivula, Magnusson, Matamoros and Vehtari, 2025): where the
+    leave-one-out log scores of two fitted families, summed over the draws (elpd), differ by less than 4 nats, the interval is
+    marked unreliable. It is not the difference of their log likelihoods, in which the number of parameters counts.
 
     Examples
     --------
@@ -242,12 +244,14 @@ def kl_difference(
     both = np.isneginf(log_a) & np.isneginf(log_b)
     if both.any():
         raise InputError(
-            f"both models have density zero at draw {int(np.argmax(both))}; their difference is undefined there"
+            f"both models have density zero at draw {int(np.argmax(both)) + 1}; their difference is undefined there"
         )
     reasons = []
     total = abs(float((log_b - log_a).sum()))
     if isinstance(a, Family) and isinstance(b, Family) and total < 4:
-        reasons = [f"the fitted families differ by {total:.2g} nats over all draws: below 4 the error is not normal"]
+        reasons = [
+            f"the leave-one-out log scores of the families differ by {total:.2g} nats in all: below 4 the error is not normal"
+        ]
     return mean_interval(log_b - log_a, level, reasons, ddof=0)
 
 
@@ -304,6 +308,6 @@ def _log_density(data: Array, model: Model, params: Mapping[str, ArrayLike] | No
     wrong = np.isnan(values) | np.isposinf(values)
     if wrong.any():
         raise InputError(
-            f"the log density is {values[wrong][0]} at draw {int(np.argmax(wrong))}; it must be a number or -inf"
+            f"the log density is {values[wrong][0]} at draw {int(np.argmax(wrong)) + 1}; it must be a number or -inf"
         )
     return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from models.quadrature import Estimate
 
-__all__ = ["Interval", "enclose", "mean_interval", "tail_indices"]
+__all__ = ["Interval", "enclose", "mean_interval", "not_negative", "tail_indices"]
 
 Array = NDArray[np.float64]
 #: Pareto k of a tail: from the first on the end of the interval on that side is moved out, by half the distance for each 0.2;
@@ -34,8 +34,7 @@ class Interval(Estimate):
     value, error, kind
         As `Estimate`: nats, standard error, ``draws``.
     lower, upper : float
-        Ends of the confidence interval. A KL is not negative; an interval that reaches below zero says that zero is not
-        excluded, and is left as it is.
+        Ends of the confidence interval; that of a KL ends at zero (`not_negative`).
     level : float
         Confidence level.
     n : int
@@ -115,6 +114,31 @@ def enclose(
             f"a tail of the log densities may have no variance (Pareto k = {heaviest:.2f}): longer interval",
         ]
     return Interval(value, error, "draws", lower, upper, level, n, not reasons, (*reasons, *notes))
+
+
+def not_negative(found: Interval) -> Interval:
+    """Return the interval of a quantity that is never negative, such as a KL: no part of it lies below zero.
+
+    One that lies below zero as a whole is not reliable, and is given as that of an estimate of zero.
+
+    Examples
+    --------
+    >>> for value in (0.01, -0.05):
+    ...     found = not_negative(Interval(value, 0.01, "draws", value - 0.02, value + 0.02))
+    ...     print(found.value, found.lower, round(found.upper, 9), found.reliable)
+    0.01 0.0 0.03 True
+    -0.05 0.0 0.02 False
+    """
+    if np.isinf(found.value) or not found.lower < 0:
+        return found
+    if found.upper >= 0:
+        return replace(found, lower=0.0)
+    told = (
+        f"the interval lies wholly below zero ({found.lower:.2g} to {found.upper:.2g}), where no KL is: with a right model by chance "
+        f"in {(1 - found.level) / 2:.2g} of the samples, else the estimated entropy is too large"
+    )
+    upper = found.upper - found.value
+    return replace(found, lower=0.0, upper=upper, reliable=False, warnings=(told, *found.warnings))
 
 
 def _unskewed(quantile: float, skewness: float) -> float:

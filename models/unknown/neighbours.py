@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from scipy.special import digamma, gammaln, polygamma
 
 from models.errors import InputError
+from models.unknown.memo import kept_by_content
 from models.unknown.rounding import jittered, repeated, rounding_unit
 
 __all__ = ["Distances", "Terms", "default_neighbours", "entropy_terms", "shared", "weights"]
@@ -234,6 +235,7 @@ class Terms:
     notes: list[str] = field(default_factory=list)
 
 
+@kept_by_content(4)
 def entropy_terms(x: Array, k: int | None = None, *, jitter: bool = False, seed: int = 0) -> Terms:
     """Return minus a bias-reduced log density at each of the draws x (n, d), by the distances to K neighbours.
 

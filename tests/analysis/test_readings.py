@@ -163,6 +163,26 @@ PLAIN: dict[str, tuple[str, list[list[float]]]] = {
     "comments among the rows": ("a,b\n1,2\n# stopped, here\n3,4\n", [[1, 2], [3, 4]]),
     "colours are no comments": ("tag,a\n#f00,1\n#0f0,2\n#00f,4\n", [[1], [2], [4]]),
     "zeros before numbers are codes": ("plz,a\n01067,1.5\n80331,2.5\n", [[1.5], [2.5]]),
+    "percent signs": ("ort;a\nx;12,5 %\ny;13 %\nz;\nw;7,25%\n", [[12.5], [13], [7.25]]),
+    "euros behind": ("ort;a\nx;1.234,50 €\ny;-13,00 €\n", [[1234.5], [-13]]),
+    "euros before": ("ort;a\nx;€ 1.234,50\ny;€ 13,00\nz;€ 3,00\n", [[1234.5], [13], [3]]),
+    "dollars": ('city,a\nx,"$1,234.50"\ny,-$13.00\n', [[1234.5], [-13]]),
+    "francs": ("ort;a\nx;CHF 1'234.50\ny;CHF 13.00\n", [[1234.5], [13]]),
+    "a unit in every cell": ("ort;a\nx;1,5 kg\ny;13 kg\n", [[1.5], [13]]),
+    "minus signs behind": ("konto;a\nx;1.234,50-\ny;13,00\n", [[-1234.5], [13]]),
+    "losses in brackets": ('city,a\nx,"(1,234.50)"\ny,13.00\n', [[-1234.5], [13]]),
+    "marks of a weather station": ("day temp\nMo 2.5\nTu ---\nWe 3.5\nTh -1.0\n", [[2.5], [3.5], [-1]]),
+    "exponents with commas": ("a;b\n1,5E-04;2\n2,5e+03;3\n", [[1.5e-4, 2], [2500, 3]]),
+    "dates and times": ("d;t;a\n01.02.2024;12:00;1,5\n02.02.2024;12:30;2,5\n", [[1.5], [2.5]]),
+    "a tab behind every row": ("a\tb\t\n1.5\t2\t\n2.5\t4\t\n", [[1.5, 2], [2.5, 4]]),
+    "a tab behind every row but the names": ("a\tb\n1.5\t2\t\n2.5\t4\t\n", [[1.5, 2], [2.5, 4]]),
+    "numbers in quotes": ('"a","b"\n"1.5","2"\n"2.5","4"\n', [[1.5, 2], [2.5, 4]]),
+    "a bank's export": (
+        '"Konto";"DE12 3456"\n\n"Kontostand:";"1.234,56 EUR"\n\n"Tag";"Text";"Betrag"\n"1.2.2024";"Miete; Mai";"-950,00"\n'
+        '"2.2.2024";"Lohn";"2.950,00"\n',
+        [[-950], [2950]],
+    ),
+    "one column beside an index of R": ('"","x"\n"1",1.5\n"2",2.5\n"3",7.5\n', [[1.5], [2.5], [7.5]]),
     "sheet errors": ("a;b\n1,5;#DIV/0!\n2,5;#NV\n3,5;1\n4,5;2\n", [[3.5, 1], [4.5, 2]]),
 }  # fmt: skip
 
@@ -205,6 +225,72 @@ def test_encodings(encoding: str, tmp_path: Path) -> None:
     assert ("not UTF-8" in " ".join(table.warnings)) == (encoding in ("latin-1", "cp1252"))
 
 
+def test_a_unit_is_told_and_what_lacks_it_is_text(tmp_path: Path) -> None:
+    rows = "".join(f"{i},5 %\n" for i in range(9))
+    table = read_columns(saved(tmp_path / "x.csv", "anteil\n" + rows))
+    assert "the numbers of column 'anteil' are written with '%', which is left out" in table.warnings
+    assert "'0,05 without %' in row 10" in refusal(saved(tmp_path / "y.csv", f"anteil\n{rows}0,05\n{rows}"))
+    total = read_columns(
+        saved(tmp_path / "z.csv", f"ort;anteil\n{''.join(f'x;{row}' for row in rows.splitlines(True))}Summe;40,5 %\n")
+    )
+    assert total.rows == 9
+    assert "40,5 % is the sum of column 'anteil'" in " ".join(total.warnings)
+
+
+def test_a_row_too_wide_is_no_head_of_a_table(tmp_path: Path) -> None:
+    for text in ("name,x\nA,1\nB,2\nC,alt,note\nD,3\n", "a,b\n1,2\n3,4\nx,y,z\n5,6\n", "a,b\nx,y,1\nu,v,2\n"):
+        assert "3 fields and the line of names has 2" in refusal(saved(tmp_path / "x.csv", text))
+
+
+def test_a_first_row_that_blanks_divide_is_no_line_of_names(tmp_path: Path) -> None:
+    """A number has another unit, and is text; divided at the blanks, the first row would be names."""
+    told = refusal(saved(tmp_path / "x.csv", "x\n1,5 kg\n200 g\n2,5 kg\n3 kg\n"))
+    assert "column 'x' of" in told
+    assert "'200 g' in row 2" in told
+
+
+def test_subtotals_are_pointed_out(tmp_path: Path) -> None:
+    text = "Ort;x\nA;1,5\nB;2,5\nZwischensumme Nord;4,0\nC;3,5\n"
+    (told, _) = read_columns(saved(tmp_path / "x.csv", text)).warnings
+    assert told.startswith("row 3 (Zwischensumme Nord) looks like a subtotal")
+
+
+@pytest.mark.parametrize("written", ["-9999", "-9999.0"])
+def test_a_code_for_missing_values_is_pointed_out(written: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", "a\n1.5\n2.5\n" + f"{written}\n" * 2 + "4.5\n7.5\n")
+    (told,) = read_columns(path).warnings
+    assert "'a' has the value -9999 in 2 rows, far from all others" in told
+    table = read_columns(path, None, None, Options(na=("-9999",)))
+    assert table.values[:, 0].tolist() == [1.5, 2.5, 4.5, 7.5]
+    summed = saved(tmp_path / "z.csv", f"n;a\na;1.5 €\nb;2.5 €\nc;{written} €\nd;4.5 €\ne;7.5 €\nSumme;16.0 €\n")
+    assert "16.0 € is the sum of column 'a'" in " ".join(read_columns(summed).warnings)
+    without = read_columns(summed, None, None, Options(na=(f"{written} €",)))
+    assert without.values[:, 0].tolist() == [1.5, 2.5, 4.5, 7.5]
+    assert not read_columns(saved(tmp_path / "y.csv", "a\n-99\n-40\n60\n22\n")).warnings
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["1990", "1991", "1992", "1993"], "counts the rows"),
+        (["0.0", "0.5", "1.0", "1.5"], "goes in equal steps"),
+        (["20231230", "20231231", "20240101", "20240107"], "looks like dates"),
+        (["3", "1", "4", "2"], None),
+    ],
+)
+def test_columns_that_are_no_measurements_are_pointed_out(cells: list[str], words: str | None, tmp_path: Path) -> None:
+    text = "t,a\n" + "".join(f"{t},{a}\n" for t, a in zip(cells, ("1.5", "0.2", "7.1", "2.2"), strict=True))
+    told = read_columns(saved(tmp_path / "x.csv", text)).warnings
+    assert told == () if words is None else words in told[0]
+
+
+def test_a_value_below_a_limit_is_neither_number_nor_missing(tmp_path: Path) -> None:
+    told = refusal(saved(tmp_path / "x.csv", "a\n1.5\n<0.05\n2.5\n"))
+    assert "'<0.05' in row 2" in told
+    assert "below or above a limit" in told
+    assert "--na" not in told
+
+
 def test_missing_marks_and_skipped_lines(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.csv", "made,by\na,b\n1,2\n-999,3\nNA,4\n5,\n7,8\n9,-999\n")
     table = read_columns(path, None, None, Options(skip=1, na=("-999",)))
@@ -212,6 +298,83 @@ def test_missing_marks_and_skipped_lines(tmp_path: Path) -> None:
     marks = {c["name"]: c["missing_marks"] for c in table.reading["columns"]}
     assert marks == {"a": "1 '-999', 1 'NA'", "b": "1 blank, 1 '-999'"}
     assert "(a, b) and is taken for units" in " ".join(read_columns(path).warnings)
+
+
+# --- rows that are no observations -----------------------------------------------------------------------------------
+
+AMOUNTS = ("1.834,5", "12.345,5", "320,0", "99,5", "1.000,5")  # in all 15.600, mean 3.120
+BODY = "".join(f"Ort {i};{v};{i},5\n" for i, v in enumerate(AMOUNTS))
+BARE = "".join(f"{v}\n" for v in AMOUNTS)
+TWO_COLUMNS = "".join(f"{v};{i},5\n" for i, v in enumerate(AMOUNTS))
+
+#: A file of a comma country with rows at its end that are no observations, and what is said of them.
+FOOTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a shorter row": (f"Ort;Betrag;y\n{BODY}Summe;15.600,0\n", ("row 6 (line 7: Summe, 15.600,0)", "2 fields where the table has 3")),
+    "the sum": (f"Ort;Betrag;y\n{BODY}Summe;15.600,0;\n", ("15.600,0 is the sum of column 'Betrag'",)),
+    "the sum after an empty row": (f"Ort;Betrag;y\n{BODY};;\nGesamt:;15.600,0;12,5\n;;\n", ("is the sum of column 'Betrag'",)),
+    "the mean, rounded": (f"Ort;Betrag;y\n{BODY}Mittelwert;3.120;2,5\n", ("3.120 is the mean of column 'Betrag'",)),
+    "several": (
+        f"Ort;Betrag;y\n{BODY}Mittelwert;3.120,0;2,5\nMax;12.345,5;4,5\nAnzahl;5;5\n",
+        ("row 6 (line 7", "row 7 (line 8", "12.345,5 is the largest value", "row 8 (line 9", "5 is the number of values"),
+    ),
+    "a word in a column of numbers": (f"Betrag;y\n{TWO_COLUMNS}Summe;12,5\n", ("row 6", "12,5 is the sum of column 'y'")),
+    "a note in a column of numbers": (f"Betrag;y\n{TWO_COLUMNS}Quelle: Amt;\n", ("Quelle: Amt", "text in a column of numbers")),
+    "a note of another width": (f"Betrag;y\n{TWO_COLUMNS}\nQuelle: Amt, 2023\n", ("Quelle: Amt, 2023", "1 field where")),
+    "one column and a word": (f"Betrag\n{BARE}Summe\n", ("row 6 (line 7: Summe)",)),
+    "one column and a total in the next line": (f"Betrag\n{BARE}Summe\n15.600,0\n", ("row 7", "15.600,0 is the sum")),
+    "one column and a total in a second": (f"Betrag\n{BARE}Summe;15.600,0\n", ("Summe;15.600,0",)),
+    "units above, a mean below": (f"Ort;Betrag;y\n;EUR;cm\n{BODY}Mittelwert;3.120,0;2,5\n", ("units", "EUR, cm", "row 6 (line 8")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FOOTERS)
+def test_totals_and_notes_at_the_end_are_left_out_and_said(what: str, tmp_path: Path) -> None:
+    text, words = FOOTERS[what]
+    table = read_columns(saved(tmp_path / "x.csv", text))
+    amounts = table.values[:, table.names.index("Betrag")]
+    np.testing.assert_array_equal(amounts, [1834.5, 12345.5, 320, 99.5, 1000.5])
+    assert table.rows == 5
+    for word in words:
+        assert word in " ".join(table.warnings), table.warnings
+
+
+def test_what_may_be_an_observation_is_kept(tmp_path: Path) -> None:
+    body = "a,3\nb,5\nc,9\n"
+    wrong = read_columns(saved(tmp_path / "x.csv", f"name,x\n{body}Total,28\n"))
+    assert wrong.values[:, 0].tolist() == [3, 5, 9, 28]
+    assert "begins with a word for the sum of a column, but its numbers are not that: it is kept" in " ".join(
+        wrong.warnings
+    )
+    within = read_columns(saved(tmp_path / "y.csv", "name,x\na,3\nb,5\nTotal,8\nc,9\n"))  # a name, since rows follow
+    assert within.values[:, 0].tolist() == [3, 5, 8, 9]
+    blank = read_columns(saved(tmp_path / "z.csv", "name,x\na,3\nb,5\n,\nTotal,8\n,\nc,9\n"))
+    assert blank.values[:, 0].tolist() == [3, 5, 8, 9]
+    assert blank.rows == 6
+    town = read_columns(saved(tmp_path / "t.csv", "name,x\na,3\nb,5\nc,\n"))  # a row that lacks its value
+    assert town.rows == 3
+    for row in ("d,3,4", "3"):  # a row that is broken off is no note
+        assert "the line of names has 2" in refusal(saved(tmp_path / "w.csv", f"name,x\n{body}{row}\n"))
+
+
+@pytest.mark.parametrize("where", ["last", "first"])
+def test_a_total_without_a_word_is_pointed_out(where: str, tmp_path: Path) -> None:
+    rows = ["1.5", "2.25", "4", "7.75"] if where == "last" else ["7.75", "1.5", "2.25", "4"]
+    table = read_columns(saved(tmp_path / "x.csv", "a\n" + "\n".join(rows)))
+    assert len(table.values) == 4
+    assert f"the {where} row of column 'a' (7.75) is the sum of all the others" in " ".join(table.warnings)
+    assert not read_columns(saved(tmp_path / "y.csv", "a\n1.5\n2.25\n4\n7.5\n")).warnings
+
+
+def test_text_among_numbers_is_named_by_cell_in_the_writing_of_the_file(tmp_path: Path) -> None:
+    rows = "".join(f"{i},5;1.{100 + i},5\n" for i in range(20))
+    path = saved(tmp_path / "x.csv", f"a;b\n{rows}7,5;krank\n8,5;alt\n{rows}")
+    assert "'b' of " in (told := refusal(path))
+    assert "'krank' in row 21, 'alt' in row 22" in told
+    found = read_columns(path, ["a"])
+    assert "text among its numbers ('krank' in row 21" in found.reading["left_out"][0]["why"]
+    assert read_columns(path, None, None, Options(na=("krank", "alt"))).values.shape == (40, 2)
+    # A row of units is no row of the table.
+    assert "'krank' in row 21" in refusal(saved(tmp_path / "y.csv", f"a;b\ncm;EUR\n{rows}7,5;krank\n{rows}"))
 
 
 WRONG_OPTIONS = [
@@ -268,6 +431,9 @@ def test_sheets(tmp_path: Path) -> None:
     table = read_columns(workbook(tmp_path / "x.xlsx", Daten=[["Bericht"], [], *ROWS]))
     assert (table.names, table.values.tolist(), table.rows) == (("km/h", "n"), [[1.5, 2], [3.25, 4]], 3)
     assert table.reading["sheet"] == "Daten"
+    total = read_columns(workbook(tmp_path / "t.xlsx", a=[*ROWS, [], ["Summe", 4.75, 13]]))
+    assert (total.rows, total.values.tolist()) == (3, [[1.5, 2], [3.25, 4]])
+    assert "4.75 is the sum of column 'km/h'" in " ".join(total.warnings)
     day = dt.date(2024, 1, 2)
     both = workbook(tmp_path / "y.xlsx", eins=ROWS, zwei=[["d", "a"], [day, 7], [day, 8.5]])
     assert "2 sheets (eins, zwei); choose one with --sheet" in refusal(both)

@@ -234,7 +234,7 @@ def test_exponential_is_projected_onto_in_the_forward_direction_only() -> None:
             "mass below 0, where every member of exponential has density 0, so every forward KL",
         ),
         (lambda: from_distribution("Uniform", {"lower": -1, "upper": 1}), "mass below 0"),
-        (lambda: from_draws([1.0, -2.0]), "observation 1 is -2, outside the support"),
+        (lambda: from_draws([1.0, -2.0]), "observation 2 is -2, outside the support"),
         (lambda: from_distribution("HalfCauchy", {"beta": 1}), "has no mean"),
     ],
 )

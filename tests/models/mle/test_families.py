@@ -147,15 +147,15 @@ def test_categories_are_shares() -> None:
 @pytest.mark.parametrize(
     ("name", "x", "words"),
     [
-        ("gamma", [1.0, -2.0, 3.0], "observation 1 is -2, outside the support x > 0 of family 'gamma'"),
-        ("lognormal", [1.0, 0.0, 3.0], "observation 1 is 0, outside the support x > 0"),
-        ("poisson", [1.0, 2.5, 3.0], r"observation 1 is 2.5, outside the support 0, 1, \.\.\."),
-        ("geometric", [1, 0, 3], r"observation 1 is 0, outside the support 1, 2, \.\.\."),
-        ("beta", [0.5, 1.0, 0.2], "observation 1 is 1, outside the support 0 < x < 1"),
-        ("beta", [0.5, 50.0, 0.2], "observation 1 is 50, outside the support 0 < x < 1"),
-        ("von_mises", [1.0, 7.0, 2.0], "observation 1 is 7, outside the support -3.14159 <= x <= 3.14159"),
-        ("binomial(4)", [1, 5, 2], r"observation 1 is 5, outside the support 0, 1, \.\.\., 4"),
-        ("hurdle_gamma", [0.0, -1.0, 2.0], "observation 1 is -1, outside the support x >= 0"),
+        ("gamma", [1.0, -2.0, 3.0], "observation 2 is -2, outside the support x > 0 of family 'gamma'"),
+        ("lognormal", [1.0, 0.0, 3.0], "observation 2 is 0, outside the support x > 0"),
+        ("poisson", [1.0, 2.5, 3.0], r"observation 2 is 2.5, outside the support 0, 1, \.\.\."),
+        ("geometric", [1, 0, 3], r"observation 2 is 0, outside the support 1, 2, \.\.\."),
+        ("beta", [0.5, 1.0, 0.2], "observation 2 is 1, outside the support 0 < x < 1"),
+        ("beta", [0.5, 50.0, 0.2], "observation 2 is 50, outside the support 0 < x < 1"),
+        ("von_mises", [1.0, 7.0, 2.0], "observation 2 is 7, outside the support -3.14159 <= x <= 3.14159"),
+        ("binomial(4)", [1, 5, 2], r"observation 2 is 5, outside the support 0, 1, \.\.\., 4"),
+        ("hurdle_gamma", [0.0, -1.0, 2.0], "observation 2 is -1, outside the support x >= 0"),
     ],
 )
 def test_data_outside_the_support_are_refused(name: str, x: Any, words: str) -> None:

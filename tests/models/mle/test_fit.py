@@ -326,29 +326,29 @@ def test_one_column_is_the_same_as_a_vector() -> None:
 @pytest.mark.parametrize(
     ("x", "family", "options", "words"),
     [
-        ([1.0, np.nan, 2.0], NORMAL, {}, "observation 1 is nan"),
-        ([1.0, np.inf], NORMAL, {}, "observation 1 is inf"),
+        ([1.0, np.nan, 2.0], NORMAL, {}, "observation 2 is nan"),
+        ([1.0, np.inf], NORMAL, {}, "observation 2 is inf"),
         ([2.0, 2.0, 2.0], NORMAL, {}, "fewer than 2 of them distinct"),
         ([], NORMAL, {}, "no observations"),
         (["a", "b"], NORMAL, {}, "not numbers"),
         (np.full(30, 1.5), NORMAL, {}, "all 30 observations are 1.5"),
-        (np.ma.array([1.0, 2.0, 2e4], mask=[0, 0, 1]), NORMAL, {}, "observation 2 is masked"),
+        (np.ma.array([1.0, 2.0, 2e4], mask=[0, 0, 1]), NORMAL, {}, "observation 3 is masked"),
         ([1 + 2j, 2.0], NORMAL, {}, "observations are complex"),
         (np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]"), NORMAL, {}, "observations are dates"),
         ([True, False], NORMAL, {}, "observations are booleans"),
         (["1", "2"], NORMAL, {}, "observations are text"),
         ([b"1", b"2"], NORMAL, {}, "observations are text"),
-        ([1.0, None], NORMAL, {}, "observation 1 is None"),
+        ([1.0, None], NORMAL, {}, "observation 2 is None"),
         (None, NORMAL, {}, "the observations are None"),
         (3.0, NORMAL, {}, "have 0 dimensions"),
-        ([1.0, np.inf, -np.inf], NORMAL, {}, "observation 1 is inf"),
-        ([1.0, 2.0, 1e200], NORMAL, {}, "observation 2 is 1e.200, .* overflows"),
-        ([1e308, 1.0, 1e308], NORMAL, {}, "observation 0 is 1e.308, .* overflows"),
-        ([1e-200, 2e-200], NORMAL, {}, "observation 1 is 2e-200, .* vanishes"),
+        ([1.0, np.inf, -np.inf], NORMAL, {}, "observation 2 is inf"),
+        ([1.0, 2.0, 1e200], NORMAL, {}, "observation 3 is 1e.200, .* overflows"),
+        ([1e308, 1.0, 1e308], NORMAL, {}, "observation 1 is 1e.308, .* overflows"),
+        ([1e-200, 2e-200], NORMAL, {}, "observation 2 is 2e-200, .* vanishes"),
         ([2**63 - 1, 2**63 - 2], NORMAL, {}, "not distinguishable as floats; subtract an offset"),
         (np.array([2**53, 2**53 + 1]), NORMAL, {}, "not distinguishable as floats; subtract an offset"),
         (CLOUD[:, [0, 0]] + 1e-10 * CLOUD[:, :2], FULL, {}, "lie in fewer than 2 dimensions to rounding"),
-        ([1.0, 2.0, -3.0], FAMILIES["exponential"], {}, "observation 2 is -3, outside the support x >= 0"),
+        ([1.0, 2.0, -3.0], FAMILIES["exponential"], {}, "observation 3 is -3, outside the support x >= 0"),
         ([1.0, 2.0], "normal", {}, "family is 'normal', not a Family; give one such as FAMILIES"),
         ([1.0, 2.0], NORMAL, {"starts": "3"}, "starts is '3'; it must be an integer of at least 1"),
         ([1.0, 2.0], NORMAL, {"starts": 2.5}, "starts is 2.5"),
@@ -467,7 +467,7 @@ def test_fewer_observations_than_parameters_are_refused() -> None:
 
 
 def test_integers_too_large_for_a_float_are_refused() -> None:
-    with pytest.raises(InputError, match=r"observation 0 is an integer too large for a float"):
+    with pytest.raises(InputError, match=r"observation 1 is an integer too large for a float"):
         fit_mle([10**400, 1, 2], NORMAL)
 
 

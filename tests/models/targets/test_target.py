@@ -259,8 +259,8 @@ def test_from_distribution_refuses(name: str, params: dict[str, Any], words: str
 @pytest.mark.parametrize(
     ("x", "words"),
     [
-        ([1.0, np.nan, 2.0], r"observation 1 is nan \(1 of 3 are not finite\); remove missing and infinite"),
-        ([[1.0, 2.0], [np.inf, 1.0]], r"observation 1 is \[inf, 1.0\]"),
+        ([1.0, np.nan, 2.0], r"observation 2 is nan \(1 of 3 are not finite\); remove missing and infinite"),
+        ([[1.0, 2.0], [np.inf, 1.0]], r"observation 2 is \[inf, 1.0\]"),
         ([2.0, 2.0, 2.0], "all 3 observations are 2.0: fewer than 2 of them distinct; give at least 2 distinct"),
         ([4.0], "the only observation is 4.0: fewer than 2 of them distinct"),
         ([], "there are no observations; give at least 2"),

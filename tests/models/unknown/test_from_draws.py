@@ -15,8 +15,7 @@ from scipy.special import digamma, gammaln
 
 from analysis.data.columns import load_column
 from models.errors import InputError
-from models.families import FAMILIES, Family, normal_mixture
-from models.mle import fit_mle
+from models.families import FAMILIES, normal_mixture
 from models.quadrature import Estimate
 from models.targets import from_draws
 from models.targets import mvnormal_mixture as mixture_target
@@ -86,7 +85,20 @@ def test_intervals_of_the_kl_hold_where_the_model_is_right_and_only_neighbours_b
     )
     assert abs(study.bias) < study.sd / 5 + 3 * study.bias_error
     assert study.mean_error == pytest.approx(study.sd, rel=0.2)
-    assert 0.90 <= study.coverage <= 0.99
+    assert study.coverage >= 0.94  # no part of an interval lies below zero, where the truth is
+    assert 0.9 <= study.reliable < 1
+
+
+def test_no_interval_of_a_kl_lies_below_zero() -> None:
+    found = [kl_from_draws(normal(1000, seed=seed), log_normal_density) for seed in range(120, 210)]
+    assert all(0 <= e.lower < e.upper for e in found)
+    below = [e for e in found if any("wholly below zero" in reason for reason in e.warnings)]
+    assert 0 < len(below) < 12  # by chance one in 40
+    assert not any(e.reliable for e in below)
+    assert all(e.value < 0 for e in below)
+    plain = cross_entropy_from_draws(normal(60), log_normal_density, 0.9)
+    assert plain.lower > 0.9  # others are left as they are
+    assert entropy_from_draws(0.01 * normal(60)).upper < 0
 
 
 def test_intervals_of_the_kl_of_a_fitted_family_hold() -> None:
@@ -220,53 +232,6 @@ def test_units_of_the_columns_do_not_matter_even_at_the_ends_of_floats() -> None
 
 
 # --- leave-one-out ---------------------------------------------------------------------------------------------------
-
-SAMPLES: dict[str, tuple[Family, np.ndarray]] = {
-    "normal": (FAMILIES["normal"], RNG(0).standard_t(4, (30, 1))),
-    "normal_mixture": (normal_mixture(2), np.concatenate([normal(20) - 4, normal(20, seed=1) + 4])),
-    "mvnormal": (FAMILIES["mvnormal"], RNG(0).standard_t(6, (25, 2))),
-    "laplace": (FAMILIES["laplace"], normal(20)),
-}
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_leave_one_out_is_a_new_fit_without_each_draw(name: str) -> None:
-    family, x = SAMPLES[name]
-    found = leave_one_out(x, family)
-    for i in (0, 7, int(np.argmax(np.abs(x[:, 0])))):
-        fit = fit_mle(np.delete(x, i, axis=0), family, draws=2)["fit"]
-        params = {p.name: fit[p.name].to_numpy() for p in family.parameters}
-        assert found[i] == pytest.approx(float(family.logp(x[i : i + 1], params)[0]), abs=2e-3)
-
-
-def test_draw_that_pulls_hard_is_left_out_by_a_new_fit() -> None:
-    x = np.append(normal(39), 8.0)
-    rest = x[:-1]
-    found = leave_one_out(x, FAMILIES["normal"])
-    assert found[-1] == pytest.approx(stats.norm.logpdf(8, rest.mean(), rest.std()), rel=1e-9)
-    assert stats.norm.logpdf(8, x.mean(), x.std()) - found[-1] > 5
-
-
-@pytest.mark.parametrize("scale", [1e-6, 37.3, 1e5])
-@pytest.mark.parametrize("name", ["logistic", "skew_normal", "student_t", "exponential", "mvnormal"])
-def test_leave_one_out_does_not_depend_on_units(name: str, scale: float) -> None:
-    x = np.random.default_rng(1).standard_t(4, size=(120, 2 if name == "mvnormal" else 1))
-    x = np.abs(x) if name == "exponential" else x + 3
-    found = leave_one_out(scale * x, FAMILIES[name]) + x.shape[1] * np.log(scale)
-    np.testing.assert_allclose(found, leave_one_out(x, FAMILIES[name]), atol=1e-7)
-
-
-def test_leave_one_out_to_first_order_is_enough_for_many_draws() -> None:
-    x = RNG(3).standard_t(6, 3000)
-    n, mean, mean_square = len(x), x.mean(), (x**2).mean()
-    means = (n * mean - x) / (n - 1)
-    sds = np.sqrt((n * mean_square - x**2) / (n - 1) - means**2)
-    exact = stats.norm.logpdf(x, means, sds)
-    found = leave_one_out(x, FAMILIES["normal"], {"mu": mean, "sigma": x.std()})
-    optimism = float((stats.norm.logpdf(x, mean, x.std()) - exact).sum())
-    assert optimism > 1.5
-    assert float((found - exact).sum()) == pytest.approx(0, abs=0.01 * optimism)
-    assert found == pytest.approx(exact, abs=2e-4)
 
 
 def test_judging_a_fit_on_its_own_draws_would_flatter_it() -> None:
@@ -539,7 +504,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], words: str) -
         (line_target([1], [0], [1]), "dimension 1 but the draws have dimension 2"),
         (from_draws(normal(30, 2)), "known by draws only"),
         (lambda x: x, "it must return"),
-        (lambda x: np.full(len(x), np.nan), "nan at draw 0"),
+        (lambda x: np.full(len(x), np.nan), "nan at draw 1"),
         ("normal", "give a family, a target"),
     ],
 )

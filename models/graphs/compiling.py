@@ -149,7 +149,9 @@ def numpy_mode() -> Any:
     """
     from pytensor.compile.mode import Mode
 
-    mode = Mode(linker="py", optimizer="fast_run").excluding("fusion", "inplace", "ShapeOpt", "uncanonicalize", "BlasOpt")
+    mode = Mode(linker="py", optimizer="fast_run").excluding(
+        "fusion", "inplace", "ShapeOpt", "uncanonicalize", "BlasOpt"
+    )
     # It makes a composite of x^3, which the Python linker would run once per element.
     mode = mode.excluding("local_pow_to_nested_squaring")
     mode = mode.including("local_remove_check_parameter")

@@ -195,10 +195,12 @@ def _stirling(x: Any) -> Any:
 
 
 def _deviance(k: Any, mean: Any) -> Any:
-    """K log(k/mean) + mean - k, right to rounding of k - mean."""
+    """K log(k/mean) + mean - k, without cancelling near k = mean: there by a series in w (Loader, 2000), which needs few terms."""
     pt = pytensor.tensor
     d = (k - mean) / mean
-    return mean * ((1 + d) * pt.log1p(d) - d)
+    w = d / (2 + d)
+    near = d * w + 2 * (1 + d) * w**3 * (1 / 3 + w**2 * (1 / 5 + w**2 / 7))
+    return mean * pt.switch(pt.abs(d) < 0.01, near, (1 + d) * pt.log1p(d) - d)
 
 
 def _poisson(x: Any, mu: Any) -> Any:

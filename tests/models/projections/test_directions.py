@@ -287,6 +287,7 @@ def test_reverse_onto_other_families_has_a_consistent_count(family: str) -> None
     assert {f.certificate for f in reverse_onto(family)} == {"consistent"}
 
 
+@pytest.mark.exhaustive
 def test_reverse_onto_skew_normal_has_an_open_count_and_holds_the_singular_normals() -> None:
     found = reverse_onto("skew_normal")
     assert {f.certificate for f in found} == {"open"}

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from analysis.command.printed import AsJson, print_json
-from analysis.command.questions import JOBS, Seed, writable
+from analysis.command.questions import JOBS, Seed, own_folder
 
 __all__ = ["data"]
 
@@ -71,7 +71,8 @@ def data(
         named = _names(families)
         if named is not None:
             own_data.check_families(named, len(table.names))
-        folder = writable(output if output is not None else Path(f"duality-{file.name.split('.')[0]}"))
+        folder = output if output is not None else Path(f"duality-{file.name.split('.')[0]}")
+        own_folder(folder, "data.json", "data.nc")
         tree = own_data.analyse(
             table.values,
             table.names,
@@ -92,10 +93,10 @@ def data(
         from analysis.site import provenance
 
         document = summary(tree)
-        save(tree, folder / "data.nc")
-        (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
         facts = page.provenance(tree, time.perf_counter() - started)
         written = page.write(tree, folder, facts | {"commit": provenance.commit()})
+        save(tree, folder / "data.nc")
+        (folder / "data.json").write_text(json.dumps(document, allow_nan=False, indent=1), encoding="utf-8")
     if as_json:
         print_json(document)
         return

@@ -15,7 +15,7 @@ import typer
 
 from analysis.command.interrupt import leaving_at_once
 from analysis.command.printed import AsJson, print_json
-from analysis.command.questions import Seed, writable
+from analysis.command.questions import Seed, own_folder
 
 __all__ = ["model"]
 
@@ -94,7 +94,7 @@ def _begun(folder: Path) -> Iterator[Path]:
 
     with leaving_at_once(_LOST, forget):
         try:
-            yield writable(folder)
+            yield own_folder(folder, "model.json", "model.nc")
         except KeyboardInterrupt:  # as PyMC raises it
             forget()
             typer.echo(f"duality: interrupted; {_LOST}", err=True)

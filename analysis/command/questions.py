@@ -28,6 +28,7 @@ __all__ = [
     "answered",
     "effort_of",
     "ordered",
+    "own_folder",
     "say_failures",
     "writable",
 ]
@@ -63,6 +64,14 @@ def writable(folder: Path, option: str = "--output") -> Path:
             f"output folder {str(folder)!r} cannot be written ({error.strerror}); choose another with {option}"
         ) from None
     return folder
+
+
+def own_folder(folder: Path, *results: str) -> Path:
+    """Make sure that a report about one's own can be written, with these files beside it, and replaces nobody else's."""
+    from analysis.site.report import check_results
+
+    check_results(folder, results)
+    return writable(folder)
 
 
 def answered(names: Sequence[str], order: Order, scheduler: str | None) -> tuple[dict[str, Answer], list[Failure]]:

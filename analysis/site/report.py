@@ -25,7 +25,7 @@ from analysis.site.marks import Index, index_of, resolved, shown_by
 from analysis.store import write_all
 from models.errors import InputError, lookup_error
 
-__all__ = ["FORMATS", "Section", "check_output", "write_report"]
+__all__ = ["FORMATS", "Section", "check_output", "check_results", "write_report"]
 
 FORMATS: Mapping[str, str] = {"html": "index.html", "md": "README.md", "pdf": "report.pdf"}
 """File name of the first page of each output format."""
@@ -148,7 +148,26 @@ def check_output(output: Path, formats: Collection[str]) -> None:
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder, and a report would be written there; choose another --output")
         if path.suffix in (".html", ".md") and path.is_file() and _OURS not in path.read_bytes()[:4000]:
-            raise InputError(f"{str(path)!r} is not by `duality report` and would be replaced; choose another --output")
+            raise _foreign(path)
+
+
+def check_results(output: Path, names: Sequence[str]) -> None:
+    """Refuse a folder in which files of these names stand without a page of ours: they would be replaced.
+
+    Raises
+    ------
+    InputError
+    """
+    check_output(output, ("html",))
+    if not (output / FORMATS["html"]).exists():
+        for name in names:
+            if (output / name).exists():
+                raise _foreign(output / name)
+
+
+def _foreign(path: Path) -> InputError:
+    """What is said of somebody else's file in the way."""
+    return InputError(f"{str(path)!r} was not written by `duality` and would be replaced; choose another --output")
 
 
 #: What a page of ours has near its beginning.

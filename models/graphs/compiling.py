@@ -16,7 +16,15 @@ from threadpoolctl import threadpool_limits
 
 from models.graphs.store import kept
 
-__all__ = ["compile_graph", "compiled", "inline_batched_symbolic", "numpy_mode", "single_threaded", "untraced"]
+__all__ = [
+    "compile_graph",
+    "compiled",
+    "inline_batched_symbolic",
+    "numpy_mode",
+    "register_rewrites",
+    "single_threaded",
+    "untraced",
+]
 
 #: Builds a graph: its symbolic inputs and outputs.
 Build = Callable[[], tuple[Sequence[Any], Any]]
@@ -149,6 +157,7 @@ def numpy_mode() -> Any:
     """
     from pytensor.compile.mode import Mode
 
+    register_rewrites()
     mode = Mode(linker="py", optimizer="fast_run").excluding(
         "fusion", "inplace", "ShapeOpt", "uncanonicalize", "BlasOpt"
     )
@@ -156,6 +165,11 @@ def numpy_mode() -> Any:
     mode = mode.excluding("local_pow_to_nested_squaring")
     mode = mode.including("local_remove_check_parameter")
     return mode.register((inline_batched_symbolic(), 0.05))
+
+
+def register_rewrites() -> None:
+    """Let PyMC register its rewrites before a mode names one: PyTensor takes a name that it is asked for as given away."""
+    import pymc.logprob.utils  # noqa: F401
 
 
 def single_threaded[**P, R](function: Callable[P, R]) -> Callable[P, R]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.graphs.compiling import inline_batched_symbolic
+from models.graphs.compiling import inline_batched_symbolic, register_rewrites
 from models.graphs.deferred import Deferred
 from models.graphs.distributions import MULTIVARIATE, Distribution, Key, batched_logp, symbols
 from models.graphs.stable import in_double_precision
@@ -311,6 +311,7 @@ def _inner(build: Build) -> Any:
 
     points, numbers, logp = build()
     slope = pytensor.grad(logp.sum(), points)
+    register_rewrites()
     mode = get_mode("NUMBA").including("local_remove_check_parameter").register((inline_batched_symbolic(), 0.05))
     # The whole is stored (`_compiled`): storing each loop of it too would take as long again.
     with pytensor.config.change_flags(numba__cache=False):

@@ -468,3 +468,24 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
         ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "questions\n", "")
+
+
+@pytest.mark.parametrize("name", ["index.html", "data.nc", "data.json", "model.nc"])
+@pytest.mark.parametrize("what", ["data", "model"])
+def test_somebody_elses_file_is_never_replaced_and_refused_before_anything_is_computed(
+    duality: Duality, tmp_path: Path, what: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").write_text("x\n" + "\n".join(map(str, range(1, 30))))
+    (tmp_path / "m.py").write_text("import pymc as pm\nwith pm.Model() as model:\n    pm.Normal('x')\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    study = import_module(f"analysis.own_{what}.study")
+    monkeypatch.setattr(study, "analyse", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("computed")))
+    given = duality(what, *{"data": ("x.csv",), "model": ("m.py:model",)}[what], "--output", "out")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+    if name == "index.html" or name.startswith(what):
+        assert (given.status, given.err.count("\n")) == (2, 1)
+        assert f"'out/{name}' was not written by `duality`" in given.err
+    else:
+        assert "computed" in given.err

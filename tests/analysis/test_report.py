@@ -546,7 +546,7 @@ def test_a_page_of_somebody_else_is_not_replaced(name: str, templates: list[Path
     out = tmp_path / "out"
     out.mkdir()
     (out / name).write_text("# Mine")
-    with pytest.raises(InputError, match=rf"{name}' is not by `duality report`"):
+    with pytest.raises(InputError, match=rf"{name}' was not written by `duality`"):
         write_report([make_section()], provenance={}, output=out, templates=templates)
     (out / name).unlink()
     (out / name).mkdir()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -38,3 +41,10 @@ def test_afterwards_records_are_as_before() -> None:
         raise ZeroDivisionError
     assert joined() == 1
     assert pytensor.config.traceback__limit == limit
+
+
+def test_a_mode_made_before_pymc_is_imported_leaves_its_rewrites_their_names() -> None:
+    """A first fit with nothing stored compiles before it draws, and drawing imported PyMC: a tag that had been asked for was taken."""
+    code = "from models.graphs.compiling import numpy_mode; numpy_mode(); import pymc"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

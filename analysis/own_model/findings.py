@@ -117,12 +117,12 @@ def written_moments(node: Mapping[str, Any], name: str) -> tuple[str, str]:
     """
     value, error = node["variables"][name], node["errors"][name]
     mean, sd = value["mean"], value["sd"]
-    if error["mean"] is None:
-        mean = None
     if mean is None or sd is None:
         return _number(mean), _number(sd)
-    return num(mean, max(sd / 10, error["mean"] or 0.0), digits=None if sd else 3), num(
-        sd, error["sd"] or None, digits=3
+    known = error["mean"] is not None
+    return (
+        num(mean, max(sd / 10, error["mean"]), digits=None if sd else 3) if known else "–",
+        num(sd, error["sd"] or None, digits=3),
     )
 
 

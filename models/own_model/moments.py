@@ -120,7 +120,9 @@ def _of_cells(target: Target, cells: Cells) -> Moments:
         distance += shares[:, rows] @ np.abs(apart)
         second += shares[:, rows] @ np.square(apart)
     means, sds = (centre + first)[:2], np.sqrt(np.maximum(second - first**2, 0.0))[:2]
-    mean_error = np.where(distance[2] > _OPEN * distance[0], np.inf, np.maximum(np.abs(means[0] - means[1]), distance[2]))
+    mean_error = np.where(
+        distance[2] > _OPEN * distance[0], np.inf, np.maximum(np.abs(means[0] - means[1]), distance[2])
+    )
     with np.errstate(all="ignore"):
         tail = np.where(sds[0] > 0, second[2] / (2 * sds[0]), 0.0)
     return Moments(list(at_top), means[0], sds[0], mean_error, np.maximum(np.abs(sds[0] - sds[1]), tail))

@@ -83,7 +83,7 @@ def judge(evidence: Evidence) -> Verdict:
     Returns
     -------
     Verdict
-        ``too narrow`` where an sd is below 0.9 of the reference's, whatever else is wrong, and the sentence counts all that is. An optimum
+        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`). ``too narrow`` where an sd is below 0.9 of the reference's, whatever else is wrong, and the sentence counts all that is. An optimum
         that is only too wide, or only off in its means, has no grade of its own: it is ``cannot tell``, which claims nothing
         untrue, with a sentence that tells.
     """
@@ -232,7 +232,7 @@ def _open(e: Evidence, left: NDArray[np.bool_]) -> str:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: NDArray[np.str_]) -> str:
     """A few names in words."""
     shown = [*names] if len(names) <= _NAMED else [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1} more"]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

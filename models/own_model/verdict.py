@@ -83,9 +83,9 @@ def judge(evidence: Evidence) -> Verdict:
     Returns
     -------
     Verdict
-        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`). ``too narrow`` where an sd is below 0.9 of the reference's, whatever else is wrong, and the sentence counts all that is. An optimum
-        that is only too wide, or only off in its means, has no grade of its own: it is ``cannot tell``, which claims nothing
-        untrue, with a sentence that tells.
+        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`). ``too narrow`` where an sd is below 0.9 of
+        the reference's, whatever else is wrong, and the sentence counts all that is. An optimum that is only too wide, or only off in its
+        means, has no grade of its own: it is ``cannot tell``, which claims nothing untrue, with a sentence that tells.
     """
     e = evidence
     if not e.at_rest:

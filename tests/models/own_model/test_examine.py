@@ -452,7 +452,7 @@ def evidence(**changes: object) -> Evidence:
             {"comparison": pair(table(0.6, 0.0, 0.7), table(0.7, 0.0, 0.98))},
             "too narrow",
             "ADVI is too narrow for both variables; at worst it underestimates the sd of a by 40 %; linear response gives it an sd of 0.7 where the "
-            "reference (NUTS) has 1, and is within 10 % for 1 of 2: use the draws of the reference$",
+            "reference (NUTS) has 1, and is within 10 % for 1 of 2: for the others use the draws of the reference$",
         ),
         (
             {"comparison": pair(table(0.6, 0.0, 0.99), table(0.95, 0.0, 0.98))},

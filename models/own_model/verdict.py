@@ -264,4 +264,8 @@ def _response(e: Evidence, name: str, known: NDArray[np.bool_], *, moved: bool) 
     flaws += ["it keeps the means"] if moved else []
     if good == len(ratio):
         return f"{given}, but {' and '.join(flaws)}: {instead}" if flaws else given
-    return f"{given} ({'; '.join(flaws)}): {instead}" if flaws else f"{given}: {'for the others ' if good else ''}{instead}"
+    return (
+        f"{given} ({'; '.join(flaws)}): {instead}"
+        if flaws
+        else f"{given}: {'for the others ' if good else ''}{instead}"
+    )

@@ -113,14 +113,16 @@ def _variable_rows(s: Mapping[str, Any], names: list[str]) -> list[dict[str, Any
 def written_moments(node: Mapping[str, Any], name: str) -> tuple[str, str]:
     """Mean and sd of a variable at an optimum, or in the reference, to the digits that their errors support.
 
-    A mean has no more than two digits of a tenth of its sd: more would say nothing to who reads it beside the sd.
+    A mean whose error is not finite, which a reference leaves open, is not written. Any other has no more than two digits of a tenth of its sd: more would say nothing to who reads it beside the sd.
     """
     value, error = node["variables"][name], node["errors"][name]
     mean, sd = value["mean"], value["sd"]
     if mean is None or sd is None:
         return _number(mean), _number(sd)
-    return num(mean, max(sd / 10, error["mean"] or 0.0), digits=None if sd else 3), num(
-        sd, error["sd"] or None, digits=3
+    known = error["mean"] is not None
+    return (
+        num(mean, max(sd / 10, error["mean"]), digits=None if sd else 3) if known else "–",
+        num(sd, error["sd"] or None, digits=3),
     )
 
 

@@ -95,7 +95,9 @@ def _reference(tree: xr.DataTree) -> dict[str, Any] | None:
 
 
 def reasons_of(tree: xr.DataTree) -> list[str]:
-    """Why the reference may not be called one; netCDF gives a list of one back as a text."""
+    """Why the reference may not be called one; netCDF gives a list of one back as a text. Nothing where there is none."""
+    if "reference" not in tree.children:
+        return []
     reasons = tree["reference"].attrs["reasons"]
     return ([reasons] if reasons else []) if isinstance(reasons, str) else [str(reason) for reason in reasons]
 
@@ -163,11 +165,10 @@ def _warnings(tree: xr.DataTree) -> list[str]:
             found.append(
                 f"the weights of the mixture, and the KL that rest on them, are not reliable (k-hat {k_hat:.2f})"
             )
-        if "reference" not in tree.children:
+        untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
+        found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
+        if "reference" not in tree.children and "no reference" not in attrs["sentence"]:
             found.append("there is no reference: the budget left no time for one")
-        else:
-            method = tree["reference"].attrs["method"]
-            found += [f"the reference ({method}) is not to be relied on: {reason}" for reason in reasons_of(tree)]
     return found
 
 

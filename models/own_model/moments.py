@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.advi.fixed import fixed_nodes
 from models.own_model.comparison import natural, pit
-from models.own_model.reference import Reference
+from models.own_model.reference import Cells, Reference
 from models.targets import Target
 
 __all__ = ["Moments", "compare", "of_normals", "of_reference", "with_sds"]
@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 _REPLICATES = 8
 _POWER = 9  # logarithm to base 2 of the nodes of each, at least
 _ROWS = 4096  # of points that are carried to the natural scale at once
+_OPEN = 0.1  # of the mean distance from the mode, that may lie beyond the box of a grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +76,12 @@ def of_normals(target: Target, member: Target, *, seed: int = 0) -> Moments:
 def of_reference(target: Target, reference: Reference) -> Moments:
     """Moments of a reference: those of a grid by its cells, and of draws with Monte Carlo errors.
 
-    The error of a grid is how far it is from one with every second point; that of NUTS is ArviZ's; that of populations and of
+    The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger,
+    and infinite for a mean that they leave open; that of NUTS is ArviZ's; that of populations and of
     importance sampling is by as many independent looks as there were, or by how much the populations differ, whichever is larger.
     """
     if reference.cells is not None:
-        return _of_cells(target, *reference.cells)
+        return _of_cells(target, reference.cells)
     found = natural(target, reference.flat)
     values = np.stack(list(found.values()), axis=-1).reshape(*reference.points.shape[:2], -1)
     flat = values.reshape(-1, values.shape[-1])
@@ -105,18 +107,25 @@ def _mcse(values: Array, method: str) -> Array:
     return np.array(found)
 
 
-def _of_cells(target: Target, points: Array, mass: Array, coarse: NDArray[np.bool_]) -> Moments:
-    shares = np.stack([mass, np.where(coarse, mass, 0.0)])
+def _of_cells(target: Target, cells: Cells) -> Moments:
+    shares = np.stack([cells.mass, np.where(cells.coarse, cells.mass, 0.0)])
     shares /= shares.sum(axis=1, keepdims=True)
-    at_top = natural(target, points[[np.argmax(mass)]])
+    shares = np.vstack([shares, shares[0] * cells.beyond])
+    at_top = natural(target, cells.points[[np.argmax(cells.mass)]])
     centre = np.stack(list(at_top.values()), axis=-1)[0]
-    first, second = np.zeros((2, 2, len(centre)))
-    for rows in np.split(np.arange(len(points)), np.arange(_ROWS, len(points), _ROWS)):
-        apart = np.stack(list(natural(target, points[rows]).values()), axis=-1) - centre
+    first, distance, second = np.zeros((3, 3, len(centre)))
+    for rows in np.split(np.arange(len(cells.points)), np.arange(_ROWS, len(cells.points), _ROWS)):
+        apart = np.stack(list(natural(target, cells.points[rows]).values()), axis=-1) - centre
         first += shares[:, rows] @ apart
+        distance += shares[:, rows] @ np.abs(apart)
         second += shares[:, rows] @ np.square(apart)
-    means, sds = centre + first, np.sqrt(np.maximum(second - first**2, 0.0))
-    return Moments(list(at_top), means[0], sds[0], np.abs(means[0] - means[1]), np.abs(sds[0] - sds[1]))
+    means, sds = (centre + first)[:2], np.sqrt(np.maximum(second - first**2, 0.0))[:2]
+    mean_error = np.where(
+        distance[2] > _OPEN * distance[0], np.inf, np.maximum(np.abs(means[0] - means[1]), distance[2])
+    )
+    with np.errstate(all="ignore"):
+        tail = np.where(sds[0] > 0, second[2] / (2 * sds[0]), 0.0)
+    return Moments(list(at_top), means[0], sds[0], mean_error, np.maximum(np.abs(sds[0] - sds[1]), tail))
 
 
 def compare(

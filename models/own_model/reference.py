@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from arviz_stats.base import array_stats
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.own_model.tempering import temper
 from models.targets import Posterior
 
-__all__ = ["Reference", "by_grid", "by_nuts", "by_tempering", "pooled"]
+__all__ = ["Cells", "Reference", "by_grid", "by_nuts", "by_tempering", "pooled"]
 
 Array = NDArray[np.float64]
 
@@ -21,6 +21,26 @@ _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
 _NO_MASS = 1e-14  # of a cell of a grid, that moments do without
+
+
+class Cells(NamedTuple):
+    """The points of a grid that hold mass.
+
+    Attributes
+    ----------
+    points : ndarray (m, d)
+    mass : ndarray (m,)
+    coarse : ndarray of bool (m,)
+        Which are left if every second one goes, along each axis.
+    beyond : ndarray (m,)
+        For how many points each stands that lie beyond the box, if the integrand were to go on as it is at the edge for as long as the box
+        is: 0 inside.
+    """
+
+    points: Array
+    mass: Array
+    coarse: NDArray[np.bool_]
+    beyond: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +57,8 @@ class Reference:
     reasons : tuple of str
         Why it may not be called a reference; empty if its own diagnostics hold.
     divergences : int
-    cells : (ndarray (m, d), ndarray (m,), ndarray of bool (m,)), optional
-        Of a grid, its points that hold mass, the mass of each, and which are left if every second one goes, along each axis.
+    cells : Cells, optional
+        Of a grid.
     """
 
     method: Literal["grid", "NUTS", "SMC", "importance"]
@@ -46,7 +66,7 @@ class Reference:
     looks: float
     reasons: tuple[str, ...]
     divergences: int = 0
-    cells: tuple[Array, Array, NDArray[np.bool_]] | None = None
+    cells: Cells | None = None
 
     @property
     def ok(self) -> bool:
@@ -204,14 +224,13 @@ def by_grid(target: Posterior, around: Array, *, seed: int, draws: int = 1000) -
         values = target.log_density(cells)[0]
     mass = np.exp(np.where(np.isfinite(values), values, -np.inf) - np.nanmax(values[np.isfinite(values)]))
     mass /= mass.sum()
-    at_edge = np.any((cells == low) | (cells == high), axis=1)
-    reasons = [] if mass[at_edge].sum() * size < 0.01 else ["the posterior reaches beyond the box of the grid"]
+    beyond = np.where(np.any((cells == low) | (cells == high), axis=1), float(size), 0.0)
+    reasons = [] if mass @ beyond < 0.01 else ["the posterior reaches beyond the box of the grid"]
     rng = np.random.default_rng([seed, 23])
     chosen = rng.choice(len(cells), size=4 * draws, p=mass)
     spacing = (high - low) / (size - 1)
     points = cells[chosen] + spacing * rng.uniform(-0.5, 0.5, (4 * draws, d))
     even = np.stack(np.meshgrid(*[np.arange(size) % 2 == 0] * d, indexing="ij"), axis=-1).reshape(-1, d).all(axis=1)
     held = mass > _NO_MASS
-    return Reference(
-        "grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons), cells=(cells[held], mass[held], even[held])
-    )
+    kept = Cells(cells[held], mass[held], even[held], beyond[held])
+    return Reference("grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons), cells=kept)

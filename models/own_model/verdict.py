@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "fla
 _NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
 _FIRM = 0.1  # relative error of an sd of the reference, above which nothing is judged by it
+_NAMED = 5  # variables in a sentence
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
 
 
@@ -82,9 +83,9 @@ def judge(evidence: Evidence) -> Verdict:
     Returns
     -------
     Verdict
-        ``too narrow`` where an sd is below 0.9 of the reference's, whatever else is wrong, and the sentence counts all that is. An optimum
-        that is only too wide, or only off in its means, has no grade of its own: it is ``cannot tell``, which claims nothing
-        untrue, with a sentence that tells.
+        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`). ``too narrow`` where an sd is below 0.9 of
+        the reference's, whatever else is wrong, and the sentence counts all that is. An optimum that is only too wide, or only off in its
+        means, has no grade of its own: it is ``cannot tell``, which claims nothing untrue, with a sentence that tells.
     """
     e = evidence
     if not e.at_rest:
@@ -137,14 +138,15 @@ def _missed(e: Evidence) -> Verdict:
 
 def _untold(e: Evidence) -> Verdict:
     why = "; ".join(e.reasons) or "no reference could be had in the budget"
+    remedy = "give more seconds, or write the model in another parametrisation" if e.reasons else "give more seconds"
     if shown := _shown(e.bounds):
-        return Verdict("cannot tell", f"cannot tell how far ADVI is off: {why}. But {shown}")
+        return Verdict("cannot tell", f"cannot tell how far ADVI is off: {why}; {remedy}. But {shown}")
     if e.k_hat < 0.5 and e.modes <= 1:
         return Verdict(
             "cannot tell",
-            f"cannot tell: {why}. By its own draws the approximation is good (k-hat {e.k_hat:.2f}), which says nothing of what they do not reach",
+            f"cannot tell: {why}; {remedy}. By its own draws the approximation is good (k-hat {e.k_hat:.2f}), which says nothing of what they do not reach",
         )
-    return Verdict("cannot tell", f"cannot tell: {why}")
+    return Verdict("cannot tell", f"cannot tell: {why}; {remedy}")
 
 
 def _shown(bounds: xr.Dataset | None) -> str:
@@ -170,39 +172,70 @@ def _shown(bounds: xr.Dataset | None) -> str:
 
 def _widths(e: Evidence) -> Verdict:
     table = e.comparison
-    ratio = table["sd_ratio"].sel(approximation="ADVI").to_numpy()
+    ratio = np.nan_to_num(table["sd_ratio"].sel(approximation="ADVI").to_numpy(), nan=np.inf, posinf=np.inf)
     shift = np.abs(table["mean_shift"].sel(approximation="ADVI").to_numpy())
     names = table["variable"].to_numpy().astype(str)
-    firm = settled(table)
-    known, left = np.isfinite(ratio) & firm, int((np.isfinite(ratio) & ~firm).sum())
-    unsettled = f"; of {left} more the reference leaves the sd open (heavy tails, or too few draws)" if left else ""
-    if not known.any():
-        return Verdict(
-            "cannot tell",
-            f"cannot tell: the reference ({e.reference}) leaves all sds open (heavy tails, or too few draws)",
-        )
+    firm, constant = settled(table), (table["reference_sd"] == 0).to_numpy()
+    known, left = firm, ~firm & ~constant
     narrow, wide, moved = known & (ratio < _NARROW), known & (ratio > _WIDE), known & (shift > _SHIFT)
-    if not (narrow | wide | moved).any():
-        only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
-        return Verdict(
-            "adequate",
-            f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: means within {_SHIFT} sd, sds within 10 % of the reference ({e.reference}){unsettled}",
-        )
-    counts = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
-    faults = [f"{fault} for {count}" for fault, count in counts.items() if count]
-    badness = np.maximum(np.abs(np.log(np.where(known, ratio, 1.0))), np.where(known, shift, 0.0))
+    off = narrow | wide | moved
+    if not off.any():
+        return _agreeing(e, known, left)
+    count = int((known | left).sum())
+    faults = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
+    said = _counted({fault: int(n) for fault, n in faults.items() if n}, count)
+    badness = np.fmax(np.abs(np.log(np.where(known, ratio, 1.0))), np.where(known, shift, 0.0))
     worst = int(np.argmax(badness))
-    kept = f"linear response keeps the means: use the draws of the reference ({e.reference})"
-    if badness[worst] > shift[worst]:
+    if not badness[worst] <= shift[worst]:
         way = "underestimates" if ratio[worst] < 1 else "overestimates"
-        wrong = f"{way} the sd of {names[worst]} by {100 * abs(ratio[worst] - 1):.0f} %"
-        remedy = _response(e, names[worst], known) + (f"; {kept}" if moved.any() else "")
+        much = f" by {100 * abs(ratio[worst] - 1):.0f} %" if np.isfinite(ratio[worst]) else " without bound"
+        wrong = f"{way} the sd of {names[worst]}{much}"
+        remedy = _response(e, names[worst], known, moved=bool(moved.any()))
     else:
-        wrong, remedy = f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds", kept
+        wrong = f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
+        remedy = f"linear response keeps the means: use the draws of the reference ({e.reference})"
+    at_worst = "at worst it" if off.sum() > 1 else "it"
     return Verdict(
         "too narrow" if narrow.any() else "cannot tell",
-        f"of {known.sum()} variables, ADVI is {', '.join(faults)}; at worst it {wrong}; {remedy}{unsettled}",
+        f"ADVI is {said}; {at_worst} {wrong}; {remedy}" + (f"; but {_open(e, left)}" if left.any() else ""),
     )
+
+
+def _counted(faults: Mapping[str, int], count: int) -> str:
+    """Faults with the numbers of variables that have them, of `count`."""
+    if count == 1:
+        return " and ".join(faults)
+    if len(faults) == 1 and count in faults.values():
+        return f"{next(iter(faults))} for {_all(count)}"
+    return " and ".join(f"{fault} for {n}" for fault, n in faults.items()) + f" of {count} variables"
+
+
+def _agreeing(e: Evidence, known: NDArray[np.bool_], left: NDArray[np.bool_]) -> Verdict:
+    """No fault was found: adequate, unless the reference leaves something open."""
+    near = f"means within {_SHIFT} sd, sds within 10 % of the reference"
+    if not left.any():
+        only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
+        return Verdict("adequate", f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: {near} ({e.reference})")
+    others = f"; ADVI agrees for {known.sum()} of {(known | left).sum()} variables: {near}" if known.any() else ""
+    return Verdict("cannot tell", f"cannot tell: {_open(e, left)}{others}")
+
+
+def _open(e: Evidence, left: NDArray[np.bool_]) -> str:
+    """Of which variables (v,) the reference leaves the sd open, or even the mean."""
+    names = e.comparison["variable"].to_numpy().astype(str)
+    endless = left & np.isinf(e.comparison["reference_mean_se"].to_numpy())
+    what = "mean and sd" if (endless == left).all() else "sd"
+    even = f", and even the mean of {_listed(names[endless])}" if what == "sd" and endless.any() else ""
+    return (
+        f"the reference ({e.reference}) leaves the {what} of {_listed(names[left])} open{even} (heavy tails, or too few draws); "
+        "a heavy tail that it cannot measure may be that of an improper posterior, as of a flat prior on a scale"
+    )
+
+
+def _listed(names: NDArray[np.str_]) -> str:
+    """A few names in words."""
+    shown = [*names] if len(names) <= _NAMED else [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def settled(comparison: xr.Dataset) -> NDArray[np.bool_]:
@@ -214,18 +247,25 @@ def _all(count: int) -> str:
     return {1: "its only variable", 2: "both variables"}.get(count, f"all {count} variables")
 
 
-def _response(e: Evidence, name: str, known: NDArray[np.bool_]) -> str:
+def _response(e: Evidence, name: str, known: NDArray[np.bool_], *, moved: bool) -> str:
+    """What linear response makes of the sds, and whether to use it or the reference."""
     table = e.comparison
+    instead = "use the draws of the reference"
     if "linear response" not in table["approximation"]:
-        return "linear response cannot be had there; use the draws of the reference"
+        return f"linear response cannot be had there; {instead} ({e.reference})"
     row = table.sel(approximation="linear response")
     ratio = row["sd_ratio"].to_numpy()[known]
     good = int(((ratio > _NARROW) & (ratio < _WIDE)).sum())
     one = row.sel(variable=name)
-    given = (
-        f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}, "
-        f"and is within 10 % for {good} of {len(ratio)}"
-    )
+    given = f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}"
+    if len(ratio) > 1:
+        given += f", and is within 10 % for {good} of {len(ratio)}"
+    flaws = [f"its k-hat is {e.k_hat_response:.2f}"] if not e.k_hat_response < 0.7 else []
+    flaws += ["it keeps the means"] if moved else []
+    if good == len(ratio):
+        return f"{given}, but {' and '.join(flaws)}: {instead}" if flaws else given
     return (
-        given if e.k_hat_response < 0.7 else f"{given}, but its k-hat is {e.k_hat_response:.2f}: rely on the reference"
+        f"{given} ({'; '.join(flaws)}): {instead}"
+        if flaws
+        else f"{given}: {'for the others ' if good else ''}{instead}"
     )

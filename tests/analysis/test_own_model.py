@@ -376,10 +376,34 @@ def test_moments_have_errors_and_no_more_digits_than_these_support(examined: xr.
     assert written_moments(noisy, "x") == ("1.23", "2.35")
     noisier = {"variables": {"x": {"mean": 1.23456, "sd": 2.34567}}, "errors": {"x": {"mean": 3.1, "sd": 2.2}}}
     assert written_moments(noisier, "x") == ("1.2", "2.3")
+    endless = {"variables": {"x": {"mean": 0.02, "sd": 9.4612}}, "errors": {"x": {"mean": None, "sd": 9.4}}}
+    assert written_moments(endless, "x") == ("–", "9.5")
+
+
+def test_a_reason_that_the_sentence_gives_is_no_note_as_well(examined: xr.DataTree) -> None:
+    def notes(sentence: str) -> list[str]:
+        tree = examined.copy()
+        tree.attrs = tree.attrs | {"sentence": sentence}
+        tree["reference"].attrs = tree["reference"].attrs | {
+            "reasons": ["R-hat of v is 1.13", "5 transitions diverged"]
+        }
+        return [w for w in summary(tree)["warnings"] if "the reference (grid) is not to be relied on" in w]
+
+    assert not notes("cannot tell: R-hat of v is 1.13; 5 transitions diverged; give more seconds")
+    assert len(notes("ADVI misses a mode holding 30 % of the mass")) == 2
+
+
+def test_that_there_is_no_reference_is_said_once(examined: xr.DataTree) -> None:
+    tree = examined.copy()
+    del tree["reference"]
+    tree.attrs = tree.attrs | {"sentence": "ADVI misses a mode"}
+    assert any("there is no reference" in w for w in summary(tree)["warnings"])
+    tree.attrs = tree.attrs | {"sentence": "cannot tell: no reference could be had in the budget; give more seconds"}
+    assert not any("there is no reference" in w for w in summary(tree)["warnings"])
 
 
 def test_a_grade_is_not_put_before_a_sentence_that_tells() -> None:
-    assert told({"grade": "cannot tell", "sentence": "of 2 variables, ADVI is too wide for 1"})
+    assert told({"grade": "cannot tell", "sentence": "ADVI is too wide for 1 of 2 variables"})
     assert told({"grade": "adequate", "sentence": "ADVI is adequate for both variables"})
     assert not told({"grade": "improper", "sentence": "the density does not fall"})
 

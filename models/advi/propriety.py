@@ -11,7 +11,7 @@ from models.errors import ImproperError
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["curvature", "flat_directions", "improper_direction", "named_direction", "refuse_improper"]
+__all__ = ["curvature", "ends_between", "flat_directions", "improper_direction", "named_direction", "refuse_improper"]
 
 Array = NDArray[np.float64]
 
@@ -19,6 +19,7 @@ _DISTANCES = np.array([1e5, 1e6, 1e7])  # in units of the step
 _SIDE = 1e-4  # of difference quotients, in sds
 _FLAT = 1e-6  # of the curvature of a Normal as wide, below which a direction is looked into
 _SHARE = 0.4  # of the largest entry of a direction, from which on a coordinate is named
+_OVERFLOW = -1e100  # nats, far below all that a log density has before it ends, and far above where floats do
 _PROPER = -1.01  # slope of log p in log t, above which the integral along the ray is infinite
 
 
@@ -61,6 +62,24 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
             if (slopes > _PROPER).all() and not recovering:
                 return np.asarray(direction / length)
     return None
+
+
+def ends_between(density: LogDensity, inside: Array, outside: Array) -> bool:
+    """Whether a density ends between two points (d,), finite at the first only, and does not just grow too small for a float.
+
+    By bisection: before its log overflows, it falls through all that floats hold; where the density ends, it breaks off.
+    """
+    low, high = 0.0, 1.0
+    with np.errstate(all="ignore"):
+        value = float(density(inside[None])[0][0])
+        for _ in range(60):
+            middle = (low + high) / 2
+            ahead = float(density((inside + middle * (outside - inside))[None])[0][0])
+            if np.isfinite(ahead):
+                low, value = middle, ahead
+            else:
+                high = middle
+    return bool(np.isfinite(value) and value > _OVERFLOW)
 
 
 def curvature(density: LogDensity, point: Array, sd: Array) -> Array:

@@ -12,10 +12,11 @@ from models.advi.fixed import FixedLoss, Rest, descend, fixed_nodes, rest
 from models.advi.shapes import Shape
 from models.graphs.log_density import LogDensity
 
-__all__ = ["Optimum", "refine"]
+__all__ = ["NOT_FINITE", "Optimum", "refine"]
 
 Array = NDArray[np.float64]
 
+NOT_FINITE = "log density not finite at a node"  # what is said of an optimum
 _REPLICATES = 8
 _CHORDS = 8  # steps with one Hessian, of which each leaves a fraction of the gap
 _NEAR = 0.02  # sds, within which a Hessian is the same
@@ -73,7 +74,7 @@ class Optimum:
     def verdict(self) -> str:
         """What the evidence says."""
         if not np.isfinite(self.node_gap) and self.rest.kind != "flat direction":
-            return "the density vanishes at a node"
+            return NOT_FINITE
         if self.rest.gap > _AT_REST:
             return "still moving"
         return {"minimum": "at rest", "unknown": "at rest, Hessian not looked at"}.get(self.rest.kind, self.rest.kind)

@@ -10,6 +10,7 @@ import xarray as xr
 
 from analysis.own_model.study import optima_of
 from models.own_model.comparison import MOST_ENTRIES
+from models.own_model.verdict import written_k_hat
 
 __all__ = ["reasons_of", "summary"]
 
@@ -161,7 +162,7 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         k_hat = float(tree["repair/k_hat"])
         if not k_hat <= _K_HAT:
             found.append(
-                f"the weights of the mixture, and the KL that rest on them, are not reliable (k-hat {k_hat:.2f})"
+                f"the weights of the mixture, and the KL that rest on them, are not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})"
             )
         if "reference" not in tree.children:
             found.append("there is no reference: the budget left no time for one")

@@ -37,7 +37,6 @@ FIXED_METHODS = ("advi", "fullrank_advi", "lowrank_advi")
 
 _STARTS = 20
 _START_SDS = (0.1, 0.7)  # by turns: a narrow start ends at a mode near by, a wide one can end at a broad optimum
-_ASIDE = 0.01  # of the longest coordinate of a way, below which another one is left out of a look along it
 _LIGHT = 30.0  # nats above the lowest optimum: one that is named, and never weighed
 _LOOKED_AT = 16  # nodes at which the density is not finite
 _OPTIMA = 8  # that are followed to finer nodes
@@ -285,9 +284,7 @@ class _Search:
             here = rest(self.loss, run.theta)
             way = run.mean - run.begin[: self.target.dim]
             # A run that began at its optimum has gone no way: within rounding of it any density is flat.
-            # A little aside, another coordinate is far away in its prior by the time that the ray has gone far: also without it.
-            far = np.where(np.abs(way) > _ASIDE * np.abs(way).max(initial=0.0), way, 0.0)
-            steps = [way, far] if np.linalg.norm(way / run.sd) > 1 else []
+            steps = [way] if np.linalg.norm(way / run.sd) > 1 else []
             if here.kind != "minimum" and len(here.eigenvalues):
                 steps.insert(0, (here.direction / np.sqrt(self.shape.fisher(run.theta)))[: self.target.dim])
             refuse_improper(self.target, run.mean, run.sd, steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ _DISTANCES = np.array([1e5, 1e6, 1e7])  # in units of the step
 _SIDE = 1e-4  # of difference quotients, in sds
 _FLAT = 1e-6  # of the curvature of a Normal as wide, below which a direction is looked into
 _SHARE = 0.4  # of the largest entry of a direction, from which on a coordinate is named
+_ASIDE = 0.01  # of the largest entry, below which an entry may be chance
 _OVERFLOW = -1e100  # nats, far below all that a log density has before it ends, and far above where floats do
 _PROPER = -1.01  # slope of log p in log t, above which the integral along the ray is infinite
 
@@ -39,14 +40,14 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
     Returns
     -------
     ndarray (d,) or None
-        The first, of length 1, along which log p falls no faster than -log t at a million steps and more: then its integral along the
+        The first, of length 1 (with or without what it has of small entries), along which log p falls no faster than -log t at a million steps and more: then its integral along the
         ray is infinite and, rays near by being alike, so is that of the density. Where log p still rises from below its value at
         `point`, as where a scale has begun to outgrow the residuals, nothing is seen of what it does beyond. ``None`` is no proof that
         it is proper.
     """
     with np.errstate(all="ignore"):
         here = float(density(point[None])[0][0])
-    for step in steps:
+    for step in _straightened(steps):
         length = float(np.linalg.norm(step))
         if not (np.isfinite(length) and length > 0):
             continue
@@ -62,6 +63,15 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
             if (slopes > _PROPER).all() and not recovering:
                 return np.asarray(direction / length)
     return None
+
+
+def _straightened(steps: Iterable[Array]) -> Iterator[Array]:
+    """Each step, and where it goes a little aside, also without that: a ray that has gone far would by then leave the priors there."""
+    for step in steps:
+        yield step
+        small = np.abs(step) < _ASIDE * np.abs(step).max(initial=0.0)
+        if (small & (step != 0)).any():
+            yield np.where(small, 0.0, step)
 
 
 def ends_between(density: LogDensity, inside: Array, outside: Array) -> bool:

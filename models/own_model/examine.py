@@ -373,8 +373,8 @@ class _Found:
         result["modes"] = xr.DataTree(dataset=self._modes(covered))
         result["repair"] = xr.DataTree(
             dataset=xr.Dataset(
-                {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mended.k_hat,
-                 "log_evidence": mended.log_evidence.value, "log_evidence_se": mended.log_evidence.error},
+                {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mixed.k_hat,
+                 "log_evidence": mixed.log_evidence.value, "log_evidence_se": mixed.log_evidence.error},
                 coords={"component": names},
             )
         )  # fmt: skip

@@ -233,7 +233,8 @@ def rest(loss: FixedLoss, theta: Array) -> Rest:
     found = loss.hessian(theta) if np.isfinite(value) else None
     if found is None:
         # Without a Hessian the Fisher information stands for it: the gap of a Normal posterior.
-        gap = 0.5 * float(np.square(units * gradient).sum()) if np.isfinite(value) else np.inf
+        with np.errstate(over="ignore"):
+            gap = 0.5 * float(np.square(units * gradient).sum()) if np.isfinite(value) else np.inf
         return Rest(gap, np.empty(0), np.zeros_like(theta), None)
     eigenvalues, vectors = np.linalg.eigh(units[:, None] * found * units)
     eigenvalues, vectors = _on_all_nodes(loss, theta, units, eigenvalues, vectors)

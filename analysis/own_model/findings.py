@@ -11,6 +11,7 @@ import xarray as xr
 from analysis.own_model.figures import DRAWN, LISTED, drawn_draws, worst
 from analysis.own_model.summary import summary
 from analysis.site.numbers import est, literal, num, pct
+from models.own_model.verdict import written_k_hat
 
 __all__ = ["findings", "optima_rows", "told", "written_moments"]
 
@@ -74,6 +75,10 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else num(value, digits=digits)
 
 
+def _k_hat(value: float | None) -> str:
+    return "–" if value is None else num(value, digits=2) if value <= 1 else written_k_hat(value)
+
+
 def _pair(value: float | None, error: float | None) -> str:
     if value is None:
         return "–"
@@ -89,8 +94,8 @@ def optima_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
             "starts": _percent(o["share_of_starts"]),
             "weight": _percent(o["evidence_weight"]),
             "verdict": literal(o["verdict"]),
-            "k_hat": _number(o["k_hat"], 2),
-            "k_hat_response": _number(o["k_hat_linear_response"], 2),
+            "k_hat": _k_hat(o["k_hat"]),
+            "k_hat_response": _k_hat(o["k_hat_linear_response"]),
         }
         for k, o in enumerate(s["optima"])
     ]

@@ -76,7 +76,7 @@ def printed(tree: xr.DataTree) -> list[str]:
             "starts": "starts",
             "weight": "mass",
             "verdict": "verdict",
-            "k_hat": "k-hat",
+            "k_hat": "k-hat of ADVI",
         }
         lines += ["", *_columns([columns, *optima_rows(s)], list(columns))]
         lines += [

@@ -10,6 +10,7 @@ import xarray as xr
 
 from analysis.own_model.study import optima_of
 from models.own_model.comparison import MOST_ENTRIES
+from models.own_model.verdict import written_k_hat
 
 __all__ = ["reasons_of", "summary"]
 
@@ -163,7 +164,7 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         k_hat = float(tree["repair/k_hat"])
         if not k_hat <= _K_HAT:
             found.append(
-                f"the weights of the mixture, and the KL that rest on them, are not reliable (k-hat {k_hat:.2f})"
+                f"the weights of the mixture, and the KL that rest on them, are not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})"
             )
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
 from models.advi.members import group
-from models.advi.propriety import refuse_improper
-from models.advi.refine import Optimum, refine
+from models.advi.propriety import ends_between, refuse_improper
+from models.advi.refine import NOT_FINITE, Optimum, refine
 from models.advi.runs import cores
 from models.advi.search import about, images
 from models.advi.shapes import FullRank, MeanField, Shape, shape_for
@@ -38,6 +38,7 @@ FIXED_METHODS = ("advi", "fullrank_advi", "lowrank_advi")
 _STARTS = 20
 _START_SDS = (0.1, 0.7)  # by turns: a narrow start ends at a mode near by, a wide one can end at a broad optimum
 _LIGHT = 30.0  # nats above the lowest optimum: one that is named, and never weighed
+_LOOKED_AT = 16  # nodes at which the density is not finite
 _OPTIMA = 8  # that are followed to finer nodes
 
 
@@ -301,14 +302,21 @@ class _Search:
 
 
 def _refuse_infinite(target: Target, optima: Sequence[Optimum]) -> None:
-    """Refuse a density that vanishes where every Normal has mass, so that its reverse KL is infinite for all of them."""
-    if any(o.verdict != "the density vanishes at a node" for o in optima):
+    """Refuse a density that vanishes where every Normal has mass, so that its reverse KL is infinite for all of them.
+
+    One that is too small for a float, as at a scale of exp(-400), vanishes nowhere.
+    """
+    if any(o.verdict != NOT_FINITE for o in optima):
         return
     lead = optima[0]
     nodes = fixed_nodes(lead.shape.noise, power=12, seed=0)[0]
     points = lead.shape.points(lead.theta, nodes)
-    bad = points[~np.isfinite(target.log_density(points)[0])]
-    blame = target.blame(bad[0]) if len(bad) and isinstance(target, Posterior) else ""
+    with np.errstate(all="ignore"):
+        bad = points[~np.isfinite(target.log_density(points)[0])]
+    beyond = next((x for x in bad[:_LOOKED_AT] if ends_between(target.log_density, lead.mean, x)), None)
+    if beyond is None:
+        return
+    blame = target.blame(beyond) if isinstance(target, Posterior) else ""
     raise InputError(
         f"the density vanishes where every Normal has mass{blame.replace(' at the first', '')}, so reverse KL is infinite for all of "
         "them; give the variable a prior on the support that the likelihood allows (HalfNormal for a rate, say)"

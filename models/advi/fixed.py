@@ -25,6 +25,7 @@ _LOOKED_AT = 8  # directions that are measured again, on all nodes
 _STEP = 1e-3  # how far, in units of the Fisher information
 _ESCAPED = 1e9  # sds at the start, beyond which a descent goes nowhere
 _CLEAR = 0.05  # nats that may be left where it is clear which optimum lies ahead
+_STEEPEST = 1e100  # entries of a Hessian
 _FLAT, _FALLING = 1e-7, -1e-4  # eigenvalues, in units of the Fisher information: above, a minimum; below, a saddle
 
 
@@ -80,7 +81,7 @@ class FixedLoss:
         return -values - self.shape.entropy(theta), self.shape.gradient(theta, self.nodes, slopes)
 
     def hessian(self, theta: Array) -> Array | None:
-        """Hessian (q, q) of the loss; ``None`` where the shape offers none, or the density is not smooth enough.
+        """Hessian (q, q) of the loss; ``None`` where the shape offers none, or the density is not smooth enough, or so steep that squares overflow.
 
         On the first thousand nodes: steps with it go to where the gradient on all of them vanishes.
         """
@@ -97,7 +98,7 @@ class FixedLoss:
             moved = self._evaluate((points[None] + moves[:, None]).reshape(-1, d))[1].reshape(2, d, -1, d)
             curvatures = ((moved[0] - moved[1]) / (2 * sides[:, None, None])).transpose(1, 0, 2)
             result = self.shape.hessian(theta, nodes, slopes, (curvatures + curvatures.transpose(0, 2, 1)) / 2)
-        return result if result is not None and np.isfinite(result).all() else None
+        return result if result is not None and np.abs(result).max() < _STEEPEST else None
 
     def _evaluate(self, points: Array) -> tuple[Array, Array]:
         parts = in_threads(lambda rows: self.density(points[rows]), len(points), 2000)
@@ -232,7 +233,8 @@ def rest(loss: FixedLoss, theta: Array) -> Rest:
     found = loss.hessian(theta) if np.isfinite(value) else None
     if found is None:
         # Without a Hessian the Fisher information stands for it: the gap of a Normal posterior.
-        gap = 0.5 * float(np.square(units * gradient).sum()) if np.isfinite(value) else np.inf
+        with np.errstate(over="ignore"):
+            gap = 0.5 * float(np.square(units * gradient).sum()) if np.isfinite(value) else np.inf
         return Rest(gap, np.empty(0), np.zeros_like(theta), None)
     eigenvalues, vectors = np.linalg.eigh(units[:, None] * found * units)
     eigenvalues, vectors = _on_all_nodes(loss, theta, units, eigenvalues, vectors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from models.errors import ImproperError
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["curvature", "flat_directions", "improper_direction", "named_direction", "refuse_improper"]
+__all__ = ["curvature", "ends_between", "flat_directions", "improper_direction", "named_direction", "refuse_improper"]
 
 Array = NDArray[np.float64]
 
@@ -19,6 +19,8 @@ _DISTANCES = np.array([1e5, 1e6, 1e7])  # in units of the step
 _SIDE = 1e-4  # of difference quotients, in sds
 _FLAT = 1e-6  # of the curvature of a Normal as wide, below which a direction is looked into
 _SHARE = 0.4  # of the largest entry of a direction, from which on a coordinate is named
+_ASIDE = 0.01  # of the largest entry, below which an entry may be chance
+_OVERFLOW = -1e100  # nats, far below all that a log density has before it ends, and far above where floats do
 _PROPER = -1.01  # slope of log p in log t, above which the integral along the ray is infinite
 
 
@@ -38,14 +40,14 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
     Returns
     -------
     ndarray (d,) or None
-        The first, of length 1, along which log p falls no faster than -log t at a million steps and more: then its integral along the
+        The first, of length 1 (with or without what it has of small entries), along which log p falls no faster than -log t at a million steps and more: then its integral along the
         ray is infinite and, rays near by being alike, so is that of the density. Where log p still rises from below its value at
         `point`, as where a scale has begun to outgrow the residuals, nothing is seen of what it does beyond. ``None`` is no proof that
         it is proper.
     """
     with np.errstate(all="ignore"):
         here = float(density(point[None])[0][0])
-    for step in steps:
+    for step in _straightened(steps):
         length = float(np.linalg.norm(step))
         if not (np.isfinite(length) and length > 0):
             continue
@@ -61,6 +63,33 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
             if (slopes > _PROPER).all() and not recovering:
                 return np.asarray(direction / length)
     return None
+
+
+def _straightened(steps: Iterable[Array]) -> Iterator[Array]:
+    """Each step, and where it goes a little aside, also without that: a ray that has gone far would by then leave the priors there."""
+    for step in steps:
+        yield step
+        small = np.abs(step) < _ASIDE * np.abs(step).max(initial=0.0)
+        if (small & (step != 0)).any():
+            yield np.where(small, 0.0, step)
+
+
+def ends_between(density: LogDensity, inside: Array, outside: Array) -> bool:
+    """Whether a density ends between two points (d,), finite at the first only, and does not just grow too small for a float.
+
+    By bisection: before its log overflows, it falls through all that floats hold; where the density ends, it breaks off.
+    """
+    low, high = 0.0, 1.0
+    with np.errstate(all="ignore"):
+        value = float(density(inside[None])[0][0])
+        for _ in range(60):
+            middle = (low + high) / 2
+            ahead = float(density((inside + middle * (outside - inside))[None])[0][0])
+            if np.isfinite(ahead):
+                low, value = middle, ahead
+            else:
+                high = middle
+    return bool(np.isfinite(value) and value > _OVERFLOW)
 
 
 def curvature(density: LogDensity, point: Array, sd: Array) -> Array:

@@ -12,10 +12,11 @@ from models.advi.fixed import FixedLoss, Rest, descend, fixed_nodes, rest
 from models.advi.shapes import Shape
 from models.graphs.log_density import LogDensity
 
-__all__ = ["Optimum", "refine"]
+__all__ = ["NOT_FINITE", "Optimum", "refine"]
 
 Array = NDArray[np.float64]
 
+NOT_FINITE = "log density not finite at a node"  # what is said of an optimum
 _REPLICATES = 8
 _CHORDS = 8  # steps with one Hessian, of which each leaves a fraction of the gap
 _NEAR = 0.02  # sds, within which a Hessian is the same
@@ -73,7 +74,7 @@ class Optimum:
     def verdict(self) -> str:
         """What the evidence says."""
         if not np.isfinite(self.node_gap) and self.rest.kind != "flat direction":
-            return "the density vanishes at a node"
+            return NOT_FINITE
         if self.rest.gap > _AT_REST:
             return "still moving"
         return {"minimum": "at rest", "unknown": "at rest, Hessian not looked at"}.get(self.rest.kind, self.rest.kind)
@@ -154,9 +155,10 @@ def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
     if values is not None:
         by_replicate = gradients.reshape(_REPLICATES, -1, len(theta)).mean(axis=1)
         noise = (by_replicate - by_replicate.mean(axis=0)) / np.sqrt(_REPLICATES * (_REPLICATES - 1))
-        moves = noise @ inverse
-        gap = 0.5 * float((moves * noise).sum())
-        shift = float(np.sqrt(np.square(moves * np.sqrt(fisher)).sum(axis=0)).max())
+        with np.errstate(over="ignore", invalid="ignore"):  # where a run was stuck among gradients of 1e200
+            moves = noise @ inverse
+            gap = 0.5 * float((moves * noise).sum())
+            shift = float(np.sqrt(np.square(moves * np.sqrt(fisher)).sum(axis=0)).max())
     response = None
     if here.inverse is not None:
         d = shape.moments(theta)[0].shape[0]

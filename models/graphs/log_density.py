@@ -168,7 +168,7 @@ def of_model(model: Any) -> LogDensity:
     Raises
     ------
     InputError
-        If the log density draws random numbers, as with ``pm.Minibatch``.
+        If the log density draws random numbers, as with ``pm.Minibatch``, or has no gradient, as with ``pm.Simulator``.
 
     Notes
     -----
@@ -213,9 +213,27 @@ def _function_of(model: Any) -> Any:
             point=model.initial_point(), outputs=[model.logp()], inputs=model.value_vars
         )
         logp = pm.pytensorf.rewrite_pregrad(in_double_precision(outputs[0]))
-        function = pm.pytensorf.compile([point], [logp, pytensor.grad(logp, point)], mode="NUMBA")
+        try:
+            slope = pytensor.grad(logp, point)
+        except (NotImplementedError, pytensor.gradient.NullTypeGradError) as error:
+            names = ", ".join(_without_gradient(model)) or "the model"
+            raise InputError(
+                f"the log density of {names} has no gradient, which ADVI needs; write it in functions of PyTensor (of a pm.Simulator there is none)"
+            ) from error
+        function = pm.pytensorf.compile([point], [logp, slope], mode="NUMBA")
         _compiled_models[model] = known = size, function
     return known[1]
+
+
+def _without_gradient(model: Any) -> list[str]:
+    """Variables and potentials of a model whose log density cannot be differentiated."""
+    found = []
+    for variable in [*model.basic_RVs, *model.potentials]:
+        try:
+            pytensor.grad(model.logp(vars=[variable]), model.value_vars, disconnected_inputs="ignore")
+        except (NotImplementedError, pytensor.gradient.NullTypeGradError):
+            found.append(variable.name)
+    return found
 
 
 @lru_cache(maxsize=32)

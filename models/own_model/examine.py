@@ -231,6 +231,7 @@ class _Found:
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
         parts, guess, names = [], [], []
+        missed = np.ones(len(self.modes), dtype=bool)
         for k in range(self.count):
             data = self.fit[f"optimum_{k}/fit"].to_dataset()
             if not bool(data["converged"]):
@@ -238,8 +239,9 @@ class _Found:
             parts.append(self.normal(k))
             guess.append(-float(data["loss"]))
             names.append(f"optimum {k}")
+            missed &= ~np.array(self.covered(k), dtype=bool)
         for i, mode in enumerate(self.modes):
-            if not any(covers(*part, mode) for part in parts):
+            if missed[i] and not any(covers(*part, mode) for part in parts):
                 parts.append((mode.place, mode.factor))
                 guess.append(mode.log_evidence)
                 names.append(f"mode {i}")
@@ -256,14 +258,14 @@ class _Found:
             return mean, np.linalg.cholesky(cov)
         return mean, member(self.fit, k).scales[0][1]
 
-    def covered(self) -> list[bool]:
-        """Whether the lowest optimum covers each mode: by its own width or that of linear response, whichever is wider."""
-        mean, own = member(self.fit, 0).scales[0]
+    def covered(self, k: int = 0) -> list[bool]:
+        """Whether an optimum covers each mode: by its own width or that of linear response, whichever is wider."""
+        mean, own = member(self.fit, k).scales[0]
         if not self.modes:
             return []
         # Where it is, whatever the shape: the mode of a funnel is far from its mass.
         home = assign(self.modes, mean[None])[0]
-        return [i == home or covers(mean, own, m) or covers(*self.normal(0), m) for i, m in enumerate(self.modes)]
+        return [i == home or covers(mean, own, m) or covers(*self.normal(k), m) for i, m in enumerate(self.modes)]
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
@@ -314,7 +316,15 @@ class _Found:
             found = replace(self, reference=Reference("importance", points, mended.looks, ()))
         else:
             found = self
-        return found._with_mass()._tree(mended, names)
+        return found._with_mass()._tree(mended, *self._made(mended, names))
+
+    def _made(self, mended: Repair, names: list[str]) -> tuple[Repair, list[str]]:
+        """The repair and its components; the lowest optimum alone where the mixture is farther than that in reverse KL, beyond chance."""
+        alone, known = member(self.fit, 0), Estimate(0.0, 0.0, "exact")  # the evidence, which is common to both
+        mixture, single = (kl_reverse(self.target, q, known, seed=self.seed + 41) for q in (mended.mixture, alone))
+        if not mixture.value > single.value + 2 * np.hypot(mixture.error, single.error):
+            return mended, names
+        return repair(self.target, [alone.scales[0]], np.zeros(1), seed=self.seed), ["optimum 0"]
 
     def _with_mass(self) -> _Found:
         """Without modes that hold next to nothing of a reference that is one."""
@@ -324,10 +334,11 @@ class _Found:
         shares = np.bincount(owner, minlength=len(self.modes)) / len(owner)
         return replace(self, modes=[m for m, share in zip(self.modes, shares, strict=True) if share > _NOTHING])
 
-    def _tree(self, mended: Repair, names: Sequence[str]) -> xr.DataTree:
+    def _tree(self, mixed: Repair, mended: Repair, names: Sequence[str]) -> xr.DataTree:
+        """All that is reported: masses by the mixture of all optima and modes, draws of the repair that is made of it."""
         target, seed = self.target, self.seed
         covered = self.covered()
-        missed = self.missed(covered, mended)
+        missed = self.missed(covered, mixed)
         members: dict[str, Target] = {"ADVI": member(self.fit, 0)}
         data = self.fit["optimum_0/fit"].to_dataset()
         if np.isfinite(data["cov_linear_response"]).all():
@@ -347,7 +358,7 @@ class _Found:
         evidence = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
             not self.fit.attrs["complete"], float(data["k_hat"]),
-            float(data["k_hat_linear_response"]), mended.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
+            float(data["k_hat_linear_response"]), mixed.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
             () if self.reference is None else self.reference.reasons, comparison, bounds,
         )  # fmt: skip
@@ -358,12 +369,12 @@ class _Found:
                 result[key] = xr.DataTree(dataset=_named(target, draws[name]))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
-        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mended.log_evidence))
+        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mixed.log_evidence))
         result["modes"] = xr.DataTree(dataset=self._modes(covered))
         result["repair"] = xr.DataTree(
             dataset=xr.Dataset(
-                {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mended.k_hat,
-                 "log_evidence": mended.log_evidence.value, "log_evidence_se": mended.log_evidence.error},
+                {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mixed.k_hat,
+                 "log_evidence": mixed.log_evidence.value, "log_evidence_se": mixed.log_evidence.error},
                 coords={"component": names},
             )
         )  # fmt: skip

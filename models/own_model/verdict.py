@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["Evidence", "Grade", "Verdict", "judge", "settled"]
+__all__ = ["Evidence", "Grade", "Verdict", "judge", "settled", "written_k_hat"]
 
 Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "flat direction", "improper", "cannot tell"]
 
@@ -131,7 +131,7 @@ def _missed(e: Evidence) -> Verdict:
     remedy = (
         "the mixture of all optima has it (its posterior is saved)"
         if e.k_hat_repair < 0.7
-        else f"the mixture of all optima does not repair it (k-hat {e.k_hat_repair:.2f}): use the draws of the reference"
+        else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): use the draws of the reference"
     )
     return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
 
@@ -144,7 +144,7 @@ def _untold(e: Evidence) -> Verdict:
     if e.k_hat < 0.5 and e.modes <= 1:
         return Verdict(
             "cannot tell",
-            f"cannot tell: {why}; {remedy}. By its own draws the approximation is good (k-hat {e.k_hat:.2f}), which says nothing of what they do not reach",
+            f"cannot tell: {why}; {remedy}. By its own draws the approximation is good (ADVI's k-hat is {written_k_hat(e.k_hat)}), which says nothing of what they do not reach",
         )
     return Verdict("cannot tell", f"cannot tell: {why}; {remedy}")
 
@@ -243,6 +243,11 @@ def settled(comparison: xr.Dataset) -> NDArray[np.bool_]:
     return (comparison["reference_sd_se"] < _FIRM * comparison["reference_sd"]).to_numpy()
 
 
+def written_k_hat(k_hat: float) -> str:
+    """To two digits, and above 1 no more than that: what a fit to a few distinct weights of a tail gives there is no shape of it."""
+    return "> 1" if k_hat > 1 else f"{k_hat:.2f}"
+
+
 def _all(count: int) -> str:
     return {1: "its only variable", 2: "both variables"}.get(count, f"all {count} variables")
 
@@ -260,7 +265,7 @@ def _response(e: Evidence, name: str, known: NDArray[np.bool_], *, moved: bool) 
     given = f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}"
     if len(ratio) > 1:
         given += f", and is within 10 % for {good} of {len(ratio)}"
-    flaws = [f"its k-hat is {e.k_hat_response:.2f}"] if not e.k_hat_response < 0.7 else []
+    flaws = [f"linear response's k-hat is {written_k_hat(e.k_hat_response)}"] if not e.k_hat_response < 0.7 else []
     flaws += ["it keeps the means"] if moved else []
     if good == len(ratio):
         return f"{given}, but {' and '.join(flaws)}: {instead}" if flaws else given

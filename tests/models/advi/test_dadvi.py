@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from models.advi import combine, fit_advi, fit_dadvi, linear_response, member, optima
 from models.advi.fixed import FixedLoss, fixed_nodes, rest
-from models.advi.propriety import improper_direction
+from models.advi.propriety import ends_between, improper_direction
 from models.advi.search import images, unseen
 from models.advi.shapes import FullRank, LowRank, MeanField, Shape
 from models.advi.starts import Start
@@ -224,8 +224,17 @@ def separated() -> pm.Model:
     return model
 
 
+def open_scale() -> pm.Model:
+    """One observation leaves a flat scale open; a search that follows it far moves the mean a little too, and floats end before it does."""
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("mu"), pm.HalfFlat("s"), observed=[1.0])
+    return model
+
+
 @pytest.mark.parametrize("fit", [fit_dadvi, fit_advi])
-@pytest.mark.parametrize(("build", "direction"), [(flat, {"a", "b"}), (separated, {"slope"})])
+@pytest.mark.parametrize(
+    ("build", "direction"), [(flat, {"a", "b"}), (separated, {"slope"}), (open_scale, {"s_log__"})]
+)
 def test_improper_posteriors_are_named_with_their_direction(fit: object, build: object, direction: set[str]) -> None:
     with pytest.raises(ImproperError) as caught:
         fit(build(), starts=4, draws=2)  # type: ignore[operator]
@@ -261,6 +270,35 @@ def test_a_density_that_vanishes_where_every_normal_has_mass_is_refused() -> Non
         pm.Poisson("y", mu=pm.Normal("rate", 1, 2), observed=np.zeros(6, int))
     with pytest.raises(InputError, match=r"'y'.*infinite"):
         fit_dadvi(model, starts=6)
+
+
+def test_a_scale_too_small_for_floats_is_no_end_of_the_density() -> None:
+    with pm.Model() as model:
+        pm.Normal("y", 0, pm.math.exp(pm.Flat("v")), observed=[1.0, 2.0])
+        pm.Poisson("count", mu=pm.Flat("rate"), observed=[0])
+    density = from_model(model).log_density
+    inside, small, negative = np.array([0.0, 1.0]), np.array([-1e4, 1.0]), np.array([0.0, -1.0])
+    assert not np.isfinite(density(np.array([small, negative]))[0]).any()
+    assert not ends_between(density, inside, small)
+    assert ends_between(density, inside, negative)
+
+
+def test_a_density_too_steep_for_floats_is_descended() -> None:
+    """Its second derivatives at nodes of a wide start are finite, and their squares are not."""
+    with pm.Model() as model:
+        pm.Normal("y", 0, pm.math.exp(pm.Normal("v", 0, 400)), observed=[1.0, 2.0])
+    fit = fit_dadvi(model, starts=20, draws=2)
+    assert bool(fit["optimum_0/fit"]["converged"])
+    assert abs(float(fit["optimum_0/fit"]["mu"].squeeze())) < 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in PyMC's own Simulator
+def test_a_model_without_a_gradient_names_the_variable() -> None:
+    with pm.Model() as model:
+        a = pm.Normal("a")
+        pm.Simulator("simulated", lambda rng, a, size: rng.normal(a, 1, size), a, observed=np.ones(3))
+    with pytest.raises(InputError, match=r"of simulated has no gradient"):
+        fit_dadvi(model, starts=2)
 
 
 def test_a_model_without_a_finite_start_names_the_variable() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Literal
@@ -65,6 +66,35 @@ def test_the_mixture_repairs_what_was_missed() -> None:
     assert float(table["reference_sd"]) == pytest.approx(sd, rel=0.08)
     kl = missed()["divergences"].to_dataset()
     assert float(kl["reverse"].sel(approximation="mixture")) < 0.1 < float(kl["forward"].sel(approximation="ADVI"))
+
+
+def separated_under_a_prior() -> pm.Model:
+    """A posterior whose only mode is far from the optimum of reverse KL, which covers it by its own width."""
+    x = np.array([-3.0, -2, -1, 1, 2, 3])
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 100), pm.Normal("b", 0, 100)
+        pm.Bernoulli("y", logit_p=a + b * x, observed=(x > 0).astype(int))
+    return model
+
+
+def funnel() -> pm.Model:
+    with pm.Model() as model:
+        pm.Normal("x", 0, pm.math.exp(pm.Normal("v", 0, 3) / 2), shape=3)
+    return model
+
+
+@pytest.mark.parametrize("build", [separated_under_a_prior, funnel])
+def test_a_repair_has_no_component_for_a_covered_mode_and_is_not_worse_than_the_optimum(
+    build: Callable[[], pm.Model],
+) -> None:
+    """Linear response of a funnel is far too wide where the funnel is narrow; a Laplace approximation is where a likelihood breaks off."""
+    tree = examine(build(), starts=6, budget_s=15)
+    assert tree["modes"]["covered"].values.all()
+    assert tree["repair"]["component"].values.tolist() == ["optimum 0"]
+    assert tree["repair"]["weight"].values.tolist() == [1.0]
+    kl = tree["divergences"].to_dataset()["reverse"]
+    assert float(kl.sel(approximation="mixture")) == pytest.approx(float(kl.sel(approximation="ADVI")), abs=0.2)
+    assert float(kl.sel(approximation="linear response")) > 5
 
 
 def test_a_normal_posterior_is_adequate_and_keeps_its_names() -> None:
@@ -441,12 +471,12 @@ def evidence(**changes: object) -> Evidence:
         (
             {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 0.91},
             "too narrow",
-            "has 1, but its k-hat is 0.91: use the draws of the reference$",
+            "has 1, but linear response's k-hat is 0.91: use the draws of the reference$",
         ),
         (
             {"comparison": pair(table(0.6, 0.3, 0.7), table(0.7, 0.0, 0.7)), "k_hat_response": 0.91},
             "too narrow",
-            "within 10 % for 0 of 2 (its k-hat is 0.91; it keeps the means): use the draws of the reference$",
+            "within 10 % for 0 of 2 (linear response's k-hat is 0.91; it keeps the means): use the draws of the reference$",
         ),
         (
             {"comparison": pair(table(0.6, 0.0, 0.7), table(0.7, 0.0, 0.98))},
@@ -548,6 +578,22 @@ def evidence(**changes: object) -> Evidence:
             {"reasons": ("R-hat of x is 1.3",), "k_hat": 0.9},
             "cannot tell",
             "R-hat of x is 1.3; give more seconds, or write the model in another parametrisation$",
+        ),
+        ({"reference": None}, "cannot tell", "(ADVI's k-hat is 0.30)"),
+        (
+            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 5.9},
+            "too narrow",
+            "but linear response's k-hat is > 1",
+        ),
+        (
+            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 0.91},
+            "too narrow",
+            "but linear response's k-hat is 0.91",
+        ),
+        (
+            {"missed": (0.38, 0.31, 0.45), "modes": 2, "k_hat_repair": 4.6},
+            "missed mode",
+            "the mixture of all optima does not repair it (its k-hat is > 1)",
         ),
     ],
 )

@@ -38,7 +38,8 @@ def lookup_error(kind: str, name: str, known: Iterable[str]) -> InputError:
     "unknown family 'nomal'; did you mean normal? Known: laplace, normal"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    same = [other for other in names if other.casefold() == name.casefold()]
+    near = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
 

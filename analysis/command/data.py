@@ -24,7 +24,7 @@ def data(
             "--columns",
             metavar="A,B",
             help="Columns, analysed jointly; also given more than once.",
-            show_default="all numeric",
+            show_default="all numeric but those that count rows",
         ),
     ] = None,
     families: Annotated[

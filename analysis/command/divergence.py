@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from analysis.command.printed import AsJson, finite, print_json
 from analysis.command.targets import target_of
+
+if TYPE_CHECKING:
+    from models.quadrature import Estimate
 
 __all__ = ["divergence"]
 
@@ -29,6 +33,7 @@ def divergence(
         "cross_entropy_pq": cross_entropy(first, second),
         "cross_entropy_qp": cross_entropy(second, first),
     }
+    values = {name: _of(name, e) for name, e in values.items()}
     if as_json:
         numbers = ("value", "error")
         print_json(
@@ -40,3 +45,9 @@ def divergence(
     for name, e in values.items():
         known = f"{num(e.value, e.error, digits=12)} nats" if e.value == e.value else "cannot be computed"
         typer.echo(f"{name:17} {known}{f': {e.reason}' if e.reason else ''}")
+
+
+def _of(name: str, e: Estimate) -> Estimate:
+    """An estimate whose reason calls the distributions p and q, as its name does: in kl_qp the first is q."""
+    reason = e.reason and e.reason.replace("the first", name[-2]).replace("the second", name[-1])
+    return replace(e, reason=reason)

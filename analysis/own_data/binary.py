@@ -114,7 +114,7 @@ def _numpy(path: Path, report: Report) -> Found:
     except (zipfile.BadZipFile, EOFError) as error:
         raise damaged(path, str(error)) from None
     except ValueError as error:
-        if "pickle" in str(error).lower() or "Object arrays" in str(error):
+        if any(word in str(error).lower() for word in ("pickle", "object")):
             raise InputError(
                 f"{str(path)!r} holds Python objects, not numbers; save a numeric array with numpy.save"
             ) from None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analysis.own_data.binary import BINARY, damaged
 from analysis.own_data.footers import why_no_observation
 from analysis.own_data.numerals import Kind, Marks
-from analysis.own_data.oddities import missing_code, no_measurement, total_of
+from analysis.own_data.oddities import counts_rows, missing_code, no_measurement, total_of
 from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
 from models.errors import InputError, lookup_error
@@ -51,6 +51,8 @@ _MAGIC = (
     (b"CDF", "netcdf"),
     (b"\x89HDF\r\n\x1a\n", "netcdf"),
 )
+#: Of the standard deviation of a column: a step between floats that is not small against it.
+_COARSE = 1e-3
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -275,6 +277,13 @@ def _content(path: Path, read: Read) -> _Content:
                 f"column {name!r} of {str(path)!r} holds text among its numbers: {told}; {_remedy(kind.texts[0][1])}, "
                 "or choose other columns with --columns"
             )
+        elif kind.numeric and column.large is not None:
+            row, value = column.large
+            found.others[name] = f"numbers too large ({value:.20}... in row {row + 1})"
+            found.wrong[name] = (
+                f"column {name!r} of {str(path)!r} holds a number too large for double precision, which ends at 1.8e308 "
+                f"({value:.20}... in row {row + 1}); divide the column by a constant, or choose other columns with --columns"
+            )
         elif kind.wrong:
             row, value = kind.texts[0]
             found.others[name] = f"text ({value!r:.40} in row {row + 1})"
@@ -357,6 +366,10 @@ def _taken(path: Path, content: _Content, wanted: list[str] | None, without: str
         found = {name: content.numbers[name] for name in content.order if name in content.numbers and name != without}
         if told := next(iter(content.wrong.values()), None):
             raise InputError(told)
+        if not found and without is not None:
+            raise InputError(
+                f"{str(path)!r} has no column of numbers besides {without!r}: only the weights are left; give a column to weight"
+            )
         if not found:
             told = ", ".join(f"{name} holds {what}" for name, what in content.others.items()) or "none at all"
             raise InputError(f"{str(path)!r} has no column of numbers: {told:.200}; give numeric columns")
@@ -392,17 +405,23 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise InputError(f"the columns of {where} have different lengths ({told}); choose some with --columns")
-    names, values = list(taken), np.column_stack(list(taken.values()))
     if wanted is None and content.others:
         warnings.append(
             "columns that hold no numbers left out: " + ", ".join(f"{n}: {what}" for n, what in content.others.items())
         )
+    if wanted is None:
+        counting = _counting(taken)
+        warnings += [f"column {n!r} {what} and is left out; --columns takes it in" for n, what in counting.items()]
+        content.others |= counting
+        taken = {name: column for name, column in taken.items() if name not in counting}
+    names, values = list(taken), np.column_stack(list(taken.values()))
     _check_columns(where, names, values)
     rows = len(values)
     absent = np.isnan(values) if weights is None else np.isnan(np.column_stack([values, weights]))
     complete = ~absent.any(axis=1)
+    used = [*names, *([] if weighing is None else [weighing])]
     if not complete.all():
-        counts = ", ".join(f"{name} {count}" for name, count in zip(lengths, absent.sum(axis=0), strict=True) if count)
+        counts = ", ".join(f"{name} {count}" for name, count in zip(used, absent.sum(axis=0), strict=True) if count)
         dropped = int((~complete).sum())
         warnings.append(
             f"{dropped} of {rows} rows have missing values ({counts}) and were dropped, nothing was put in their place"
@@ -419,6 +438,12 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
     warnings += _odd_columns(where, names, values, chosen=wanted is not None)
     reading |= {"notes": list(content.notes)}
     return Columns(tuple(names), values, rows, tuple(warnings), reading, weights, np.flatnonzero(complete) + 1)
+
+
+def _counting(taken: Mapping[str, Array]) -> dict[str, str]:
+    """Columns that count the rows, and what they do; none if no other is left."""
+    found = {n: what for n, x in taken.items() if (what := counts_rows(n, x[~np.isnan(x)])) is not None}
+    return found if len(found) < len(taken) else {}
 
 
 def _others(names: Sequence[str], bad: str) -> str:
@@ -460,6 +485,17 @@ def _odd_columns(where: str, names: Sequence[str], values: Array, *, chosen: boo
     """What looks odd in columns that can be used; a constant one is refused."""
     said = []
     for name, column in zip(names, values.T, strict=True):
+        gap = float(np.spacing(np.abs(column).max()))
+        if (column == column[0]).all() and gap > 1:
+            raise InputError(
+                f"the values of column {name!r} of {where} are all near {column[0]:g}, where double precision cannot tell numbers less "
+                f"than {gap:g} apart: it has no density; subtract a constant from them if they differ, or {_others(names, name)}"
+            )
+        if gap > _COARSE * column.std() > 0:
+            said.append(
+                f"the values of column {name!r} are near {column[0]:g}, where double precision rounds to {gap:.2g}, not small against "
+                "their spread: subtract a constant from them in the file"
+            )
         if (column == column[0]).all():
             raise InputError(
                 f"column {name!r} of {where} is constant at {column[0]:g}: it has no density; {_others(names, name)}"
@@ -501,7 +537,9 @@ def _reading(
         {"name": name, "why": what} for name, what in content.others.items() if wanted is None or name not in wanted
     ]
     left += [
-        {"name": name, "why": "not asked for"} for name in content.numbers if name not in taken and name != weights
+        {"name": name, "why": "not asked for"}
+        for name in content.numbers
+        if name not in taken and name not in content.others and name != weights
     ]
     return content.how | {
         "rows": len(complete), "rows_used": int(complete.sum()), "columns": columns, "left_out": left, "weights": weights,

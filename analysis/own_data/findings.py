@@ -157,8 +157,13 @@ def _simplest(s: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _atom(s: Mapping[str, Any]) -> dict[str, str] | None:
+    """The first value that stands apart in number, its share of the rows, and of several columns which has it."""
     atoms = s["values"]["atoms"] if s["values"] else []
-    return {"value": f"{atoms[0]['value']:g}", "share": pct(atoms[0]["share"], digits=3)} if atoms else None
+    if not atoms:
+        return None
+    column = s["values"]["column"]
+    where = f" in column {literal(column)}" if column else ""
+    return {"value": f"{atoms[0]['value']:g}", "share": pct(atoms[0]["share"], digits=3), "where": where}
 
 
 def _outside(s: Mapping[str, Any]) -> list[dict[str, str]]:

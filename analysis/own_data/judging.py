@@ -78,10 +78,8 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     if values is not None and values.discrete and not settings.jitter:
         found = count_entropy(data[:, 0], settings.level)
     elif values is not None and values.piled:
-        value, share = values.piled[0]
-        told = (
-            f"{share:.1%} of the rows are exactly {value:g}, an atom: no density has it, and the KL to any is infinite"
-        )
+        (value, share), where = values.piled[0], f" in column {values.column!r}" if values.column else ""
+        told = f"{share:.1%} of the rows are exactly {value:g}{where}, an atom: no density has it, and the KL to any is infinite"
         found = Interval(-np.inf, np.nan, "draws", -np.inf, -np.inf, settings.level, len(data), False, (told,))
     elif values is not None and values.atoms:
         found = _with_zeros(data, settings)

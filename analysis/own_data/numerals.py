@@ -170,6 +170,7 @@ class Cells:
         self.rows = self.digits = 0
         self.missing: Counter[str] = Counter()
         self.codes: tuple[int, str] | None = None  # a whole number with a zero before it: 007
+        self.large: tuple[int, str] | None = None  # the first number beyond the floats
         self.shown: set[str] = set()  # marks of thousands that some cell leaves no doubt about
         self.first = ""
         self.subtotal: tuple[int, str] | None = None  # the first cell that says so
@@ -264,6 +265,9 @@ class Cells:
             numbers = [cell.replace(",", ".") for cell in numbers]
         lost = set(gone)
         values = np.fromiter(map(float, numbers), dtype=float, count=len(cells))
+        if self.large is None and np.isinf(values).any():
+            found = ((self.rows + i, cells[i]) for i in np.flatnonzero(np.isinf(values)).tolist())
+            self.large = next((cell for cell in found if cell[1][-1:].isdigit()), None)
         if self.codes_given:  # -999 stands for -999.0 too
             coded = np.flatnonzero(np.isin(values, self.codes_given))
             values[coded] = np.nan
@@ -282,6 +286,8 @@ class Cells:
             self.codes = self.codes[0] - 1, self.codes[1]
         if self.subtotal is not None:
             self.subtotal = self.subtotal[0] - 1, self.subtotal[1]
+        if self.large is not None:
+            self.large = self.large[0] - 1, self.large[1]
         self.rows -= 1
 
     def values(self, marks: Marks) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["missing_code", "no_measurement", "total_of"]
+__all__ = ["counts_rows", "missing_code", "no_measurement", "total_of"]
 
 Array = NDArray[np.float64]
 #: What instruments and surveys write for a missing value, and how many ranges of all others it lies away from them.
@@ -26,6 +26,10 @@ _CODES = (
     999999.0,
 )
 _AWAY = 1.0
+#: Rows from which on steps of one in order are no chance; and names of columns of whole numbers that tell rows apart, or when they were.
+_MANY = 10
+_INDEX = frozenset(["id", "idx", "index", "row", "rownum", "nr", "no", "obs", "observation", "case", "key"])
+_TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "quarter", "year"])
 
 
 def total_of(x: Array) -> bool:
@@ -56,6 +60,25 @@ def missing_code(x: Array) -> float | None:
         if gap > _AWAY * np.ptp(others):
             return value
     return None
+
+
+def counts_rows(name: str, x: Array) -> str | None:
+    """What a column of this name with values (n,) does instead of measuring: it counts rows, or its name and its numbers say so.
+
+    Examples
+    --------
+    >>> x = np.array([3.0, 1, 4, 15, 9, 2, 6, 5, 35, 8])
+    >>> counts_rows("a", np.arange(10.0)), counts_rows("ID", x), counts_rows("day", np.sort(x)), counts_rows("day", x)
+    ('counts the rows', 'tells rows apart', 'tells when rows were taken', None)
+    """
+    steps = np.diff(x)
+    if len(x) < _MANY or (x != np.rint(x)).any():
+        return None
+    if (steps == 1).all():
+        return "counts the rows"
+    if name.strip().casefold() in _INDEX and len(np.unique(x)) == len(x):
+        return "tells rows apart"
+    return "tells when rows were taken" if name.strip().casefold() in _TIMES and (steps > 0).all() else None
 
 
 def no_measurement(x: Array) -> str | None:

@@ -23,7 +23,7 @@ from analysis.own_data.judging import FEWEST, Settings, entropy_part, family_par
 from analysis.own_data.naming import child_of
 from analysis.own_data.ranking import ranked, together
 from analysis.own_data.stand_in import reversed_kl
-from analysis.own_data.values import Values, default_families, values_of
+from analysis.own_data.values import Values, default_families, piled_columns, values_of
 from analysis.own_data.weighing import counted, repeated, size_of
 from analysis.parts import Part, Progress, Remember, compute_parts
 from models.errors import ConvergenceError, InputError
@@ -114,10 +114,10 @@ def analyse(
     if len(columns) != dim:
         raise InputError(f"there are {dim} columns of data and {len(columns)} names; give one name for each")
     weighing = None if weights is None else np.asarray(weights, dtype=float)
-    seen = repeated(data[:, 0], weighing)
-    found = values_of(seen) if dim == 1 else None
+    seen = [repeated(column, weighing) for column in data.T]
+    found = values_of(seen[0]) if dim == 1 else piled_columns(seen, columns)
     chosen = check_families(families, dim, found)
-    zeros = float((seen == 0).mean())
+    zeros = float((seen[0] == 0).mean())
     if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
         # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
         found = replace(found, atoms=((0.0, zeros), *found.atoms))

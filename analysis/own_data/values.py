@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from models.families import Family
 from models.unknown import rounding_unit
 
-__all__ = ["REAL", "SEVERAL", "Chart", "Values", "default_families", "values_of"]
+__all__ = ["REAL", "SEVERAL", "Chart", "Values", "default_families", "piled_columns", "values_of"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +35,7 @@ _APART = 5.0  # times as many whole degrees near one end as near the other, at m
 #: A value is an atom if this share of the rows has it, so many times what its neighbours lead to expect.
 _ATOM, _ABOVE = 0.01, 8.0
 _HEAPS = 3  # more such values are heaps of rounding
+_STEPPED, _STEPS = 20, 5  # rows, and different values among them, that all multiples of a step are no chance of counts
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Values:
         Ends of the circle that the values lie on; if they are no angles, one that a family of angles could take them for.
     top : float
         What shares are parts of: 1 or 100; 0 if values are above 100 or below zero.
+    column : str
+        Of several, the one that has the atoms.
     """
 
     kind: str
@@ -99,6 +103,7 @@ class Values:
     notes: tuple[str, ...] = field(default=())
     circle: tuple[float, float] | None = None
     top: float = 0.0
+    column: str = ""
 
     @property
     def discrete(self) -> bool:
@@ -164,17 +169,36 @@ def values_of(x: Array) -> Values:
     return replace(found, circle=circle, top=0.0 if low < 0 or high > 100 else 1.0 if high <= 1 else 100.0)
 
 
+def piled_columns(columns: Sequence[Array], names: Sequence[str]) -> Values | None:
+    """What several columns (n,) hold, if one has atoms; None if none has: mass on a plane, which no joint density has.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=200)
+    >>> found = piled_columns([x, np.where(x < 0, 0.0, x)], ["a", "b"])
+    >>> found.column, found.piled, piled_columns([x, x**2], ["a", "b"])
+    ('b', ((0.0, 0.49),), None)
+    """
+    for column, name in zip(columns, names, strict=True):
+        if np.ptp(column) and (atoms := values_of(column).atoms):
+            return Values("", -np.inf, np.inf, 0.0, atoms, column=name)
+    return None
+
+
 def _kind(x: Array) -> Values:
     """What the values (n,) seem to be."""
     n, low, high, spread = len(x), float(x.min()), float(x.max()), float(x.std())
     distinct, counts = np.unique(x, return_counts=True)
     unit = rounding_unit(x)
-    whole = bool((x == np.rint(x)).all()) and low >= 0 and len(distinct) < n / 2
+    step = _step(distinct, n)
+    whole = bool((x == np.rint(x)).all()) and low >= 0 and len(distinct) < n / 2 and not step
     circle = next((c for c in _CIRCLES if _is_circle(x, c)), None)
     if whole and low <= spread and not (circle is not None and _closes(x, circle)):
         return _counts(x, low)
     atoms = _atoms(distinct, counts, n, unit)
-    notes: list[str] = []
+    notes = [f"whole numbers, all multiples of {step}: taken for measurements rounded to it, not for counts"] * bool(
+        step
+    )
     mixtures = () if atoms else REAL[-2:]
     line = (*REAL[:-2], *mixtures)
     from_zero = (*_NOT_NEGATIVE, *(_HURDLES if any(value == 0 for value, _ in atoms) else ()))
@@ -207,6 +231,14 @@ def _counts(x: Array, low: float) -> Values:
         families.append("binomial")
     note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
     return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
+
+
+def _step(distinct: Array, n: int) -> int:
+    """The step above 1 that all of so many whole values from zero on are multiples of; 0 for none."""
+    if n < _STEPPED or len(distinct) < _STEPS or distinct[0] < 0 or distinct[-1] > 2.0**53:
+        return 0
+    step = int(np.gcd.reduce(distinct.astype(np.int64))) if (distinct == np.rint(distinct)).all() else 1
+    return step if step > 1 else 0
 
 
 def _is_circle(x: Array, ends: tuple[float, float]) -> bool:

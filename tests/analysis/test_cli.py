@@ -446,6 +446,19 @@ def test_an_infinite_divergence_is_valid_json(duality: Duality) -> None:
     assert np.isfinite(answer.document["kl_qp"]["value"])
 
 
+def test_an_infinite_divergence_calls_its_distributions_by_their_letters(duality: Duality) -> None:
+    shifted = [
+        '{"distribution": "Exponential", "params": {"lam": 1}}',
+        '{"distribution": "Normal", "params": {"mu": 0, "sigma": 1}}',
+    ]
+    lines = duality("divergence", *shifted).out.splitlines()
+    why = {line.split()[0]: line.partition(": ")[2] for line in lines}
+    assert why["kl_qp"] == "q has mass below 0, where p has none"
+    assert why["kl_pq"] == ""
+    back = duality("divergence", *reversed(shifted), "--json").document
+    assert back["kl_pq"]["reason"] == "p has mass below 0, where q has none"
+
+
 def test_a_json_file_is_the_same_as_its_text(tmp_path: Path, duality: Duality) -> None:
     text = mixture("[0.3, 0.7]", "[-1, 1]", "[1, 2]")
     (tmp_path / "target.json").write_text(text)

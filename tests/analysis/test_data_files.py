@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 from analysis.own_data import table as tables
-from analysis.own_data.files import read_columns
+from analysis.own_data.files import Options, read_columns
 from models.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -139,11 +139,59 @@ def test_text_is_left_out_and_said(tmp_path: Path) -> None:
     assert [entry["name"] for entry in table.reading["left_out"]] == ["city", "flag"]
 
 
-def test_a_column_that_counts_rows_is_pointed_out(tmp_path: Path) -> None:
-    rows = np.column_stack([np.arange(1, 51), X[:, 0]])
-    path = saved(tmp_path / "x.csv", csv(rows, "id,a"))
-    assert [w for w in read_columns(path).warnings if "'id' counts the rows" in w and "--columns a" in w]
-    assert not read_columns(path, ["id"]).warnings
+APART = np.random.default_rng(9).permutation(1000)[:50]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "words"),
+    [
+        ("t", np.arange(1, 51), "counts the rows"),
+        ("t", np.arange(50), "counts the rows"),
+        ("ID", APART, "tells rows apart"),
+        ("Day", np.sort(APART), "tells when rows were taken"),
+    ],
+)
+def test_a_column_that_counts_rows_is_left_out_and_said_unless_asked_for(
+    name: str, column: np.ndarray, words: str, tmp_path: Path
+) -> None:
+    path = saved(tmp_path / "x.csv", csv(np.column_stack([column, X[:, 0]]), f"{name},a"))
+    table = read_columns(path)
+    assert table.names == ("a",)
+    assert [w for w in table.warnings if f"{name!r} {words} and is left out; --columns takes it in" in w]
+    assert table.reading["left_out"] == [{"name": name, "why": words}]
+    asked = read_columns(path, [name, "a"])
+    assert asked.names == (name, "a")
+    assert not asked.warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("t", APART), ("day", APART), ("id", X[:, 0]), ("id", np.repeat(APART[:25], 2))]
+)
+def test_a_column_that_only_its_name_or_its_numbers_make_an_index_is_kept(
+    name: str, column: np.ndarray, tmp_path: Path
+) -> None:
+    table = read_columns(saved(tmp_path / "x.csv", csv(np.column_stack([column, X[:, 0]]), f"{name},a")))
+    assert table.names == (name, "a")
+
+
+def test_an_index_alone_is_kept(tmp_path: Path) -> None:
+    assert read_columns(saved(tmp_path / "x.csv", csv(np.arange(50.0)[:, None], "id"))).names == ("id",)
+
+
+def test_an_index_is_left_out_before_rows_are_dropped(tmp_path: Path) -> None:
+    lines = csv(np.column_stack([np.arange(50), X[:, 0]]), "t,a").splitlines()
+    table = read_columns(saved(tmp_path / "x.csv", "\n".join([*lines[:9], "8,NA", *lines[10:], "50,NA"])))
+    assert table.names == ("a",)
+    assert [w for w in table.warnings if "2 of 51 rows" in w and "(a 2)" in w]
+
+
+def test_what_double_precision_rounds_away_is_said(tmp_path: Path) -> None:
+    far = saved(tmp_path / "x.csv", "a\n" + "".join(f"{2**60 + 100 * i}\n" for i in range(50)))
+    (told,) = read_columns(far).warnings
+    assert "'a' are near 1.15292e+18, where double precision rounds to 2.6e+02" in told
+    assert "subtract a constant" in told
+    spread = saved(tmp_path / "y.csv", "a\n" + "".join(f"{10**25 + i**3 * 10**20}\n" for i in range(50)))
+    assert not read_columns(spread).warnings
 
 
 def test_numbers_as_large_as_no_integer_of_numpy(tmp_path: Path) -> None:
@@ -169,6 +217,10 @@ WRONG: dict[str, tuple[str, str | bytes, list[str] | None, tuple[str, ...]]] = {
     "no complete row": ("x.csv", "a,b\n1,\n,2\n3,\n,5\n", None, ("0 complete", "4 of 4", "fewer columns")),
     "constant": ("x.csv", "a,b\n1,7\n2,7\n3,7\n", None, ("'b'", "constant at 7", "--columns a")),
     "infinite": ("x.csv", "a\n1\n2\ninf\n", None, ("'a'", "inf", "row 3", "remove")),
+    "too large": ("x.csv", "a,b\n1,2\n1" + "0" * 400 + ",3\n", None, ("'a'", "too large", "in row 2", "divide")),
+    "too large chosen": ("x.csv", "a\n1\n-1e400\n", ["a"], ("'a'", "too large", "-1e400", "row 2", "divide")),
+    "too close": ("x.csv", f"a\n{2**60}\n{2**60 + 7}\n", None, ("cannot tell numbers less than 256 apart", "subtract")),
+    "another case": ("x.csv", GOOD, ["A"], ("unknown column 'A'", "did you mean a?")),
     "unknown column": ("x.csv", GOOD.replace("a,b", "waiting,b"), ["wating"], ("'wating'", "did you mean waiting")),
     "column twice": ("x.csv", GOOD, ["a", "a"], ("--columns", "'a' more than once")),
     "duplicate names": ("x.csv", csv(X, "a,a"), None, ("line 1", "'a' more than once", "name of its own")),
@@ -203,6 +255,11 @@ def test_wrong_file_is_one_line_that_names_the_value_and_the_remedy(what: str, t
         assert word in told, told
 
 
+def test_weights_alone_have_nothing_to_weigh(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"besides 'w': only the weights are left"):
+        read_columns(saved(tmp_path / "x.csv", "w\n1\n2\n"), None, None, Options(weights="w"))
+
+
 def test_folder_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder; give one file"):
         read_columns(tmp_path)
@@ -233,6 +290,9 @@ def test_wrong_arrays(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.array([{}, 1], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="Python objects"):
+        read_columns(path)
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"Python objects.*numpy\.save"):
         read_columns(path)
     np.save(path, np.array(["a", "b"]))
     with pytest.raises(InputError, match="no column of numbers"):

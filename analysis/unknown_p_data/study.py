@@ -161,8 +161,20 @@ def summary(intervals: list[Interval], truth: float) -> dict[str, float]:
         "coverage": float(held.mean()),
         "reliable": float(trusted.mean()),
         "coverage_reliable": float(held[trusted].mean()) if trusted.any() else np.nan,
-        "length": float(np.mean([e.upper - e.lower for e in intervals])),
+        "length": float(np.mean([_length(e) for e in intervals])),
     }
+
+
+def _length(found: Interval) -> float:
+    """Length of an interval, as if it were not cut at zero: the half below the estimate is then as long as the other."""
+    if found.lower != 0:
+        return found.upper - found.lower
+    return 2 * (found.upper - (0.0 if _below(found) else found.value))
+
+
+def _below(found: Interval) -> bool:
+    """Whether an interval lay below zero as a whole."""
+    return any("wholly below zero" in reason for reason in found.warnings)
 
 
 # --- part 2: tails ---------------------------------------------------------------------------------------------------
@@ -250,7 +262,7 @@ def run_sign(settings: Settings) -> xr.DataTree:
         found = kl_from_draws(x, partial(_log_pdf, q))
         values.append(found.value)
         lower.append(found.lower)
-        below.append(int(any("wholly below zero" in reason for reason in found.warnings)))
+        below.append(int(_below(found)))
         if r == 0:
             ce = cross_entropy_from_draws(x, partial(_log_pdf, q)).value
         if r < settings.rivals:

@@ -24,7 +24,7 @@ from analysis.unknown_p_data.figures import plot
 from analysis.unknown_p_data.study import ESTIMATORS, Settings
 from analysis.unknown_p_data.targets import NAMES, find
 from models.quadrature import Estimate
-from models.unknown import Interval, leave_one_out
+from models.unknown import Interval, kl_from_draws, leave_one_out
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings, check_pages
 
@@ -137,6 +137,16 @@ def test_a_summary_counts_what_it_says() -> None:
     assert found["coverage_reliable"] == 0.5
     assert (found["length"], found["mean_error"]) == (2, 0.5)
     assert np.isnan(question.summary([interval(0, False)] * 2, 0.0)["coverage_reliable"])
+
+
+def test_the_length_of_an_interval_does_not_depend_on_where_zero_is() -> None:
+    """The same Normal draws, for a KL that is zero and, by a model shifted far, for one that is not: cut at zero, and not cut."""
+    x = stats.norm.rvs(size=(500, 1), random_state=3)
+    cut, whole = (kl_from_draws(x, lambda v, c=c: stats.norm.logpdf(v[:, 0]) - c) for c in (0.0, 5.0))
+    assert cut.lower == 0 < whole.lower
+    lengths = [question.summary([found] * 2, 0.0)["length"] for found in (cut, whole)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.2)  # the lower half is longer, for the tail on that side
+    assert cut.upper - cut.lower < 0.7 * lengths[1]
 
 
 def test_rivals_estimate_the_same_kl() -> None:

@@ -24,7 +24,7 @@ from analysis.posterior_modes.exact import Grid, exact_posterior
 from models.advi import Schedule, fit_advi, optima
 from models.advi.diagnostics import covered_mass
 from models.families import FAMILIES
-from models.graphs import Deferred, numpy_mode, single_threaded
+from models.graphs import Deferred, numpy_mode, rounded_alike, single_threaded
 from models.projections import minima, reverse_projections
 from models.projections.exact import exact_objective
 from models.projections.starts import member_theta
@@ -174,7 +174,7 @@ def run_case(name: str, settings: Settings) -> xr.DataTree:
     case = next(c for c in CASES if c.name == name)
     model = case.build()
     target = from_model(model)
-    with _silent():
+    with _silent(), rounded_alike():
         traces = {"nuts": sample_nuts(model, settings), "smc": sample_smc(model, settings)}
     draws = {role: unconstrained(model, trace["posterior"].to_dataset()) for role, trace in traces.items()}
     sources = {

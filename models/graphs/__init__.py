@@ -11,6 +11,7 @@ from models.graphs.compiling import (
     compiled,
     inline_batched_symbolic,
     numpy_mode,
+    rounded_alike,
     single_threaded,
     untraced,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "inline_batched_symbolic",
     "kept",
     "numpy_mode",
+    "rounded_alike",
     "single_threaded",
     "untraced",
 ]

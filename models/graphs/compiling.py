@@ -22,6 +22,7 @@ __all__ = [
     "inline_batched_symbolic",
     "numpy_mode",
     "register_rewrites",
+    "rounded_alike",
     "single_threaded",
     "untraced",
 ]
@@ -170,6 +171,20 @@ def numpy_mode() -> Any:
 def register_rewrites() -> None:
     """Let PyMC register its rewrites before a mode names one: PyTensor takes a name that it is asked for as given away."""
     import pymc.logprob.utils  # noqa: F401
+
+
+@contextmanager
+def rounded_alike() -> Iterator[None]:
+    """Compile by Numba without leave to reorder sums.
+
+    With PyTensor's default (``numba__fastmath``) the order depends on what was inlined where, and code just compiled differs in its last
+    digits from the same code read from a cache; a sampler turns that into other draws. A sum of hundreds of terms takes up to three
+    times as long without.
+    """
+    import pytensor
+
+    with pytensor.config.change_flags(numba__fastmath=False):
+        yield
 
 
 def single_threaded[**P, R](function: Callable[P, R]) -> Callable[P, R]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.graphs.compiling import inline_batched_symbolic, register_rewrites
+from models.graphs.compiling import inline_batched_symbolic, register_rewrites, rounded_alike
 from models.graphs.deferred import Deferred
 from models.graphs.distributions import MULTIVARIATE, Distribution, Key, batched_logp, symbols
 from models.graphs.stable import in_double_precision
@@ -220,7 +220,8 @@ def _function_of(model: Any) -> Any:
             raise InputError(
                 f"the log density of {names} has no gradient, which ADVI needs; write it in functions of PyTensor (of a pm.Simulator there is none)"
             ) from error
-        function = pm.pytensorf.compile([point], [logp, slope], mode="NUMBA")
+        with rounded_alike():
+            function = pm.pytensorf.compile([point], [logp, slope], mode="NUMBA")
         _compiled_models[model] = known = size, function
     return known[1]
 
@@ -332,7 +333,7 @@ def _inner(build: Build) -> Any:
     register_rewrites()
     mode = get_mode("NUMBA").including("local_remove_check_parameter").register((inline_batched_symbolic(), 0.05))
     # The whole is stored (`_compiled`): storing each loop of it too would take as long again.
-    with pytensor.config.change_flags(numba__cache=False):
+    with rounded_alike(), pytensor.config.change_flags(numba__cache=False):
         return pytensor.function([points, numbers], [logp, slope], mode=mode, trust_input=True).vm.jit_fn
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from models.graphs import rounded_alike
 from models.own_model.tempering import temper
 from models.targets import Posterior
 
@@ -158,9 +159,10 @@ def by_nuts(
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        tree = pm.sample(draws=draws, tune=1000, chains=4, cores=1, random_seed=seed, progressbar=False, model=target.source,
-                         callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=target_accept,
-                         idata_kwargs={"include_transformed": True})  # fmt: skip
+        with rounded_alike():
+            tree = pm.sample(draws=draws, tune=1000, chains=4, cores=1, random_seed=seed, progressbar=False, model=target.source,
+                             callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=target_accept,
+                             idata_kwargs={"include_transformed": True})  # fmt: skip
     except KeyboardInterrupt:
         if not stop():  # not the clock, but whoever waits
             raise

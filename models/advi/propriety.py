@@ -40,10 +40,10 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
     Returns
     -------
     ndarray (d,) or None
-        The first, of length 1 (with or without what it has of small entries), along which log p falls no faster than -log t at a million steps and more: then its integral along the
-        ray is infinite and, rays near by being alike, so is that of the density. Where log p still rises from below its value at
-        `point`, as where a scale has begun to outgrow the residuals, nothing is seen of what it does beyond. ``None`` is no proof that
-        it is proper.
+        The first, of length 1, along which log p falls no faster than -log t at a million steps and more: its integral along the
+        ray is infinite then and, rays near by being alike, so is that of the density. Directions are also tried without their
+        small entries. Where log p still rises from below its value at `point`, as where a scale has begun to outgrow the
+        residuals, nothing is seen of what it does beyond. ``None`` is no proof that it is proper.
     """
     with np.errstate(all="ignore"):
         here = float(density(point[None])[0][0])

@@ -21,6 +21,9 @@ from analysis.site.mathml import mend_math
 
 __all__ = ["Converter", "files_of"]
 
+#: A heading with an anchor of its own.
+_NAMED = re.compile(r"^(#+ .*?) \{#([\w-]+)\}$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Converter:
@@ -103,7 +106,8 @@ class Converter:
         return share_glyphs(page).encode()
 
     def md(self, text: str, title: str) -> bytes:
-        """Return a page for a repository browser."""
+        """Return a page for a repository browser, where a heading's own anchor has to be an element."""
+        text = _NAMED.sub(r'<a id="\2"></a>\n\n\1', text)
         body = self._pandoc(text, "md", title, "--to=gfm", "--wrap=preserve")
         note = "<!-- Built by `duality report` from the chapters and reports/templates: edit those, not this file. -->"
         return f"{note}\n\n# {title}\n\n{body}".encode()

@@ -356,7 +356,7 @@ def _md_page(book: Book, page: Page, figures: Mapping[str, Figure], index: Index
         if name == page.name:
             return f"#{anchor}" if anchor != name else "#"
         file = "README.md" if name == "index" else f"{name}.md"
-        place = f"#{anchor}" if anchor.startswith("fig-") else ""
+        place = "" if anchor == name else f"#{anchor}"
         return (f"pages/{file}" if front else f"../{file}" if name == "index" else file) + place
 
     text = resolved(page, "md", figures, index, address, folder)

@@ -448,6 +448,22 @@ def test_every_address_of_the_site_is_there(site: Path) -> None:
                 assert not anchor or anchor in ids[target], (path.name, address)
 
 
+def test_every_address_of_the_markdown_pages_is_there(site: Path) -> None:
+    pages = {path.resolve(): path.read_text() for path in [site / "README.md", *(site / "pages").glob("*.md")]}
+    ids = {path: re.findall(r' id="([^"]+)"', text) for path, text in pages.items()}
+    links = [
+        (path, link)
+        for path, text in pages.items()
+        for link in re.findall(r"\]\(([^()\s]*\.md[^()\s]*|#[^()\s]+)\)", text)
+    ]
+    assert any("#" in link for _, link in links)
+    for path, link in links:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target in ids, (path.name, link)
+        assert not anchor or anchor in ids[target], (path.name, link)
+
+
 def test_front_page_is_short_and_leads_everywhere(site: Path) -> None:
     page = (site / "index.html").read_text()
     assert "It depends." in page
@@ -521,7 +537,7 @@ def test_links_lead_to_a_question_on_a_page_that_it_shares(shared: Path) -> None
         assert '<a href="where_a_run_ends.html">' in evidence
     md = (shared / "pages" / "where_a_run_ends.md").read_text()
     assert md.count("## Evidence: ") == 2
-    assert "[start](where_a_run_ends.md)" in (shared / "pages" / "two.md").read_text()
+    assert "[start](where_a_run_ends.md#initialisation)" in (shared / "pages" / "two.md").read_text()
 
 
 def test_files_of_an_earlier_report_go_if_nobody_changed_them(tmp_path: Path) -> None:

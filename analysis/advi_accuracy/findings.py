@@ -38,6 +38,8 @@ _KINDS = {
     "falling": "Adam, falling rate",
     "path": "the same, path gradient and stratified draws",
 }
+#: Nats above every minimum from which on a run is on its way, not near one.
+UNDER_WAY = 0.1
 _SETS = {"independent": "independent", "stratified": "stratified"}
 
 
@@ -55,6 +57,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "fixed": fixed({name: case_of(results, f"fixed_{name}") for name in FIXED}),
         "evidence": evidence(cases, HOW, NATS, RELATIVE),
         "how": HOW,
+        "under_way": UNDER_WAY,
         "goals": list(GOALS),
         "share": SHARE,
         "nats": NATS,
@@ -113,8 +116,10 @@ def reached(cases: Mapping[str, xr.DataTree], how: Mapping[str, str]) -> list[di
             mine = runs.isel(run=np.flatnonzero(runs["start"].to_numpy() == start))
             row: dict[str, Any] = {"target": case.attrs["short"], "start": _STARTS[start]}
             for key in how:
-                ends = mine["optimum"].sel(how=key).to_numpy()
-                counts = {label: int((ends == k).sum()) for k, label in enumerate(labels)}
+                of = mine.sel(how=key)
+                there = of["gap"].to_numpy() <= UNDER_WAY
+                counts = {label: int((there & (of["optimum"].to_numpy() == k)).sum()) for k, label in enumerate(labels)}
+                counts["under way"] = int((~there).sum())
                 row[key] = ", ".join(f"{n} {label}" for label, n in counts.items() if n)
             rows.append(row)
     return rows

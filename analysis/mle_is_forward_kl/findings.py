@@ -169,6 +169,7 @@ def coverage(table: Sequence[Row]) -> dict[str, Any]:
     sandwich, hessian = ([row[key] for row in table] for key in ("sandwich", "hessian"))
     short = [row for row in table if row["hessian"].value < LEVEL - 0.03 - 3 * row["hessian"].error]
     long = [row for row in table if row["hessian"].value > LEVEL + 0.02 + 3 * row["hessian"].error]
+    rest = [row for row in table if row not in short and row not in long]
     return {
         "table": table,
         "sandwich": [pick(s.value for s in sandwich) for pick in (min, max)],
@@ -176,7 +177,8 @@ def coverage(table: Sequence[Row]) -> dict[str, Any]:
         "error": max(s.error for s in sandwich),
         "short": short,
         "long": long,
-        "rest": len(table) - len(short) - len(long),
+        "rest": len(rest),
+        "others": [pick((row["hessian"].value for row in rest), default=np.nan) for pick in (min, max)],
     }
 
 

@@ -307,7 +307,7 @@ def _pages(book: Book, page: Page) -> str:
     """Return the list of all pages, with this one marked."""
     items = []
     for other in [book.front, *book.story]:
-        words = "Five minutes" if other is book.front else _inline(_plain(other.title))
+        words = "Front page" if other is book.front else _inline(_plain(other.title))
         current = ' aria-current="page"' if page is other else ""
         items.append(f"<li>{_link(page, other, words, current)}</li>")
     return f'<p class="contents">All pages</p>\n<ol class="pages" start="0">\n{chr(10).join(items)}\n</ol>'

@@ -182,6 +182,7 @@ def needed(studies: Mapping[str, xr.Dataset]) -> dict[str, Any]:
         "table": table,
         "line_least": min(line),
         "line_most": max(line),
+        "beyond": any(row[key] is not None and row[f"{key}_beyond"] for row in table for key in ("kl", "entropy")),
         "by_dim": [{"dim": d, "n": found[f"normal_{d}"]} for d in (1, 2, 3) if found[f"normal_{d}"] is not None],
     }
 

@@ -226,13 +226,15 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     assert words(blind=never).answer.startswith("What an approximation has missed its own draws tell only by chance")
     apart = never | {"advi": never["advi"] | {"alike": False}}
     assert "Nor is the verdict one about the fit" in words(blind=apart).text
-    often = never | {"warns": False, "passes": True, "by_budget": True}
+    often = never | {"warns": False, "passes": True, "by_budget": never["worst"]}
     assert "the verdict depends on their number." in words(blind=often).text
     assert "passed k-hat, the usual check, in" in words(blind=often).answer
     whole = data.copy(deep=True)
     whole["covered"] = whole["covered"] * 0 + 1
     assert blind(whole)["false_alarm"]["distance"] == float(whole["distance"][0])
     assert "It errs the other way" in words(blind=blind(whole)).text
+    bounded = float(whole["sd"].sel(fit="mode")[0]) > 1
+    assert ("so the weights are bounded" in words(blind=blind(whole)).text) == bounded
     whole["good"] = whole["good"] * 0 + 1
     assert blind(whole)["false_alarm"] is None
     assert "It errs the other way" not in words(blind=blind(whole)).text

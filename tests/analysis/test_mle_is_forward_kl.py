@@ -331,7 +331,7 @@ def test_failures_of_the_hessian_are_told_apart(found: dict[str, Any]) -> None:
     text = text_of(found, coverage=failing)
     assert "in 94.0% to 95.0%" in text
     assert "too short for σ of *A* (78.0%)." in text
-    assert "too long for σ of *A* (100.0%). For the other 1 no" in text
+    assert "too long for σ of *A* (100.0%). For the other 1 they hold it in 96.0% to 96.0%." in text
     text = text_of(found, coverage=said.coverage([row(0.95, 0.95)]))
     assert "too short" not in text
     assert "no failure of the Hessian intervals" in text

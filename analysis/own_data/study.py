@@ -40,6 +40,8 @@ Array = NDArray[np.float64]
 QUESTION = "Which family is closest to these data, and how far is it from the distribution they come from?"
 #: Rows up to which the log density of each is kept.
 _KEPT = 100_000
+#: Rows up to which a family is fitted sooner than a process is begun, if its graphs are stored; seconds that tell that they are.
+_QUICK, _PATIENCE = 5000, 3.0
 #: Rows from which on families are ranked at all.
 _RANKED = 5
 
@@ -152,6 +154,7 @@ def analyse(
         question=QUESTION,
         settings=settings,
         jobs=jobs,
+        patience=_PATIENCE if n <= _QUICK else 0.0,
         remember=remember,
         on_progress=lambda label, fraction: report(label, 0.85 * fraction),
     )

@@ -78,7 +78,11 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     if values is not None and values.discrete and not settings.jitter:
         found = count_entropy(data[:, 0], settings.level)
     elif values is not None and (lacking := values.lacking(settings.jitter)):
-        told = tuple(f"{part}: no density has it, and the KL to any is infinite" for part in lacking)
+        told = tuple(
+            f"{part}: no density has it, and the KL to any is infinite"
+            + ("; if they are rounded measurements, --jitter spreads them" if part.kind == "counts" else "")
+            for part in lacking
+        )
         found = Interval(-np.inf, np.nan, "draws", -np.inf, -np.inf, settings.level, len(data), False, told)
     elif values is not None and values.atoms:
         found = _with_zeros(data, settings)

@@ -93,7 +93,7 @@ class Singular:
     def __str__(self) -> str:
         where = f" in column {self.columns[0]!r}" if self.columns else ""
         if self.kind == "counts":
-            return f"the counts{where} have their mass on whole numbers; if they are rounded measurements, --jitter spreads them"
+            return f"the counts{where} have all their mass on whole numbers"
         if self.kind == "value":
             return f"{self.share:.1%} of the rows are exactly {self.told}{where}, an atom"
         return f"{self.share:.1%} of the rows have exactly {self.told}"

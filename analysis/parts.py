@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -73,6 +74,7 @@ def compute_parts(
     question: str,
     settings: BaseModel,
     jobs: int = 1,
+    patience: float = 0.0,
     remember: Remember | None = None,
     on_progress: Progress | None = None,
 ) -> xr.DataTree:
@@ -87,6 +89,9 @@ def compute_parts(
         Kept with the results; it has a ``seed``.
     jobs : int
         Parts computed at the same time, each in its own process; the numbers do not depend on it.
+    patience : float
+        Seconds of work that other processes are not worth, which take as long to start: parts are computed in this one, the
+        shortest first, until one takes longer.
     remember : callable, optional
         ``remember(name, inputs, compute)`` returns a stored part of the same inputs, or computes and stores it.
     on_progress : callable, optional
@@ -127,7 +132,7 @@ def compute_parts(
         report(part.title, finished / total)
 
     done: dict[str, xr.DataTree] = {}
-    for part, tree in (_here if jobs == 1 else partial(_elsewhere, jobs))(parts, remember, began):
+    for part, tree in (_here if jobs == 1 else partial(_elsewhere, jobs, patience))(parts, remember, began):
         done[part.name] = tree
         finished += part.weight
     report("done", 1.0)
@@ -157,7 +162,7 @@ def _here(
 
 
 def _elsewhere(
-    jobs: int, parts: Sequence[Part], remember: Remember, began: Callable[[Part], None]
+    jobs: int, patience: float, parts: Sequence[Part], remember: Remember, began: Callable[[Part], None]
 ) -> Iterator[tuple[Part, xr.DataTree]]:
     """Compute in other processes the parts that are not remembered; this process alone asks the memory and fills it."""
     missing = {}
@@ -166,9 +171,17 @@ def _elsewhere(
             yield part, remember(part.name, part.inputs, _missing)
         except _MissingError:
             missing[part.name] = part
+    took = 0.0
+    while missing and took < patience:
+        least = min(missing.values(), key=lambda part: part.weight)
+        started = time.process_time()
+        yield from _here([missing.pop(least.name)], remember, began)
+        took = time.process_time() - started
+    if not missing:
+        return
     work = [Job(part.name, part.compute, part.weight) for part in missing.values()]
     preload = sorted({func.__module__ for part in parts if (func := getattr(part.compute, "func", None)) is not None})
-    with Local(min(jobs, len(work) or 1), [*preload, "analysis.running.first_write"]) as workers:
+    with Local(min(jobs, len(work)), [*preload, "analysis.running.first_write"]) as workers:
         for ended in run_jobs(work, workers, lambda job: began(missing[job.name])):
             part = missing[ended.job.name]
             if ended.outcome.failed is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -55,12 +55,18 @@ def source_hash(question: str, *roots: str, file: str = "study") -> str:
     -------
     str
     """
-    files = [*(_ROOT / "models").rglob("*.py"), *(_ROOT / "analysis" / "data").glob("*.csv")]
-    stats = [(file, file.stat()) for file in sorted(files)]
-    digest = hashlib.sha256(_whole_files(_ROOT, tuple((f, s.st_mtime_ns, s.st_size) for f, s in stats)).encode())
-    for text in sorted(_texts(_ROOT / "analysis" / question / f"{file}.py", roots or ("parts",))):
+    whole = _seen([*(_ROOT / "models").rglob("*.py"), *(_ROOT / "analysis" / "data").glob("*.csv")])
+    digest = hashlib.sha256(_whole_files(_ROOT, whole).encode())
+    read = _seen((_ROOT / "analysis").rglob("*.py"))
+    for text in _texts(_ROOT / "analysis" / question / f"{file}.py", roots or ("parts",), read):
         digest.update(text.encode())
     return digest.hexdigest()
+
+
+def _seen(files: Iterable[Path]) -> tuple[tuple[Path, int, int], ...]:
+    """Files in order, when each was last changed and how large it is: what tells whether to read again."""
+    stats = ((file, file.stat()) for file in sorted(files))
+    return tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stats)
 
 
 def reached(question: str, *roots: str, file: str = "study") -> set[str]:
@@ -75,7 +81,7 @@ def _dotted(file: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _whole_files(root: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Return a hash of the files that count whole; when and how large they were last seen tells whether to read again."""
+    """Return a hash of the files that count whole."""
     digest = hashlib.sha256()
     for file, _, _ in files:
         digest.update(file.relative_to(root).as_posix().encode())
@@ -83,8 +89,9 @@ def _whole_files(root: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def _texts(first: Path, roots: tuple[str, ...]) -> set[str]:
-    """Return the code of every definition reached, without what does not count."""
+@lru_cache(maxsize=32)
+def _texts(first: Path, roots: tuple[str, ...], _seen: tuple[tuple[Path, int, int], ...]) -> list[str]:
+    """Return the code of every definition reached in the files so seen, in order, without what does not count."""
     texts: set[str] = set()
     for file, name in _reached(first, roots):  # which comes first, for it looks at the files
         module = _module(file)
@@ -94,7 +101,7 @@ def _texts(first: Path, roots: tuple[str, ...]) -> set[str]:
                 texts.add(f"{_dotted(file)} {name} {_origin(statement, str(name))}")
             else:
                 texts.add(f"{_dotted(file)} {_dump(statement)}")
-    return texts
+    return sorted(texts)
 
 
 def _reached(first: Path, roots: tuple[str, ...]) -> set[tuple[Path, str | None]]:

@@ -62,7 +62,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "infinite": family["kl"] == "inf",
         "discrete": bool(s["values"] and s["values"]["kind"] == "counts"),
         "kind": None if s["values"] is None else s["values"]["kind"],
-        "atom": _atom(s),
+        "lacking": _lacking(s),
         "outside": _outside(s),
         "reading": _reading(s),
         "weighted": bool(s["reading"] and s["reading"]["weights"]),
@@ -156,14 +156,22 @@ def _simplest(s: Mapping[str, Any], names: Sequence[str]) -> str:
     return min(names, key=lambda name: sum(np.size(value) for value in s["families"][name]["params"].values()))
 
 
-def _atom(s: Mapping[str, Any]) -> dict[str, str] | None:
-    """The first value that stands apart in number, its share of the rows, and of several columns which has it."""
-    atoms = s["values"]["atoms"] if s["values"] else []
-    if not atoms:
-        return None
-    column = s["values"]["column"]
-    where = f" in column {literal(column)}" if column else ""
-    return {"value": f"{atoms[0]['value']:g}", "share": pct(atoms[0]["share"], digits=3), "where": where}
+def _lacking(s: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Mass that no density has: of a value, of counts, or on a relation between columns."""
+    values = s["values"] or {"atoms": [], "singular": []}
+    found = [
+        {"kind": "value", "told": f"{atom['value']:g}", "share": atom["share"], "columns": []}
+        for atom in values["atoms"]
+    ]
+    return [
+        part
+        | {
+            "told": literal(part["told"]),
+            "share": pct(part["share"], digits=3),
+            "columns": [*map(literal, part["columns"])],
+        }
+        for part in (*found, *values["singular"])
+    ]
 
 
 def _outside(s: Mapping[str, Any]) -> list[dict[str, str]]:

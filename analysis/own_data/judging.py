@@ -77,10 +77,13 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
         return xr.DataTree()
     if values is not None and values.discrete and not settings.jitter:
         found = count_entropy(data[:, 0], settings.level)
-    elif values is not None and values.piled:
-        (value, share), where = values.piled[0], f" in column {values.column!r}" if values.column else ""
-        told = f"{share:.1%} of the rows are exactly {value:g}{where}, an atom: no density has it, and the KL to any is infinite"
-        found = Interval(-np.inf, np.nan, "draws", -np.inf, -np.inf, settings.level, len(data), False, (told,))
+    elif values is not None and (lacking := values.lacking(settings.jitter)):
+        told = tuple(
+            f"{part}: no density has it, and the KL to any is infinite"
+            + ("; if they are rounded measurements, --jitter spreads them" if part.kind == "counts" else "")
+            for part in lacking
+        )
+        found = Interval(-np.inf, np.nan, "draws", -np.inf, -np.inf, settings.level, len(data), False, told)
     elif values is not None and values.atoms:
         found = _with_zeros(data, settings)
     else:
@@ -227,7 +230,7 @@ def _kl(data: Array, log_q: Array, family: Family, settings: Settings, values: V
     level = settings.level
     if values is not None and values.discrete and not settings.jitter:
         return count_kl(data[:, 0], log_q, level)
-    if values is not None and values.piled:
+    if values is not None and values.lacking(settings.jitter):
         return Interval(np.inf, np.nan, "draws", np.inf, np.inf, level, len(data), False)
     if values is not None and values.atoms:
         if family.atom is None:

@@ -36,6 +36,10 @@ MISSING = frozenset(
         "#ref!",
         "#wert!",
         "#bezug!",
+        "#name?",
+        "#zahl!",
+        "#calc!",
+        "#spill!",
         "k.a.",
     ]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from analysis.own_data.text import Options, Read, chosen_marks, settled
 from models.errors import InputError, lookup_error
 
 __all__ = ["read_sheet"]
+
+_WITH_COMMA = re.compile(r"\d,\d")
 
 
 def read_sheet(path: Path, options: Options, report: Callable[[float], None]) -> Read:
@@ -43,25 +46,32 @@ def read_sheet(path: Path, options: Options, report: Callable[[float], None]) ->
         sheet = _sheet(path, book, options.sheet)
         rows = max(sheet.max_row or 1, 1)
 
-        at = 0
+        at, commas = 0, options.mark("decimal") == ","
 
-        def cells(single: bool) -> Iterator[list[str]]:
-            nonlocal at
+        def cells(single: bool, decimal: str) -> Iterator[list[str]]:
+            nonlocal at, commas
             for at, row in enumerate(sheet.iter_rows(values_only=True), 1):
                 if at > options.skip:
-                    yield [_shown(value) for value in (row[:1] if single else row)]
+                    shown = [_shown(value, decimal) for value in (row[:1] if single else row)]
+                    commas = commas or any(isinstance(v, str) and _WITH_COMMA.search(v) for v in row)
+                    yield shown
                 if at % 10_000 == 0:
                     report(min(at / rows, 1.0))
 
         found: list[tuple[Table, dict[str, Any], list[str]]] = []
         failed: list[tuple[bool, int, str]] = []
+        # Numbers are what they are; where some stand as text with a comma, all are read as if written so, too.
         for single in (False, True):
-            try:
-                table = tabled(cells(single), chosen_marks(options), options.na, single=single, line=lambda: at)
-            except UnfitError as error:
-                failed.append((not single, error.rows, str(error)))
-            else:
-                found += [(table, {"sheet": sheet.title}, [])] if table is not None else []
+            for decimal in ".,":
+                marks = [m for m in chosen_marks(options) if m.decimal == decimal]
+                if not marks or (decimal == "," and not commas):
+                    continue
+                try:
+                    table = tabled(cells(single, decimal), marks, options.na, single=single, line=lambda: at)
+                except UnfitError as error:
+                    failed.append((not single, error.rows, str(error)))
+                else:
+                    found += [(table, {"sheet": sheet.title}, [])] if table is not None else []
             if found or failed:
                 break
     finally:
@@ -92,10 +102,10 @@ def _sheet(path: Path, book: Any, wanted: str | None) -> Any:
     raise lookup_error("sheet", wanted, names)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, decimal: str) -> str:
     """A cell as text; numbers to the last digit."""
     if value is None:
         return ""
     if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value).replace(".", decimal)
     return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)

@@ -22,12 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.own_data.judging import FEWEST, Settings, entropy_part, family_part
 from analysis.own_data.naming import child_of
 from analysis.own_data.ranking import ranked, together
+from analysis.own_data.singular import refuse_dependent, singular_parts
 from analysis.own_data.stand_in import reversed_kl
-from analysis.own_data.values import Values, default_families, piled_columns, values_of
+from analysis.own_data.values import Values, default_families, values_of
 from analysis.own_data.weighing import counted, repeated, size_of
 from analysis.parts import Part, Progress, Remember, compute_parts
 from models.errors import ConvergenceError, InputError
 from models.families import Family, find_family
+from models.mle.likelihood import check_data
 from models.results import SCHEMA_VERSION, versions
 from models.targets import check_draws
 
@@ -38,6 +40,10 @@ Array = NDArray[np.float64]
 QUESTION = "Which family is closest to these data, and how far is it from the distribution they come from?"
 #: Rows up to which the log density of each is kept.
 _KEPT = 100_000
+#: Rows up to which a family is fitted sooner than a process is begun, if its graphs are stored; seconds that tell that they are.
+_QUICK, _PATIENCE = 5000, 3.0
+#: Rows from which on families are ranked at all.
+_RANKED = 5
 
 
 def analyse(
@@ -115,8 +121,15 @@ def analyse(
         raise InputError(f"there are {dim} columns of data and {len(columns)} names; give one name for each")
     weighing = None if weights is None else np.asarray(weights, dtype=float)
     seen = [repeated(column, weighing) for column in data.T]
-    found = values_of(seen[0]) if dim == 1 else piled_columns(seen, columns)
+    found = values_of(seen[0]) if dim == 1 else _joint(data, seen, columns)
+    size = size_of(weighing, n)
+    if families is None and size < _RANKED:
+        raise InputError(
+            f"there are {size} rows, and fewer than {_RANKED} rank no families; give more rows, or name what to fit (--families)"
+        )
     chosen = check_families(families, dim, found)
+    numbers = np.arange(1, n + 1) if places is None else np.asarray(places, dtype=np.intp)
+    excluded = _excluded(chosen, data, found, weighing, numbers)
     zeros = float((seen[0] == 0).mean())
     if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
         # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
@@ -130,6 +143,8 @@ def analyse(
     entropy = partial(entropy_part, data, settings, found, weighing is not None)
     work = [Part("p_data", "entropy", inputs, entropy, weight=0.5)]
     for family in chosen:
+        if family.name in excluded:
+            continue
         compute = partial(family_part, data, family.name, settings, found, weighing)
         work.append(
             Part(child_of(family.name), family.name, inputs | {"family": family.name}, compute, weight=_weight(family))
@@ -139,11 +154,11 @@ def analyse(
         question=QUESTION,
         settings=settings,
         jobs=jobs,
+        patience=_PATIENCE if n <= _QUICK else 0.0,
         remember=remember,
         on_progress=lambda label, fraction: report(label, 0.85 * fraction),
     )
-    numbers = np.arange(1, n + 1) if places is None else np.asarray(places, dtype=np.intp)
-    tree = _assembled(done, data, numbers, columns, chosen, list(warnings), settings, found, weighing, report)
+    tree = _assembled(done, data, numbers, columns, excluded, list(warnings), settings, found, weighing, report)
     tree.attrs |= {"name": name, "rows": rows or n, "reading": json.dumps(dict(reading) if reading else None)}
     return tree
 
@@ -167,6 +182,44 @@ def check_families(names: Sequence[str] | None, dim: int, values: Values | None 
     return found
 
 
+def _joint(data: Array, seen: Sequence[Array], columns: Sequence[str]) -> Values | None:
+    """What several columns have that no joint density has; None if there is nothing."""
+    refuse_dependent(data, columns)
+    parts = singular_parts(seen, columns)
+    return Values("", -np.inf, np.inf, 0.0, singular=parts) if parts else None
+
+
+def _excluded(
+    families: Sequence[Family],
+    data: Array,
+    values: Values | None,
+    weights: Array | None,
+    places: NDArray[np.intp],
+) -> dict[str, str]:
+    """Families that no fit to data (n, d) can have, and why: rows outside their support, or fewer than their parameters.
+
+    Raises
+    ------
+    InputError
+        If there is no other: before anything is compiled.
+    """
+    found: dict[str, str] = {}
+    for family in families:
+        points = data if values is None else values.chart(family)(data)
+        try:
+            family.check_support(points)
+            check_data(points if weights is None else points[weights > 0], family.resolved(points), {})
+        except InputError as error:
+            found[family.name] = _by_row(str(error), places)
+    if len(found) == len(families):
+        raise _none_fits(found, InputError)
+    return found
+
+
+def _none_fits(failed: Mapping[str, str], kind: type[InputError | ConvergenceError]) -> InputError | ConvergenceError:
+    return kind(f"no family could be fitted ({'; '.join(f'{family}: {why}' for family, why in failed.items())})")
+
+
 def _weight(family: Family) -> float:
     return 4.0 if family.components > 1 else 2.0 if family.name in ("skew_normal", "logistic") else 1.0
 
@@ -179,7 +232,7 @@ def _assembled(
     data: Array,
     places: NDArray[np.intp],
     columns: Sequence[str],
-    families: Sequence[Family],
+    excluded: Mapping[str, str],
     warnings: list[str],
     settings: Settings,
     values: Values | None,
@@ -187,13 +240,12 @@ def _assembled(
     report: Progress,
 ) -> xr.DataTree:
     n, dim = data.shape
-    failed = {f.name: done[child_of(f.name)].attrs for f in families if "failed" in done[child_of(f.name)].attrs}
-    failed = {name: why | {"failed": _by_row(why["failed"], places)} for name, why in failed.items()}
-    fitted = [f for f in families if f.name not in failed]
+    tried = [tree for child, tree in done.children.items() if child != "p_data"]
+    unfit = [tree.attrs for tree in tried if "failed" in tree.attrs]
+    failed = {why["family"]: _by_row(why["failed"], places) for why in unfit} | dict(excluded)
+    fitted = [find_family(tree.attrs["family"]) for tree in tried if "failed" not in tree.attrs]
     if not fitted:
-        told = "; ".join(f"{family}: {why['failed']}" for family, why in failed.items())
-        kind = InputError if all(why["wrong_input"] for why in failed.values()) else ConvergenceError
-        raise kind(f"no family could be fitted ({told})")
+        raise _none_fits(failed, InputError if all(why["wrong_input"] for why in unfit) else ConvergenceError)
     size = size_of(weights, n)
     if size < FEWEST:
         warnings.append(
@@ -230,14 +282,14 @@ def _assembled(
     report("reverse KL", 0.87)
     reverse: dict[str, xr.Dataset] = {}
     why_not = None
-    if values is None or not (values.kind == "counts" or values.piled):
+    if values is None or not (values.kind == "counts" or values.lacking(settings.jitter)):
         mixtures = [f for f in fitted if f.components > 1]
         reverse, why_not = reversed_kl(done, mixtures, logs, dim)
     groups |= reverse
     entropy = json.loads(groups["p_data/entropy"].attrs["warnings"]) if "p_data/entropy" in groups else []
     warnings += [f"entropy and KL: {reason}" for reason in entropy]
     warnings += together({f.name: json.loads(done[child_of(f.name)].attrs["warnings"]) for f in fitted}, entropy)
-    warnings += [f"{family} could not be fitted: {why['failed']}" for family, why in failed.items()]
+    warnings += [f"{family} could not be fitted: {why}" for family, why in failed.items()]
     warnings += [*close, *([why_not] if why_not else [])]
     tree = xr.DataTree.from_dict(groups)
     for family in fitted:
@@ -248,7 +300,7 @@ def _assembled(
         "size": size,
         "dim": dim,
         "values": json.dumps(None if values is None else values.as_dict()),
-        "failed": json.dumps({family: why["failed"] for family, why in failed.items()}),
+        "failed": json.dumps(failed),
         "warnings": json.dumps(warnings),
         "schema_version": SCHEMA_VERSION,
         "versions": json.dumps(versions()),

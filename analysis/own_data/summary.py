@@ -62,7 +62,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         parameters), ``cross_entropy``, ``kl``, ``kl_interval``, ``reliable``, ``status``, ``of`` (what its parameters are of, such as
         x / 100), ``mass_outside`` the range and the support of the data), ``entropy``, ``ranking`` (KL above the best,
         best first; ``clear``, and ``carried_by`` the row that outweighs the others in the difference, by its number in the file), ``reading`` (what was read of the file),
-        ``values`` (what they are taken for; of several columns the one that has atoms), ``reverse`` and ``warnings``. In nats; ``None`` where there is no number.
+        ``values`` (what they are taken for; of several columns the mass that no density has), ``reverse`` and ``warnings``. In nats; ``None`` where there is no number.
     """
     families = {name: _family_summary(tree, name) for name in ranked_names(tree)}
     ranking = tree["ranking"].to_dataset()

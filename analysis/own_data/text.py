@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.own_data.numerals import CALLED, MARKS, Marks
+from analysis.own_data.numerals import CALLED, MARKS, MISSING, Marks
 from analysis.own_data.table import Table, UnfitError, tabled
 from models.errors import InputError
 
@@ -135,10 +135,16 @@ class _Lines:
 
     def _sifted(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
-            if self.comment and line.lstrip().startswith(self.comment):
+            if self.comment and _is_comment(line, self.comment):
                 self.left, self.comments, self.last = self.left + 1, self.comments + 1, line
             else:
                 yield line.replace("\t", " ").strip() + "\n" if self.blanks else line
+
+
+def _is_comment(line: str, mark: str) -> bool:
+    """Whether a line is a comment: #N/A and the like stand for a missing value of the first column."""
+    line = line.lstrip()
+    return line.startswith(mark) and re.split(r"[,;\t]|\s", line, maxsplit=1)[0].lower() not in MISSING
 
 
 def _directive(line: str) -> str | None:
@@ -302,7 +308,7 @@ def _plausible(table: Table, marks: Marks, how: dict[str, Any], options: Options
 
 def _readings_of(table: Table, how: dict[str, Any], options: Options) -> list[tuple[tuple[int, int], Marks]]:
     """How much sense each plausible pair of marks makes."""
-    return [(table.sense(m), m) for m in chosen_marks(options) if _plausible(table, m, how, options)]
+    return [(table.sense(m), m) for m in table.columns[0].kinds if _plausible(table, m, how, options)]
 
 
 def _same(a: tuple[Table, Marks], b: tuple[Table, Marks]) -> bool:

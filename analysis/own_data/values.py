@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from models.families import Family
 from models.unknown import rounding_unit
 
-__all__ = ["REAL", "SEVERAL", "Chart", "Values", "default_families", "piled_columns", "values_of"]
+__all__ = ["REAL", "SEVERAL", "Chart", "Singular", "Values", "default_families", "values_of"]
 
 Array = NDArray[np.float64]
 
@@ -31,6 +30,7 @@ _CIRCLES = ((0.0, 360.0), (-180.0, 180.0), (0.0, 2 * np.pi), (-np.pi, np.pi))
 _HOLDING = _CIRCLES[::-1]
 _AROUND = 0.8  # of a circle that angles reach over
 _ENDS = 0.01  # share of the rows near each end of a circle of radians
+_COARSE = 0.15  # radians, to which angles are rounded at most
 _APART = 5.0  # times as many whole degrees near one end as near the other, at most: the two are neighbours on a circle
 #: A value is an atom if this share of the rows has it, so many times what its neighbours lead to expect.
 _ATOM, _ABOVE = 0.01, 8.0
@@ -70,8 +70,38 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Singular:
+    """Mass that no density has.
+
+    Attributes
+    ----------
+    kind : str
+        ``value``, ``counts`` or ``relation``.
+    columns : tuple of str
+        Nothing if there is one only.
+    share : float
+        Of the rows.
+    told : str
+        The value, or the relation, as it is written; nothing for counts.
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+    share: float
+    told: str = ""
+
+    def __str__(self) -> str:
+        where = f" in column {self.columns[0]!r}" if self.columns else ""
+        if self.kind == "counts":
+            return f"the counts{where} have all their mass on whole numbers"
+        if self.kind == "value":
+            return f"{self.share:.1%} of the rows are exactly {self.told}{where}, an atom"
+        return f"{self.share:.1%} of the rows have exactly {self.told}"
+
+
+@dataclass(frozen=True)
 class Values:
-    """What one column holds.
+    """What one column holds, or what several have that no joint density has.
 
     Attributes
     ----------
@@ -90,8 +120,8 @@ class Values:
         Ends of the circle that the values lie on; if they are no angles, one that a family of angles could take them for.
     top : float
         What shares are parts of: 1 or 100; 0 if values are above 100 or below zero.
-    column : str
-        Of several, the one that has the atoms.
+    singular : tuple of Singular
+        Of several columns.
     """
 
     kind: str
@@ -103,7 +133,7 @@ class Values:
     notes: tuple[str, ...] = field(default=())
     circle: tuple[float, float] | None = None
     top: float = 0.0
-    column: str = ""
+    singular: tuple[Singular, ...] = ()
 
     @property
     def discrete(self) -> bool:
@@ -114,6 +144,11 @@ class Values:
     def piled(self) -> tuple[tuple[float, float], ...]:
         """Atoms that no family on offer has: those elsewhere than at zero."""
         return tuple(atom for atom in self.atoms if atom[0] != 0 or self.low != 0)
+
+    def lacking(self, jitter: bool) -> tuple[Singular, ...]:
+        """Mass that no family on offer has, so that the KL to all is infinite; counts are rounded values if they are to be jittered."""
+        own = tuple(Singular("value", (), share, f"{value + 0.0:g}") for value, share in self.piled)
+        return own + tuple(part for part in self.singular if not (jitter and part.kind == "counts"))
 
     def chart(self, family: Family) -> Chart:
         """The map from these values to the points of a family with two ends: angles to radians, and shares to parts of one."""
@@ -169,22 +204,6 @@ def values_of(x: Array) -> Values:
     return replace(found, circle=circle, top=0.0 if low < 0 or high > 100 else 1.0 if high <= 1 else 100.0)
 
 
-def piled_columns(columns: Sequence[Array], names: Sequence[str]) -> Values | None:
-    """What several columns (n,) hold, if one has atoms; None if none has: mass on a plane, which no joint density has.
-
-    Examples
-    --------
-    >>> x = np.random.default_rng(0).normal(size=200)
-    >>> found = piled_columns([x, np.where(x < 0, 0.0, x)], ["a", "b"])
-    >>> found.column, found.piled, piled_columns([x, x**2], ["a", "b"])
-    ('b', ((0.0, 0.49),), None)
-    """
-    for column, name in zip(columns, names, strict=True):
-        if np.ptp(column) and (atoms := values_of(column).atoms):
-            return Values("", -np.inf, np.inf, 0.0, atoms, column=name)
-    return None
-
-
 def _kind(x: Array) -> Values:
     """What the values (n,) seem to be."""
     n, low, high, spread = len(x), float(x.min()), float(x.max()), float(x.std())
@@ -192,7 +211,7 @@ def _kind(x: Array) -> Values:
     unit = rounding_unit(x)
     step = _step(distinct, n)
     whole = bool((x == np.rint(x)).all()) and low >= 0 and len(distinct) < n / 2 and not step
-    circle = next((c for c in _CIRCLES if _is_circle(x, c)), None)
+    circle = next((c for c in _CIRCLES if _is_circle(x, c, unit)), None)
     if whole and low <= spread and not (circle is not None and _closes(x, circle)):
         return _counts(x, low)
     atoms = _atoms(distinct, counts, n, unit)
@@ -209,14 +228,16 @@ def _kind(x: Array) -> Values:
         )
         amounts = _POSITIVE if low > 0 else ()
         return Values("angles", *circle, unit, atoms, ("von_mises", *amounts, *line), tuple(notes))
-    if low >= 0 and (high <= 1 or (high <= 100 and high > 80)):
-        inside = low > 0 and high < (1 if high <= 1 else 100)
+    share = low >= 0 and (high <= 1 or (high <= 100 and high > 80))
+    inside = share and low > 0 and high < (1 if high <= 1 else 100)
+    if share and not (whole and low > 0 and not atoms):
         families = (*(_SHARES if inside else ()), *(_POSITIVE if low > 0 else from_zero), *line)
         if not inside:
             notes.append("values on the ends of their range leave out the families between the ends, such as beta")
         return Values("shares", 0.0, 1.0 if high <= 1 else 100.0, unit, atoms, families, tuple(notes))
     if low > 0:
-        kind, more = ("whole numbers", _COUNTS) if whole else ("positive", ())
+        # Marks out of a hundred and ages alike: families between the ends are tried, but nothing says that there is an upper one.
+        kind, more = ("whole numbers", (*_COUNTS, *(_SHARES if inside else ()))) if whole else ("positive", ())
         return Values(kind, 0.0, np.inf, unit, atoms, (*_POSITIVE, *more, *line), tuple(notes))
     if low == 0:
         return Values("not negative", 0.0, np.inf, unit, atoms, (*from_zero, *line), tuple(notes))
@@ -241,13 +262,16 @@ def _step(distinct: Array, n: int) -> int:
     return step if step > 1 else 0
 
 
-def _is_circle(x: Array, ends: tuple[float, float]) -> bool:
-    """Whether values lie within a circle and reach around it; around one of radians, which much else fits, to both ends in number."""
+def _is_circle(x: Array, ends: tuple[float, float], unit: float) -> bool:
+    """Whether values lie within a circle and reach around it; around one of radians, which much else fits, to both ends in number.
+
+    Radians are not rounded to more than a few degrees: whole and half numbers are counts, marks or ratings.
+    """
     width = ends[1] - ends[0]
     if x.min() < ends[0] or x.max() > ends[1] or np.ptp(x) < _AROUND * width:
         return False
     near = [(np.abs(x - end) < 0.05 * width).mean() for end in ends]
-    return bool(width > 7 or min(near) > _ENDS)
+    return bool(width > 7 or (min(near) > _ENDS and unit < _COARSE))
 
 
 def _closes(x: Array, ends: tuple[float, float]) -> bool:

@@ -283,7 +283,7 @@ FAMILIES: Mapping[str, Family] = {
     "gumbel": location_scale("gumbel", "beta", density="Gumbel", tail="exponential"),
     "moyal": location_scale("moyal", "sigma", density="Moyal", tail="exponential"),
     "ex_gaussian": location_scale(
-        "ex_gaussian", "sigma", Parameter("nu", "positive", role="scale", limits=(_ZERO,)), density="ExGaussian",
+        "ex_gaussian", "sigma", Parameter("nu", "positive", role="scale", limits=(Limit(0.0, -6.0, -9.0),)), density="ExGaussian",
         tail="exponential", starts=estimates.ex_gaussian,
     ),
     "uniform": Family(

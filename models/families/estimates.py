@@ -61,8 +61,8 @@ class Points:
 
     @property
     def share(self) -> float:
-        """Weight of the points that are not 0."""
-        return float(self.weights[self.x != 0].sum())
+        """Weight of the points that are not 0; of all it is 1 but for rounding."""
+        return min(float(self.weights[self.x != 0].sum()), 1.0)
 
 
 Closed = Callable[[Points], Params]
@@ -292,9 +292,9 @@ def categorical(s: Points) -> Params:
 
 def hurdle_lognormal(s: Points) -> Params:
     """The share beyond 0, and a lognormal law there."""
-    return {"psi": s.share, **lognormal(s.positive)}
+    return {"psi": min(s.share, 1 - 1e-14), **lognormal(s.positive)}
 
 
 def hurdle_gamma(s: Points) -> list[Params]:
     """The share beyond 0, and a Gamma law there."""
-    return [{"psi": s.share, **_gamma(s.positive)}]
+    return [{"psi": min(s.share, 1 - 1e-14), **_gamma(s.positive)}]

@@ -36,6 +36,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+_COUNTED = 2.0**53
 #: Above this many observations find_MAP is left out.
 FIND_MAP = 100_000
 
@@ -139,6 +140,12 @@ def check_data(data: Array, family: Family, priors: Mapping[str, Prior]) -> None
     InputError
     """
     n, dim = data.shape
+    if family.domain.whole and np.abs(data).max() > _COUNTED:
+        row = int(np.argmax(np.abs(data).max(axis=1)))
+        raise InputError(
+            f"observation {row + 1} is {data[row, 0]:.10g}, and floats beyond {_COUNTED:.10g} are not all whole numbers; use a "
+            f"family of densities instead of {family.name!r}"
+        )
     # A proper prior says as much about a coordinate as an observation does.
     known = sum(p.size(dim) for p in family.parameters if p.name in priors and priors[p.name].proper)
     if n + known < family.size(dim):

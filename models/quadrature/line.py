@@ -56,7 +56,7 @@ class Line:
         match self.kind:
             case "sinh":
                 ends = (max(self.low, -_LARGEST), min(self.high, _LARGEST))
-                first, last = (float(np.arcsinh((end - self.centre) / self.scale)) for end in ends)
+                first, last = (self._far(end - self.centre) for end in ends)
                 return first, last
             case "above":
                 return float(np.log(near[0])), float(np.log(_LARGEST))
@@ -68,6 +68,13 @@ class Line:
                 width = self.high - self.low
                 return float(np.log(near[0] / width)), -float(np.log(near[1] / width))
 
+    def _far(self, distance: float) -> float:
+        """The coordinate at a distance from the centre of a ``sinh``, which may be too many scales for a float."""
+        with np.errstate(over="ignore"):
+            ratio = np.float64(distance) / self.scale
+        far = np.log(2 * abs(distance)) - np.log(self.scale) if np.isinf(ratio) else np.arcsinh(abs(ratio))
+        return float(np.copysign(far, distance))
+
     @property
     def odds(self) -> bool:
         """Whether v is the log odds of x itself, in which some densities are known where x rounds to 1."""
@@ -78,7 +85,7 @@ class Line:
         with np.errstate(over="ignore"):
             match self.kind:
                 case "sinh":
-                    x = self.centre + self.scale * np.sinh(v)
+                    x = self.centre + np.sign(v) * self.distance(v)
                     slope = np.log(self.scale) + np.logaddexp(v, -v) - np.log(2)
                 case "above":
                     x, slope = self.low + np.exp(v), v
@@ -109,8 +116,11 @@ class Line:
 
     def distance(self, v: Array) -> Array:
         """How far out v is, as a number in which exponential tails are straight lines: |x - c|, or its inverse at an end."""
+        far = np.abs(v)
         with np.errstate(over="ignore"):
-            return np.sinh(np.abs(v)) * self.scale if self.kind == "sinh" else np.exp(np.abs(v))
+            if self.kind != "sinh":
+                return np.exp(far)
+            return np.where(far < 700, np.sinh(np.minimum(far, 700)) * self.scale, np.exp(far + np.log(self.scale / 2)))
 
     def logp(self, target: Target, v: Array, x: Array) -> Array:
         """Log density (n,) of a 1-D target at x, or where x has rounded to an end, beside it."""
@@ -152,7 +162,9 @@ def _scales(target: Target) -> list[tuple[float, float]]:
 def _whole(target: Target, low: float, high: float) -> Line:
     places = _scales(target)
     locations, widths = (np.array(part) for part in zip(*places, strict=True))
-    return Line(low, high, float(locations.mean()), float(np.sqrt(locations.var() + (widths**2).mean())), "sinh")
+    unit = max(widths.max(), np.abs(locations).max())  # squares may leave the floats
+    scale = unit * float(np.sqrt((locations / unit).var() + ((widths / unit) ** 2).mean()))
+    return Line(low, high, float(locations.mean()), scale, "sinh")
 
 
 def _with_ends(target: Density, low: float, high: float) -> Line:

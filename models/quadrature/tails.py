@@ -96,6 +96,8 @@ def _in_the_bulk(line: Line, parts: Parts, v: Array, good: NDArray[np.bool_], mi
         infinite = _boundary(line, parts, float(v[nearest]), float(v[middle]))[1]
         return infinite or Estimate(np.nan, np.inf, "quadrature", reason=_TOO_LARGE)
     value = float(parts(v[middle : middle + 1])[1][0])
+    if np.isinf(value) and abs(line.place(v[middle : middle + 1])[0][0]) > _OVERFLOW:
+        return Estimate(np.nan, np.inf, "quadrature", reason=_TOO_LARGE)
     return Estimate(
         value, 0.0 if np.isinf(value) else np.inf, "quadrature", reason=_MISSED if np.isinf(value) else _UNKNOWN
     )

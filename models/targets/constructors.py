@@ -211,14 +211,20 @@ def _moments_by_pymc(name: str, density: Distribution) -> tuple[Array | None, Ar
     p = {k: float(v) for k, v in density.params.items() if np.ndim(v) == 0}
     match name:
         case "Normal" if {"mu", "sigma"} <= p.keys():
-            return np.array([p["mu"]]), np.array([[p["sigma"] ** 2]])
+            return np.array([p["mu"]]), _variance(p["sigma"])
         case "Laplace" if {"mu", "b"} <= p.keys():
-            return np.array([p["mu"]]), np.array([[2 * p["b"] ** 2]])
+            return np.array([p["mu"]]), _variance(p["b"], 2.0)
         case "StudentT" if {"nu", "mu", "sigma"} <= p.keys():
             mean = np.array([p["mu"]]) if p["nu"] > 1 else None
-            cov = np.array([[p["sigma"] ** 2 * p["nu"] / (p["nu"] - 2)]]) if p["nu"] > 2 else None
+            cov = _variance(p["sigma"], p["nu"] / (p["nu"] - 2)) if p["nu"] > 2 else None
             return mean, cov
     return None, None
+
+
+def _variance(scale: float, factor: float = 1.0) -> Array | None:
+    """Scale squared times a factor, as a matrix (1, 1); none where a float cannot hold it."""
+    found = np.square(np.float64(scale)) * factor if 1e-150 < scale < 1e150 else np.nan
+    return np.array([[found]]) if np.isfinite(found) and found > 0 else None
 
 
 def from_draws(x: ArrayLike, *, name: str = "draws") -> Draws:

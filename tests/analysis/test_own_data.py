@@ -199,6 +199,22 @@ def test_a_family_that_cannot_be_fitted_says_why_and_the_others_stand() -> None:
         analyse(x, ["x"], ["exponential"])
 
 
+@pytest.mark.parametrize(
+    ("x", "families", "told"),
+    [
+        ([1.5, 2.5, 4.0], None, "there are 3 rows, and fewer than 5 rank no families"),
+        ([-1.5, 2.5, 4.0, 1.0], ["gamma", "poisson"], "gamma: row 11 is -1.5, outside.*poisson: row 11 is -1.5"),
+        ([1.5, 2.5], ["student_t"], "2 observations but family 'student_t' has 3"),
+    ],
+)
+def test_what_no_family_can_have_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, x: list[float], families: list[str] | None, told: str
+) -> None:
+    monkeypatch.delattr("analysis.own_data.study.compute_parts")
+    with pytest.raises(InputError, match=told):
+        analyse(x, ["x"], families, places=np.arange(11, 11 + len(x)))
+
+
 def test_a_search_that_fails_is_no_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_args: Any, **_kwargs: Any) -> None:
         raise ConvergenceError("reached no interior maximum")

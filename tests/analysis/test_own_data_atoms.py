@@ -50,3 +50,41 @@ def test_counts_with_a_common_divisor_by_chance_stay_counts() -> None:
     few, several = 2.0 * rng.poisson(3, 19), 4.0 * rng.integers(0, 4, 200)
     odd_one = np.append(2.0 * rng.poisson(3, 200), 3)
     assert {values_of(x).kind for x in (few, several, odd_one)} == {"counts"}
+
+
+_RNG = np.random.default_rng(8)
+#: What people call counts, marks and ratings, and what are angles.
+KINDS = {
+    "a die": (_RNG.integers(1, 7, 400), "counts"),
+    "even counts": (_RNG.choice([0, 2, 4, 6], 400), "counts"),
+    "zero to six": (_RNG.integers(0, 7, 400), "counts"),
+    "few even counts": (np.repeat([0, 2, 4, 6], 4), "counts"),
+    "hours": (_RNG.integers(0, 24, 400), "counts"),
+    "months": (_RNG.integers(1, 13, 400), "counts"),
+    "minutes": (_RNG.integers(0, 60, 400), "counts"),
+    "one to five": (_RNG.choice([1, 2, 3, 4, 5], 400, p=[0.1, 0.2, 0.4, 0.2, 0.1]), "counts"),
+    "ages": (np.clip(np.round(_RNG.normal(40, 15, 400)), 18, 90), "whole numbers"),
+    "years": (_RNG.integers(1990, 2025, 400), "whole numbers"),
+    "sizes of shoes": (np.round(2 * _RNG.normal(41, 2, 400)) / 2, "positive"),
+    "rounded to 5": (5 * np.round(_RNG.normal(60, 15, 400) / 5), "positive"),
+    "half stars": (_RNG.integers(0, 13, 400) / 2, "not negative"),
+    "differences": (_RNG.integers(-3, 4, 400), "real"),
+    "degrees": (_RNG.integers(0, 360, 400), "angles"),
+    "tens of degrees": (10 * _RNG.integers(0, 36, 400), "angles"),
+    "degrees around zero": (_RNG.integers(-180, 180, 400), "angles"),
+    "radians": (np.round(_RNG.uniform(0, 2 * np.pi, 400), 2), "angles"),
+    "radians around zero": (_RNG.uniform(-np.pi, np.pi, 400), "angles"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_whole_and_half_numbers_are_no_radians(name: str) -> None:
+    x, kind = KINDS[name]
+    found = values_of(x.astype(float))
+    assert found.kind == kind
+    assert ("von_mises" in found.families) == (kind == "angles")
+
+
+def test_ages_are_tried_with_and_without_an_upper_end() -> None:
+    x, _ = KINDS["ages"]
+    assert {"gamma", "beta", "negative_binomial", "normal"} <= set(values_of(x).families)

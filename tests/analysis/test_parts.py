@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import time
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,13 @@ class Settings(BaseModel):
 
 def leaf(value: float) -> xr.DataTree:
     return xr.DataTree.from_dict({"leaf": xr.Dataset({"value": value, "process": os.getpid()})})
+
+
+def works(seconds: float) -> xr.DataTree:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return leaf(0.0)
 
 
 def fails() -> xr.DataTree:
@@ -96,6 +104,15 @@ def test_other_processes_give_the_same_numbers_and_this_one_alone_asks_and_fills
     processes = {p.name: int(tree[f"{p.name}/leaf/process"]) for p in PARTS}
     assert processes.pop("long") == os.getpid()
     assert os.getpid() not in processes.values()
+
+
+def test_with_patience_parts_are_computed_here_the_shortest_first_until_one_takes_long() -> None:
+    slow = Part("slow", "works", {}, partial(works, 0.3), weight=3)
+    alone, tree = computed([*PARTS, slow]), computed([*PARTS, slow], jobs=2, patience=0.2)
+    processes = {p: int(tree[f"{p}/leaf/process"]) for p in tree.children}
+    assert {p for p, process in processes.items() if process == os.getpid()} == {"short", "brief", "middle", "slow"}
+    assert list(tree.children) == list(alone.children)
+    assert all(tree[f"{p}/leaf/value"].equals(alone[f"{p}/leaf/value"]) for p in tree.children)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -445,6 +445,18 @@ def test_sheets(tmp_path: Path) -> None:
     assert "is empty" in refusal(workbook(tmp_path / "e.xlsx", a=[]))
 
 
+def test_numbers_that_a_workbook_has_as_text_are_read_beside_its_numbers(tmp_path: Path) -> None:
+    rows = [["a", "b"], ["1.234,5", 2.25], ["7,25", 3], ["2.000.000,5", 1e-3], ["-3", 4.5]]
+    table = read_columns(workbook(tmp_path / "x.xlsx", eins=rows))
+    np.testing.assert_array_equal(table.values, [[1234.5, 2.25], [7.25, 3], [2000000.5, 1e-3], [-3, 4.5]])
+    assert (table.reading["decimal"], table.reading["thousands"]) == (",", ".")
+    either = [["a", "b"], *([f"{k},{100 + k}", k + 0.5] for k in range(1, 9))]
+    assert "two ways" in refusal(workbook(tmp_path / "y.xlsx", eins=either))
+    plain = [["name", "b"], *([f"flat {k}, {k},{k}", k + 0.5] for k in range(1, 9))]
+    table = read_columns(workbook(tmp_path / "z.xlsx", eins=plain))
+    assert (table.names, table.reading["decimal"]) == (("b",), ".")
+
+
 def test_workbooks_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500
     assert "password" in refusal(saved(tmp_path / "p.xlsx", ole + "EncryptedPackage".encode("utf-16-le")))
@@ -472,3 +484,11 @@ def test_a_sheet_of_what_has_none_is_refused(tmp_path: Path) -> None:
     path.write_text("a\n1\n2\n")
     with pytest.raises(InputError, match=r"--sheet 2: a\.csv is .*no sheets"):
         read_columns(path, options=Options(sheet="2"))
+
+
+def test_an_error_of_a_spreadsheet_is_a_missing_value_and_no_comment(tmp_path: Path) -> None:
+    cells = ["1.5", "#N/A", "2.5", "#NAME?", "4", "#DIV/0!", "5.25", "7"]
+    table = read_columns(saved(tmp_path / "x.csv", "\n".join(["# of a logger", "x", *cells]) + "\n"))
+    assert table.values.ravel().tolist() == [1.5, 2.5, 4, 5.25, 7]
+    assert table.rows == 8
+    assert any("1 line of comment" in note for note in table.reading["notes"])

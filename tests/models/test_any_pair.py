@@ -199,9 +199,18 @@ def test_a_finite_divergence_beside_an_infinite_one_is_finite(p: Target, q: Targ
     assert 0 < kl(p, q).value < 1e7
 
 
-@pytest.mark.parametrize("p", [law("Normal", mu=-1e4, sigma=1), law("Normal", mu=0, sigma=1000)], ids=lambda p: p.name)
-def test_what_is_larger_than_a_float_is_not_called_infinite(p: Target) -> None:
-    estimate = kl(p, law("Gumbel", mu=0, beta=1))
+@pytest.mark.parametrize(
+    ("p", "q"),
+    [
+        (law("Normal", mu=-1e4, sigma=1), law("Gumbel", mu=0, beta=1)),
+        (law("Normal", mu=0, sigma=1000), law("Gumbel", mu=0, beta=1)),
+        (law("Normal", mu=0, sigma=1e200), UNIT),
+        (law("Laplace", mu=0, b=1e250), UNIT),
+    ],
+    ids=lambda p: p.name,
+)
+def test_what_is_larger_than_a_float_is_not_called_infinite(p: Target, q: Target) -> None:
+    estimate = kl(p, q)
     assert np.isnan(estimate.value)
     assert "larger than the largest float" in (estimate.reason or "")
     assert not np.isfinite(estimate.error)

@@ -236,6 +236,35 @@ def test_kl_from_a_law_without_variance_to_a_normal_is_infinite(nu: float) -> No
     assert kl(normal(0, 1), heavy).value < 1
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e-100, 1e100, 1e200])
+@pytest.mark.parametrize(
+    ("name", "params", "scale", "right"),
+    [
+        ("Normal", {"mu": 0}, "sigma", np.log(2) + 1 / 8 - 1 / 2),
+        ("Laplace", {"mu": 0}, "b", np.log(2) + 1 / 2 - 1),
+        ("Cauchy", {"alpha": 0}, "beta", np.log(9 / 8)),
+    ],
+)
+def test_kl_does_not_depend_on_the_unit(
+    name: str, params: dict[str, float], scale: str, right: float, unit: float
+) -> None:
+    p, q = (from_distribution(name, params | {scale: factor * unit}) for factor in (1, 2))
+    found = kl(p, q)
+    assert abs(found.value - right) <= found.error < 1e-10
+
+
+@pytest.mark.parametrize("far", [1e8, 1e13, 1e15])
+@pytest.mark.parametrize(
+    ("name", "location", "rest"),
+    [("Normal", "mu", {"sigma": 1}), ("Laplace", "mu", {"b": 1}), ("StudentT", "mu", {"nu": 4, "sigma": 1})],
+)
+def test_the_error_holds_where_few_floats_lie_across_a_density(
+    name: str, location: str, rest: dict[str, float], far: float
+) -> None:
+    near, away = (kl(*(from_distribution(name, rest | {location: at + d}) for d in (0, 2))) for at in (0, far))
+    assert abs(near.value - away.value) <= away.error
+
+
 def test_kl_between_disjoint_supports_is_infinite() -> None:
     p, q = (from_distribution("Uniform", {"lower": a, "upper": a + 1}) for a in (0, 5))
     assert kl(p, q).value == np.inf

@@ -141,6 +141,27 @@ def test_categories_are_shares() -> None:
     assert find_family("categorical").name == "categorical"
 
 
+@pytest.mark.parametrize("rest", ["gamma", "lognormal"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_hurdle_without_zeros_is_the_law_beyond_it(rest: str, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.gamma(2, 3, 200)
+    weights = rng.random(200) if weighted else None  # whose shares sum to 1 but for rounding
+    hurdle, law = (fit_mle(x, FAMILIES[name], draws=2, weights=weights)["fit"] for name in (f"hurdle_{rest}", rest))
+    assert hurdle["status"].item() == "boundary: psi -> 1"
+    assert float(hurdle["log_likelihood"]) == pytest.approx(float(law["log_likelihood"]), rel=1e-9)
+    assert np.isnan(hurdle["se_sandwich"].sel(parameter="psi"))
+
+
+def test_an_ex_gaussian_of_data_with_a_tail_to_the_left_runs_to_the_normal() -> None:
+    """Close to it the density in closed form loses its digits."""
+    x = -np.random.default_rng(11).gamma(2, 1, 300)
+    fit = fit_mle(x, FAMILIES["ex_gaussian"], draws=2)["fit"]
+    assert fit["status"].item() == "boundary: nu -> 0"
+    assert float(fit["log_likelihood"]) == pytest.approx(stats.norm(x.mean(), x.std()).logpdf(x).sum(), abs=1e-8)
+    assert np.isfinite(fit["se_sandwich"].sel(parameter=["mu", "sigma"])).all()
+
+
 # --- wrong data ------------------------------------------------------------------------------------------------------
 
 
@@ -155,6 +176,7 @@ def test_categories_are_shares() -> None:
         ("beta", [0.5, 50.0, 0.2], "observation 2 is 50, outside the support 0 < x < 1"),
         ("von_mises", [1.0, 7.0, 2.0], "observation 2 is 7, outside the support -3.14159 <= x <= 3.14159"),
         ("binomial(4)", [1, 5, 2], r"observation 2 is 5, outside the support 0, 1, \.\.\., 4"),
+        ("poisson", [3.0, 1e20, 4.0], "observation 2 is 1e\\+20, and floats beyond .* are not all whole numbers"),
         ("hurdle_gamma", [0.0, -1.0, 2.0], "observation 2 is -1, outside the support x >= 0"),
     ],
 )

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import Annotated
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from analysis.command.interrupt import leaving_at_once
-from analysis.command.printed import AsJson, print_json
+from analysis.command.printed import AsJson, print_json, stdout_kept
 from analysis.command.questions import Seed, own_folder
 
 __all__ = ["model"]
@@ -43,7 +43,7 @@ def model(
 
     started = time.perf_counter()
     # The user's code may print, while it is run and while it is evaluated; stdout is for the answer.
-    with leaving_at_once(_LOST), labelled_bar() as progress, redirect_stdout(sys.stderr):
+    with leaving_at_once(_LOST), labelled_bar() as progress, stdout_kept():
         from analysis.own_model.loading import load_model, parse_place
 
         file, name = parse_place(place)

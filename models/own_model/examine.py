@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.advi.dadvi import fit_dadvi
 from models.advi.members import member, named_draws
-from models.advi.response import linear_response, response_sds
+from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.search import images
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
@@ -39,6 +39,7 @@ _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
+_ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
 _NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
@@ -72,7 +73,8 @@ def examine(
         ``posterior``: draws of the repair (the mixture of all optima by posterior mass), with the model's names, dims and coords, beside
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
-        ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws); ``divergences`` of
+        ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws), with
+        ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
         Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
         Attributes: ``batched`` (1 where the whole data stand for minibatches), ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
@@ -354,6 +356,10 @@ class _Found:
             sds = response_sds(target, members["ADVI"], self._entries, seed=seed)
             moments["linear response"] = with_sds(moments["linear response"], sds)
         comparison = compare(target, moments, draws, self.reference)
+        if "linear response" in members:
+            one = missed is None or missed[0] < _ELSEWHERE
+            trusted = one & response_trusted(target, self.fit, 0, self._entries, sds, seed=seed)
+            comparison["linear_response_trusted"] = ("variable", trusted)
         bounds = self._bounds()
         evidence = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),

@@ -342,6 +342,17 @@ def test_a_grid_leaves_a_scale_open_whose_tail_is_too_heavy() -> None:
         assert np.isinf(found.mean_error[0]) == endless
 
 
+@pytest.mark.parametrize("method", ["NUTS", "SMC"])
+def test_draws_leave_open_what_their_tails_do(method: Literal["NUTS", "SMC"]) -> None:
+    """The errors of ArviZ and those by looks take a variance for granted."""
+    with pm.Model() as model:
+        pm.Normal("x")
+    for nu, mean_open, sd_open in ((1, True, True), (1.3, True, True), (4, False, False), (30, False, False)):
+        draws = t.rvs(nu, size=(4, 4000, 1), random_state=1)
+        found = of_reference(from_model(model), Reference(method, draws, 4000.0, ()))
+        assert (np.isinf(found.mean_error[0]), np.isinf(found.sd_error[0])) == (mean_open, sd_open), nu
+
+
 def test_an_improper_posterior_that_no_search_meets_is_not_called_adequate() -> None:
     """Two groups with flat priors on the mean and the sd between them: the tail of tau is that of a constant."""
     with pm.Model() as model:

@@ -53,6 +53,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         "verdict": {"grade": attrs["grade"], "sentence": attrs["sentence"]},
         "seed": int(attrs["seed"]),
         "seconds": round(float(attrs["seconds"]), 1),
+        "seconds_compiling": round(float(attrs.get("seconds_compiling", 0.0)), 1),
         "warnings": _warnings(tree),
     }
 
@@ -79,8 +80,8 @@ def _optimum(tree: xr.DataTree, k: int) -> dict[str, Any]:
 
 def _doubtful(natural: xr.Dataset) -> list[str]:
     """Variables that have an sd by linear response which may be off by more than 15 %."""
-    there = np.isfinite(natural["sd_linear_response"]) & ~natural["linear_response_trusted"]
-    return [str(name) for name in natural["variable"].to_numpy()[there.to_numpy()]]
+    sds, trusted = (natural[name].to_numpy() for name in ("sd_linear_response", "linear_response_trusted"))
+    return [str(name) for name in natural["variable"].to_numpy()[np.isfinite(sds) & ~trusted]]
 
 
 def _variables(data: xr.Dataset, **columns: str) -> dict[str, dict[str, float | None]]:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
+from scipy.stats import multivariate_t, norm
 
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
 from models.advi.members import member, normal_member
@@ -21,7 +22,7 @@ __all__ = ["linear_response", "response_sds", "response_trusted"]
 Array = NDArray[np.float64]
 _SIDE = 1e-4  # of difference quotients, in sds
 _POWER = 10  # of the nodes that the Hessian is taken on
-_DRAWS = 10_000
+_DRAWS, _TAIL = 10_000, 5.0  # of which half are of Student's t with so many degrees of freedom
 _NEAR, _ERRORS = 0.15, 2.0  # relative error of an sd that passes, and standard errors that are added to it
 _K_HAT, _EVEN = (
     0.7,
@@ -116,7 +117,7 @@ def response_trusted(
 ) -> NDArray[np.bool_]:
     """Which sds (p,) of linear response the density itself shows to be within 15 % of the posterior's, about this optimum.
 
-    Draws of the Normal of linear response are weighted by p over its density, with Pareto smoothing (Vehtari et al., 2024): the sds of the
+    Draws of the Normal of linear response, and of Student's t in its place, are weighted to be draws of p, with Pareto smoothing (Vehtari et al., 2024): the sds of the
     functions under these weights are those of the posterior, also where it is skew, which is where linear response errs. An sd passes if it
     differs from that by less than 15 % with two standard errors of the latter added, so that weights which tell little let nothing pass.
 
@@ -144,9 +145,9 @@ def response_trusted(
     if not np.isfinite(fit[f"optimum_{k}/fit/cov_linear_response"]).all() or _share(fit, k) < 1 - _ELSEWHERE:
         return nothing
     corrected = linear_response(fit, k)
-    x = corrected.rvs(_DRAWS, seed).reshape(-1, target.dim)
+    x, log_q = _wider(corrected, seed)
     with np.errstate(all="ignore"):
-        log_ratio = target.logp(x) - corrected.logp(x)
+        log_ratio = target.logp(x) - log_q
         log_ratio, x = log_ratio[log_ratio > -np.inf], x[log_ratio > -np.inf]  # where p is zero, so is the weight
         if not len(x) or not np.isfinite(log_ratio).all():
             return nothing
@@ -161,6 +162,17 @@ def response_trusted(
         error = np.sqrt(np.square(weight * (squares - variance)).sum(axis=0)) / (2 * variance)
         off = np.abs(sds / np.sqrt(variance) - 1) + _ERRORS * error
     return np.asarray((off < _NEAR) | ((variance == 0) & (sds == 0)))
+
+
+def _wider(normal: Target, seed: int) -> tuple[Array, Array]:
+    """Draws (n, d) of a Normal and of Student's t of its place and scale, half of each, with the log density (n,) of the mixture."""
+    location, factor = normal.scales[0]
+    d = len(location)
+    tail = multivariate_t(np.zeros(d), np.eye(d), df=_TAIL, seed=seed)  # of which a factor near singular takes no part
+    z = np.concatenate([np.random.default_rng([seed, 37]).standard_normal((_DRAWS // 2, d)), tail.rvs(_DRAWS // 2).reshape(-1, d)])
+    beside = tail.logpdf(z) - norm.logpdf(z).sum(axis=1)
+    x = location + z @ factor.T
+    return x, normal.logp(x) + np.logaddexp(0.0, beside) - np.log(2)
 
 
 def _share(fit: xr.DataTree, k: int) -> float:

@@ -60,7 +60,7 @@ def examine(
     ----------
     model : pymc.Model
     budget_s : float
-        Seconds for all of it, compiling left out; what does not fit is left out and said.
+        Seconds for all of it but compiling the log density, which comes before; what does not fit is left out and said.
     seed : int
     starts : int
         Of the first wave of `models.advi.fit_dadvi`.
@@ -77,7 +77,7 @@ def examine(
         ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
         Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
-        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
+        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``seconds_compiling``, ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
 
     Raises
     ------
@@ -95,9 +95,11 @@ def examine(
     """
     if not budget_s > 0:
         raise InputError(f"budget_s is {budget_s}; give a positive number of seconds")
-    on_progress("compiling the model", 0.0)
+    on_progress(f"compiling the model, before the budget of {budget_s:g} s begins", 0.0)
+    called = time.monotonic()
     target = from_model(model)
     density = target.log_density
+    target.natural(target.initial_point[None])
     begun = time.monotonic()
 
     def until(share: float) -> Callable[[], bool]:
@@ -118,10 +120,13 @@ def examine(
     fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
-    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), left)
+    compiling = begun - called
+    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), left, compiling)
     on_progress("comparing", 0.9)
     found = _Found(target, fit, count, modes, reference, seed, until(1.0))
-    return found.tree()
+    tree = found.tree()
+    tree.attrs["seconds_compiling"] = compiling
+    return tree
 
 
 def _wide(target: Posterior, modes: Sequence[Mode], dispersed: Sequence[Array]) -> tuple[Array, Array]:
@@ -178,10 +183,12 @@ def _reference(
     seed: int,
     late: Callable[[], bool],
     left: Callable[[], float],
+    compiling: float,
 ) -> Reference | None:
     if target.dim <= 2 and look is not None:
         return by_grid(target, look.flat, seed=seed)
-    if optima == 1 and modes <= 1 and not late():
+    # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
+    if optima == 1 and modes <= 1 and not late() and left() > compiling:
         found = _by_nuts(target, seed, left)
         if found is not None:
             return _agreed(found, look, target.coordinates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,10 +109,10 @@ def of_reference(target: Target, reference: Reference) -> Moments:
 
 
 def _tails(values: Array) -> Array:
-    """Pareto shape (v,) of the heavier tail of chains (c, n, v); 0 for what hardly varies."""
+    """Pareto shape (v,) of the heavier tail of chains (c, n, v); 0 where the largest values are all the same, as at a bound."""
     found = np.zeros(values.shape[2])
     for j in np.flatnonzero(np.ptp(values, axis=(0, 1)) > 0):
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), suppress(ValueError):  # which ArviZ raises there
             found[j] = array_stats.pareto_khat(values[:, :, j], chain_axis=0, draw_axis=1)
     return np.nan_to_num(found)
 

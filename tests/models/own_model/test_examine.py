@@ -353,6 +353,19 @@ def test_draws_leave_open_what_their_tails_do(method: Literal["NUTS", "SMC"]) ->
         assert (np.isinf(found.mean_error[0]), np.isinf(found.sd_error[0])) == (mean_open, sd_open), nu
 
 
+def test_what_does_not_vary_or_ends_at_a_bound_has_no_heavy_tail() -> None:
+    """As the diagonal of a correlation matrix, 1 to rounding, and a deterministic that is cut."""
+    with pm.Model() as model:
+        a = pm.Normal("a")
+        pm.Deterministic("one", 1 + 1e-16 * a)
+        pm.Deterministic("rounded", 1 + 2e-16 * (a > 0))
+        pm.Deterministic("cut", pm.math.clip(a, -0.1, 0.1))
+    draws = np.random.default_rng(0).standard_normal((4, 1000, 1))
+    found = of_reference(from_model(model), Reference("NUTS", draws, 4000.0, ()))
+    assert np.isfinite(found.mean_error).all()
+    assert np.isfinite(found.sd_error).all()
+
+
 def test_an_improper_posterior_that_no_search_meets_is_not_called_adequate() -> None:
     """Two groups with flat priors on the mean and the sd between them: the tail of tau is that of a constant."""
     with pm.Model() as model:

@@ -29,7 +29,13 @@ def model(
         ),
     ],
     budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", min=1.0, help="Time of the examination. Compiling the model before it and writing the report after it come on top, and are said at the end.")
+        float,
+        typer.Option(
+            "--budget",
+            metavar="SECONDS",
+            min=1.0,
+            help="Time of the examination. Compiling the model before it and writing the report after it come on top, and are said at the end.",
+        ),
     ] = 300.0,
     starts: Annotated[int, typer.Option("--starts", min=1, help="Starts of the first wave.")] = 20,
     output: Annotated[

@@ -169,7 +169,9 @@ def _wider(normal: Target, seed: int) -> tuple[Array, Array]:
     location, factor = normal.scales[0]
     d = len(location)
     tail = multivariate_t(np.zeros(d), np.eye(d), df=_TAIL, seed=seed)  # of which a factor near singular takes no part
-    z = np.concatenate([np.random.default_rng([seed, 37]).standard_normal((_DRAWS // 2, d)), tail.rvs(_DRAWS // 2).reshape(-1, d)])
+    z = np.concatenate(
+        [np.random.default_rng([seed, 37]).standard_normal((_DRAWS // 2, d)), tail.rvs(_DRAWS // 2).reshape(-1, d)]
+    )
     beside = tail.logpdf(z) - norm.logpdf(z).sum(axis=1)
     x = location + z @ factor.T
     return x, normal.logp(x) + np.logaddexp(0.0, beside) - np.log(2)

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
+_WIDER = (0.5, 1.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws
 _NO_MASS = 1e-14  # of a cell of a grid, that moments do without
 
 
@@ -213,11 +214,24 @@ def _stacked(target: Posterior, tree: Any) -> Array:
 
 
 def by_grid(target: Posterior, around: Array, *, seed: int, draws: int = 1000) -> Reference:
-    """A grid over a box about points (n, d), d at most 2, and draws from its cells as four chains."""
-    d = target.dim
-    size = {1: 4001, 2: 401}[d]
+    """A grid over a box about points (n, d), d at most 2, and draws from its cells as four chains.
+
+    Where the posterior reaches beyond the box, it is tried again on wider ones; if it reaches beyond them all, the first is returned.
+    """
     low, high = around.min(axis=0), around.max(axis=0)
     low, high = low - 0.5 * (high - low), high + 0.5 * (high - low)
+    found = _on_grid(target, low, high, seed, draws)
+    for by in _WIDER:
+        if found.ok:
+            break
+        wider = _on_grid(target, low - by * (high - low), high + by * (high - low), seed, draws)
+        found = wider if wider.ok else found
+    return found
+
+
+def _on_grid(target: Posterior, low: Array, high: Array, seed: int, draws: int) -> Reference:
+    d = target.dim
+    size = {1: 4001, 2: 401}[d]
     axes = [np.linspace(a, b, size) for a, b in zip(low, high, strict=True)]
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
     with np.errstate(all="ignore"):

@@ -132,9 +132,18 @@ def _missed(e: Evidence) -> Verdict:
     remedy = (
         "the mixture of all optima has it (its posterior is saved)"
         if e.k_hat_repair < 0.7
-        else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): use the draws of the reference"
+        else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
     )
     return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
+
+
+def _instead(e: Evidence) -> str:
+    """What to use where the mixture is no repair."""
+    if e.reference is None:
+        return "give more seconds, for a reference"
+    if e.reasons:
+        return f"nor may the reference ({e.reference}) be relied on: {'; '.join(e.reasons)}; give more seconds, or write the model in another parametrisation"
+    return "use the draws of the reference"
 
 
 def _untold(e: Evidence) -> Verdict:

@@ -121,7 +121,8 @@ def examine(
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
     compiling = begun - called
-    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), left, compiling)
+    around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
+    reference = _reference(target, look, around, count, len(modes), seed, until(_NUTS_SHARE), left, compiling)
     on_progress("comparing", 0.9)
     found = _Found(target, fit, count, modes, reference, seed, until(1.0))
     tree = found.tree()
@@ -178,6 +179,7 @@ def _at_modes(modes: Sequence[Mode]) -> list[Start]:
 def _reference(
     target: Posterior,
     look: Reference | None,
+    around: Array,
     optima: int,
     modes: int,
     seed: int,
@@ -185,8 +187,8 @@ def _reference(
     left: Callable[[], float],
     compiling: float,
 ) -> Reference | None:
-    if target.dim <= 2 and look is not None:
-        return by_grid(target, look.flat, seed=seed)
+    if target.dim <= 2:
+        return by_grid(target, around, seed=seed)
     # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
     if optima == 1 and modes <= 1 and not late() and left() > compiling:
         found = _by_nuts(target, seed, left)

@@ -9,13 +9,14 @@ import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
 from models.errors import ImproperError, InputError
 from models.own_model import examine
 from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, unexplained
 from models.own_model.moments import of_reference
-from models.own_model.reference import by_grid
+from models.own_model.reference import by_grid, by_tempering
 from models.own_model.short_chains import lower_bounds
 from models.own_model.tempering import temper
 from models.targets import from_model, mvnormal_mixture, normal_mixture
@@ -184,6 +185,32 @@ def test_tempering_weighs_modes_and_gives_the_evidence() -> None:
     assert found.log_evidence == pytest.approx(0.0, abs=0.1)
     assert (found.points[:, 0] < 0).mean() == pytest.approx(0.3, abs=0.06)
     assert found.points[found.points[:, 0] < 0].std() == pytest.approx(0.5, abs=0.06)
+
+
+def test_populations_that_lag_in_a_funnel_are_moved_on() -> None:
+    """The scale is N(0, 2^2) whatever the effects are; tempering alone leaves it 0.8 sds too high in every population, with a good R-hat."""
+    with pm.Model() as model:
+        pm.Normal("x", 0, pm.math.exp(pm.Normal("v", 0, 2) / 2), shape=8)
+    target = from_model(model)
+    found = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: False)
+    assert found is not None
+    assert abs(found.flat[:, target.coordinates.index("v")].mean()) < 0.8
+    clock = iter(range(10_000))
+    cut = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: next(clock) > 55)
+    assert cut is not None
+    assert "the mean of v had not settled" in cut.reasons
+
+
+def test_one_or_two_unknowns_have_a_grid_without_a_look_around() -> None:
+    """Of one observation, whose ridge sends the look too far; exact by quadrature over mu of the Student t that is left."""
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("mu", 0, 10), pm.HalfNormal("s", 3), observed=[4.0])
+    tree = examine(model, budget_s=20, starts=4)
+    assert tree["reference"].attrs["method"] == "grid"
+    s = np.linspace(1e-4, 20, 20_000)
+    density = norm.pdf(4, 0, np.sqrt(100 + s**2)) * norm.pdf(s, 0, 3)
+    mean = float(density @ s / density.sum())
+    assert float(tree["comparison"]["reference_mean"].sel(variable="s")) == pytest.approx(mean, rel=0.02)
 
 
 def test_a_clock_that_has_run_out_stops_tempering() -> None:

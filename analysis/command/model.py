@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from analysis.command.interrupt import leaving_at_once
-from analysis.command.printed import AsJson, print_json
+from analysis.command.printed import AsJson, print_json, stdout_kept
 from analysis.command.questions import Seed, own_folder
 
 __all__ = ["model"]
@@ -29,7 +29,13 @@ def model(
         ),
     ],
     budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", min=1.0, help="Time, compiling left out.")
+        float,
+        typer.Option(
+            "--budget",
+            metavar="SECONDS",
+            min=1.0,
+            help="Time of the examination. Compiling the model before it and writing the report after it come on top, and are said at the end.",
+        ),
     ] = 300.0,
     starts: Annotated[int, typer.Option("--starts", min=1, help="Starts of the first wave.")] = 20,
     output: Annotated[
@@ -43,7 +49,7 @@ def model(
 
     started = time.perf_counter()
     # The user's code may print, while it is run and while it is evaluated; stdout is for the answer.
-    with leaving_at_once(_LOST), labelled_bar() as progress, redirect_stdout(sys.stderr):
+    with leaving_at_once(_LOST), labelled_bar() as progress, stdout_kept():
         from analysis.own_model.loading import load_model, parse_place
 
         file, name = parse_place(place)
@@ -77,7 +83,14 @@ def model(
             return
         for line in page.printed(tree):
             typer.echo(line)
-        typer.echo(f"{time.perf_counter() - started:.0f} s; {written}")
+        typer.echo(f"{_spent(document, budget, time.perf_counter() - started)}; {written}")
+
+
+def _spent(document: Mapping[str, Any], budget: float, total: float) -> str:
+    """Seconds of all, and of what the budget is for."""
+    compiling = document["seconds_compiling"]
+    examining = document["seconds"] - compiling
+    return f"{total:.0f} s: examining {examining:.0f} (budget {budget:g}), compiling {compiling:.0f}, the rest starting and writing"
 
 
 _LOST = "the model was not examined to the end, and nothing of it is kept"

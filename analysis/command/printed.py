@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import json
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["AsJson", "finite", "print_json"]
+__all__ = ["AsJson", "finite", "print_json", "stdout_kept"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
@@ -21,3 +26,37 @@ def finite(value: float) -> float | str | None:
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json.dumps(document, allow_nan=False))
+
+
+@contextmanager
+def stdout_kept() -> Iterator[None]:
+    """Keep stdout for an answer while foreign code runs: what that writes there goes to stderr.
+
+    The descriptor itself is turned, so that child processes and compiled code are included, which know nothing of ``sys.stdout``. What was
+    asked to be done at the end of the process may print too, and goes the same way.
+    """
+    _flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        atexit.register(_to_stderr)  # called before all that foreign code has registered
+
+
+def _to_stderr() -> None:
+    _flush()
+    os.dup2(2, 1)
+
+
+def _flush() -> None:
+    """Write out what Python and C have in store for stdout."""
+    for stream in (sys.stdout, sys.__stdout__):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()  # type: ignore[union-attr]
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).fflush(None)

@@ -17,7 +17,7 @@ from analysis.drawing.style import Style
 from models.own_model.comparison import entries
 from models.own_model.verdict import settled
 
-__all__ = ["DRAWN", "LISTED", "drawn_draws", "plot", "worst"]
+__all__ = ["DRAWN", "LISTED", "beside", "drawn_draws", "plot", "worst"]
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,8 @@ def plot(
     Returns
     -------
     dict of str to Drawing
-        ``densities``; ``ratios`` where there is a reference; nothing for an improper posterior, or where no variable has a finite sd.
+        ``densities``; ``ratios`` of the variables whose sd a reference knows, if there are any; nothing for an improper posterior, or where
+        no variable has a finite sd.
     """
     if "comparison" not in tree.children:
         return {}
@@ -49,9 +50,17 @@ def plot(
     if not (names := worst(table, DRAWN)):
         return {}
     drawings = {"densities": _densities(tree, names, style)}
-    if "sd_ratio" in table:
-        drawings["ratios"] = _ratios(table, style)
+    if rows := beside(table):
+        drawings["ratios"] = _ratios(table, rows, style)
     return drawings
+
+
+def beside(table: xr.Dataset) -> list[str]:
+    """Of the variables that are listed, those whose sd the reference knows."""
+    if "sd_ratio" not in table:
+        return []
+    known = dict(zip(table["variable"].to_numpy(), settled(table), strict=True))
+    return [name for name in worst(table, LISTED) if known[name]]
 
 
 def worst(table: xr.Dataset, count: int) -> list[str]:
@@ -64,9 +73,9 @@ def worst(table: xr.Dataset, count: int) -> list[str]:
     mean, sd = (table[f"reference_{s}"] if f"reference_{s}" in table else mixture[s] for s in ("mean", "sd"))
     with np.errstate(all="ignore"):
         far = np.asarray(np.maximum(np.abs(np.log(advi["sd"] / sd)), np.abs(advi["mean"] - mean) / sd))
-    known = np.isfinite(far)
-    unsettled = ~settled(table) if "reference_sd" in table else np.zeros_like(known)
-    order = [i for i in np.lexsort((-np.where(known, far, -1.0), unsettled)) if known[i]]
+        varies = np.isfinite(np.log(advi["sd"].to_numpy()))
+    known, left = np.isfinite(far), np.isnan(sd.to_numpy()) & varies
+    order = [i for i in np.lexsort((-np.where(known, far, -1.0), left)) if known[i] or left[i]]
     return [str(name) for name in table["variable"].to_numpy()[order[:count]]]
 
 
@@ -89,6 +98,8 @@ def _title(name: str, style: Style) -> str:
 
 def _densities(tree: xr.DataTree, names: Sequence[str], style: Style) -> Drawing:
     draws, draw = drawn_draws(tree), style.draw
+    table = tree["comparison"].to_dataset()
+    known = set(table["variable"].to_numpy()[settled(table)]) if "reference_sd" in table else set(names)
     looks = {
         "ADVI": (style.reverse, "dotted", 2.2),
         "linear response": (style.middle, "dashed", 2.0),
@@ -103,7 +114,8 @@ def _densities(tree: xr.DataTree, names: Sequence[str], style: Style) -> Drawing
             low, high = _window([truth, draws["ADVI"][name]])
             x, density = _density(truth, low, high)
             draw.fill_between_y(x, np.zeros_like(x), density, axis, color=style.target, alpha=style.fill_alpha)
-            draw.line(x, density, axis, color=style.target, width=1.4, label=true, facts=_moments(truth))
+            draw.line(x, density, axis, color=style.target, width=1.4, label=true,
+                      facts=_moments(truth) if name in known else {})  # fmt: skip
             for source, values in others:
                 color, dash, width = looks[source]
                 x, density = _density(values, low, high)
@@ -142,8 +154,7 @@ def _density(values: Array, low: float, high: float) -> tuple[Array, Array]:
     return x, density * len(inside) / len(values)
 
 
-def _ratios(table: xr.Dataset, style: Style) -> Drawing:
-    names = worst(table, LISTED)
+def _ratios(table: xr.Dataset, names: Sequence[str], style: Style) -> Drawing:
     rows, draw = np.arange(len(names))[::-1], style.draw
     marks = {
         "forward": (style.forward, "triangle", False),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.own_model.figures import DRAWN, LISTED, drawn_draws, worst
-from analysis.own_model.summary import summary
+from analysis.own_model.figures import DRAWN, LISTED, beside, drawn_draws, worst
+from analysis.own_model.summary import open_moments, summary
 from analysis.site.numbers import est, literal, num, pct
 from models.own_model.verdict import written_k_hat
 
-__all__ = ["findings", "optima_rows", "told", "written_moments"]
+__all__ = ["findings", "optima_rows", "told", "written_moments", "written_response"]
 
 _SHOWN = 4  # variables with columns of their own in the table of optima
 
@@ -43,15 +43,18 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     if found["improper"]:
         return found
     names = worst(tree["comparison"].to_dataset(), LISTED)
+    rows = _variable_rows(s, names[:_SHOWN])
     return found | {
         "starts": s["starts"],
         "at_rest": [o["at_rest"] for o in s["optima"]],
         "optima": optima_rows(s),
-        "variables": _variable_rows(s, names[:_SHOWN]),
+        "variables": rows,
         "truth": next(iter(drawn_draws(tree))),
+        "doubtful": any("?" in str(row["response"]) for row in rows),
         "has_response": "linear_response" in tree.children,
         "count": tree["comparison"].sizes["variable"],
-        "compared": len(names),
+        "compared": len(beside(tree["comparison"].to_dataset())),
+        "open": [literal(name) for name in open_moments(tree)],
         "drawn": min(DRAWN, len(names)),
         "modes": _mode_rows(s),
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
@@ -110,25 +113,28 @@ def _variable_rows(s: Mapping[str, Any], names: list[str]) -> list[dict[str, Any
     for name in names:
         for source, node in sources.items():
             mean, sd = written_moments(node, name)
-            response = _number(node["variables"][name].get("sd_linear_response"))
+            response = written_response(node, name)
             rows.append({"variable": literal(name), "source": source, "mean": mean, "sd": sd, "response": response})
     return rows
+
+
+def written_response(node: Mapping[str, Any], name: str) -> str:
+    """Write the sd of a variable by linear response, with a question mark where it is not trusted; a dash where there is none, as in the reference."""
+    sd = node["variables"][name].get("sd_linear_response")
+    return _number(sd) + (" ?" if name in node.get("sd_linear_response_not_trusted", ()) else "")
 
 
 def written_moments(node: Mapping[str, Any], name: str) -> tuple[str, str]:
     """Mean and sd of a variable at an optimum, or in the reference, to the digits that their errors support.
 
-    A mean whose error is not finite, which a reference leaves open, is not written. Any other has no more than two digits of a tenth of its sd: more would say nothing to who reads it beside the sd.
+    What a reference leaves open is a dash. A mean has no more than two digits of a tenth of its sd: more would say nothing to who reads it beside the sd.
     """
     value, error = node["variables"][name], node["errors"][name]
     mean, sd = value["mean"], value["sd"]
-    if mean is None or sd is None:
-        return _number(mean), _number(sd)
-    known = error["mean"] is not None
-    return (
-        num(mean, max(sd / 10, error["mean"]), digits=None if sd else 3) if known else "–",
-        num(sd, error["sd"] or None, digits=3),
-    )
+    written = "–"
+    if mean is not None and error["mean"] is not None:
+        written = num(mean, max((sd or 0.0) / 10, error["mean"]), digits=None if sd else 3)
+    return written, "–" if sd is None else num(sd, error["sd"] or None, digits=3)
 
 
 def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,11 +14,11 @@ from typing import Any
 import xarray as xr
 
 from analysis.own_model.figures import plot, worst
-from analysis.own_model.findings import findings, optima_rows, told, written_moments
+from analysis.own_model.findings import findings, optima_rows, told, written_moments, written_response
 from analysis.own_model.study import QUESTION
 from analysis.own_model.summary import summary
 from analysis.site import provenance as sources
-from analysis.site.numbers import num, plain
+from analysis.site.numbers import plain
 from analysis.site.single import write_single
 
 __all__ = ["printed", "provenance", "write"]
@@ -79,13 +79,10 @@ def printed(tree: xr.DataTree) -> list[str]:
             "k_hat": "k-hat of ADVI",
         }
         lines += ["", *_columns([columns, *optima_rows(s)], list(columns))]
-        lines += [
-            "",
-            *_columns(
-                _variables(s, worst(tree["comparison"].to_dataset(), _PRINTED)),
-                ["variable", "ADVI", "response", "reference"],
-            ),
-        ]
+        names = worst(tree["comparison"].to_dataset(), _PRINTED)
+        lines += ["", *_columns(_variables(s, names), ["variable", "ADVI", "response", "reference"])]
+        if set(names) & set(s["optima"][0]["sd_linear_response_not_trusted"]):
+            lines.append("  ? linear response may be off by more than 15 % there")
     return [*map(plain, lines), *(f"note: {warning}" for warning in s["warnings"])]
 
 
@@ -93,12 +90,11 @@ def _variables(s: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, str
     head = {"variable": "mean ± sd of", "ADVI": "ADVI", "response": "sd by linear response", "reference": "reference"}
     rows = [head]
     for name in names:
-        v = s["optima"][0]["variables"][name]
         rows.append(
             {
                 "variable": name,
                 "ADVI": _moments(s["optima"][0], name),
-                "response": "–" if v["sd_linear_response"] is None else num(v["sd_linear_response"], digits=3),
+                "response": written_response(s["optima"][0], name),
                 "reference": _moments(s["reference"], name) if s["reference"] else "–",
             }
         )
@@ -106,7 +102,8 @@ def _variables(s: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, str
 
 
 def _moments(node: Mapping[str, Any], name: str) -> str:
-    return " ± ".join(written_moments(node, name))
+    mean, sd = written_moments(node, name)
+    return "does not settle" if mean == sd == "–" else f"{mean} ± {sd}"
 
 
 def _columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:

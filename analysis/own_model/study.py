@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.parts import Progress
-from models.advi import member, response_sds
+from models.advi import member, response_sds, response_trusted
 from models.errors import ImproperError
 from models.own_model import examine
 from models.own_model.comparison import natural
@@ -48,7 +48,8 @@ def analyse(
     -------
     xarray.DataTree
         As `models.own_model.examine` returns, and for each optimum ``optimum_k/natural``: over (variable) ``mean``, ``sd``, their
-        errors ``mean_se`` and ``sd_se``, and ``sd_linear_response`` (nan where there is none) of each entry on the natural scale. For an improper posterior the model's data alone, with
+        errors ``mean_se`` and ``sd_se``, and ``sd_linear_response`` (nan where there is none) of each entry on the natural scale, with
+        ``linear_response_trusted`` (see `models.advi.response_trusted`). For an improper posterior the model's data alone, with
         ``grade`` and ``sentence``. Attributes also hold ``name``, ``budget_s``, ``seconds``, ``versions`` (JSON).
 
     Raises
@@ -81,13 +82,21 @@ def optima_of(tree: xr.DataTree) -> list[xr.DataTree]:
 def _natural(tree: xr.DataTree, model: Any, k: int, seed: int) -> xr.Dataset:
     target, normal = from_model(model), member(tree, k)
     own = of_normals(target, normal, seed=seed)
+
+    def entries(x: Any) -> Any:
+        return np.column_stack(list(natural(target, x).values()))
+
+    sds = response_sds(target, normal, entries, seed=seed)
+    if k == 0 and "linear_response_trusted" in tree["comparison"]:  # with what is known of other modes
+        trusted = tree["comparison/linear_response_trusted"].to_numpy()
+    else:
+        trusted = response_trusted(target, tree, k, entries, sds, seed=seed)
     data = {
         "mean": own.mean,
         "sd": own.sd,
         "mean_se": own.mean_error,
         "sd_se": own.sd_error,
-        "sd_linear_response": response_sds(
-            target, normal, lambda x: np.column_stack(list(natural(target, x).values())), seed=seed
-        ),
+        "sd_linear_response": sds,
+        "linear_response_trusted": trusted,
     }
     return xr.Dataset({name: ("variable", values) for name, values in data.items()}, coords={"variable": own.names})

@@ -12,7 +12,7 @@ from analysis.own_model.study import optima_of
 from models.own_model.comparison import MOST_ENTRIES
 from models.own_model.verdict import written_k_hat
 
-__all__ = ["reasons_of", "summary"]
+__all__ = ["open_moments", "reasons_of", "summary"]
 
 _K_HAT = 0.7  # above which importance weights say nothing
 
@@ -31,8 +31,9 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
         reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
         likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``verdict``, ``seconds``, ``warnings``.
+        A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
-        and sds; KL and ELBO in nats; ``None`` where there is no number.
+        and sds; ``sd_linear_response_not_trusted`` names those whose sd by linear response may be off by more than 15 % (`models.advi.response_trusted`); KL and ELBO in nats; ``None`` where there is no number.
     """
     attrs = tree.attrs
     tried = attrs.get("starts_tried")
@@ -52,6 +53,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         "verdict": {"grade": attrs["grade"], "sentence": attrs["sentence"]},
         "seed": int(attrs["seed"]),
         "seconds": round(float(attrs["seconds"]), 1),
+        "seconds_compiling": round(float(attrs.get("seconds_compiling", 0.0)), 1),
         "warnings": _warnings(tree),
     }
 
@@ -72,7 +74,14 @@ def _optimum(tree: xr.DataTree, k: int) -> dict[str, Any]:
         "k_hat_linear_response": _number(fit["k_hat_linear_response"]),
         "variables": _variables(natural, mean="mean", sd="sd", sd_linear_response="sd_linear_response"),
         "errors": _variables(natural, mean="mean_se", sd="sd_se"),
+        "sd_linear_response_not_trusted": _doubtful(natural),
     }
+
+
+def _doubtful(natural: xr.Dataset) -> list[str]:
+    """Variables that have an sd by linear response which may be off by more than 15 %."""
+    sds, trusted = (natural[name].to_numpy() for name in ("sd_linear_response", "linear_response_trusted"))
+    return [str(name) for name in natural["variable"].to_numpy()[np.isfinite(sds) & ~trusted]]
 
 
 def _variables(data: xr.Dataset, **columns: str) -> dict[str, dict[str, float | None]]:
@@ -91,7 +100,21 @@ def _reference(tree: xr.DataTree) -> dict[str, Any] | None:
         "ok": bool(node.attrs["ok"]),
         "reasons": reasons_of(tree),
         "variables": _variables(table, mean="reference_mean", sd="reference_sd"),
+        "open": open_moments(tree),
         "errors": _variables(table, mean="reference_mean_se", sd="reference_sd_se"),
+    }
+
+
+def open_moments(tree: xr.DataTree) -> dict[str, str]:
+    """What of which variables the reference leaves open, so that it is no number: ``sd``, or ``mean and sd``; empty without a reference."""
+    table = tree["comparison"].to_dataset()
+    if "reference_sd" not in table:
+        return {}
+    names, mean, sd = (table[name].to_numpy() for name in ("variable", "reference_mean", "reference_sd"))
+    return {
+        str(name): "mean and sd" if np.isnan(m) else "sd"
+        for name, m, s in zip(names, mean, sd, strict=True)
+        if np.isnan(s)
     }
 
 
@@ -128,6 +151,7 @@ def _forward(tree: xr.DataTree) -> dict[str, Any]:
         return {}
     kl, comparison = tree["divergences"].to_dataset(), tree["comparison"].to_dataset()
     names = [str(name) for name in kl["approximation"].to_numpy()]
+    left = open_moments(tree)
     return {
         "divergences": {
             name: {
@@ -136,7 +160,11 @@ def _forward(tree: xr.DataTree) -> dict[str, Any]:
             }
             for i, name in enumerate(names)
         },
-        "variables": _variables(comparison.sel(approximation="forward"), mean="mean", sd="sd")
+        # Its moments are those of the draws: as open as these.
+        "variables": {
+            name: dict.fromkeys(values) if name in left else values
+            for name, values in _variables(comparison.sel(approximation="forward"), mean="mean", sd="sd").items()
+        }
         if "forward" in names
         else {},
     }

@@ -50,6 +50,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "poor_mean": POOR_MEAN,
         "poor_sd": POOR_SD,
         "response": _worst_response(one),
+        "trust": _trust(cases.values()),
         "nearer": _nearer(rows),
         "narrowest": min(row["ways"]["mean_field"]["low"] for row in one),
         "most_unknowns": max(row["unknowns"] for row in rows.values()),
@@ -126,6 +127,15 @@ def _worst_response(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if said and max(said["high"] - 1, 1 - said["low"]) > SMALL:
             found.append({"title": row["title"], **said, "off": max(said["high"] - 1, 1 - said["low"])})
     return sorted(found, key=lambda r: -r["off"])
+
+
+def _trust(cases: Iterable[xr.DataTree]) -> dict[str, int]:
+    """How many sds of linear response, over all posteriors, are off by more than `SMALL`, and how many of these, and of the others, it does not trust."""
+    cases = list(cases)
+    off = np.concatenate([abs(errors(c)["ratio"].sel(way="linear_response").to_numpy() - 1) > SMALL for c in cases])
+    named = ~np.concatenate([dataset_of(c, "fits")["trusted"].sel(way="linear_response").to_numpy() for c in cases])
+    counts = {"off": off, "off_named": off & named, "good": ~off, "good_named": ~off & named}
+    return {name: int(found.sum()) for name, found in counts.items()}
 
 
 def _nearer(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:

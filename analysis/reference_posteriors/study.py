@@ -25,6 +25,7 @@ from models.advi import (
     member,
     optima,
     response_sds,
+    response_trusted,
 )
 from models.advi.diagnostics import diagnose
 from models.errors import lookup_error
@@ -124,7 +125,7 @@ run = runner(QUESTION, Settings, parts)
 class Fit:
     """What one way says: the Normals of its optima in unconstrained space, with the weights of what it reports.
 
-    A way that reports one Normal gives all weight to the first. With `response` its sds are those of linear response.
+    A way that reports one Normal gives all weight to the first. With a fit as `response` its sds are those of linear response there.
     """
 
     members: Sequence[Target]
@@ -133,7 +134,7 @@ class Fit:
     elbo: float
     at_rest: bool
     seconds: float
-    response: bool = False
+    response: xr.DataTree | None = None
 
 
 @single_threaded
@@ -150,7 +151,8 @@ def run_case(key: str, settings: Settings) -> xr.DataTree:
     -------
     xarray.DataTree
         ``reference`` over ``parameter``: ``mean``, ``sd``, ``mcse``; over (mode, parameter) ``mode_mean`` and ``mode_sd``. ``fits`` over ``way``,
-        those of `WAYS` that apply: over ``parameter`` too ``mean`` and ``sd`` on the natural scale; ``k_hat``, ``elbo`` (nats), ``at_rest``, ``seconds`` of
+        those of `WAYS` that apply: over ``parameter`` too ``mean`` and ``sd`` on the natural scale, and ``trusted`` (see
+        `models.advi.response_trusted`; of other ways than linear response nothing is asked); ``k_hat``, ``elbo`` (nats), ``at_rest``, ``seconds`` of
         processor time without compiling, ``optima``; over ``mode`` too ``found``, whether an optimum has its mean within one sd of the
         mode in every parameter, and ``weight``, which these optima have in what is reported.
     """
@@ -178,8 +180,11 @@ def _judged(fit: Fit, target: Posterior, reference: Reference, nodes: Array) -> 
     """Moments on the natural scale, and which modes were found."""
     found = [moments(target, m, nodes, reference.names) for m in fit.members]
     means, sds = (np.array(column) for column in zip(*found, strict=True))
-    if fit.response:
-        sds = np.array([response_sds(target, m, lambda x: parameters(target, x, reference.names)) for m in fit.members])
+    trusted = np.ones(len(reference.names), dtype=bool)
+    if fit.response is not None:
+        of = partial(parameters, target, names=reference.names)
+        sds = np.array([response_sds(target, m, of) for m in fit.members])
+        trusted = response_trusted(target, fit.response, 0, of, sds[0])
     mean = fit.weights @ means
     sd = np.sqrt(fit.weights @ (sds**2 + (means - mean) ** 2))
     hits = (np.abs(means[:, None] - reference.modes) < reference.mode_sd).all(axis=2)
@@ -187,6 +192,7 @@ def _judged(fit: Fit, target: Posterior, reference: Reference, nodes: Array) -> 
         {
             "mean": ("parameter", mean),
             "sd": ("parameter", sd),
+            "trusted": ("parameter", trusted),
             "found": ("mode", hits.any(axis=0)),
             "weight": ("mode", fit.weights @ hits),
             "optima": len(fit.members),
@@ -204,7 +210,7 @@ def _reverse_fits(target: Posterior, settings: Settings) -> dict[str, Fit]:
     }
     tree, fits["mean_field"] = _fixed(target, "advi", settings)
     k_hat = float(tree["optimum_0/fit"]["k_hat_linear_response"])
-    fits["linear_response"] = replace(fits["mean_field"], k_hat=k_hat, response=True)
+    fits["linear_response"] = replace(fits["mean_field"], k_hat=k_hat, response=tree)
     tree, fits["full_rank"] = _fixed(target, "fullrank_advi", settings)
     elbo = optima(tree)["elbo"].to_numpy()
     seen = [m for m, e in zip(fits["full_rank"].members, elbo, strict=True) if elbo[0] - e < WEIGHTLESS]

@@ -9,7 +9,7 @@ from models.advi.combination import Combination, combine
 from models.advi.dadvi import fit_dadvi
 from models.advi.fit import fit_advi
 from models.advi.members import METHODS, member
-from models.advi.response import linear_response, response_sds
+from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.starts import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, dispersed_starts, spread
 from models.advi.tree import optima
 
@@ -29,5 +29,6 @@ __all__ = [
     "member",
     "optima",
     "response_sds",
+    "response_trusted",
     "spread",
 ]

@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
+from models.advi.given import as_target
 from models.advi.members import group
 from models.advi.propriety import ends_between, refuse_improper
 from models.advi.refine import NOT_FINITE, Optimum, refine
@@ -27,7 +28,7 @@ from models.advi.starts import Start, dispersed_starts
 from models.advi.still import Descended, as_tree
 from models.errors import InputError, lookup_error
 from models.graphs import single_threaded
-from models.targets import Posterior, Target, from_model
+from models.targets import Posterior, Target
 
 __all__ = ["FixedMethod", "fit_dadvi"]
 
@@ -61,7 +62,8 @@ def fit_dadvi(
     Parameters
     ----------
     target_or_model : Target or pymc.Model, optional
-        With a density; the model of the surrounding ``with`` if not given.
+        With a density; the model of the surrounding ``with`` if not given. Of one with ``pm.Minibatch`` the whole data are taken: a warning
+        and ``attrs["batched"]`` say so.
     method : {"advi", "fullrank_advi", "lowrank_advi"}
         Mean field, full rank, or D^2 + U U' with a tenth to a fifth as many columns as unknowns (at most 10). The latter two begin at
         the optima of mean field, whose linear response is their scale.
@@ -104,7 +106,7 @@ def fit_dadvi(
     >>> sorted(float(fit[f"optimum_{k}/fit"]["mu"].round(1)) for k in range(2))
     [-4.0, 4.0]
     """
-    target = _as_target(target_or_model)
+    target = as_target(target_or_model, "reverse KL")
     _check(method, seed, budget_s, draws)
     clock = _Clock(time.monotonic() + budget_s)
     # A third of the budget at least is kept for the optima.
@@ -134,16 +136,6 @@ def fit_dadvi(
         optima = [_continued(target, o, method, clock, seed, nats, relative) for o in mean_field]
     return as_tree(target, method, search.starts, search.runs, search.groups, optima, seed=seed, draws=draws,
                    complete=not (clock() or search.cut))  # fmt: skip
-
-
-def _as_target(target_or_model: Target | Any) -> Target:
-    if target_or_model is None:
-        import pymc as pm
-
-        target_or_model = pm.modelcontext(None)
-    target = target_or_model if isinstance(target_or_model, Target) else from_model(target_or_model)
-    target.check_density("reverse KL")
-    return target
 
 
 def _check(method: str, seed: int, budget_s: float, draws: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from models.advi.given import as_target, batched
 from models.advi.members import METHODS
 from models.advi.propriety import flat_directions, refuse_improper
 from models.advi.rounds import refuse_divergence, run_all
@@ -25,7 +26,7 @@ from models.advi.starts import Schedule, Start, default_starts, dispersed_starts
 from models.advi.tree import results_tree
 from models.errors import InputError, lookup_error
 from models.graphs import single_threaded
-from models.targets import Posterior, Target, from_model
+from models.targets import Posterior, Target
 
 __all__ = ["fit_advi"]
 
@@ -47,7 +48,8 @@ def fit_advi(
     Parameters
     ----------
     target_or_model : Target or pymc.Model
-        With a density; a PyMC model stands for its posterior.
+        With a density; a PyMC model stands for its posterior. Of one with ``pm.Minibatch`` the whole data are taken: a warning and
+        ``attrs["batched"]`` say so.
     method : {"advi", "fullrank_advi"}
     starts : int or sequence of Start, optional
         A number gives `dispersed_starts`; the default is `default_starts`.
@@ -100,7 +102,7 @@ def fit_advi(
     >>> bool(fit["restarts"]["converged"].all()), round(float(fit["optimum_0/fit"]["sigma"]), 1)
     (True, 2.0)
     """
-    target = _as_target(target_or_model)
+    target = as_target(target_or_model, "ADVI")
     schedule = schedule or Schedule()
     if method not in METHODS:
         raise lookup_error("method", method, METHODS)
@@ -128,14 +130,8 @@ def fit_advi(
             refuse_improper(target, run.mean, run.sd, [*flat, *moves])
     refuse_divergence(target, runs)
     fit = results_tree(target, method, starts, runs, seed, schedule, draws)
-    fit.attrs |= {"starts_tried": len(everyone), "starts_failed": len(everyone) - len(runs)}
+    fit.attrs |= {"starts_tried": len(everyone), "starts_failed": len(everyone) - len(runs), "batched": batched(target)}
     return fit
-
-
-def _as_target(target_or_model: Target | Any) -> Target:
-    target = target_or_model if isinstance(target_or_model, Target) else from_model(target_or_model)
-    target.check_density("ADVI")
-    return target
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.diagnostics import k_hat
+from models.advi.given import batched
 from models.advi.members import draw_groups, family_of, group, losses, normal_member
 from models.advi.propriety import named_direction
 from models.advi.refine import Optimum
@@ -97,7 +98,7 @@ def as_tree(
     result = xr.DataTree.from_dict(tree)
     counts = np.bincount(optimum[optimum >= 0], minlength=len(order)).tolist()
     result.attrs = {"target": target.name, "method": method, "seed": seed, "complete": int(complete), "unseen": unseen(counts),
-                    "starts_tried": len(runs), "starts_failed": int(sum(not np.isfinite(r.value) for r in runs))}  # fmt: skip
+                    "batched": batched(target), "starts_tried": len(runs), "starts_failed": int(sum(not np.isfinite(r.value) for r in runs))}  # fmt: skip
     return result
 
 

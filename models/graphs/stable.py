@@ -47,6 +47,7 @@ def in_double_precision(graph: Any) -> Any:
         variable
         for variable in pytensor.graph.traversal.ancestors([graph])
         if variable.owner is not None
+        and isinstance(variable.owner.op, pt.elemwise.Elemwise)  # not what takes a shape, an index or an axis
         and getattr(variable, "dtype", None) == "float32"
         and all(isinstance(i, pytensor.graph.basic.Constant) for i in variable.owner.inputs)
     ]

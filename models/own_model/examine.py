@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.advi.dadvi import fit_dadvi
 from models.advi.members import member, named_draws
-from models.advi.response import linear_response, response_sds
+from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.search import images
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
@@ -39,6 +39,7 @@ _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
+_ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
 _NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
@@ -59,7 +60,7 @@ def examine(
     ----------
     model : pymc.Model
     budget_s : float
-        Seconds for all of it, compiling left out; what does not fit is left out and said.
+        Seconds for all of it but compiling the log density, which comes before; what does not fit is left out and said.
     seed : int
     starts : int
         Of the first wave of `models.advi.fit_dadvi`.
@@ -72,10 +73,11 @@ def examine(
         ``posterior``: draws of the repair (the mixture of all optima by posterior mass), with the model's names, dims and coords, beside
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
-        ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws); ``divergences`` of
+        ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws), with
+        ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
         Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
-        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
+        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``seconds_compiling``, ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
 
     Raises
     ------
@@ -93,9 +95,11 @@ def examine(
     """
     if not budget_s > 0:
         raise InputError(f"budget_s is {budget_s}; give a positive number of seconds")
-    on_progress("compiling the model", 0.0)
+    on_progress(f"compiling the model, before the budget of {budget_s:g} s begins", 0.0)
+    called = time.monotonic()
     target = from_model(model)
     density = target.log_density
+    target.natural(target.initial_point[None])
     begun = time.monotonic()
 
     def until(share: float) -> Callable[[], bool]:
@@ -116,10 +120,14 @@ def examine(
     fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
-    reference = _reference(target, look, count, len(modes), seed, until(_NUTS_SHARE), left)
+    compiling = begun - called
+    around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
+    reference = _reference(target, look, around, count, len(modes), seed, until(_NUTS_SHARE), left, compiling)
     on_progress("comparing", 0.9)
     found = _Found(target, fit, count, modes, reference, seed, until(1.0))
-    return found.tree()
+    tree = found.tree()
+    tree.attrs["seconds_compiling"] = compiling
+    return tree
 
 
 def _wide(target: Posterior, modes: Sequence[Mode], dispersed: Sequence[Array]) -> tuple[Array, Array]:
@@ -171,15 +179,18 @@ def _at_modes(modes: Sequence[Mode]) -> list[Start]:
 def _reference(
     target: Posterior,
     look: Reference | None,
+    around: Array,
     optima: int,
     modes: int,
     seed: int,
     late: Callable[[], bool],
     left: Callable[[], float],
+    compiling: float,
 ) -> Reference | None:
-    if target.dim <= 2 and look is not None:
-        return by_grid(target, look.flat, seed=seed)
-    if optima == 1 and modes <= 1 and not late():
+    if target.dim <= 2:
+        return by_grid(target, around, seed=seed)
+    # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
+    if optima == 1 and modes <= 1 and not late() and left() > compiling:
         found = _by_nuts(target, seed, left)
         if found is not None:
             return _agreed(found, look, target.coordinates)
@@ -354,6 +365,10 @@ class _Found:
             sds = response_sds(target, members["ADVI"], self._entries, seed=seed)
             moments["linear response"] = with_sds(moments["linear response"], sds)
         comparison = compare(target, moments, draws, self.reference)
+        if "linear response" in members:
+            one = missed is None or missed[0] < _ELSEWHERE
+            trusted = one & response_trusted(target, self.fit, 0, self._entries, sds, seed=seed)
+            comparison["linear_response_trusted"] = ("variable", trusted)
         bounds = self._bounds()
         evidence = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),

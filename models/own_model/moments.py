@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from models.own_model.comparison import natural, pit
 from models.own_model.reference import Cells, Reference
 from models.targets import Target
 
-__all__ = ["Moments", "compare", "of_normals", "of_reference", "with_sds"]
+__all__ = ["Moments", "compare", "of_normals", "of_reference", "settles", "with_sds"]
 
 Array = NDArray[np.float64]
 
@@ -23,6 +24,8 @@ _REPLICATES = 8
 _POWER = 9  # logarithm to base 2 of the nodes of each, at least
 _ROWS = 4096  # of points that are carried to the natural scale at once
 _OPEN = 0.1  # of the mean distance from the mode, that may lie beyond the box of a grid
+_FIRM = 0.1  # relative error of an sd, above which it is open
+_NO_SD, _NO_MEAN = 0.5, 0.7  # k-hat of draws: the variance is infinite, and means do not settle (Vehtari et al., 2024)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,8 @@ def of_reference(target: Target, reference: Reference) -> Moments:
     The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger,
     and infinite for a mean that they leave open; that of NUTS is ArviZ's; that of populations and of
     importance sampling is by as many independent looks as there were, or by how much the populations differ, whichever is larger.
+    Where the tail of the draws is too heavy for a mean or an sd to settle, by its k-hat, the error is infinite: that of ArviZ and those by
+    looks rest on moments that are then not there.
     """
     if reference.cells is not None:
         return _of_cells(target, reference.cells)
@@ -94,7 +99,22 @@ def of_reference(target: Target, reference: Reference) -> Moments:
             by_looks = np.array([sd, np.where(sd > 0, np.sqrt(fourth) / (2 * sd), 0.0)]) / np.sqrt(reference.looks)
         by_chain = np.array([values.mean(axis=1), values.std(axis=1)])
         errors = list(np.maximum(by_looks, by_chain.std(axis=1, ddof=1) / np.sqrt(len(values))))
-    return Moments(list(found), mean, sd, *errors)
+    tails = _tails(values)
+    return Moments(
+        list(found),
+        mean,
+        sd,
+        *(np.where(tails > most, np.inf, e) for e, most in zip(errors, (_NO_MEAN, _NO_SD), strict=True)),
+    )
+
+
+def _tails(values: Array) -> Array:
+    """Pareto shape (v,) of the heavier tail of chains (c, n, v); 0 where the largest values are all the same, as at a bound."""
+    found = np.zeros(values.shape[2])
+    for j in np.flatnonzero(np.ptp(values, axis=(0, 1)) > 0):
+        with np.errstate(all="ignore"), suppress(ValueError):  # which ArviZ raises there
+            found[j] = array_stats.pareto_khat(values[:, :, j], chain_axis=0, draw_axis=1)
+    return np.nan_to_num(found)
 
 
 def _mcse(values: Array, method: str) -> Array:
@@ -149,7 +169,7 @@ def compare(
     xarray.Dataset
         Over (approximation, variable): ``mean``, ``sd`` and their errors ``mean_se``, ``sd_se``; beside a reference also ``mean_shift`` (in its sds),
         ``sd_ratio`` and ``pit`` (see `models.own_model.comparison.pit`); over (variable): ``reference_mean``, ``reference_sd``,
-        ``reference_mean_se``, ``reference_sd_se``.
+        ``reference_mean_se``, ``reference_sd_se``. A mean or an sd that the reference leaves open is nan, and so is what is divided by it.
     """
     dims = ("approximation", "variable")
     names = next(iter(approximations.values())).names
@@ -159,6 +179,11 @@ def compare(
     }
     if reference is not None:
         truth = of_reference(target, reference)
+        truth = replace(
+            truth,
+            mean=np.where(np.isfinite(truth.mean_error), truth.mean, np.nan),
+            sd=np.where(settles(truth.sd, truth.sd_error) | (truth.sd == 0), truth.sd, np.nan),
+        )
         data |= {f"reference_{name}": ("variable", getattr(truth, field)) for name, field in columns.items()}
         with np.errstate(all="ignore"):
             data["mean_shift"] = (dims, [(m.mean - truth.mean) / truth.sd for m in approximations.values()])
@@ -166,6 +191,11 @@ def compare(
         seen = natural(target, reference.thinned)
         data["pit"] = (dims, [[pit(x, seen[v]) for v, x in natural(target, draws[a]).items()] for a in approximations])
     return xr.Dataset(data, coords={"approximation": list(approximations), "variable": names})
+
+
+def settles(sd: Array, error: Array) -> NDArray[np.bool_]:
+    """Which sds (v,) are known to a tenth; the others, as those with heavy tails or of too few draws, are open."""
+    return np.asarray(error < _FIRM * sd)
 
 
 def with_sds(moments: Moments, sds: Array) -> Moments:

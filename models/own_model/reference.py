@@ -11,7 +11,7 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from models.graphs import rounded_alike
-from models.own_model.tempering import temper
+from models.own_model.tempering import move, temper
 from models.targets import Posterior
 
 __all__ = ["Cells", "Reference", "by_grid", "by_nuts", "by_tempering", "pooled"]
@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
+_WIDER = (0.5, 1.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws
+_FIRST_MOVES, _MOST_MOVES = 12, 200  # of all populations, in each of the rounds that settle them
+_DRIFT, _ERRORS = 0.02, 3.0  # sds that a mean may move in a round, beyond so many standard errors
 _NO_MASS = 1e-14  # of a cell of a grid, that moments do without
 
 
@@ -121,7 +124,7 @@ def _reasons(method: str, points: Array, names: Sequence[str]) -> tuple[list[str
 def by_tempering(
     target: Posterior, centre: Array, sd: Array, *, particles: int, seed: int, stop: Callable[[], bool]
 ) -> Reference | None:
-    """Four populations tempered from N(centre, sd^2); ``None`` if the clock left no two of them."""
+    """Four populations tempered from N(centre, sd^2), and moved on until they stay as they are; ``None`` if the clock left no two of them."""
     populations = []
     for k in range(_POPULATIONS):
         if stop():
@@ -130,14 +133,36 @@ def by_tempering(
     whole = [p for p in populations if p.temperature >= 1]
     if len(whole) < 2:
         return None
-    points = np.array([p.points for p in whole])
+    points, drifting = _settled(target, np.array([p.points for p in whole]), seed, stop)
     reasons, _ = _reasons("SMC", points, target.coordinates)
+    if drifting is not None:
+        reasons.append(f"the mean of {target.coordinates[drifting]} had not settled")
     looks = [len(np.unique(p.ancestors)) for p in whole]
     if min(looks) < _ANCESTORS:
         reasons.append(f"only {min(looks)} of {particles} particles have descendants left")
     if min(p.acceptance for p in whole) < 0.1:
         reasons.append("its last moves are hardly ever accepted")
     return Reference("SMC", points, float(sum(looks)), tuple(reasons))
+
+
+def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool]) -> tuple[Array, int | None]:
+    """Populations (c, n, d) moved on, each round twice as far as the last, until one leaves their means where they are.
+
+    Where the moves of tempering do not mix, as in the neck of a funnel, all populations are off in the same way, which no R-hat sees; but they
+    move towards the posterior. The second value is the coordinate that still did when the clock or the moves ended.
+    """
+    flat, moves = points.reshape(-1, points.shape[-1]), _FIRST_MOVES
+    while True:
+        sd = flat.std(axis=0) + np.finfo(float).tiny
+        moved, made = move(target.log_density, flat, sd, moves=moves, seed=seed + moves, stop=stop)
+        change = (moved - flat) / sd
+        drift = np.abs(change.mean(axis=0)) - _ERRORS * change.std(axis=0) / np.sqrt(len(flat))
+        flat, worst = moved, int(np.argmax(drift))
+        if drift[worst] <= _DRIFT and made:
+            return flat.reshape(points.shape), None
+        if made < moves or moves > _MOST_MOVES:
+            return flat.reshape(points.shape), worst if made else None
+        moves *= 2
 
 
 def by_nuts(
@@ -215,11 +240,24 @@ def _stacked(target: Posterior, tree: Any) -> Array:
 
 
 def by_grid(target: Posterior, around: Array, *, seed: int, draws: int = 1000) -> Reference:
-    """A grid over a box about points (n, d), d at most 2, and draws from its cells as four chains."""
-    d = target.dim
-    size = {1: 4001, 2: 401}[d]
+    """A grid over a box about points (n, d), d at most 2, and draws from its cells as four chains.
+
+    Where the posterior reaches beyond the box, it is tried again on wider ones; if it reaches beyond them all, the first is returned.
+    """
     low, high = around.min(axis=0), around.max(axis=0)
     low, high = low - 0.5 * (high - low), high + 0.5 * (high - low)
+    found = _on_grid(target, low, high, seed, draws)
+    for by in _WIDER:
+        if found.ok:
+            break
+        wider = _on_grid(target, low - by * (high - low), high + by * (high - low), seed, draws)
+        found = wider if wider.ok else found
+    return found
+
+
+def _on_grid(target: Posterior, low: Array, high: Array, seed: int, draws: int) -> Reference:
+    d = target.dim
+    size = {1: 4001, 2: 401}[d]
     axes = [np.linspace(a, b, size) for a, b in zip(low, high, strict=True)]
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
     with np.errstate(all="ignore"):

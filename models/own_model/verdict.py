@@ -10,13 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from models.own_model.moments import settles
+
 __all__ = ["Evidence", "Grade", "Verdict", "judge", "settled", "written_k_hat"]
 
 Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "flat direction", "improper", "cannot tell"]
 
 _NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
-_FIRM = 0.1  # relative error of an sd of the reference, above which nothing is judged by it
 _NAMED = 5  # variables in a sentence
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
 
@@ -131,9 +132,18 @@ def _missed(e: Evidence) -> Verdict:
     remedy = (
         "the mixture of all optima has it (its posterior is saved)"
         if e.k_hat_repair < 0.7
-        else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): use the draws of the reference"
+        else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
     )
     return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
+
+
+def _instead(e: Evidence) -> str:
+    """What to use where the mixture is no repair."""
+    if e.reference is None:
+        return "give more seconds, for a reference"
+    if e.reasons:
+        return f"nor may the reference ({e.reference}) be relied on: {'; '.join(e.reasons)}; give more seconds, or write the model in another parametrisation"
+    return "use the draws of the reference"
 
 
 def _untold(e: Evidence) -> Verdict:
@@ -240,7 +250,7 @@ def _listed(names: NDArray[np.str_]) -> str:
 
 def settled(comparison: xr.Dataset) -> NDArray[np.bool_]:
     """Of which variables (v,) the reference knows the sd to a tenth; of the others, as those with heavy tails, nothing is judged by it."""
-    return (comparison["reference_sd_se"] < _FIRM * comparison["reference_sd"]).to_numpy()
+    return settles(comparison["reference_sd"].to_numpy(), comparison["reference_sd_se"].to_numpy())
 
 
 def written_k_hat(k_hat: float) -> str:

@@ -376,8 +376,39 @@ def test_moments_have_errors_and_no_more_digits_than_these_support(examined: xr.
     assert written_moments(noisy, "x") == ("1.23", "2.35")
     noisier = {"variables": {"x": {"mean": 1.23456, "sd": 2.34567}}, "errors": {"x": {"mean": 3.1, "sd": 2.2}}}
     assert written_moments(noisier, "x") == ("1.2", "2.3")
-    endless = {"variables": {"x": {"mean": 0.02, "sd": 9.4612}}, "errors": {"x": {"mean": None, "sd": 9.4}}}
-    assert written_moments(endless, "x") == ("–", "9.5")
+    endless = {"variables": {"x": {"mean": None, "sd": None}}, "errors": {"x": {"mean": None, "sd": None}}}
+    assert written_moments(endless, "x") == ("–", "–")
+    wide = {"variables": {"x": {"mean": 0.0213, "sd": None}}, "errors": {"x": {"mean": 0.11, "sd": None}}}
+    assert written_moments(wide, "x") == ("0.02", "–")
+
+
+@pytest.fixture(scope="module")
+def heavy() -> xr.DataTree:
+    """A prior alone whose mean and sd are infinite, beside one that is Normal."""
+    with pm.Model() as model:
+        pm.Cauchy("heavy", 0, 1)
+        pm.Normal("light", 0, 1)
+        pm.Normal("other", 0, 1)
+    return analyse(model, budget_s=20, starts=4)
+
+
+def test_what_the_reference_leaves_open_is_no_number_anywhere(heavy: xr.DataTree, tmp_path: Path) -> None:
+    document = summary(heavy)
+    assert "heavy" in document["verdict"]["sentence"]
+    assert document["reference"]["open"] == {"heavy": "mean and sd"}
+    assert document["reference"]["variables"]["heavy"] == {"mean": None, "sd": None}
+    assert document["reference"]["variables"]["light"]["sd"] == pytest.approx(1, abs=0.1)
+    assert document["forward"]["variables"]["heavy"] == {"mean": None, "sd": None}
+    row = next(line for line in page.printed(heavy) if line.split()[:1] == ["heavy"])
+    assert row.endswith("does not settle")
+    f = findings(heavy)
+    assert {
+        (r["mean"], r["sd"]) for r in f["variables"] if r["variable"] == "heavy" and "reference" in r["source"]
+    } == {("–", "–")}
+    assert f["compared"] == 2
+    page.write(heavy, tmp_path)
+    drawn = page.plot(heavy, backend="plotly")
+    assert set(drawn) == {"densities", "ratios"}
 
 
 def test_a_reason_that_the_sentence_gives_is_no_note_as_well(examined: xr.DataTree) -> None:

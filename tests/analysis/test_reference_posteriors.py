@@ -109,6 +109,21 @@ def test_findings_are_those_of_the_numbers(results: xr.DataTree) -> None:
     assert f["two"]["weight"] == pytest.approx(0.5, abs=0.02)
 
 
+def test_widths_of_one_mode_of_two_are_not_trusted_and_right_ones_are(results: xr.DataTree) -> None:
+    off = np.abs(errors(results["mixture"])["ratio"].sel(way="linear_response").to_numpy() - 1) > 0.15
+    assert off.sum() >= 3
+    trusted = [results[f"{key}/fits"]["trusted"].sel(way="linear_response").to_numpy() for key in ("kidiq", "mixture")]
+    assert trusted[0].all()
+    assert not trusted[1].any()
+    good = 3 + int((~off).sum())
+    assert findings(results)["trust"] == {
+        "off": off.sum(),
+        "off_named": off.sum(),
+        "good": good,
+        "good_named": good - 3,
+    }
+
+
 def test_a_diagnostic_that_cannot_be_computed_warns(results: xr.DataTree) -> None:
     changed = results.copy(deep=True)
     fits = changed["kidiq/fits"].to_dataset()

@@ -6,7 +6,7 @@ Not part of the test run::
 
 Each run plants two Normals in a user's model: ``pm.Flat`` and a Potential, in unconstrained space, from which no prior can be drawn. Both
 have the same sds, drawn log-uniformly in [1/2, 2]; the second lies so many sds away in a random direction, and the first somewhere about
-the initial point. Rows are kept as they come (``--rows``), so that a run that is cut short can be printed, and one that goes on adds to them.
+the initial point. ``--alone`` leaves the examination out, which takes most of the time, and prints the table of the optima alone. Rows are kept as they come (``--rows``), so that a run that is cut short can be printed, and one that goes on adds to them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def exact(apart: float, mass: float) -> tuple[int, bool]:
     return modes, all(any(abs(x - m["mu"]) <= 3 * m["sigma"] for m in minima) for x in (0.0, apart))
 
 
-def two_modes(dim: int, apart: float, mass: float, seed: int, budget_s: float) -> Row:
+def two_modes(dim: int, apart: float, mass: float, seed: int, budget_s: float, *, examined: bool = True) -> Row:
     """One run: what the optima alone have, and what is said."""
     rng = np.random.default_rng([seed, dim, int(apart), int(100 * mass)])
     planted = Planted.draw(dim, apart, mass, rng)
@@ -103,6 +103,8 @@ def two_modes(dim: int, apart: float, mass: float, seed: int, budget_s: float) -
         optima = [member(fit, k).scales[0] for k in range(_optima(fit))]
         row["alone"] = all(any(covers(*o, mode) for o in optima) for mode in planted.modes())
         row["optima"] = len(optima)
+    if not examined:
+        return row
     began = time.perf_counter()
     tree = examine(planted.model(), seed=own, budget_s=budget_s)
     row["examine_s"] = time.perf_counter() - began
@@ -192,8 +194,10 @@ def work(runs: int, dims: Sequence[int]) -> Iterator[Row]:
                     yield {"kind": "two", "dim": dim, "apart": apart, "mass": mass, "seed": seed}
 
 
-def compute(job: Row, budget_s: float) -> Row:
+def compute(job: Row, budget_s: float, *, examined: bool = True) -> Row:
     try:
+        if not examined:
+            return two_modes(job["dim"], job["apart"], job["mass"], job["seed"], budget_s, examined=False)
         if job["kind"] == "one":
             return one_mode(job["model"], job["seed"], budget_s)
         return two_modes(job["dim"], job["apart"], job["mass"], job["seed"], budget_s)
@@ -245,6 +249,36 @@ def cell(rows: Sequence[Row]) -> str:
     return ", ".join(f"{k} {v}" for k, v in sorted(counts.items(), key=lambda kv: -kv[1])) or "–"
 
 
+def alone_table(rows: Sequence[Row], dims: Sequence[int]) -> str:
+    """How often the optima alone have both modes, by cell."""
+
+    def at(dim: int, apart: float, mass: float) -> str:
+        found = [r["alone"] for r in rows if "alone" in r and (r["dim"], r["apart"], r["mass"]) == (dim, apart, mass)]
+        return share(sum(found), len(found)) if found else "–"
+
+    columns = [f"{100 * m:.0f} %" for m in MASSES]
+    cells = [[str(d), f"{a:.0f}", *(at(d, a, m) for m in MASSES)] for d in dims if d <= MOST_ALONE for a in APART]
+    return table(["unknowns", "sds apart", *columns], cells)
+
+
+def alone_report(rows: Sequence[Row]) -> str:
+    """The table of the optima alone, and its sums."""
+    there = [r for r in rows if "alone" in r]
+    sums = []
+    for possible, words in (
+        (True, "where minima of reverse KL at both exist or one covers both"),
+        (False, "where they do not"),
+    ):
+        mine = [r["alone"] for r in there if exact(r["apart"], r["mass"])[1] == possible]
+        sums.append(f"{share(sum(mine), len(mine))} {words}")
+    dims = sorted({r["dim"] for r in there})
+    return (
+        f"{datetime.now(UTC):%d %B %Y}; {len(there)} runs by `--alone`, {len(rows) - len(there)} failed. Both modes: {'; '.join(sums)}. "
+        f"Seconds of a fit: {np.median([r['alone_s'] for r in there]):.1f} in the median, {max(r['alone_s'] for r in there):.1f} at most.\n\n"
+        f"{alone_table(rows, dims)}"
+    )
+
+
 def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
     two, one = [r for r in rows if r["kind"] == "two"], [r for r in rows if r["kind"] == "one"]
     whole = [r for r in two if r["grade"] != "failed"]
@@ -255,10 +289,6 @@ def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
 
     columns = [f"{100 * m:.0f} %" for m in MASSES]
     kinds = [[f"{a:.0f}", *(f"{exact(a, m)[0]}, {'yes' if exact(a, m)[1] else 'no'}" for m in MASSES)] for a in APART]
-    alone = [
-        [str(d), f"{a:.0f}", *(share(sum(r["alone"] for r in c), len(c)) if (c := [r for r in at(d, a, m) if "alone" in r]) else "–" for m in MASSES)]
-        for d in dims if d <= MOST_ALONE for a in APART
-    ]  # fmt: skip
     examined = [[str(d), f"{a:.0f}", *(cell(at(d, a, m)) for m in MASSES)] for d in dims for a in APART]
     asked = [r for r in whole if exact(r["apart"], r["mass"])[0] > 1 and seen(r) and not r["covered"]]
     possible = [r for r in whole if "alone" in r and exact(r["apart"], r["mass"])[1]]
@@ -296,7 +326,7 @@ def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
             "Where they do not, no search for optima can name the second mode; a look at the density can (but mean field in axes that are not along the line sometimes has one).",
             table(["sds apart", *columns], kinds),
             "## Optima alone (`fit_dadvi`)",
-            table(["unknowns", "sds apart", *columns], alone),
+            alone_table(two, dims),
             "## Examined (`examine`)",
             "*named*: a missed mode is named; *covered*: the lowest optimum covers both places; *shoulder*: the density has one mode, and none is named; "
             "*untold*: it says that it cannot tell; *silent*: none of these.",
@@ -324,6 +354,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of one fit or examination")
     parser.add_argument("--dims", type=lambda s: [int(d) for d in s.split(",")], default=[1, 2, 10, 50])
     parser.add_argument("--minutes", type=float, default=np.inf, help="after which no run is begun")
+    parser.add_argument("--alone", action="store_true", help="optima alone, without the examination")
     parser.add_argument("--rows", type=Path, help="JSON lines, added to; runs that are there are not done again")
     parser.add_argument("--note", type=Path, help="Markdown, put under the head")
     parser.add_argument("--output", type=Path, help="Markdown; printed if not given")
@@ -334,17 +365,18 @@ def main() -> None:
         rows = [json.loads(line) for line in options.rows.read_text().splitlines()]
     done = {json.dumps({k: r[k] for k in ("kind", "model", "dim", "apart", "mass", "seed") if k in r}) for r in rows}
     warnings.simplefilter("ignore")
-    for job in work(options.runs, options.dims):
+    jobs = work(options.runs, options.dims)
+    for job in (j for j in jobs if not options.alone or (j["kind"] == "two" and j["dim"] <= MOST_ALONE)):
         if time.monotonic() > until:
             break
         if json.dumps({k: job[k] for k in ("kind", "model", "dim", "apart", "mass", "seed") if k in job}) in done:
             continue
-        rows.append(compute(job, options.budget))
+        rows.append(compute(job, options.budget, examined=not options.alone))
         if options.rows:
             with options.rows.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
     note = options.note.read_text().strip() if options.note else ""
-    text = report(rows, options.budget, note) + "\n"
+    text = (alone_report(rows) if options.alone else report(rows, options.budget, note)) + "\n"
     if options.output:
         options.output.write_text(text)
     else:

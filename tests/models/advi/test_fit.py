@@ -18,7 +18,7 @@ from pymc.variational import KLqp
 from pytensor.tensor.random.type import RandomType
 
 from models import advi
-from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, optima
+from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, fit_dadvi, optima
 from models.advi.runs import Method, Steps, factors, raw_scales
 from models.divergences import kl
 from models.errors import ConvergenceError, InputError
@@ -431,3 +431,15 @@ def test_a_fit_costs_no_more_than_its_schedule_says(monkeypatch: pytest.MonkeyPa
     fit = fit_advi(TARGETS["student_t"], starts=2, schedule=schedule, draws=2)
     assert fit.attrs["most_evaluations"] == 2 * schedule.evaluations
     assert 2 * 100 * (4 + 8) < sum(drawn) <= 2 * schedule.evaluations
+
+
+@pytest.mark.parametrize("fit", [fit_advi, fit_dadvi])
+def test_that_minibatches_are_replaced_is_said(fit: Any) -> None:
+    data = np.random.default_rng(0).normal(3, 1, 200)
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("m", 0, 10), 1, observed=pm.Minibatch(data, batch_size=10), total_size=200)
+    with pytest.warns(UserWarning, match="whole data"):
+        found = fit(model, starts=2, draws=10)
+    assert found.attrs["batched"] == 1
+    assert float(found["optimum_0/fit"]["mean"][0]) == pytest.approx(data.mean(), abs=0.05)
+    assert fit(normal_mixture([1], [0], [1]), starts=2, draws=10).attrs["batched"] == 0

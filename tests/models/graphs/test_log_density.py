@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
+from scipy.stats import norm
 
 from models.advi import Start, fit_advi
 from models.errors import InputError
@@ -71,6 +73,15 @@ def test_a_model_is_evaluated_as_pymc_does() -> None:
     expected = [float(reference({"mu": row[:2], "sd_log__": row[2]})) for row in x]
     np.testing.assert_allclose(of_model(model)(x)[0], expected, rtol=1e-7)  # PyMC takes log(2) in single precision
     check_gradient(of_model(model), x)
+
+
+def test_arrays_of_constants_in_single_precision_keep_their_shapes() -> None:
+    """As in the basis of PyMC's HSGP: lengths are integers, whatever the precision of what is repeated."""
+    with pm.Model() as model:
+        mu = pm.Normal("mu")
+        pm.Normal("y", mu * pt.ones(3, dtype="float32"), 1, observed=[1.0, 2.0, 4.0])
+    exact = norm.logpdf(0.5) + norm.logpdf([1, 2, 4], 0.5).sum()
+    assert of_model(model)(np.array([[0.5]]))[0] == pytest.approx(exact, rel=1e-12)
 
 
 def test_checks_of_parameters_are_kept() -> None:

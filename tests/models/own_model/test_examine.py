@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
-from scipy.stats import norm, t
+from scipy.stats import norm
 
 from models.errors import ImproperError, InputError
 from models.own_model import examine
-from models.own_model.comparison import natural
 from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, unexplained
-from models.own_model.moments import Moments, of_normals, of_reference
-from models.own_model.reference import Reference, by_grid, pooled
+from models.own_model.moments import of_reference
+from models.own_model.reference import by_grid, by_tempering
 from models.own_model.short_chains import lower_bounds
 from models.own_model.tempering import temper
-from models.own_model.verdict import Evidence, judge
 from models.targets import from_model, mvnormal_mixture, normal_mixture
 
 
@@ -191,6 +187,32 @@ def test_tempering_weighs_modes_and_gives_the_evidence() -> None:
     assert found.points[found.points[:, 0] < 0].std() == pytest.approx(0.5, abs=0.06)
 
 
+def test_populations_that_lag_in_a_funnel_are_moved_on() -> None:
+    """The scale is N(0, 2^2) whatever the effects are; tempering alone leaves it 0.8 sds too high in every population, with a good R-hat."""
+    with pm.Model() as model:
+        pm.Normal("x", 0, pm.math.exp(pm.Normal("v", 0, 2) / 2), shape=8)
+    target = from_model(model)
+    found = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: False)
+    assert found is not None
+    assert abs(found.flat[:, target.coordinates.index("v")].mean()) < 0.8
+    clock = iter(range(10_000))
+    cut = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: next(clock) > 55)
+    assert cut is not None
+    assert "the mean of v had not settled" in cut.reasons
+
+
+def test_one_or_two_unknowns_have_a_grid_without_a_look_around() -> None:
+    """Of one observation, whose ridge sends the look too far; exact by quadrature over mu of the Student t that is left."""
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("mu", 0, 10), pm.HalfNormal("s", 3), observed=[4.0])
+    tree = examine(model, budget_s=20, starts=4)
+    assert tree["reference"].attrs["method"] == "grid"
+    s = np.linspace(1e-4, 20, 20_000)
+    density = norm.pdf(4, 0, np.sqrt(100 + s**2)) * norm.pdf(s, 0, 3)
+    mean = float(density @ s / density.sum())
+    assert float(tree["comparison"]["reference_mean"].sel(variable="s")) == pytest.approx(mean, rel=0.02)
+
+
 def test_a_clock_that_has_run_out_stops_tempering() -> None:
     target = normal_mixture([1], [0], [1])
     found = temper(target.log_density, np.full(1, 50.0), np.ones(1), particles=100, seed=0, stop=lambda: True)
@@ -259,345 +281,23 @@ def test_grid_draws_are_those_of_the_posterior() -> None:
     assert reference.ok
     assert reference.flat.mean() == pytest.approx(6 / precision, abs=0.03)
     assert reference.flat.std() == pytest.approx(precision**-0.5, rel=0.03)
-    assert not by_grid(from_model(model), np.array([[1.0], [1.5]]), seed=0).ok  # the box is too small
+    assert not by_grid(from_model(model), np.array([[1.0], [1.2]]), seed=0).ok  # the box is too small
+    wider = by_grid(from_model(model), np.array([[1.0], [2.5]]), seed=0)  # and so is this, at first
+    assert wider.ok
+    assert wider.flat.std() == pytest.approx(precision**-0.5, rel=0.03)
 
 
-# --- moments on the natural scale ------------------------------------------------------------------------------------
-
-
-def scales() -> pm.Model:
-    """Natural scales of a Normal: as it is, its exponential, and a square."""
+def test_a_bent_ridge_that_reaches_beyond_its_draws_has_a_grid() -> None:
+    """x and x^2 / 2 with noise: the tail of the square is longer than any draws of it."""
     with pm.Model() as model:
-        a = pm.Normal("a", 0, 3)
-        pm.Deterministic("square", a**2)
-        pm.HalfNormal("s", 2)
-    return model
-
-
-def test_moments_of_a_normal_are_exact_where_linear_and_within_their_errors_elsewhere() -> None:
-    target = from_model(scales())
-    cov = np.array([[0.5, 0.1], [0.1, 0.2]])
-    found = of_normals(target, mvnormal_mixture([1], [[1.0, -0.5]], [cov]))
-    at = {name: i for i, name in enumerate(found.names)}
-    variance = 4 * 1.0**2 * 0.5 + 2 * 0.5**2
-    growth = np.exp(-0.5 + 0.1)
-    exact = {"a": (1.0, 0.5**0.5), "square": (1.5, variance**0.5), "s": (growth, growth * np.sqrt(np.expm1(0.2)))}
-    for name, (mean, sd) in exact.items():
-        i = at[name]
-        assert found.mean[i] == pytest.approx(mean, abs=1e-10 + 5 * found.mean_error[i])
-        assert found.sd[i] == pytest.approx(sd, abs=1e-10 + 5 * found.sd_error[i])
-        assert max(found.mean_error[i], found.sd_error[i]) < 0.01 * sd
-    assert found.mean_error[at["a"]] < 1e-10
-
-
-def test_moments_of_a_mixture_weigh_its_components() -> None:
-    target = from_model(scales())
-    mixture = mvnormal_mixture([0.3, 0.7], [[-4.0, 0.0], [4.0, 0.0]], [np.eye(2), 0.25 * np.eye(2)])
-    found = of_normals(target, mixture)
-    assert found.mean[0] == pytest.approx(1.6, abs=1e-9)
-    assert found.sd[0] == pytest.approx(np.sqrt(0.3 * (16 + 1) + 0.7 * (16 + 0.25) - 1.6**2), abs=1e-9)
-
-
-def test_moments_of_a_grid_are_those_of_the_posterior_to_all_digits() -> None:
-    """Where its 4000 draws leave a mean open by a fiftieth of an sd."""
-    with pm.Model() as model:
-        pm.Normal("y", pm.Normal("x", 0, 2), 1, observed=[1.0, 2.0, 3.0])
-    target = from_model(model)
-    found = of_reference(target, by_grid(target, np.array([[-3.0], [6.0]]), seed=0))
-    assert found.mean[0] == pytest.approx(6 / 3.25, abs=1e-6)
-    assert found.sd[0] == pytest.approx(3.25**-0.5, abs=1e-6)
-    assert max(found.mean_error[0], found.sd_error[0]) < 1e-6
-
-
-def student(nu: float) -> Moments:
-    """What a grid says of Student's t, about draws such as a sampler has."""
-    with pm.Model() as model:
-        pm.StudentT("x", nu=nu, mu=0, sigma=1)
-    around = t.ppf((np.arange(4000) + 0.5) / 4000, nu)[:, None]
-    return of_reference(from_model(model), by_grid(from_model(model), around, seed=0))
-
-
-def test_a_grid_leaves_open_what_its_tails_do() -> None:
-    """The sd is infinite for 2 degrees of freedom and less, the mean for 1."""
-    for nu in (1.0, 1.5, 2.0):
-        found = student(nu)
-        assert found.sd_error[0] > 0.1 * found.sd[0]
-        assert np.isinf(found.mean_error[0]) == (nu == 1)
-    for nu in (3.0, 4.0, 30.0):
-        found = student(nu)
-        assert abs(found.sd[0] - (nu / (nu - 2)) ** 0.5) < 1.05 * found.sd_error[0] + 1e-6 < 0.1
-        assert found.mean_error[0] < 0.02
-
-
-def test_a_grid_leaves_a_scale_open_whose_tail_is_too_heavy() -> None:
-    """Of one observation about zero, tau has a density that falls as its cube or, with a flat prior and two, as its square."""
-    with pm.Model() as cubed:
-        pm.Normal("y", 0, pm.HalfCauchy("tau", 1), observed=[2.0])
-    with pm.Model() as squared:
-        pm.Normal("y", 0, pm.HalfFlat("tau"), observed=[1.0, 2.0])
-    for model, endless in ((cubed, False), (squared, True)):
-        target = from_model(model)
-        found = of_reference(target, by_grid(target, np.array([[-2.0], [5.0]]), seed=0))
-        assert found.sd_error[0] > 0.3 * found.sd[0]
-        assert np.isinf(found.mean_error[0]) == endless
-
-
-def test_an_improper_posterior_that_no_search_meets_is_not_called_adequate() -> None:
-    """Two groups with flat priors on the mean and the sd between them: the tail of tau is that of a constant."""
-    with pm.Model() as model:
-        theta = pm.Normal("theta", pm.Flat("mu"), pm.HalfFlat("tau"), shape=2)
-        pm.Normal("y", theta, 1, observed=[1.0, 3.0])
-    tree = examine(model, budget_s=25)
-    assert tree.attrs["grade"] == "cannot tell"  # by which reference, and so why, depends on the clock
-    assert "tau" in tree.attrs["sentence"]
-
-
-@pytest.mark.parametrize("method", ["NUTS", "SMC"])
-def test_errors_of_draws_are_their_spread_over_references(method: Literal["NUTS", "SMC"]) -> None:
-    with pm.Model() as model:
-        pm.Normal("x")
-    target, rng = from_model(model), np.random.default_rng(0)
-    found = [of_reference(target, Reference(method, rng.standard_normal((4, 100, 1)), 400.0, ())) for _ in range(200)]
-    for stat in ("mean", "sd"):
-        spread = np.std([getattr(m, stat)[0] for m in found])
-        said = np.median([getattr(m, f"{stat}_error")[0] for m in found])
-        assert 0.8 * spread < said < 1.6 * spread
-
-
-@pytest.mark.filterwarnings("ignore::pymc.exceptions.ImputationWarning")
-def test_what_pymc_adds_to_a_model_is_not_counted_among_its_variables() -> None:
-    with pm.Model() as model:
-        a = pm.Normal("a")
-        pm.Deterministic("a_probs", 2 * a)  # the author's own
-        pm.Normal("y", a, 1, observed=np.array([1.0, np.nan, 2.0, np.nan]))
-        pm.OrderedLogistic("grade", eta=a, cutpoints=[-1.0, 1.0], observed=[0, 1, 2])
-    target = from_model(model)
-    assert set(natural(target, np.zeros((5, 3)))) == {"a", "a_probs", "y_unobserved[0]", "y_unobserved[1]"}
-    assert {"y", "grade_probs"} <= set(target.natural(np.zeros((5, 3))))  # though they are saved
-
-
-def test_chains_are_pooled_and_judged_together() -> None:
+        x = pm.Flat("x", shape=2)
+        pm.Potential("banana", -(x[0] ** 2) / 8 - 0.5 * ((x[1] - 0.5 * x[0] ** 2) / 0.7) ** 2)
     rng = np.random.default_rng(0)
-    slow = [
-        Reference("NUTS", rng.normal(size=(4, 80, 1)), 300.0, ("the smallest effective sample size is 300",))
-        for _ in range(2)
-    ]
-    both = pooled(*slow, ["x"])
-    assert both.ok
-    assert both.points.shape == (8, 80, 1)
-    assert both.looks > 400
-    apart = replace(slow[1], points=slow[1].points + 2)
-    assert "R-hat of x" in pooled(slow[0], apart, ["x"]).reasons[0]
-    diverged = replace(slow[1], divergences=5)
-    assert pooled(slow[0], diverged, ["x"]).reasons == ("5 of 640 transitions diverged",)
-    assert pooled(slow[0], replace(slow[1], points=slow[1].points[:, :50]), ["x"]) is slow[0]
-
-
-def test_interval_of_a_share_is_wilsons_and_wider_where_chains_differ() -> None:
-    alike = np.tile(np.arange(100) < 30, (4, 1))
-    even = Reference("SMC", np.zeros((4, 100, 1)), 400.0, ())
-    p, low, high = even.share(alike.ravel())
-    z = norm.ppf(0.975)
-    centre, half = (0.3 + z**2 / 800) / (1 + z**2 / 400), z * np.sqrt(0.21 / 400 + z**2 / 640_000) / (1 + z**2 / 400)
-    assert (p, low, high) == pytest.approx((0.3, centre - half, centre + half), abs=1e-4)
-    apart = np.array([np.arange(100) < k for k in (5, 20, 40, 55)])
-    _, lower, upper = even.share(apart.ravel())
-    assert upper - lower > 3 * (high - low)
-
-
-def table(sd: float, shift: float, response: float, error: float = 0.01, mean_error: float = 0.01) -> xr.Dataset:
-    dims = ("approximation", "variable")
-    return xr.Dataset(
-        {
-            "sd": (dims, [[sd], [response]]),
-            "sd_ratio": (dims, [[sd], [response]]),
-            "mean_shift": (dims, [[shift], [0.0]]),
-            "reference_sd": ("variable", [1.0]),
-            "reference_sd_se": ("variable", [error]),
-            "reference_mean_se": ("variable", [mean_error]),
-        },
-        coords={"approximation": ["ADVI", "linear response"], "variable": ["tau"]},
+    first = 2 * rng.standard_normal(300)
+    found = by_grid(
+        from_model(model), np.column_stack([first, 0.5 * first**2 + 0.7 * rng.standard_normal(300)]), seed=0
     )
-
-
-def pair(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
-    return xr.concat([a, b], "variable").assign_coords(variable=["a", "b"])
-
-
-def bounds(factor: float, shift: float) -> xr.Dataset:
-    dims = ("optimum", "variable")
-    return xr.Dataset({"sd_factor": (dims, [[factor]]), "mean_error": (dims, [[shift]])}, coords={"variable": ["tau"]})
-
-
-def evidence(**changes: object) -> Evidence:
-    plain = {
-        "at_rest": True, "optimum_verdict": "at rest", "flattest": "a - b", "eigenvalue": 0.5, "cut": False, "k_hat": 0.3, "k_hat_response": 0.2, "k_hat_repair": 0.2,
-        "missed": (0.0, 0.0, 0.0), "images": False, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
-        "comparison": table(1.0, 0.0, 1.0),
-    }  # fmt: skip
-    return Evidence(**(plain | changes))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("changes", "grade", "words"),
-    [
-        ({}, "adequate", "adequate for its only variable"),
-        (
-            {"comparison": table(0.6, 0.0, 0.99)},
-            "too narrow",
-            "ADVI is too narrow; it underestimates the sd of tau by 40 %; linear response gives it an sd of 0.99 where the reference (NUTS) has 1$",
-        ),
-        (
-            {"comparison": table(1.4, 0.0, 1.3)},
-            "cannot tell",
-            "ADVI is too wide; it overestimates the sd of tau by 40 %; linear response gives it an sd of 1.3 where the reference (NUTS) has 1: "
-            "use the draws of the reference$",
-        ),
-        (
-            {"comparison": table(1.0, 0.8, 1.0)},
-            "cannot tell",
-            "ADVI is off in the mean; it has the mean of tau off by 0.8 sds; linear response keeps the means: use the draws of the reference (NUTS)$",
-        ),
-        (
-            {"comparison": table(0.6, 0.8, 1.0)},
-            "too narrow",
-            "ADVI is too narrow and off in the mean; it has the mean of tau off",
-        ),
-        (
-            {"comparison": table(0.6, 0.3, 0.99)},
-            "too narrow",
-            "has 1, but it keeps the means: use the draws of the reference$",
-        ),
-        (
-            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 0.91},
-            "too narrow",
-            "has 1, but linear response's k-hat is 0.91: use the draws of the reference$",
-        ),
-        (
-            {"comparison": pair(table(0.6, 0.3, 0.7), table(0.7, 0.0, 0.7)), "k_hat_response": 0.91},
-            "too narrow",
-            "within 10 % for 0 of 2 (linear response's k-hat is 0.91; it keeps the means): use the draws of the reference$",
-        ),
-        (
-            {"comparison": pair(table(0.6, 0.0, 0.7), table(0.7, 0.0, 0.98))},
-            "too narrow",
-            "ADVI is too narrow for both variables; at worst it underestimates the sd of a by 40 %; linear response gives it an sd of 0.7 where the "
-            "reference (NUTS) has 1, and is within 10 % for 1 of 2: for the others use the draws of the reference$",
-        ),
-        (
-            {"comparison": pair(table(0.6, 0.0, 0.99), table(0.95, 0.0, 0.98))},
-            "too narrow",
-            "ADVI is too narrow for 1 of 2 variables; it underestimates",
-        ),
-        (
-            {"comparison": pair(table(0.6, 0.0, 0.99), table(1.0, 0.5, 0.98))},
-            "too narrow",
-            "ADVI is too narrow for 1 and off in the mean for 1 of 2 variables; at worst",
-        ),
-        ({"comparison": table(np.inf, 0.0, 0.99)}, "cannot tell", "it overestimates the sd of tau without bound"),
-        (
-            {"comparison": table(0.6, 0.0, 0.99, error=0.2)},
-            "cannot tell",
-            "the reference (NUTS) leaves the sd of tau open (heavy tails, or too few draws); a heavy tail that it cannot measure may be that of an "
-            "improper posterior, as of a flat prior on a scale$",
-        ),
-        (
-            {"comparison": table(0.6, 0.0, 1, error=0.2, mean_error=np.inf)},
-            "cannot tell",
-            "leaves the mean and sd of tau open (",
-        ),
-        ({"comparison": table(0.6, 0.0, 1, error=np.nan)}, "cannot tell", "leaves the sd of tau open ("),
-        (
-            {"comparison": pair(table(0.95, 0, 1), table(0.1, 0, 1, error=0.5))},
-            "cannot tell",
-            "leaves the sd of b open (heavy tails, or too few draws); a heavy tail that it cannot measure may be that of an improper posterior, as of "
-            "a flat prior on a scale; ADVI agrees for 1 of 2 variables: means",
-        ),
-        (
-            {"comparison": pair(table(0.1, 0, 1, error=0.5, mean_error=np.inf), table(0.1, 0, 1, error=0.5))},
-            "cannot tell",
-            "leaves the sd of a and b open, and even the mean of a (",
-        ),
-        (
-            {"comparison": pair(table(0.6, 0, 1), table(0.1, 0, 1, error=0.5))},
-            "too narrow",
-            "ADVI is too narrow for 1 of 2 variables; it underestimates the sd of a by 40 %; linear response gives it an sd of 1 where the reference "
-            "(NUTS) has 1; but the reference (NUTS) leaves the sd of b open",
-        ),
-        (
-            {
-                "comparison": xr.concat([table(0.1, 0, 1, error=0.5)] * 7, "variable").assign_coords(
-                    variable=list("abcdefg")
-                )
-            },
-            "cannot tell",
-            "leaves the sd of a, b, c, d and 3 more open",
-        ),
-        (
-            {"reasons": ("R-hat of x is 1.3",), "bounds": bounds(1.3, 0.0)},
-            "cannot tell",
-            "the sd of tau is at least 1.30 times ADVI's",
-        ),
-        ({"reasons": ("R-hat of x is 1.3",), "bounds": bounds(0.7, -0.2)}, "cannot tell", "at most 0.70 times"),
-        (
-            {"reasons": ("R-hat of x is 1.3",), "bounds": bounds(0.7, -0.2)},
-            "cannot tell",
-            "the mean of tau is off by at least 0.20 of",
-        ),
-        (
-            {"reference": None, "bounds": bounds(1.0, 0.0)},
-            "cannot tell",
-            "which says nothing of what they do not reach",
-        ),
-        ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
-        ({"missed": (0.38, 0.31, 0.45), "modes": 2, "images": True}, "label switching", "labels exchanged"),
-        ({"at_rest": False, "optimum_verdict": "flat direction"}, "flat direction", "a - b"),
-        (
-            {"at_rest": False, "optimum_verdict": "still moving", "cut": True},
-            "cannot tell",
-            "still moving); give more seconds",
-        ),
-        ({"at_rest": False, "optimum_verdict": "still moving"}, "cannot tell", "more seconds will not help"),
-        (
-            {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},
-            "cannot tell",
-            "a saddle, which is at rest but",
-        ),
-        (
-            {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},
-            "cannot tell",
-            "rises along a - b (curvature -0.31",
-        ),
-        ({"reference": None}, "cannot tell", "no reference could be had in the budget; give more seconds. "),
-        (
-            {"reasons": ("R-hat of x is 1.3",)},
-            "cannot tell",
-            "R-hat of x is 1.3; give more seconds, or write the model in another parametrisation. ",
-        ),
-        (
-            {"reasons": ("R-hat of x is 1.3",), "k_hat": 0.9},
-            "cannot tell",
-            "R-hat of x is 1.3; give more seconds, or write the model in another parametrisation$",
-        ),
-        ({"reference": None}, "cannot tell", "(ADVI's k-hat is 0.30)"),
-        (
-            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 5.9},
-            "too narrow",
-            "but linear response's k-hat is > 1",
-        ),
-        (
-            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 0.91},
-            "too narrow",
-            "but linear response's k-hat is 0.91",
-        ),
-        (
-            {"missed": (0.38, 0.31, 0.45), "modes": 2, "k_hat_repair": 4.6},
-            "missed mode",
-            "the mixture of all optima does not repair it (its k-hat is > 1)",
-        ),
-    ],
-)
-def test_verdicts(changes: dict[str, object], grade: str, words: str) -> None:
-    found = judge(evidence(**changes))
-    assert found.grade == grade
-    assert words in f"{found.sentence}$"  # the end of it
+    assert found.ok
+    moments = of_reference(from_model(model), found)
+    np.testing.assert_allclose(moments.mean, [0, 2], atol=0.02)
+    np.testing.assert_allclose(moments.sd, [2, np.sqrt(8 + 0.49)], rtol=0.02)

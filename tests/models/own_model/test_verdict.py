@@ -1,0 +1,218 @@
+"""The sentence about an approximation: its grade, and what it tells to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from models.own_model.verdict import Evidence, judge
+
+
+def table(sd: float, shift: float, response: float, error: float = 0.01, mean_error: float = 0.01) -> xr.Dataset:
+    dims = ("approximation", "variable")
+    return xr.Dataset(
+        {
+            "sd": (dims, [[sd], [response]]),
+            "sd_ratio": (dims, [[sd], [response]]),
+            "mean_shift": (dims, [[shift], [0.0]]),
+            "reference_sd": ("variable", [1.0]),
+            "reference_sd_se": ("variable", [error]),
+            "reference_mean_se": ("variable", [mean_error]),
+        },
+        coords={"approximation": ["ADVI", "linear response"], "variable": ["tau"]},
+    )
+
+
+def pair(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
+    return xr.concat([a, b], "variable").assign_coords(variable=["a", "b"])
+
+
+def bounds(factor: float, shift: float) -> xr.Dataset:
+    dims = ("optimum", "variable")
+    return xr.Dataset({"sd_factor": (dims, [[factor]]), "mean_error": (dims, [[shift]])}, coords={"variable": ["tau"]})
+
+
+def evidence(**changes: object) -> Evidence:
+    plain = {
+        "at_rest": True, "optimum_verdict": "at rest", "flattest": "a - b", "eigenvalue": 0.5, "cut": False, "k_hat": 0.3, "k_hat_response": 0.2, "k_hat_repair": 0.2,
+        "missed": (0.0, 0.0, 0.0), "images": False, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
+        "comparison": table(1.0, 0.0, 1.0),
+    }  # fmt: skip
+    return Evidence(**(plain | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade", "words"),
+    [
+        ({}, "adequate", "adequate for its only variable"),
+        (
+            {"comparison": table(0.6, 0.0, 0.99)},
+            "too narrow",
+            "ADVI is too narrow; it underestimates the sd of tau by 40 %; linear response gives it an sd of 0.99 where the reference (NUTS) has 1$",
+        ),
+        (
+            {"comparison": table(1.4, 0.0, 1.3)},
+            "cannot tell",
+            "ADVI is too wide; it overestimates the sd of tau by 40 %; linear response gives it an sd of 1.3 where the reference (NUTS) has 1: "
+            "use the draws of the reference$",
+        ),
+        (
+            {"comparison": table(1.0, 0.8, 1.0)},
+            "cannot tell",
+            "ADVI is off in the mean; it has the mean of tau off by 0.8 sds; linear response keeps the means: use the draws of the reference (NUTS)$",
+        ),
+        (
+            {"comparison": table(0.6, 0.8, 1.0)},
+            "too narrow",
+            "ADVI is too narrow and off in the mean; it has the mean of tau off",
+        ),
+        (
+            {"comparison": table(0.6, 0.3, 0.99)},
+            "too narrow",
+            "has 1, but it keeps the means: use the draws of the reference$",
+        ),
+        (
+            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 0.91},
+            "too narrow",
+            "has 1, but linear response's k-hat is 0.91: use the draws of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0.3, 0.7), table(0.7, 0.0, 0.7)), "k_hat_response": 0.91},
+            "too narrow",
+            "within 10 % for 0 of 2 (linear response's k-hat is 0.91; it keeps the means): use the draws of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0.0, 0.7), table(0.7, 0.0, 0.98))},
+            "too narrow",
+            "ADVI is too narrow for both variables; at worst it underestimates the sd of a by 40 %; linear response gives it an sd of 0.7 where the "
+            "reference (NUTS) has 1, and is within 10 % for 1 of 2: for the others use the draws of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0.0, 0.99), table(0.95, 0.0, 0.98))},
+            "too narrow",
+            "ADVI is too narrow for 1 of 2 variables; it underestimates",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0.0, 0.99), table(1.0, 0.5, 0.98))},
+            "too narrow",
+            "ADVI is too narrow for 1 and off in the mean for 1 of 2 variables; at worst",
+        ),
+        ({"comparison": table(np.inf, 0.0, 0.99)}, "cannot tell", "it overestimates the sd of tau without bound"),
+        (
+            {"comparison": table(0.6, 0.0, 0.99, error=0.2)},
+            "cannot tell",
+            "the reference (NUTS) leaves the sd of tau open (heavy tails, or too few draws); a heavy tail that it cannot measure may be that of an "
+            "improper posterior, as of a flat prior on a scale$",
+        ),
+        (
+            {"comparison": table(0.6, 0.0, 1, error=0.2, mean_error=np.inf)},
+            "cannot tell",
+            "leaves the mean and sd of tau open (",
+        ),
+        ({"comparison": table(0.6, 0.0, 1, error=np.nan)}, "cannot tell", "leaves the sd of tau open ("),
+        (
+            {"comparison": pair(table(0.95, 0, 1), table(0.1, 0, 1, error=0.5))},
+            "cannot tell",
+            "leaves the sd of b open (heavy tails, or too few draws); a heavy tail that it cannot measure may be that of an improper posterior, as of "
+            "a flat prior on a scale; ADVI agrees for 1 of 2 variables: means",
+        ),
+        (
+            {"comparison": pair(table(0.1, 0, 1, error=0.5, mean_error=np.inf), table(0.1, 0, 1, error=0.5))},
+            "cannot tell",
+            "leaves the sd of a and b open, and even the mean of a (",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0, 1), table(0.1, 0, 1, error=0.5))},
+            "too narrow",
+            "ADVI is too narrow for 1 of 2 variables; it underestimates the sd of a by 40 %; linear response gives it an sd of 1 where the reference "
+            "(NUTS) has 1; but the reference (NUTS) leaves the sd of b open",
+        ),
+        (
+            {
+                "comparison": xr.concat([table(0.1, 0, 1, error=0.5)] * 7, "variable").assign_coords(
+                    variable=list("abcdefg")
+                )
+            },
+            "cannot tell",
+            "leaves the sd of a, b, c, d and 3 more open",
+        ),
+        (
+            {"reasons": ("R-hat of x is 1.3",), "bounds": bounds(1.3, 0.0)},
+            "cannot tell",
+            "the sd of tau is at least 1.30 times ADVI's",
+        ),
+        ({"reasons": ("R-hat of x is 1.3",), "bounds": bounds(0.7, -0.2)}, "cannot tell", "at most 0.70 times"),
+        (
+            {"reasons": ("R-hat of x is 1.3",), "bounds": bounds(0.7, -0.2)},
+            "cannot tell",
+            "the mean of tau is off by at least 0.20 of",
+        ),
+        (
+            {"reference": None, "bounds": bounds(1.0, 0.0)},
+            "cannot tell",
+            "which says nothing of what they do not reach",
+        ),
+        ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
+        ({"missed": (0.38, 0.31, 0.45), "modes": 2, "images": True}, "label switching", "labels exchanged"),
+        ({"at_rest": False, "optimum_verdict": "flat direction"}, "flat direction", "a - b"),
+        (
+            {"at_rest": False, "optimum_verdict": "still moving", "cut": True},
+            "cannot tell",
+            "still moving); give more seconds",
+        ),
+        ({"at_rest": False, "optimum_verdict": "still moving"}, "cannot tell", "more seconds will not help"),
+        (
+            {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},
+            "cannot tell",
+            "a saddle, which is at rest but",
+        ),
+        (
+            {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},
+            "cannot tell",
+            "rises along a - b (curvature -0.31",
+        ),
+        ({"reference": None}, "cannot tell", "no reference could be had in the budget; give more seconds. "),
+        (
+            {"reasons": ("R-hat of x is 1.3",)},
+            "cannot tell",
+            "R-hat of x is 1.3; give more seconds, or write the model in another parametrisation. ",
+        ),
+        (
+            {"reasons": ("R-hat of x is 1.3",), "k_hat": 0.9},
+            "cannot tell",
+            "R-hat of x is 1.3; give more seconds, or write the model in another parametrisation$",
+        ),
+        ({"reference": None}, "cannot tell", "(ADVI's k-hat is 0.30)"),
+        (
+            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 5.9},
+            "too narrow",
+            "but linear response's k-hat is > 1",
+        ),
+        (
+            {"comparison": table(0.6, 0.0, 0.99), "k_hat_response": 0.91},
+            "too narrow",
+            "but linear response's k-hat is 0.91",
+        ),
+        (
+            {"missed": (0.38, 0.31, 0.45), "modes": 2, "k_hat_repair": 4.6},
+            "missed mode",
+            "the mixture of all optima does not repair it (its k-hat is > 1): use the draws of the reference$",
+        ),
+        (
+            {
+                "missed": (0.38, 0.31, 0.45),
+                "modes": 2,
+                "k_hat_repair": 0.8,
+                "reference": "SMC",
+                "reasons": ("R-hat of x is 1.8",),
+            },
+            "missed mode",
+            "(its k-hat is 0.80): nor may the reference (SMC) be relied on: R-hat of x is 1.8; give more seconds, or write",
+        ),
+    ],
+)
+def test_verdicts(changes: dict[str, object], grade: str, words: str) -> None:
+    found = judge(evidence(**changes))
+    assert found.grade == grade
+    assert words in f"{found.sentence}$"  # the end of it

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.alpha_bridge import QUESTION
 from analysis.alpha_bridge.following import (
@@ -28,7 +28,7 @@ from analysis.alpha_bridge.following import (
     point_at,
 )
 from analysis.judged import Normals, cover
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.projections import Projection, alpha_projections, forward_projection, minima, reverse_projections
@@ -47,7 +47,7 @@ FLOOR = 1e-12  # rounding in the location of a critical point
 _FIT = FAMILIES["normal"]
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -62,21 +62,12 @@ class Settings(BaseModel):
         Alphas at which all stationary points are searched for anew.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     step: float = Field(default=0.02, gt=0, le=0.1)
     grid: int = Field(default=41, ge=5)
     atlas: int = Field(default=5, ge=1)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, step=0.05, grid=21, atlas=3)
-        if effort == "full":
-            return cls(seed=seed, step=0.01, grid=401, atlas=39)
-        return cls(seed=seed)
+    quick: ClassVar = {"step": 0.05, "grid": 21, "atlas": 3}
+    full: ClassVar = {"step": 0.01, "grid": 401, "atlas": 39}
 
 
 @dataclass(frozen=True)

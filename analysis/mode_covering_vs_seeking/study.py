@@ -6,19 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.data.columns import load_column
 from analysis.draws import levels
 from analysis.gaussians import gaussian
 from analysis.judged import Normals, beside, cover, nearest, within_tolerance
 from analysis.mode_covering_vs_seeking import QUESTION
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, dispersed_starts, fit_advi
 from models.divergences import cross_entropy, kl
 from models.families import FAMILIES, find_family, normal_mixture
@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 TOLERANCE = 0.02
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -54,9 +54,6 @@ class Settings(BaseModel):
         Draws kept of every distribution, for ArviZ.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     n: int = Field(default=5000, ge=100)
     steps: int = Field(default=3000, ge=100)
     draws_per_step: int = Field(default=100, ge=1)
@@ -65,14 +62,10 @@ class Settings(BaseModel):
     default_steps: int = Field(default=10_000, ge=100)
     draws: int = Field(default=2000, ge=100)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, n=1000, steps=800, centre_runs=2, default_runs=2, default_steps=2000, draws=1000)
-        if effort == "full":
-            return cls(seed=seed, n=50_000, steps=10_000, centre_runs=20, default_runs=20, draws=10_000)
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "n": 1000, "steps": 800, "centre_runs": 2, "default_runs": 2, "default_steps": 2000, "draws": 1000,
+    }  # fmt: skip
+    full: ClassVar = {"n": 50_000, "steps": 10_000, "centre_runs": 20, "default_runs": 20, "draws": 10_000}
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.judged import Normals, beside, downhill, labels
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from analysis.separation_sweep import QUESTION
 from analysis.separation_sweep.branches import (
     BOUNDS,
@@ -44,7 +44,7 @@ _CUSP = (np.array([1.3, 0.47]), 2.05, 0.27)
 BROAD_LAST = 0.45  # where the fold of the covering minimum is beyond twice the range of separations
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -67,9 +67,6 @@ class Settings(BaseModel):
         ADVI with Adam and a falling learning rate.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     separations: int = Field(default=25, ge=3)
     weights: int = Field(default=10, ge=2)
     largest_step: float = Field(default=0.15, gt=0, le=0.5)
@@ -80,20 +77,15 @@ class Settings(BaseModel):
     steps: int = Field(default=1500, ge=100)
     draws_per_step: int = Field(default=50, ge=1)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(
-                seed=seed, separations=13, weights=5, largest_step=0.3, curve_points=8,
-                advi_separations=(1.0, 2.0, 2.6, 3.2, 4.2), advi_unequal=(2.25, 2.8),
-                steps=500, draws_per_step=20,
-            )  # fmt: skip
-        if effort == "full":
-            return cls(
-                seed=seed, separations=97, weights=20, largest_step=0.05, curve_points=60, repeats=10, steps=3000
-            )
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "separations": 13, "weights": 5, "largest_step": 0.3, "curve_points": 8,
+        "advi_separations": (1.0, 2.0, 2.6, 3.2, 4.2), "advi_unequal": (2.25, 2.8), "steps": 500,
+        "draws_per_step": 20,
+    }  # fmt: skip
+    full: ClassVar = {
+        "separations": 97, "weights": 20, "largest_step": 0.05, "curve_points": 60, "repeats": 10,
+        "steps": 3000,
+    }  # fmt: skip
 
     @property
     def grid(self) -> Array:

@@ -1,4 +1,4 @@
-"""Results read back: cases, data sets, values with their errors, shares, and the targets that a question has stored."""
+"""Results read back: cases, data sets, means and shares with their errors, and the targets that a question has stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import xarray as xr
 from models.quadrature import Estimate
 from models.targets import Target, from_spec
 
-__all__ = ["case_of", "dataset_of", "estimate_of", "mean_of", "share_of", "target_of"]
+__all__ = ["case_of", "dataset_of", "mean_of", "share_of", "target_of"]
 
 
 def case_of(results: xr.DataTree, path: str) -> xr.DataTree:
@@ -24,11 +24,6 @@ def case_of(results: xr.DataTree, path: str) -> xr.DataTree:
 def dataset_of(results: xr.DataTree, path: str) -> xr.Dataset:
     """Return the variables of the group at a path."""
     return case_of(results, path).to_dataset()
-
-
-def estimate_of(data: xr.Dataset, name: str, kind: Any = "quadrature", **at: Any) -> Estimate:
-    """Return the scalar ``name`` with its ``name_error``, at the given coordinates."""
-    return Estimate(float(data[name].sel(at)), float(data[f"{name}_error"].sel(at)), kind)
 
 
 def mean_of(values: Any) -> Estimate:

@@ -27,6 +27,7 @@ from analysis.advi_accuracy.study import (
 )
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points, power
 from analysis.drawing.style import Style, rim
 from analysis.reading import case_of, dataset_of
 
@@ -36,11 +37,6 @@ Array = NDArray[np.float64]
 _SIZE = 10.0
 _SPAN = (1e-8, 10.0)  # of gaps, in nats
 _ROW = 0.05  # of the height of a panel, between labels
-_MARKS = {
-    "matplotlib": {"dot": "o", "square": "s", "triangle": "^"},
-    "plotly": {"dot": "circle", "square": "square", "triangle": "triangle-up"},
-    "bokeh": {"dot": "circle", "square": "square", "triangle": "triangle"},
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +121,7 @@ def _stroke(line: Line, fx: Any, fy: Any, axis: Any, style: Style) -> None:
         style.draw.line(x, y, axis, color=color, width=line.width, linestyle=style.dash(line.dash),
                         label=line.name or None)  # fmt: skip
     if line.mark and len(x):
-        style.draw.scatter(x, y, axis, size=24, marker=_MARKS[style.backend][line.mark], color=color,
-                           label=line.name or None)  # fmt: skip
+        points(x, y, axis, style, color=color, marker=line.mark, area=24, label=line.name or None)
 
 
 def _frame(panel: LinePanel, fx: Any, fy: Any, axis: Any, style: Style) -> None:
@@ -154,8 +149,7 @@ def _power(exponent: int) -> str:
         return f"{10**exponent}"
     if -3 <= exponent < 0:
         return f"{10.0**exponent:g}"
-    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    return "10" + str(exponent).translate(digits)
+    return power(exponent)
 
 
 # --- panels of the results ---
@@ -335,17 +329,15 @@ def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
     # Of marks that would lie on one another one is drawn.
     shown = np.unique(np.round(np.stack([exact, own, yes], axis=1) / [0.05, 0.05, 1]), axis=0, return_index=True)[1]
     own, exact, yes = own[shown], exact[shown], yes[shown]
-    clear = "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
     with style.settings():
         collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))
         draw, limit, across = style.draw, np.log10(NATS), np.array([low, high])
         draw.line(across, across, axis, color=style.faint, width=1.2, label="where a run is right")
         draw.line(np.repeat(limit, 2), across, axis, color=style.ink, width=1.2, linestyle=style.dash("dashed"),
                   label="tolerance")  # fmt: skip
-        draw.scatter(exact[~yes], own[~yes], axis, size=26, marker=style.marker("dot"), facecolor=clear,
-                     edgecolor=style.reverse, width=1.0, label="ADVI run, not at rest")  # fmt: skip
-        draw.scatter(exact[yes], own[yes], axis, size=16, marker=style.marker("dot"), color=style.reverse, alpha=0.6,
-                     label="ADVI run, at rest")  # fmt: skip
+        points(exact[~yes], own[~yes], axis, style, color=style.reverse, area=26, hollow=True, width=1.0,
+               label="ADVI run, not at rest")  # fmt: skip
+        points(exact[yes], own[yes], axis, style, color=style.reverse, area=16, alpha=0.6, label="ADVI run, at rest")
         left, row = low + 0.03 * (high - low), 0.06 * (high - low)
         for x, y, text, color in (
             (limit, low + 1.5 * row, f" {NATS:g} nats", style.ink),

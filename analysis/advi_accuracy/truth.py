@@ -15,6 +15,7 @@ from models.families import FAMILIES, Family
 from models.projections import Projection, minima, reverse_projections
 from models.projections.objectives import Objective, reverse_objective
 from models.quadrature import gaussian_nodes
+from models.results import estimate_variables
 from models.targets import TARGETS, Target, normal_mixture
 
 __all__ = ["CASES", "Case", "Truth", "labels_of"]
@@ -90,8 +91,7 @@ class Truth:
             {
                 "mean": (("minimum", "dim"), np.array([p.theta[: case.target.dim] for p in self.minima])),
                 "sd": (("minimum", "dim"), np.exp([p.theta[case.target.dim :] for p in self.minima])),
-                "kl": ("minimum", [p.divergence.value for p in self.minima]),
-                "kl_error": ("minimum", [p.divergence.error for p in self.minima]),
+                **estimate_variables("kl", [p.divergence for p in self.minima], "minimum"),
                 "label": ("minimum", labels_of(self.minima, case.target)),
             }
         )

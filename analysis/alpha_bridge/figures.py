@@ -57,8 +57,6 @@ def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float, l
 
 
 def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any) -> None:
-    if kwargs.get("vertical_align") == "center" and style.backend != "matplotlib":
-        kwargs["vertical_align"] = "middle"
     style.draw.text(x, y, text, axis, **{"color": style.ink, "horizontal_align": "left", **kwargs})
 
 

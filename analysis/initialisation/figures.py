@@ -29,24 +29,12 @@ Array = NDArray[np.float64]
 
 _TINTS = {"right mode": 0.10, "left mode": 0.25, "both modes": 0.45}
 _MARKERS = {
-    "matplotlib": {"left mode": "<", "both modes": "s", "right mode": ">", "start": "*", "minimum": "o", "saddle": "X"},
-    "plotly": {
-        "left mode": "triangle-left",
-        "both modes": "square",
-        "right mode": "triangle-right",
-        "start": "star",
-        "minimum": "circle",
-        "saddle": "x",
-    },
-    # Bokeh has no triangles that point sideways.
-    "bokeh": {
-        "left mode": "triangle",
-        "both modes": "square",
-        "right mode": "inverted_triangle",
-        "start": "star",
-        "minimum": "circle",
-        "saddle": "x",
-    },
+    "left mode": "left",
+    "both modes": "square",
+    "right mode": "right",
+    "start": "star",
+    "minimum": "dot",
+    "saddle": "cross",
 }
 _TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _KEY_ROW = 0.075  # of the height of the map, above it
@@ -222,7 +210,7 @@ def _mark(points: Array, marker: str, axis: Any, style: Style, *, size: float, *
     if len(points):
         # ArviZ's size is an area in every backend.
         style.draw.scatter(
-            points[:, 0], points[:, 1], axis, size=size**2, marker=_MARKERS[style.backend][marker], **kwargs
+            points[:, 0], points[:, 1], axis, size=size**2, marker=style.marker(_MARKERS[marker]), **kwargs
         )
 
 

@@ -33,6 +33,7 @@ from analysis.parts import Part, StudySettings, runner
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi
 from models.families import FAMILIES
 from models.projections import Projection, minima, reverse_projections
+from models.results import estimate_variables
 from models.targets import TARGETS, Target, normal_mixture
 
 #: PyMC's own initial standard deviation, softplus(0).
@@ -229,8 +230,7 @@ def _stationary(points: Sequence[Projection], target: Target) -> xr.Dataset:
         {
             "mean": ("point", [float(p.params["mu"]) for p in points]),
             "sd": ("point", [float(p.params["sigma"]) for p in points]),
-            "kl": ("point", [p.divergence.value for p in points]),
-            "kl_error": ("point", [p.divergence.error for p in points]),
+            **estimate_variables("kl", [p.divergence for p in points], "point"),
             "status": ("point", [p.status for p in points]),
             "label": ("point", [*labels(minima(points), target), *["saddle"] * (len(points) - len(minima(points)))]),
         }

@@ -21,6 +21,7 @@ from models.families import FAMILIES
 from models.graphs import Deferred, single_threaded
 from models.mle import Sandwich, fit_map, sandwich
 from models.projections import Projection, forward_projection
+from models.results import estimate_variables
 from models.targets import TARGETS
 
 # Imported when something is computed with it: drawing does not need it.
@@ -139,8 +140,7 @@ def _projection(best: Projection, limit: Sandwich) -> xr.Dataset:
     return xr.Dataset(
         {
             "best": ("parameter", [float(best.params[label]) for label in limit.labels]),
-            "kl": ((), best.divergence.value),
-            "kl_error": ((), best.divergence.error),
+            **estimate_variables("kl", best.divergence),
             "se_sandwich": ("parameter", np.sqrt(np.diag(limit.covariance))),
             "se_hessian": ("parameter", np.sqrt(np.diag(limit.naive))),
             "trace": ((), limit.trace),

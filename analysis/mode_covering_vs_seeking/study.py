@@ -26,7 +26,7 @@ from models.mle import fit_mle
 from models.projections import Projection, forward_projection, minima, reverse_projections
 from models.projections.objectives import reverse_objective
 from models.quadrature import Estimate, gaussian_nodes
-from models.results import draws_of, member_of
+from models.results import draws_of, estimate_variables, member_of, parameter_variables
 from models.targets import TARGETS, Target, from_draws
 from models.targets import normal_mixture as mixture_target
 
@@ -141,7 +141,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     mle = _scores(target, member, forward.divergence, None)
     mle |= {k: fitted["fit"][k].item() for k in ("log_likelihood", "n", "starts_reached")}
     # Data have no density of their own: the cross-entropy is all that draws say about the divergence.
-    mle |= _pair("cross_entropy", cross_entropy(from_draws(observed), member))
+    mle |= estimate_variables("cross_entropy", cross_entropy(from_draws(observed), member))
     _add(tree, "forward_mle", member, settings, 2, mle, log_p=target)
     tree["forward_mle/standard_errors"] = fitted["fit"].to_dataset()[["se_hessian", "se_sandwich"]]
     for i, optimum in enumerate(exact):
@@ -207,16 +207,12 @@ def _target_of(case: Case) -> tuple[Target, Array | None]:
     return estimate, data
 
 
-def _pair(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.value, f"{name}_error": estimate.error}
-
-
 def _scores(
     target: Target, q: Target, forward_optimum: Estimate | None, reverse_optimum: Estimate | None
 ) -> dict[str, Any]:
     """Both divergences of a member, and the gap to the optimum of its own direction."""
     forward, reverse = kl(target, q), kl(q, target)
-    scores = _pair("kl_forward", forward) | _pair("kl_reverse", reverse)
+    scores = estimate_variables("kl_forward", forward) | estimate_variables("kl_reverse", reverse)
     own, best = (forward, forward_optimum) if forward_optimum is not None else (reverse, reverse_optimum)
     if best is not None:
         scores |= {"gap": own.value - best.value, "gap_error": own.error + best.error}
@@ -224,9 +220,7 @@ def _scores(
 
 
 def _fit(q: Target, scores: Mapping[str, Any]) -> xr.Dataset:
-    params = {k: np.asarray(v) for k, v in q.spec["params"].items()}
-    data: dict[str, Any] = {k: (tuple(f"{k}_dim_{i}" for i in range(v.ndim)), v) for k, v in params.items()}
-    return xr.Dataset(data | {k: ((), np.asarray(v)) for k, v in scores.items()})
+    return xr.Dataset({**parameter_variables(q.spec["params"]), **scores})
 
 
 def _add(

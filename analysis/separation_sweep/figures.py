@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from scipy.interpolate import PchipInterpolator
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, short
+from analysis.drawing.marks import points, short, spread
 from analysis.drawing.style import Style, rim
 from analysis.judged import within_tolerance
 from analysis.reading import dataset_of
@@ -257,19 +256,6 @@ def _end_labels(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
         values = next(values for label, _, values in sweep.pieces if label == "both modes")
         y = float(np.interp(sweep.span[0], values["a"], values[quantity]))
         _words(sweep.span[0], y + 0.08 * (high - low), " both modes", axis, style, style.reverse, "left")
-
-
-def spread(values: Sequence[float], least: float) -> list[float]:
-    """Move places apart, symmetrically, until neighbours have the least distance."""
-    places = np.array(values, dtype=float)
-    order = np.argsort(places)
-    for _ in range(100):
-        for i, j in pairwise(order):
-            lack = least - (places[j] - places[i])
-            if lack > 1e-9:
-                places[i] -= lack / 2
-                places[j] += lack / 2
-    return [float(p) for p in places]
 
 
 def _key_entries(sweep: Sweep) -> list[tuple[str, str]]:

@@ -380,14 +380,8 @@ def _md_page(book: Book, page: Page, figures: Mapping[str, Figure], index: Index
 
 def _timestamp(provenance: Mapping[str, Any]) -> dt.datetime:
     """Return the moment that the PDF bears: provenance's date, else ``SOURCE_DATE_EPOCH``, else a fixed one."""
-    date = provenance.get("date")
-    if isinstance(date, dt.datetime):
-        moment = date
-    elif isinstance(date, dt.date):
-        moment = dt.datetime(date.year, date.month, date.day)
-    else:
-        try:
-            moment = dt.datetime.fromisoformat(str(date))
-        except ValueError:
-            moment = dt.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), tz=dt.UTC)
+    try:
+        moment = dt.datetime.fromisoformat(str(provenance.get("date")))
+    except ValueError:
+        moment = dt.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), tz=dt.UTC)
     return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

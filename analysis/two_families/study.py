@@ -24,6 +24,7 @@ from models.mle import fit_mle, sandwich, scores
 from models.projections import Projection, forward_projection
 from models.projections.objectives import forward_objective
 from models.quadrature import expect, nodes
+from models.results import estimate_variables
 from models.targets import Target, from_draws
 
 Array = NDArray[np.float64]
@@ -148,14 +149,11 @@ def _exact(target: Target, projections: Mapping[str, Projection]) -> xr.Dataset:
 
     mean = expect(target, difference, others=[f, g])
     spread = expect(target, lambda x: (difference(x) - mean.value) ** 2, others=[f, g])
-    divergences = [projections[name].divergence for name in PAIR]
     return xr.Dataset(
         {
-            "kl": ("family", [d.value for d in divergences]),
-            "kl_error": ("family", [d.error for d in divergences]),
+            **estimate_variables("kl", [projections[name].divergence for name in PAIR], "family"),
             "trace": ("family", [sandwich(target, projections[name]).trace for name in PAIR]),
-            "mean": mean.value,
-            "mean_error": mean.error,
+            **estimate_variables("mean", mean),
             "sd": float(np.sqrt(spread.value)),
         },
         coords={"family": list(PAIR)},

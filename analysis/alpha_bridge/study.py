@@ -203,8 +203,6 @@ def _critical_dataset(case: Case, points: Sequence[tuple[Critical, Critical]]) -
             "alpha_error": ("point", np.abs(finer - alpha) + FLOOR),
             "mean": ("point", thetas[:, 0]),
             "sd": ("point", np.exp(thetas[:, 1])),
-            "partner_mean": ("point", partners[:, 0]),
-            "partner_sd": ("point", np.exp(partners[:, 1])),
             "cover": (("point", "mode"), case.cover(thetas)),
             "partner_cover": (("point", "mode"), case.cover(partners)),
             "divergence": ("point", np.array([c.divergence for c, _ in points])),

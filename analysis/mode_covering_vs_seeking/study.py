@@ -166,7 +166,6 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         "target": json.dumps(dict(target.spec)),
         "target_name": target.name,
         "certificate": exact[0].certificate,
-        "real_data": int(data is not None),
     }
     return result
 

@@ -146,6 +146,5 @@ def _two_modes(row: Mapping[str, Any]) -> dict[str, Any]:
         "single": ways["full_rank"],
         "pymc": ways["pymc_mean_field"],
         "mixture": mixture,
-        "weight": None if mixture is None else mixture["weights"][0],
         "off": None if mixture is None else max(mixture["high"] - 1, 1 - mixture["low"]),
     }

@@ -305,7 +305,7 @@ def run_differences(settings: Settings) -> xr.DataTree:
     return xr.DataTree(
         dataset.assign(
             n=len(x), kl=whole.value, kl_lower=whole.lower, kl_upper=whole.upper, kl_error=whole.error,
-            kl_reliable=whole.reliable, raw_reliable=raw.reliable,
+            raw_reliable=raw.reliable,
         ).assign_attrs(best=best, raw_warning=raw.warnings[0] if raw.warnings else "")
     )  # fmt: skip
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +21,6 @@ from analysis.alpha_bridge.following import (
     Problem,
     arcs_of,
     exchanges,
-    folds_of,
     join_ends,
     lowest,
     point_at,
@@ -139,14 +137,14 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     seeds = [(2 * EDGE, p.theta) for p in reverse] + [(1 - 2 * EDGE, forward.theta)]
     seeds += [(a, p.theta) for a, points in atlas.items() for p in points if not flat(p, a)]
     found = branches(problem, seeds, (EDGE, 1 - EDGE), unit=UNIT, largest=settings.step)
-    folds = [folds_of(problem, branch) for branch in found]
-    arcs = [arc for i, branch in enumerate(found) for arc in arcs_of(branch, folds[i], i)]
+    arcs = [arc for i, branch in enumerate(found) for arc in arcs_of(branch, i)]
     arcs, begins = join_ends(problem, arcs, reverse, 0)
     arcs, ends = join_ends(problem, arcs, [forward], 1)
     grid = np.unique([*np.linspace(0, 1, settings.grid), *MEMBERS])
     best = [lowest(problem, arcs, float(a)) for a in grid]
     fine = partial(problem, level=2)
-    critical = [(c, _relocated(fine, c)) for c in [*chain(*folds), *exchanges(problem, arcs, grid, best)]]
+    folds = [fold for branch in found for fold in branch.folds]
+    critical = [(c, _relocated(fine, c)) for c in [*folds, *exchanges(problem, arcs, grid, best)]]
     result = xr.DataTree.from_dict(
         {
             "arcs": _arc_dataset(case, arcs),
@@ -203,6 +201,8 @@ def _critical_dataset(case: Case, points: Sequence[tuple[Critical, Critical]]) -
             "alpha_error": ("point", np.abs(finer - alpha) + FLOOR),
             "mean": ("point", thetas[:, 0]),
             "sd": ("point", np.exp(thetas[:, 1])),
+            "partner_mean": ("point", partners[:, 0]),
+            "partner_sd": ("point", np.exp(partners[:, 1])),
             "cover": (("point", "mode"), case.cover(thetas)),
             "partner_cover": (("point", "mode"), case.cover(partners)),
             "divergence": ("point", np.array([c.divergence for c, _ in points])),

@@ -310,5 +310,5 @@ def _landscape(target: Target) -> xr.Dataset:
     m, s = np.linspace(-5, 5, 81), np.geomspace(0.4, 4.7, 61)
     objective = reverse_objective(FAMILIES["normal"], target, gaussian_nodes(1, size=129))
     thetas = np.stack(np.meshgrid(m, np.log(s), indexing="ij"), axis=-1).reshape(-1, 2)
-    value = np.concatenate([objective.gradient(part)[0] for part in np.array_split(thetas, 10)])
-    return xr.Dataset({"kl": (("mean", "sd"), value.reshape(len(m), len(s)))}, coords={"mean": m, "sd": s})
+    value = objective.gradient(thetas)[0].reshape(len(m), len(s))
+    return xr.Dataset({"kl": (("mean", "sd"), value)}, coords={"mean": m, "sd": s})

@@ -174,15 +174,8 @@ def _optima(
             ends = np.interp([low, high], alphas, y)
             _ramp_line(np.array([low, *alphas[inner], high]), np.array([ends[0], *y[inner], ends[1]]), axis, style, 4.0,
                        f"global minimum: {name}")  # fmt: skip
-    points(
-        folds["alpha"].to_numpy(),
-        folds[quantity].to_numpy(),
-        axis,
-        style,
-        color=style.ink,
-        area=style.size(5.5),
-        label="fold",
-    )
+    points(folds["alpha"].to_numpy(), folds[quantity].to_numpy(), axis, style, color=style.ink,
+           area=style.size(5.5), label="fold")  # fmt: skip
     if quantity == "mean":
         _mean_labels(lines, limits[1] - limits[0], axis, style)
     elif quantity == "cover":

@@ -157,16 +157,8 @@ def _stacking(case: xr.DataTree, style: Style) -> PlotCollection:
             draw.text(x[at] + beside * 0.07 * np.ptp(x), density[at] * (0.75 if beside else 1.0) + 0.03 * top, name, axis,
                       color=style.color(color), horizontal_align=side, vertical_align="bottom", **rim(style))  # fmt: skip
         shown = y[(y > x[0]) & (y < x[-1])]
-        points(
-            shown,
-            np.full(len(shown), -0.04 * top),
-            axis,
-            style,
-            color=style.ink,
-            area=style.size(3),
-            alpha=0.5,
-            label="data",
-        )
+        points(shown, np.full(len(shown), -0.04 * top), axis, style, color=style.ink, area=style.size(3),
+               alpha=0.5, label="data")  # fmt: skip
         draw.ylim((-0.09 * top, 1.15 * top), axis)
         draw.remove_axis(axis, axis="y")
         draw.xlabel("new observation", axis)

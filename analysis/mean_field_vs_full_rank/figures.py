@@ -186,16 +186,8 @@ def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
             case = case_of(results, f"{shape.name}_{method}")
             forward, runs = dataset_of(case, "forward"), dataset_of(case, "runs")
             _mass(dataset_of(case, "density")["density"], axis, style)
-            _ellipse(
-                forward["mean"].to_numpy(),
-                forward["cov"].to_numpy(),
-                axis,
-                style,
-                style.forward,
-                1.6,
-                "dashed",
-                "forward, exact",
-            )
+            _ellipse(forward["mean"].to_numpy(), forward["cov"].to_numpy(), axis, style, style.forward, 1.6,
+                     "dashed", "forward, exact")  # fmt: skip
             found = minima(projections_of(dataset_of(case, "optima"), FAMILIES[METHODS[method]]))
             kls = [round(p.divergence.value, 6) for p in found]
             for i, p in enumerate(found):

@@ -243,15 +243,8 @@ def _end_labels(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
         labels.append((y - 1e-6, "forward", style.forward))
     places = spread([y for y, *_ in labels], _APART * (high - low))
     for place, (_, text, color) in zip(places, labels, strict=True):
-        _words(
-            sweep.span[1] + (0.03 if style.narrow else 0.014) * (sweep.span[1] - sweep.span[0]),
-            place,
-            text,
-            axis,
-            style,
-            color,
-            "left",
-        )
+        _words(sweep.span[1] + (0.03 if style.narrow else 0.014) * (sweep.span[1] - sweep.span[0]), place, text,
+               axis, style, color, "left")  # fmt: skip
     if "both modes" not in last:
         values = next(values for label, _, values in sweep.pieces if label == "both modes")
         y = float(np.interp(sweep.span[0], values["a"], values[quantity]))
@@ -312,15 +305,8 @@ def _phase(results: xr.DataTree, style: Style) -> PlotCollection:
             x, x_light = (_side(w, mirror) for w in (inner, whole))
             # Every further minimum is one tint more.
             draw.fill_between_y(x, heavy, broad, axis, color=style.reverse, alpha=0.19, label="one minimum more")
-            draw.fill_between_y(
-                x_light,
-                light,
-                np.full_like(light, high),
-                axis,
-                color=style.reverse,
-                alpha=0.19,
-                label="one minimum more",
-            )
+            draw.fill_between_y(x_light, light, np.full_like(light, high), axis, color=style.reverse, alpha=0.19,
+                                label="one minimum more")  # fmt: skip
             inside = broad < high
             for at, height in ((x, heavy), (x_light, light), (x[inside], broad[inside])):
                 draw.line(at, height, axis, color=style.reverse, width=1.2, label="a minimum begins or ends")
@@ -329,15 +315,8 @@ def _phase(results: xr.DataTree, style: Style) -> PlotCollection:
                 ("bimodal", 1.8, "solid", style.target),
             ):
                 w, height = curves[name]
-                draw.line(
-                    _side(w, mirror),
-                    height,
-                    axis,
-                    color=color,
-                    width=width,
-                    linestyle=style.dash(dash),
-                    label=_LINES[name],
-                )
+                draw.line(_side(w, mirror), height, axis, color=color, width=width, linestyle=style.dash(dash),
+                          label=_LINES[name])  # fmt: skip
             points(_side(cusp[0], mirror), cusp[1], axis, style, color=style.ink, area=60, zorder=5, label="cusp")
         for x_word, y_word, text in (_few_words if style.narrow else _region_words)(curves, cusp[1]):
             _words(x_word, y_word, text, axis, style, style.ink, "center")

@@ -8,16 +8,9 @@ from numpy.typing import NDArray
 from models.families import FAMILIES
 from models.targets import Target
 
-__all__ = ["gaussian", "moments"]
+__all__ = ["gaussian"]
 
 Array = NDArray[np.float64]
-
-
-def moments(q: Target) -> tuple[Array, Array]:
-    """Mean (d,) and standard deviations (d,) of a Normal."""
-    assert q.scales, "members of Normal families have one component"
-    location, factor = q.scales[0]
-    return location, np.sqrt(np.diag(factor @ factor.T))
 
 
 def gaussian(family: str, mean: Array, cov: Array) -> Target:

@@ -14,7 +14,6 @@ from scipy.stats import norm
 from analysis.diagnosing_missed_modes import QUESTION
 from analysis.diagnosing_missed_modes.prediction import N, run_prediction
 from analysis.diagnosing_missed_modes.repair import LEVEL, REPAIRS, members_of, run_overlap, run_repair, two_modes
-from analysis.gaussians import moments
 from analysis.judged import at_rest
 from analysis.parts import Part, StudySettings, runner
 from models.advi import Schedule, Start, combine, fit_advi
@@ -150,19 +149,16 @@ def judge(target: Target, member: Target, settings: Settings, stream: int, sizes
 
 def exact_cover(member: Target, target: Target) -> float:
     """Mass of a Normal mixture in one dimension inside the interval that holds `LEVEL` of a Normal."""
-    mean, sd = moments(member)
-    half = sd[0] * norm.ppf((1 + LEVEL) / 2)
-    weights = np.asarray(target.spec["weights"])
-    inside = [
-        norm.cdf(mean[0] + half, m[0], s[0, 0]) - norm.cdf(mean[0] - half, m[0], s[0, 0]) for m, s in target.scales
-    ]
-    return float(weights @ inside)
+    mean, factor = member.scales[0]
+    low, high = mean[0] + factor[0, 0] * norm.ppf((1 + LEVEL) / 2) * np.array([-1, 1])
+    inside = [norm.cdf(high, m[0], s[0, 0]) - norm.cdf(low, m[0], s[0, 0]) for m, s in target.scales]
+    return float(np.asarray(target.spec["weights"]) @ inside)
 
 
 def _facts(target: Target, member: Target) -> xr.Dataset:
     """What a fit is, what it costs, and what it misses."""
-    mean, sd = moments(member)
-    facts = {"mean": mean[0], "sd": sd[0], "covered": exact_cover(member, target)}
+    mean, factor = member.scales[0]
+    facts = {"mean": mean[0], "sd": factor[0, 0], "covered": exact_cover(member, target)}
     return xr.Dataset(facts | estimate_variables("kl", kl(member, target)))
 
 

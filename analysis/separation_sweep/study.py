@@ -30,9 +30,8 @@ from analysis.separation_sweep.branches import (
 )  # fmt: skip
 from models.advi import PYMC_ADAM, Start, dispersed_starts, fit_advi
 from models.divergences import kl
-from models.projections import Projection, minima, reverse_projections
+from models.projections import minima, reverse_projections
 from models.projections.continuation import Critical, curve, locate_cusp, locate_exchange, locate_fold
-from models.targets import Target
 
 LEAST = 0.01  # weight of the phase diagram
 #: First guesses for Newton: ((mean, log sd), separation) of the folds at w = 1/2 and w = 0.3, of the exchange and the cusp.
@@ -226,13 +225,17 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         ``forward`` over (weight, a, value); ``minima``, ``saddles`` and ``consistent`` (the count of signs) over (weight, a).
     """
     found = [reverse_projections(target(a, weight), NORMAL) for a in separations]
-    forward = [[*moments, kl(target(a, weight), _normal(*moments)).value]
-               for a, moments in ((a, forward_moments(a, weight)) for a in separations)]  # fmt: skip
+    forward = []
+    for a in separations:
+        mean, sd = forward_moments(a, weight)
+        forward.append([mean, sd, kl(target(a, weight), NORMAL.member({"mu": mean, "sigma": sd})).value])
     lowest = [minima(points) for points in found]
     slots = max(len(row) for row in lowest)
     padded = np.full((1, len(lowest), slots, 4), np.nan)
     for i, row in enumerate(lowest):
-        padded[0, i, : len(row)] = [[*_point(p), p.status == "global minimum"] for p in row]
+        padded[0, i, : len(row)] = [
+            [p.params["mu"], p.params["sigma"], p.divergence.value, p.status == "global minimum"] for p in row
+        ]
     over = ("weight", "a", "slot")
     dataset = xr.Dataset(
         {
@@ -245,14 +248,6 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         coords={"weight": [weight], "a": separations, "slot": np.arange(slots), "value": ["mean", "sd", "kl"]},
     )
     return xr.DataTree(dataset)
-
-
-def _normal(mean: float, sd: float) -> Target:
-    return NORMAL.member({"mu": mean, "sigma": sd})
-
-
-def _point(p: Projection) -> list[float]:
-    return [float(p.params["mu"]), float(p.params["sigma"]), float(p.divergence.value)]
 
 
 # --- ADVI ------------------------------------------------------------------------------------------------------------

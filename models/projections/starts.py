@@ -110,18 +110,14 @@ def forward_starts(family: Family, s: Points, count: int, seed: int) -> Array:
     if family.components > 1:
         return _clustered(family, rule, count, rng) if dim == 1 else _clouds(family, rule, count, rng)
     if dim == 1 and family.tail != "gaussian":  # moments may tell little of heavy tails, or not exist
-        location, spread = _robust_location(rule)
+        low, middle, high = quantiles(rule.points[:, 0], rule.weights / rule.weights.sum(), [0.16, 0.5, 0.84])
+        location, spread = np.array([middle]), np.array([[max((high - low) / 2, 1e-12)]])
     else:
         location, spread = _moments(rule, correlated=family.correlated)
     if family.shape is not None:
         mu, sigma = float(location[0]), float(spread[0, 0])
         return np.array([shaped(family, family.shape, mu, sigma, value) for value in family.shape.from_draws])
     return member_theta(family, location, spread @ spread.T, {})[None]
-
-
-def _robust_location(rule: Nodes) -> tuple[Array, Array]:
-    low, middle, high = quantiles(rule.points[:, 0], rule.weights / rule.weights.sum(), [0.16, 0.5, 0.84])
-    return np.array([middle]), np.array([[max((high - low) / 2, 1e-12)]])
 
 
 def _moments(rule: Nodes, *, correlated: bool = True) -> tuple[Array, Array]:

@@ -33,20 +33,12 @@ def plot(
     """Draw ``blind``, ``repair``, ``repair_plane`` and ``stacking``."""
     style = Style.of(theme, backend, narrow)
     cases = [case for name, case in results.children.items() if name.startswith("repair_")]
-    line, plane = ([case for case in cases if (case.attrs["family"] == "normal") == flat] for flat in (True, False))
+    line = {case.attrs["title"]: _line(case) for case in cases if case.attrs["family"] == "normal"}
+    plane = {case.attrs["title"]: _plane(case) for case in cases if case.attrs["family"] != "normal"}
     return {
         "blind": Drawing(_blind(dataset_of(results, "distance"), style)),
-        "repair": Drawing(
-            densities(
-                {case.attrs["title"]: _line(case) for case in line},
-                style,
-                cols=len(line),
-                figsize=(4.6 * len(line), 3.8),
-            )
-        ),
-        "repair_plane": Drawing(
-            planes({case.attrs["title"]: _plane(case) for case in plane}, style, (4.6 if narrow else 8, 4.6))
-        ),
+        "repair": Drawing(densities(line, style, cols=len(line), figsize=(4.6 * len(line), 3.8))),
+        "repair_plane": Drawing(planes(plane, style, (4.6 if narrow else 8, 4.6))),
         "stacking": Drawing(_stacking(case_of(results, "prediction"), style)),
     }
 

@@ -84,25 +84,16 @@ def parts(settings: Settings) -> list[Part]:
     s = settings.model_dump()
     effort: dict[str, Any] = {key: s[key] for key in ("seed", "starts")} | {"schedule": _schedule(settings)}
     repairs = [
-        Part(
-            f"repair_{r.name}",
-            f"repair: {r.title}",
-            {"target": dict(r.target.spec), "method": r.method, "settings": s},
-            partial(run_repair, r.name, **effort),
-            weight=6 if r.target.dim > 1 else 2,
-        )
+        Part(f"repair_{r.name}", f"repair: {r.title}", {"target": dict(r.target.spec), "method": r.method, "settings": s},
+             partial(run_repair, r.name, **effort), weight=6 if r.target.dim > 1 else 2)
         for r in REPAIRS
-    ]
+    ]  # fmt: skip
+    overlap = partial(run_overlap, settings.separations, settings.seed)
     prediction = partial(run_prediction, draws=settings.draws, held_out=settings.held_out, **effort)
     return [
         Part("distance", "two modes further and further apart", {"settings": s}, partial(run_distance, settings), 10),
         Part("unseen", "every start near one mode", {"settings": s}, partial(run_unseen, settings)),
-        Part(
-            "overlap",
-            "weights of overlapping fits",
-            {"settings": s},
-            partial(run_overlap, settings.separations, settings.seed),
-        ),
+        Part("overlap", "weights of overlapping fits", {"settings": s}, overlap),
         *repairs,
         Part("prediction", "stacking", {"n": N, "settings": s}, prediction, 4),
     ]

@@ -94,15 +94,10 @@ def parts(settings: Settings) -> list[Part]:
     """Everything to compute; the two-dimensional cases take longest."""
     s = settings.model_dump()
     return [
-        Part(
-            case.name,
-            case.title,
-            {"case": asdict(case), "settings": s},
-            partial(run_case, case, settings),
-            weight=30 if case.target == "crossed" else 4,
-        )
+        Part(case.name, case.title, {"case": asdict(case), "settings": s}, partial(run_case, case, settings),
+             weight=30 if case.target == "crossed" else 4)
         for case in CASES
-    ]
+    ]  # fmt: skip
 
 
 #: One child per case; see `run_case`.

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from analysis.diagnosing_missed_modes.findings import blind
 from analysis.diagnosing_missed_modes.repair import HEAVY
 from analysis.diagnosing_missed_modes.study import SIZES
-from analysis.drawing.densities import densities, planes
+from analysis.drawing.densities import densities, mass_levels, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, words
@@ -112,15 +112,10 @@ def _plane(case: xr.DataTree) -> tuple[xr.Dataset, Array]:
     curves = [target, gaussian("mvnormal", np.asarray(target.mean), np.asarray(target.cov)), mixture]
     x = np.linspace(-1, 1, 121) * max(5.2, 2.2 * float(np.sqrt(np.diag(np.asarray(target.cov))).max()))
     z = np.array([np.exp(q.logp(np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2))) for q in curves])
-    levels = []
-    for density in z:  # on a grid that holds nearly all of the mass
-        ordered = np.sort(density)[::-1]
-        mass = np.cumsum(ordered) / ordered.sum()
-        levels.append([ordered[np.searchsorted(mass, share)] for share in (0.9, 0.5)])
     data = xr.Dataset(
         {
             "density": (("curve", "x", "y"), z.reshape(-1, len(x), len(x))),
-            "level": (("curve", "mass"), levels),
+            "level": (("curve", "mass"), [mass_levels(density) for density in z]),
             "role": ("curve", ["target", "forward", "reverse"]),
             "name": ("curve", ["target", "forward, exact", "mixture of the fits"]),
         },

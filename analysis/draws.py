@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +43,7 @@ def draw(target: Target, rng: np.random.Generator, size: tuple[int, ...]) -> NDA
     return np.asarray(means[which] + sds[which] * rng.standard_normal(size))
 
 
-def levels(q: Target, masses: Sequence[float] = (0.9, 0.5)) -> list[float]:
-    """Density levels whose contours enclose the given masses, from draws."""
+def levels(q: Target) -> list[float]:
+    """Density levels whose contours enclose 90% and 50% of the mass, from draws."""
     density = np.exp(q.logp(q.rvs(20_000, seed=0)))
-    return [float(np.quantile(density, 1 - mass)) for mass in masses]
+    return [float(np.quantile(density, 1 - mass)) for mass in (0.9, 0.5)]

@@ -190,14 +190,14 @@ def _inside(members: Normals, centre: Array, factor: Array, radius: float) -> Ar
     return np.asarray((distance < radius).mean(axis=1))
 
 
-def label(shares: ArrayLike, names: Sequence[str], least: float = COVERED) -> str:
+def label(shares: ArrayLike, names: Sequence[str]) -> str:
     """Name the modes that a member covers, by its `cover` (K,) of each, as in ``left mode`` or ``both modes``."""
-    hit = [name for name, share in zip(names, np.asarray(shares), strict=True) if share >= least]
+    hit = [name for name, share in zip(names, np.asarray(shares), strict=True) if share >= COVERED]
     if len(hit) == len(names) > 1:
         return "both modes" if len(names) == 2 else f"all {len(names)} modes"
     return f"{' and '.join(hit) or 'no'} mode{'s' if len(hit) > 1 else ''}"
 
 
-def labels(exact: Sequence[Projection], target: Target, names: Sequence[str] = ("left", "right")) -> list[str]:
-    """Name the modes that each of some exact optima covers."""
-    return [label(row, names) for row in cover(Normals.of(p.member for p in exact), target)]
+def labels(exact: Sequence[Projection], target: Target) -> list[str]:
+    """Name the modes that each of some exact optima covers, of two."""
+    return [label(row, ("left", "right")) for row in cover(Normals.of(p.member for p in exact), target)]

@@ -6,20 +6,43 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack
 
 import xarray as xr
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_limits
 
 from analysis.running.pool import Job, Local, run_jobs
 
-__all__ = ["Options", "Part", "Progress", "Remember", "compute_parts", "runner"]
+__all__ = ["Options", "Part", "Progress", "Remember", "StudySettings", "compute_parts", "runner"]
 
 #: ``remember(name, inputs, compute)`` returns a stored part of the same inputs, or computes and stores it.
 Remember = Callable[[str, Mapping[str, Any], Callable[[], xr.DataTree]], xr.DataTree]
 #: ``on_progress(title, fraction)`` is told the part at work and the fraction of the work that is finished.
 Progress = Callable[[str, float], None]
+
+
+class StudySettings(BaseModel):
+    """What the numbers of a question depend on: a question adds its own, and what ``--quick`` and ``--full`` change of them.
+
+    Attributes
+    ----------
+    seed : int
+        Parent of every random stream.
+    quick, full : mapping
+        Of the class, not settings: those that differ from the default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    quick: ClassVar[Mapping[str, Any]] = {}
+    full: ClassVar[Mapping[str, Any]] = {}
+
+    seed: int = Field(default=0, ge=0)
+
+    @classmethod
+    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Self:
+        """Settings for ``--quick``, the default, and ``--full``."""
+        return cls(seed=seed, **{"quick": cls.quick, "default": {}, "full": cls.full}[effort])
 
 
 @dataclass(frozen=True)

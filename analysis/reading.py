@@ -1,17 +1,15 @@
-"""Results read back: cases, data sets, values with their errors, shares, and the targets that a question has stored."""
+"""Results read back: cases, data sets, means and shares with their errors."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from models.quadrature import Estimate
-from models.targets import Target, from_spec
 
-__all__ = ["case_of", "dataset_of", "estimate_of", "mean_of", "share_of", "target_of"]
+__all__ = ["case_of", "dataset_of", "mean_of", "share_of"]
 
 
 def case_of(results: xr.DataTree, path: str) -> xr.DataTree:
@@ -26,11 +24,6 @@ def dataset_of(results: xr.DataTree, path: str) -> xr.Dataset:
     return case_of(results, path).to_dataset()
 
 
-def estimate_of(data: xr.Dataset, name: str, kind: Any = "quadrature", **at: Any) -> Estimate:
-    """Return the scalar ``name`` with its ``name_error``, at the given coordinates."""
-    return Estimate(float(data[name].sel(at)), float(data[f"{name}_error"].sel(at)), kind)
-
-
 def mean_of(values: Any) -> Estimate:
     """Return the mean of independent values (n,) with its standard error."""
     return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))), "draws")
@@ -40,8 +33,3 @@ def share_of(value: float, count: float) -> Estimate:
     """Return a share with its binomial standard error, which is not zero for a share of all (two of each are added)."""
     p = (value * count + 2) / (count + 4)
     return Estimate(float(value), float(np.sqrt(p * (1 - p) / (count + 4))), "draws")
-
-
-def target_of(case: xr.DataTree) -> Target:
-    """Return the target that a case has stored in its attributes ``target`` (JSON) and ``target_name``."""
-    return from_spec(json.loads(case.attrs["target"]), name=case.attrs["target_name"])

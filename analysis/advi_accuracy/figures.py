@@ -27,6 +27,7 @@ from analysis.advi_accuracy.study import (
 )
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
+from analysis.drawing.marks import points, power
 from analysis.drawing.style import Style, rim
 from analysis.reading import case_of, dataset_of
 
@@ -36,35 +37,29 @@ Array = NDArray[np.float64]
 _SIZE = 10.0
 _SPAN = (1e-8, 10.0)  # of gaps, in nats
 _ROW = 0.05  # of the height of a panel, between labels
-_MARKS = {
-    "matplotlib": {"dot": "o", "square": "s", "triangle": "^"},
-    "plotly": {"dot": "circle", "square": "square", "triangle": "triangle-up"},
-    "bokeh": {"dot": "circle", "square": "square", "triangle": "triangle"},
-}
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A line (with a dash) or marks (``dot``, ``square``, ``triangle``) in one panel; the color is a role of `Style`."""
+    """Runs of ADVI, as a line if it has a width, with marks (``dot``, ``square``, ``triangle``) or without; or what is predicted."""
 
     x: Array
     y: Array
-    color: str
-    dash: str | None = "solid"
+    name: str
     mark: str | None = None
     width: float = 1.9
-    name: str = ""
+    predicted: bool = False
 
 
 @dataclass(frozen=True)
 class Label:
-    """Words in a panel, in its units; `align` is where they are from the point's view."""
+    """Words in a panel, in its units; `align` is where they are from the point's view, `color` a role of `Style`."""
 
     x: float
     y: float
     text: str
-    color: str
     align: str = "left"
+    color: str = "reverse"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +78,7 @@ class LinePanel:
     log_y: bool = True
 
 
-def side_by_side(panels: Sequence[LinePanel], style: Style) -> PlotCollection:
+def side_by_side(style: Style, *panels: LinePanel) -> Drawing:
     """Panels of lines side by side."""
     with style.settings():
         collection, axes = panel_grid([p.title for p in panels], style, 2, (10.0, 4.2))
@@ -102,7 +97,7 @@ def side_by_side(panels: Sequence[LinePanel], style: Style) -> PlotCollection:
                 style.draw.text(fx(label.x), fy(label.y), label.text, axis, color=style.color(label.color),
                                 horizontal_align=label.align, size=_SIZE, **rim(style))  # fmt: skip
             _frame(panel, fx, fy, axis, style)
-    return collection
+    return Drawing(collection)
 
 
 def _apart(panel: LinePanel) -> list[Label]:
@@ -120,13 +115,12 @@ def _apart(panel: LinePanel) -> list[Label]:
 
 def _stroke(line: Line, fx: Any, fy: Any, axis: Any, style: Style) -> None:
     shown = np.isfinite(line.x) & np.isfinite(line.y) & (line.y > 0 if fy is np.log10 else True)
-    x, y, color = fx(line.x[shown]), fy(line.y[shown]), style.color(line.color)
-    if line.dash and len(x):
-        style.draw.line(x, y, axis, color=color, width=line.width, linestyle=style.dash(line.dash),
-                        label=line.name or None)  # fmt: skip
+    x, y = fx(line.x[shown]), fy(line.y[shown])
+    color, dash = (style.ink, "solid") if line.predicted else (style.reverse, "dotted")
+    if line.width and len(x):
+        style.draw.line(x, y, axis, color=color, width=line.width, linestyle=style.dash(dash), label=line.name)
     if line.mark and len(x):
-        style.draw.scatter(x, y, axis, size=24, marker=_MARKS[style.backend][line.mark], color=color,
-                           label=line.name or None)  # fmt: skip
+        points(x, y, axis, style, color=color, marker=line.mark, area=24, label=line.name)
 
 
 def _frame(panel: LinePanel, fx: Any, fy: Any, axis: Any, style: Style) -> None:
@@ -154,8 +148,7 @@ def _power(exponent: int) -> str:
         return f"{10**exponent}"
     if -3 <= exponent < 0:
         return f"{10.0**exponent:g}"
-    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    return "10" + str(exponent).translate(digits)
+    return power(exponent)
 
 
 # --- panels of the results ---
@@ -182,49 +175,41 @@ def _cost_drawing(results: xr.DataTree, style: Style) -> Drawing:
     low = min(float(c["median"].min()) for c in spent.values())
     ylim = (10 ** np.floor(np.log10(max(low, 1e-9))), 30.0)  # the upper part is for words
 
-    def line(key: tuple[str, int, float], color: str, dash: str, mark: str | None = None, width: float = 1.9) -> Line:
+    def line(key: tuple[str, int, float], mark: str | None = None, width: float = 1.9) -> Line:
         kind, n, rate = key
         name = {"default": "PyMC's defaults", "constant": f"Adam, rate {rate:g}", "falling": "Adam, falling rate, PyMC's gradient",
                 "path": "Adam, falling rate, path gradient"}[kind] + f", {n} draw{'s' if n > 1 else ''}"  # fmt: skip
-        return Line(spent[key]["cost"], spent[key]["median"], color, dash, mark, width, name)
+        return Line(spent[key]["cost"], spent[key]["median"], name, mark, width)
 
-    def end(key: tuple[str, int, float], text: str, color: str) -> Label:
-        last = spent[key]
-        return Label(float(last["cost"][-1]) * 1.35, float(last["median"][-1]), text, color)
-
-    steady = [
-        line(("default", n, 0.001), "reverse", "dotted", mark, 2.6) for n, mark in ((1, "dot"), (draws, "square"))
-    ]
-    names = [Label(1.3 * xlim[0], ylim[1] / 4.2, f"PyMC: ● 1 draw, ■ {draws} draws", "reverse")]
+    steady = [line(("default", n, 0.001), mark, 2.6) for n, mark in ((1, "dot"), (draws, "square"))]
+    names = [Label(1.3 * xlim[0], ylim[1] / 4.2, f"PyMC: ● 1 draw, ■ {draws} draws")]
     for rate in CONSTANT_RATES:
-        steady.append(line(("constant", draws, rate), "reverse", "dotted", None, 1.4))
-        names.append(end(("constant", draws, rate), f"{rate:g}", "reverse"))
+        steady.append(line(("constant", draws, rate), width=1.4))
+        last = spent["constant", draws, rate]
+        names.append(Label(float(last["cost"][-1]) * 1.35, float(last["median"][-1]), f"{rate:g}"))
     wide = (xlim[0], 8 * xlim[1])
-    falling, ends = [], []
+    falling = []
     begins: dict[int, tuple[float, float]] = {}
     for kind, mark in (("falling", "dot"), ("path", "square")):
         for n in COST_DRAWS[kind]:
-            falling.append(line((kind, n, FALLING_RATE), "reverse", "dotted", mark))
+            falling.append(line((kind, n, FALLING_RATE), mark))
             first = spent[kind, n, FALLING_RATE]
             x, y = float(first["cost"][0]), float(first["median"][0])
             begins[n] = (x, max(y, begins.get(n, (x, y))[1]))
-    ends = [Label(x, 2.2 * y, f"{n} draw{'s' if n > 1 else ''}", "reverse", "center") for n, (x, y) in begins.items()]
+    ends = [Label(x, 2.2 * y, f"{n} draw{'s' if n > 1 else ''}", "center") for n, (x, y) in begins.items()]
     top = ylim[1] / 1.6
     key = wide[1] / 1.3
     ends += [
-        Label(key, top, "● PyMC's gradient", "reverse", "right"),
-        Label(key, top / 2.6, "■ path gradient, stratified", "reverse", "right"),
+        Label(key, top, "● PyMC's gradient", "right"),
+        Label(key, top / 2.6, "■ path gradient, stratified", "right"),
     ]
-    names += [Label(key, top, f"Adam, {draws} draws, rate:", "reverse", "right")]
+    names += [Label(key, top, f"Adam, {draws} draws, rate:", "right")]
     xlabel = "gradient draws spent"
-    figure = side_by_side(
-        [
-            LinePanel("constant rates", xlabel, "median gap in nats", steady, names, wide, ylim, levels),
-            LinePanel("falling rates", xlabel, "", falling, ends, wide, ylim, levels),
-        ],
+    return side_by_side(
         style,
+        LinePanel("constant rates", xlabel, "median gap in nats", steady, names, wide, ylim, levels),
+        LinePanel("falling rates", xlabel, "", falling, ends, wide, ylim, levels),
     )
-    return Drawing(figure)
 
 
 def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
@@ -232,7 +217,7 @@ def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
     found = bias(data, PYMC_WINDOW)
     way, rest, exact = data["way"].to_dataset(), data["rest"].to_dataset(), data.to_dataset()["sd"]
     steps = way["steps"].to_numpy().astype(float)
-    lines, labels, across, marks = [], [], [], []
+    lines, labels, across = [], [], []
     highest = 0.0
     for place, mark in (("both modes", "dot"), ("right mode", "square")):
         truth = float(exact.sel(place=place))
@@ -240,43 +225,31 @@ def _bias_drawing(results: xr.DataTree, style: Style) -> Drawing:
         predicted = 100 * (float(rest["sd"].sel(place=place, window=PYMC_WINDOW)) / truth - 1)
         name = "broad optimum" if place == "both modes" else "one-mode optimum"
         rest_at = f"predicted, {name}"
-        lines.append(Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), "ink", "solid", None, 0.9, rest_at))
-        lines.append(
-            Line(
-                np.concatenate([[0.0], steps]),
-                np.concatenate([[0.0], measured]),
-                "reverse",
-                "dotted",
-                None,
-                2.6,
-                f"runs, {name}",
-            )
-        )
-        labels.append(Label(steps[-1], predicted * 1.02 + 0.9, name, "reverse", "right"))
+        lines.append(Line(np.array([0.0, steps[-1]]), np.repeat(predicted, 2), rest_at, width=0.9, predicted=True))
+        lines.append(Line(np.append(0.0, steps), np.append(0.0, measured), f"runs, {name}", width=2.6))
+        labels.append(Label(steps[-1], predicted * 1.02 + 0.9, name, "right"))
         highest = max(highest, predicted, float(measured.max()))
         excess = 100 * (rest["sd"].sel(place=place).to_numpy() / truth - 1)
-        across.append(Line(rest["window"].to_numpy().astype(float), excess, "ink", "solid", None, 0.9, rest_at))
+        across.append(Line(rest["window"].to_numpy().astype(float), excess, rest_at, width=0.9, predicted=True))
         key = place.replace(" ", "_")
         at, value = [float(PYMC_WINDOW)], [100 * found[key]["excess"].value]
         for row in found["confirmed"]:
             if row["place"] == place:
                 at.append(float(row["window"]))
                 value.append(100 * (row["measured"].value / row["exact"] - 1))
-        across.append(Line(np.array(at), np.array(value), "reverse", None, mark, name=f"runs, {name}"))
-    labels.append(Label(steps[-1], 0.9, "the exact optimum", "ink", "right"))
+        across.append(Line(np.array(at), np.array(value), f"runs, {name}", mark, width=0))
+    labels.append(Label(steps[-1], 0.9, "the exact optimum", "right", "ink"))
     marks = [
-        Label(1300.0, 40.0, "lines: predicted", "ink", "right"),
-        Label(1300.0, 22.0, "● broad, ■ one mode: runs", "reverse", "right"),
+        Label(1300.0, 40.0, "lines: predicted", "right", "ink"),
+        Label(1300.0, 22.0, "● broad, ■ one mode: runs", "right"),
     ]
-    figure = side_by_side(
-        [
-            LinePanel("PyMC's defaults, from the optimum", "steps", "standard deviation, % too large", lines, labels,
-                           (0.0, steps[-1]), (-2.0, 1.15 * highest + 2), [(0.0, "")], False, False),
-            LinePanel("where the rule rests", "gradients in the window", "standard deviation, % too large", across, marks, (2.5, 1500.0), (0.03, 60.0)),
-        ],
+    ylabel = "standard deviation, % too large"
+    return side_by_side(
         style,
+        LinePanel("PyMC's defaults, from the optimum", "steps", ylabel, lines, labels, (0.0, steps[-1]),
+                  (-2.0, 1.15 * highest + 2), [(0.0, "")], False, False),
+        LinePanel("where the rule rests", "gradients in the window", ylabel, across, marks, (2.5, 1500.0), (0.03, 60.0)),
     )  # fmt: skip
-    return Drawing(figure)
 
 
 def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
@@ -289,34 +262,31 @@ def _fixed_drawing(results: xr.DataTree, style: Style) -> Drawing:
     true = data["exact"].where(kept).mean("replicate").to_numpy()
     price_, lowest = float(data["price"]), float(data["kl"])
     lines = [
-        Line(size, price_ / size, "ink", "solid", None, 0.9, "theory for independent draws"),
-        Line(size, average[0], "reverse", "dotted", "dot", name="independent draws, mean gap"),
-        Line(size, average[1], "reverse", "dotted", "square", name="stratified draws, mean gap"),
+        Line(size, price_ / size, "theory for independent draws", width=0.9, predicted=True),
+        Line(size, average[0], "independent draws, mean gap", "dot"),
+        Line(size, average[1], "stratified draws, mean gap", "square"),
     ]
     labels = [
-        Label(size[2] * 1.1, price_ / size[2] * 2.0, "independent", "reverse"),
-        Label(size[1], average[1][1] / 20, "stratified", "reverse", "right"),
+        Label(size[2] * 1.1, price_ / size[2] * 2.0, "independent"),
+        Label(size[1], average[1][1] / 20, "stratified", "right"),
     ]
     low = 10 ** np.floor(np.log10(np.nanmin(average)))
     flat = [
-        Line(size, true[0], "reverse", "dotted", "dot", name="true KL of the fit"),
-        Line(size, fitted[0], "reverse", "dotted", "triangle", name="the minimised objective"),
+        Line(size, true[0], "true KL of the fit", "dot"),
+        Line(size, fitted[0], "the minimised objective", "triangle"),
     ]
     span = float(np.nanmax(np.abs(np.concatenate([true[0], fitted[0]]) - lowest))) * 1.25
     told = [
-        Label(size[1], lowest + 0.45 * span, "true KL of the fit", "reverse"),
-        Label(size[1] * 1.25, lowest - 0.65 * span, "the minimised objective", "reverse"),
+        Label(size[1], lowest + 0.45 * span, "true KL of the fit"),
+        Label(size[1] * 1.25, lowest - 0.65 * span, "the minimised objective"),
     ]
     xlim = (size[0] / 1.3, size[-1] * 1.3)
-    figure = side_by_side(
-        [
-            LinePanel("what fixed draws lose", "draws", "mean gap in nats", lines, labels, xlim, (low, 10.0)),
-            LinePanel("what they promise", "draws", "nats", flat, told, xlim, (lowest - span, lowest + span),
-                           [(lowest, "exact optimum")], True, False),
-        ],
+    return side_by_side(
         style,
+        LinePanel("what fixed draws lose", "draws", "mean gap in nats", lines, labels, xlim, (low, 10.0)),
+        LinePanel("what they promise", "draws", "nats", flat, told, xlim, (lowest - span, lowest + span),
+                  [(lowest, "exact optimum")], True, False),
     )  # fmt: skip
-    return Drawing(figure)
 
 
 def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
@@ -335,17 +305,15 @@ def evidence(results: xr.DataTree, style: Style) -> PlotCollection:
     # Of marks that would lie on one another one is drawn.
     shown = np.unique(np.round(np.stack([exact, own, yes], axis=1) / [0.05, 0.05, 1]), axis=0, return_index=True)[1]
     own, exact, yes = own[shown], exact[shown], yes[shown]
-    clear = "none" if style.backend == "matplotlib" else "rgba(0, 0, 0, 0)"
     with style.settings():
         collection, (axis,) = panel_grid(["evidence"], style, 1, (7.4, 5.4))
         draw, limit, across = style.draw, np.log10(NATS), np.array([low, high])
         draw.line(across, across, axis, color=style.faint, width=1.2, label="where a run is right")
         draw.line(np.repeat(limit, 2), across, axis, color=style.ink, width=1.2, linestyle=style.dash("dashed"),
                   label="tolerance")  # fmt: skip
-        draw.scatter(exact[~yes], own[~yes], axis, size=26, marker=style.marker("dot"), facecolor=clear,
-                     edgecolor=style.reverse, width=1.0, label="ADVI run, not at rest")  # fmt: skip
-        draw.scatter(exact[yes], own[yes], axis, size=16, marker=style.marker("dot"), color=style.reverse, alpha=0.6,
-                     label="ADVI run, at rest")  # fmt: skip
+        points(exact[~yes], own[~yes], axis, style, color=style.reverse, area=26, hollow=True, width=1.0,
+               label="ADVI run, not at rest")  # fmt: skip
+        points(exact[yes], own[yes], axis, style, color=style.reverse, area=16, alpha=0.6, label="ADVI run, at rest")
         left, row = low + 0.03 * (high - low), 0.06 * (high - low)
         for x, y, text, color in (
             (limit, low + 1.5 * row, f" {NATS:g} nats", style.ink),

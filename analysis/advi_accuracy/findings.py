@@ -26,7 +26,7 @@ from analysis.advi_accuracy.study import (
 )
 from analysis.advi_accuracy.truth import CASES
 from analysis.judged import within_tolerance
-from analysis.reading import case_of, dataset_of
+from analysis.reading import case_of, dataset_of, mean_of
 from models.quadrature import Estimate
 
 __all__ = ["bias", "case_trees", "cost", "curves", "evidence", "findings", "price_of"]
@@ -71,11 +71,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
 def case_trees(results: xr.DataTree) -> dict[str, xr.DataTree]:
     """Return what was found for each target that was studied."""
     return {c.name: case_of(results, c.name) for c in CASES if c.name in results.children}
-
-
-def _average(values: NDArray[Any]) -> Estimate:
-    """Mean of independent values with its standard error."""
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))), "draws")
 
 
 def within(runs: xr.Dataset, nats: float, relative: float) -> NDArray[np.bool_]:
@@ -229,9 +224,9 @@ def bias(tree: xr.DataTree, window: int) -> dict[str, Any]:
     places: dict[str, dict[str, Any]] = {}
     for place in way["place"].to_numpy():
         sd, truth = way["sd"].sel(place=place).to_numpy(), float(exact.sel(place=place))
-        measured = _average(sd[half].mean(axis=0))
+        measured = mean_of(sd[half].mean(axis=0))
         predicted = float(rest["sd"].sel(place=place, window=window))
-        change = _average(sd[last].mean(axis=0) - sd[half & ~last].mean(axis=0))
+        change = mean_of(sd[last].mean(axis=0) - sd[half & ~last].mean(axis=0))
         found: dict[str, Any] = {
             "place": str(place),
             "exact": truth,
@@ -283,7 +278,7 @@ def _confirmed(wide: xr.Dataset, rest: xr.Dataset, exact: xr.DataArray) -> list[
             "window": WIDE_WINDOW,
             "place": str(place),
             "exact": float(exact.sel(place=place)),
-            "measured": _average(second.sel(place=place).to_numpy()),
+            "measured": mean_of(second.sel(place=place).to_numpy()),
             "predicted": float(rest["sd"].sel(place=place, window=WIDE_WINDOW)),
         }
         for place in wide["place"].to_numpy()
@@ -323,9 +318,9 @@ def _set(one: xr.Dataset, kind: Any) -> dict[str, Any]:
     return {
         "kind": _SETS[str(kind)],
         "size": int(one["size"]),
-        "gap": _average(gap) if enough else None,
+        "gap": mean_of(gap) if enough else None,
         "expected": float(one["price"]) / int(one["size"]) if kind == "independent" else None,
-        "optimism": _average(optimism) if enough else None,
+        "optimism": mean_of(optimism) if enough else None,
         "lost": int((~kept).sum()),
     }
 
@@ -340,8 +335,8 @@ def _summary(one: xr.Dataset, kind: Any) -> dict[str, Any]:
     optimism = (largest["exact"] - largest["fitted"]).to_numpy()[kept]
     return {
         "slope": float(np.polyfit(np.log(wide["size"].to_numpy()), np.log(wide.to_numpy()), 1)[0]),
-        "gap": _average((largest["exact"] - largest["kl"]).to_numpy()[kept]),
-        "optimism": _average(optimism),
+        "gap": mean_of((largest["exact"] - largest["kl"]).to_numpy()[kept]),
+        "optimism": mean_of(optimism),
         "expected": float(largest["price"]) / int(largest["size"]),
         "price": float(one["price"]),
         "size": int(largest["size"]),

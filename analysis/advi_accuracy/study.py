@@ -6,19 +6,19 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.optimize import root
 from scipy.special import expit
 
 from analysis.advi_accuracy import QUESTION
 from analysis.advi_accuracy.truth import CASES, Case, Truth, labels_of
 from analysis.judged import at_rest
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Schedule, Start, default_starts, fit_advi, spread
 from models.advi.runs import Gradient, Noise, Optimizer, Steps, draw_noise, noise_steps
 from models.graphs import single_threaded
@@ -41,7 +41,7 @@ PYMC_WINDOW, PYMC_RATE, PYMC_EPSILON = 10, 0.001, 0.1
 WIDE_RATE, WIDE_WINDOW = 0.01, 1000
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -68,9 +68,6 @@ class Settings(BaseModel):
         Whether the target in the plane is among those studied.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     repeats: int = Field(default=5, ge=2)
     restarts: int = Field(default=200, ge=10)
     other_restarts: int = Field(default=100, ge=4)
@@ -86,21 +83,15 @@ class Settings(BaseModel):
     replicates: int = Field(default=20, ge=4)
     plane: bool = True
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(
-                seed=seed, repeats=2, restarts=20, other_restarts=5, pymc_steps=400, adam_steps=150, adam_draws=20,
-                our_steps=200, cost_runs=4, cost_steps=150, copies=10, long_steps=1000, wide_steps=1000,
-                replicates=4, plane=False,
-            )  # fmt: skip
-        if effort == "full":
-            return cls(
-                seed=seed, repeats=20, restarts=1000, other_restarts=1000, adam_steps=3000, cost_runs=100,
-                cost_steps=30_000, copies=200, long_steps=200_000, wide_steps=30_000, replicates=200,
-            )  # fmt: skip
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "repeats": 2, "restarts": 20, "other_restarts": 5, "pymc_steps": 400, "adam_steps": 150,
+        "adam_draws": 20, "our_steps": 200, "cost_runs": 4, "cost_steps": 150, "copies": 10, "long_steps": 1000,
+        "wide_steps": 1000, "replicates": 4, "plane": False,
+    }  # fmt: skip
+    full: ClassVar = {
+        "repeats": 20, "restarts": 1000, "other_restarts": 1000, "adam_steps": 3000, "cost_runs": 100,
+        "cost_steps": 30_000, "copies": 200, "long_steps": 200_000, "wide_steps": 30_000, "replicates": 200,
+    }  # fmt: skip
 
 
 _BIMODAL = CASES[0]

@@ -15,12 +15,12 @@ from models.families import FAMILIES, Family
 from models.projections import Projection, minima, reverse_projections
 from models.projections.objectives import Objective, reverse_objective
 from models.quadrature import gaussian_nodes
+from models.results import estimate_variables
 from models.targets import TARGETS, Target, normal_mixture
 
 __all__ = ["CASES", "Case", "Truth", "labels_of"]
 
 Array = NDArray[np.float64]
-_THETAS = 500  # evaluated at once
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class Truth:
 
     def values(self, thetas: Array) -> Array:
         """Reverse KL (n,) in nats at thetas (n, P)."""
-        parts = [self.objective.gradient(thetas[i : i + _THETAS])[0] for i in range(0, len(thetas), _THETAS)]
-        return np.concatenate([np.empty(0), *parts])
+        return self.objective.gradient(thetas)[0]
 
     def judge(self, mean: Array, sd: Array) -> xr.Dataset:
         """Put fits with means and sds (n, d) beside the minimum from which each is the fewest nats away: see `beside`."""
@@ -90,8 +89,7 @@ class Truth:
             {
                 "mean": (("minimum", "dim"), np.array([p.theta[: case.target.dim] for p in self.minima])),
                 "sd": (("minimum", "dim"), np.exp([p.theta[case.target.dim :] for p in self.minima])),
-                "kl": ("minimum", [p.divergence.value for p in self.minima]),
-                "kl_error": ("minimum", [p.divergence.error for p in self.minima]),
+                **estimate_variables("kl", [p.divergence for p in self.minima], "minimum"),
                 "label": ("minimum", labels_of(self.minima, case.target)),
             }
         )

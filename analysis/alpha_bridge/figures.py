@@ -57,8 +57,6 @@ def _ramp_line(alphas: Array, y: Array, axis: Any, style: Style, width: float, l
 
 
 def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any) -> None:
-    if kwargs.get("vertical_align") == "center" and style.backend != "matplotlib":
-        kwargs["vertical_align"] = "middle"
     style.draw.text(x, y, text, axis, **{"color": style.ink, "horizontal_align": "left", **kwargs})
 
 
@@ -176,15 +174,8 @@ def _optima(
             ends = np.interp([low, high], alphas, y)
             _ramp_line(np.array([low, *alphas[inner], high]), np.array([ends[0], *y[inner], ends[1]]), axis, style, 4.0,
                        f"global minimum: {name}")  # fmt: skip
-    points(
-        folds["alpha"].to_numpy(),
-        folds[quantity].to_numpy(),
-        axis,
-        style,
-        color=style.ink,
-        area=style.size(5.5),
-        label="fold",
-    )
+    points(folds["alpha"].to_numpy(), folds[quantity].to_numpy(), axis, style, color=style.ink,
+           area=style.size(5.5), label="fold")  # fmt: skip
     if quantity == "mean":
         _mean_labels(lines, limits[1] - limits[0], axis, style)
     elif quantity == "cover":

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import root
 
-from models.errors import ConvergenceError
 from models.projections import Projection
-from models.projections.continuation import Branch, Critical, locate_exchange, locate_fold
+from models.projections.continuation import Branch, Critical, locate_exchange
 from models.projections.exact import Exact
 from models.projections.optimise import polish
 
@@ -24,7 +22,6 @@ __all__ = [
     "Problem",
     "arcs_of",
     "exchanges",
-    "folds_of",
     "join_ends",
     "lowest",
     "point_at",
@@ -82,81 +79,13 @@ class Arc:
         )
 
 
-def folds_of(problem: Problem, branch: Branch) -> list[Critical]:
-    """Solve for the folds of a branch, each near the point where its stability changes.
-
-    The divergence is flat far from the target, and flat points solve the equations of a fold too. So the fold is approached
-    by short steps first, and must be near the points around it.
-
-    Parameters
-    ----------
-    problem : callable (float) -> Exact
-    branch : Branch
-
-    Returns
-    -------
-    list of Critical
-        In the order of the branch.
-
-    Raises
-    ------
-    ConvergenceError
-        If no fold is found near a change of stability.
-    """
-    found = []
-    for cut in np.flatnonzero(np.diff(branch.negative)):
-        ends, values = branch.thetas[cut : cut + 2], branch.values[cut : cut + 2]
-        guess = _approach(problem, np.append(ends.mean(axis=0), values.mean()))
-        fold = locate_fold(problem, guess[:2], float(guess[2]))
-        if np.linalg.norm((fold.theta - ends.mean(axis=0)) / UNIT) > 0.2:
-            raise ConvergenceError(f"the fold near {ends.mean(axis=0).tolist()} was lost to {fold.theta.tolist()}")
-        found.append(fold)
-    return found
-
-
-def _approach(problem: Problem, guess: Array) -> Array:
-    """Zero of gradient and Hessian determinant over (theta, alpha), by steps too short to leave the neighbourhood."""
-
-    def system(y: Array) -> Array:
-        _, gradient, hessian = problem(float(y[2])).hessian(y[None, :2])
-        return np.append(gradient[0], np.linalg.det(hessian[0]))
-
-    return np.asarray(root(system, guess, method="hybr", options={"xtol": 1e-12, "factor": 0.1}).x)
-
-
-def arcs_of(branch: Branch, folds: Sequence[Critical], index: int) -> list[Arc]:
-    """Divide a branch at its folds; both sides keep the fold.
-
-    Parameters
-    ----------
-    branch : Branch
-    folds : sequence of Critical
-        From `folds_of`.
-    index : int
-        Of the branch.
-
-    Returns
-    -------
-    list of Arc
-    """
-    cuts = np.flatnonzero(np.diff(branch.negative)) + 1
-    joints: list[Critical | None] = [None, *folds, None]
+def arcs_of(branch: Branch, index: int) -> list[Arc]:
+    """Divide a branch, of this index, at its folds; both sides keep the fold."""
     arcs = []
-    for (begin, end), (before, after) in zip(pairwise([0, *cuts, len(branch.values)]), pairwise(joints), strict=True):
-        rows = slice(begin, end)
-        parts = [(branch.values[rows], branch.thetas[rows], branch.divergences[rows])]
-        if before is not None:
-            parts.insert(0, _vertex(before))
-        if after is not None:
-            parts.append(_vertex(after))
-        alphas, thetas, divergences = (np.concatenate(column) for column in zip(*parts, strict=True))
-        way = slice(None, None, -1 if alphas[0] > alphas[-1] else 1)
-        arcs.append(Arc(alphas[way], thetas[way], divergences[way], not branch.negative[begin], index))
+    for part in branch.parts():
+        way = slice(None, None, -1 if part.values[0] > part.values[-1] else 1)
+        arcs.append(Arc(part.values[way], part.thetas[way], part.divergences[way], not part.negative[0], index))
     return arcs
-
-
-def _vertex(point: Critical) -> tuple[Array, Array, Array]:
-    return point.parameters, point.theta[None], np.array([point.divergence])
 
 
 def point_at(problem: Problem, arc: Arc, alpha: float) -> tuple[Array, float] | None:

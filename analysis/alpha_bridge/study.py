@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.alpha_bridge import QUESTION
 from analysis.alpha_bridge.following import (
@@ -22,13 +21,12 @@ from analysis.alpha_bridge.following import (
     Problem,
     arcs_of,
     exchanges,
-    folds_of,
     join_ends,
     lowest,
     point_at,
 )
 from analysis.judged import Normals, cover
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.projections import Projection, alpha_projections, forward_projection, minima, reverse_projections
@@ -47,7 +45,7 @@ FLOOR = 1e-12  # rounding in the location of a critical point
 _FIT = FAMILIES["normal"]
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -62,21 +60,12 @@ class Settings(BaseModel):
         Alphas at which all stationary points are searched for anew.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     step: float = Field(default=0.02, gt=0, le=0.1)
     grid: int = Field(default=41, ge=5)
     atlas: int = Field(default=5, ge=1)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, step=0.05, grid=21, atlas=3)
-        if effort == "full":
-            return cls(seed=seed, step=0.01, grid=401, atlas=39)
-        return cls(seed=seed)
+    quick: ClassVar = {"step": 0.05, "grid": 21, "atlas": 3}
+    full: ClassVar = {"step": 0.01, "grid": 401, "atlas": 39}
 
 
 @dataclass(frozen=True)
@@ -148,14 +137,14 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     seeds = [(2 * EDGE, p.theta) for p in reverse] + [(1 - 2 * EDGE, forward.theta)]
     seeds += [(a, p.theta) for a, points in atlas.items() for p in points if not flat(p, a)]
     found = branches(problem, seeds, (EDGE, 1 - EDGE), unit=UNIT, largest=settings.step)
-    folds = [folds_of(problem, branch) for branch in found]
-    arcs = [arc for i, branch in enumerate(found) for arc in arcs_of(branch, folds[i], i)]
+    arcs = [arc for i, branch in enumerate(found) for arc in arcs_of(branch, i)]
     arcs, begins = join_ends(problem, arcs, reverse, 0)
     arcs, ends = join_ends(problem, arcs, [forward], 1)
     grid = np.unique([*np.linspace(0, 1, settings.grid), *MEMBERS])
     best = [lowest(problem, arcs, float(a)) for a in grid]
     fine = partial(problem, level=2)
-    critical = [(c, _relocated(fine, c)) for c in [*chain(*folds), *exchanges(problem, arcs, grid, best)]]
+    folds = [fold for branch in found for fold in branch.folds]
+    critical = [(c, _relocated(fine, c)) for c in [*folds, *exchanges(problem, arcs, grid, best)]]
     result = xr.DataTree.from_dict(
         {
             "arcs": _arc_dataset(case, arcs),

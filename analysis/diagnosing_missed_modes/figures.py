@@ -13,7 +13,7 @@ from scipy.stats import norm
 from analysis.diagnosing_missed_modes.findings import blind
 from analysis.diagnosing_missed_modes.repair import HEAVY
 from analysis.diagnosing_missed_modes.study import SIZES
-from analysis.drawing.densities import densities, planes
+from analysis.drawing.densities import densities, mass_levels, planes
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import points, words
@@ -33,20 +33,12 @@ def plot(
     """Draw ``blind``, ``repair``, ``repair_plane`` and ``stacking``."""
     style = Style.of(theme, backend, narrow)
     cases = [case for name, case in results.children.items() if name.startswith("repair_")]
-    line, plane = ([case for case in cases if (case.attrs["family"] == "normal") == flat] for flat in (True, False))
+    line = {case.attrs["title"]: _line(case) for case in cases if case.attrs["family"] == "normal"}
+    plane = {case.attrs["title"]: _plane(case) for case in cases if case.attrs["family"] != "normal"}
     return {
         "blind": Drawing(_blind(dataset_of(results, "distance"), style)),
-        "repair": Drawing(
-            densities(
-                {case.attrs["title"]: _line(case) for case in line},
-                style,
-                cols=len(line),
-                figsize=(4.6 * len(line), 3.8),
-            )
-        ),
-        "repair_plane": Drawing(
-            planes({case.attrs["title"]: _plane(case) for case in plane}, style, (4.6 if narrow else 8, 4.6))
-        ),
+        "repair": Drawing(densities(line, style, cols=len(line), figsize=(4.6 * len(line), 3.8))),
+        "repair_plane": Drawing(planes(plane, style, (4.6 if narrow else 8, 4.6))),
         "stacking": Drawing(_stacking(case_of(results, "prediction"), style)),
     }
 
@@ -120,15 +112,10 @@ def _plane(case: xr.DataTree) -> tuple[xr.Dataset, Array]:
     curves = [target, gaussian("mvnormal", np.asarray(target.mean), np.asarray(target.cov)), mixture]
     x = np.linspace(-1, 1, 121) * max(5.2, 2.2 * float(np.sqrt(np.diag(np.asarray(target.cov))).max()))
     z = np.array([np.exp(q.logp(np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2))) for q in curves])
-    levels = []
-    for density in z:  # on a grid that holds nearly all of the mass
-        ordered = np.sort(density)[::-1]
-        mass = np.cumsum(ordered) / ordered.sum()
-        levels.append([ordered[np.searchsorted(mass, share)] for share in (0.9, 0.5)])
     data = xr.Dataset(
         {
             "density": (("curve", "x", "y"), z.reshape(-1, len(x), len(x))),
-            "level": (("curve", "mass"), levels),
+            "level": (("curve", "mass"), [mass_levels(density) for density in z]),
             "role": ("curve", ["target", "forward", "reverse"]),
             "name": ("curve", ["target", "forward, exact", "mixture of the fits"]),
         },
@@ -157,16 +144,8 @@ def _stacking(case: xr.DataTree, style: Style) -> PlotCollection:
             draw.text(x[at] + beside * 0.07 * np.ptp(x), density[at] * (0.75 if beside else 1.0) + 0.03 * top, name, axis,
                       color=style.color(color), horizontal_align=side, vertical_align="bottom", **rim(style))  # fmt: skip
         shown = y[(y > x[0]) & (y < x[-1])]
-        points(
-            shown,
-            np.full(len(shown), -0.04 * top),
-            axis,
-            style,
-            color=style.ink,
-            area=style.size(3),
-            alpha=0.5,
-            label="data",
-        )
+        points(shown, np.full(len(shown), -0.04 * top), axis, style, color=style.ink, area=style.size(3),
+               alpha=0.5, label="data")  # fmt: skip
         draw.ylim((-0.09 * top, 1.15 * top), axis)
         draw.remove_axis(axis, axis="y")
         draw.xlabel("new observation", axis)

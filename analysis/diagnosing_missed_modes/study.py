@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.stats import norm
 
 from analysis.diagnosing_missed_modes import QUESTION
 from analysis.diagnosing_missed_modes.prediction import N, run_prediction
 from analysis.diagnosing_missed_modes.repair import LEVEL, REPAIRS, members_of, run_overlap, run_repair, two_modes
-from analysis.gaussians import moments
 from analysis.judged import at_rest
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.advi import Schedule, Start, combine, fit_advi
 from models.advi.diagnostics import diagnose
 from models.divergences import kl
@@ -31,7 +30,7 @@ SIZES = (1000, 4000, 100_000)
 SIZE = 4000
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -56,9 +55,6 @@ class Settings(BaseModel):
         Of every local fit, for its leave-one-out prediction.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     distances: tuple[float, ...] = Field(default=(2, 4, 5, 6, 8, 10), min_length=2)
     repeats: int = Field(default=60, ge=2)
     large_repeats: int = Field(default=6, ge=2)
@@ -69,22 +65,15 @@ class Settings(BaseModel):
     held_out: int = Field(default=10_000, ge=100)
     draws: int = Field(default=1000, ge=100)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(
-                seed=seed, distances=(2, 4, 6, 8), repeats=40, large_repeats=2, starts=6, steps=300, nats=2e-3,
-                separations=(2.5, 3, 4, 6), held_out=2000, draws=500,
-            )  # fmt: skip
-        if effort == "full":
-            distances = tuple(np.linspace(2, 12, 41).tolist())
-            separations = tuple(np.linspace(2.45, 7, 40).tolist())
-            return cls(
-                seed=seed, distances=distances, repeats=1000, large_repeats=100, starts=32, separations=separations,
-                held_out=100_000, draws=4000,
-            )  # fmt: skip
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "distances": (2, 4, 6, 8), "repeats": 40, "large_repeats": 2, "starts": 6, "steps": 300, "nats": 2e-3,
+        "separations": (2.5, 3, 4, 6), "held_out": 2000, "draws": 500,
+    }  # fmt: skip
+    full: ClassVar = {
+        "distances": tuple(np.linspace(2, 12, 41).tolist()), "repeats": 1000, "large_repeats": 100,
+        "starts": 32, "separations": tuple(np.linspace(2.45, 7, 40).tolist()), "held_out": 100_000,
+        "draws": 4000,
+    }  # fmt: skip
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -95,25 +84,16 @@ def parts(settings: Settings) -> list[Part]:
     s = settings.model_dump()
     effort: dict[str, Any] = {key: s[key] for key in ("seed", "starts")} | {"schedule": _schedule(settings)}
     repairs = [
-        Part(
-            f"repair_{r.name}",
-            f"repair: {r.title}",
-            {"target": dict(r.target.spec), "method": r.method, "settings": s},
-            partial(run_repair, r.name, **effort),
-            weight=6 if r.target.dim > 1 else 2,
-        )
+        Part(f"repair_{r.name}", f"repair: {r.title}", {"target": dict(r.target.spec), "method": r.method, "settings": s},
+             partial(run_repair, r.name, **effort), weight=6 if r.target.dim > 1 else 2)
         for r in REPAIRS
-    ]
+    ]  # fmt: skip
+    overlap = partial(run_overlap, settings.separations, settings.seed)
     prediction = partial(run_prediction, draws=settings.draws, held_out=settings.held_out, **effort)
     return [
         Part("distance", "two modes further and further apart", {"settings": s}, partial(run_distance, settings), 10),
         Part("unseen", "every start near one mode", {"settings": s}, partial(run_unseen, settings)),
-        Part(
-            "overlap",
-            "weights of overlapping fits",
-            {"settings": s},
-            partial(run_overlap, settings.separations, settings.seed),
-        ),
+        Part("overlap", "weights of overlapping fits", {"settings": s}, overlap),
         *repairs,
         Part("prediction", "stacking", {"n": N, "settings": s}, prediction, 4),
     ]
@@ -160,19 +140,16 @@ def judge(target: Target, member: Target, settings: Settings, stream: int, sizes
 
 def exact_cover(member: Target, target: Target) -> float:
     """Mass of a Normal mixture in one dimension inside the interval that holds `LEVEL` of a Normal."""
-    mean, sd = moments(member)
-    half = sd[0] * norm.ppf((1 + LEVEL) / 2)
-    weights = np.asarray(target.spec["weights"])
-    inside = [
-        norm.cdf(mean[0] + half, m[0], s[0, 0]) - norm.cdf(mean[0] - half, m[0], s[0, 0]) for m, s in target.scales
-    ]
-    return float(weights @ inside)
+    mean, factor = member.scales[0]
+    low, high = mean[0] + factor[0, 0] * norm.ppf((1 + LEVEL) / 2) * np.array([-1, 1])
+    inside = [norm.cdf(high, m[0], s[0, 0]) - norm.cdf(low, m[0], s[0, 0]) for m, s in target.scales]
+    return float(np.asarray(target.spec["weights"]) @ inside)
 
 
 def _facts(target: Target, member: Target) -> xr.Dataset:
     """What a fit is, what it costs, and what it misses."""
-    mean, sd = moments(member)
-    facts = {"mean": mean[0], "sd": sd[0], "covered": exact_cover(member, target)}
+    mean, factor = member.scales[0]
+    facts = {"mean": mean[0], "sd": factor[0, 0], "covered": exact_cover(member, target)}
     return xr.Dataset(facts | estimate_variables("kl", kl(member, target)))
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
+from numpy.typing import NDArray
 
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.style import Style
 
-__all__ = ["densities", "planes"]
+__all__ = ["densities", "mass_levels", "planes"]
 
 #: Of each role: dash, and width of a line and of a contour.
 _LOOKS = {"target": ("solid", 1.4, 1.0), "forward": ("dashed", 2.4, 1.8), "reverse": ("dotted", 2.4, 2.0)}
@@ -106,6 +107,13 @@ def _label_curves(data: xr.Dataset, axis: Any, style: Style) -> None:
                             horizontal_align="left")  # fmt: skip
     p = density[0]
     style.draw.text(x[p > 0.999 * p.max()][0], 0.15 * p.max(), "target", axis, color=style.target)
+
+
+def mass_levels(density: NDArray[np.float64]) -> list[float]:
+    """Levels whose contours enclose 90% and 50% of the mass of a density on a grid that holds nearly all of it."""
+    ordered = np.sort(density.ravel())[::-1]
+    mass = np.cumsum(ordered) / ordered.sum()
+    return [float(ordered[np.searchsorted(mass, share)]) for share in (0.9, 0.5)]
 
 
 def planes(

@@ -32,8 +32,6 @@ def words(
     x: Any, y: Any, text: str, axis: Any, style: Style, color: str, across: str = "left", up: str = "center", **options: Any
 ) -> None:  # fmt: skip
     """Write words at a place, which is their left, center or right, and their top, center or bottom."""
-    if up == "center" and style.backend != "matplotlib":
-        up = "middle"
     style.draw.text(x, y, text, axis, color=color, horizontal_align=across, vertical_align=up, **options)
 
 

@@ -31,10 +31,15 @@ _DASHES = {
     "bokeh": {"solid": "solid", "dashed": "dashed", "dotted": "dotted"},
 }
 _MARKERS = {
-    "matplotlib": {"dot": "o", "cross": "X", "triangle": "^", "square": "s", "diamond": "D", "star": "*"},
-    "plotly": {"dot": "circle", "cross": "x", "triangle": "triangle-up"},
-    "bokeh": {"dot": "circle", "cross": "x"},
-}
+    "matplotlib": {
+        "dot": "o", "cross": "X", "triangle": "^", "left": "<", "right": ">", "square": "s", "diamond": "D", "star": "*",
+    },
+    "plotly": {
+        "dot": "circle", "cross": "x", "triangle": "triangle-up", "left": "triangle-left", "right": "triangle-right",
+    },
+    # Bokeh has no triangles that point sideways.
+    "bokeh": {"dot": "circle", "cross": "x", "left": "triangle", "right": "inverted_triangle"},
+}  # fmt: skip
 #: Inches that a drawing for a narrow screen is wide: there its words are as large as those of the text.
 NARROW = 4.6
 

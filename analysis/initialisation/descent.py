@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ Array = NDArray[np.float64]
 MEANS, LOG_SDS = (-6.0, 6.0), (-2.5, 2.0)
 
 _NODES = 257
-_CHUNK = 120  # thetas evaluated at once: more do not fit the processor's cache
 _MAX_STEPS = 300
 _STEP_TOLERANCE = 2e-3
 _SPACING = 0.04  # between points of a boundary
@@ -91,16 +89,7 @@ class Trap:
 
 def exact_objective(target: Target) -> Objective:
     """Reverse KL onto the Normal as a function of theta = (mean, log sd), on a quadrature rule."""
-    whole = reverse_objective(FAMILIES["normal"], target, gaussian_nodes(1, size=_NODES))
-
-    def in_parts(f: Callable[[Array], tuple[Array, ...]]) -> Callable[[Array], Any]:
-        def evaluate(thetas: Array) -> tuple[Array, ...]:
-            parts = [f(thetas[i : i + _CHUNK]) for i in range(0, len(thetas), _CHUNK)]
-            return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
-
-        return evaluate
-
-    return Objective(in_parts(whole.gradient), in_parts(whole.hessian))
+    return reverse_objective(FAMILIES["normal"], target, gaussian_nodes(1, size=_NODES))
 
 
 def traps(objective: Objective, exact: Sequence[Projection]) -> Trap:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import clear
+from analysis.drawing.marks import points
 from analysis.drawing.style import Style, rim
 from analysis.initialisation.findings import arrived_of, minimum_labels
 from analysis.initialisation.study import OPTIMIZERS
@@ -29,24 +30,12 @@ Array = NDArray[np.float64]
 
 _TINTS = {"right mode": 0.10, "left mode": 0.25, "both modes": 0.45}
 _MARKERS = {
-    "matplotlib": {"left mode": "<", "both modes": "s", "right mode": ">", "start": "*", "minimum": "o", "saddle": "X"},
-    "plotly": {
-        "left mode": "triangle-left",
-        "both modes": "square",
-        "right mode": "triangle-right",
-        "start": "star",
-        "minimum": "circle",
-        "saddle": "x",
-    },
-    # Bokeh has no triangles that point sideways.
-    "bokeh": {
-        "left mode": "triangle",
-        "both modes": "square",
-        "right mode": "inverted_triangle",
-        "start": "star",
-        "minimum": "circle",
-        "saddle": "x",
-    },
+    "left mode": "left",
+    "both modes": "square",
+    "right mode": "right",
+    "start": "star",
+    "minimum": "dot",
+    "saddle": "cross",
 }
 _TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _KEY_ROW = 0.075  # of the height of the map, above it
@@ -127,24 +116,16 @@ def basins(panels: Sequence[BasinPanel], style: Style) -> PlotCollection:
     with style.settings():
         collection, axes = panel_grid([p.title for p in panels], style, len(panels), (4.9 * len(panels), 5.2))
         for panel, axis in zip(panels, axes, strict=True):
+            mark, ink = partial(_mark, axis, style), style.ink
             _regions(panel, axis, style, strength=1.0)
-            for k, label in enumerate(panel.labels):
+            for k, name in enumerate(panel.labels):
                 chosen = panel.starts[panel.ends[:, 0] == k]
-                _mark(
-                    chosen,
-                    label,
-                    axis,
-                    style,
-                    size=3.6,
-                    color=style.ink,
-                    alpha=0.75,
-                    label=f"start, ADVI ends at {label}",
-                )
-            _mark(panel.saddles, "saddle", axis, style, size=9, color=style.ink, label="saddle, exact",
-                  facts={"KL in nats": panel.saddles[:, 2]})  # fmt: skip
-            _mark(panel.minima, "minimum", axis, style, size=10.5, color=style.reverse, label="minimum, exact",
-                  facts={"covers": panel.labels, "KL in nats": panel.minima[:, 2]})  # fmt: skip
-            _mark(panel.pymc_start[None], "start", axis, style, size=14, color=style.ink, label="start of pm.fit")
+                mark(chosen, name, size=3.6, color=ink, alpha=0.75, label=f"start, ADVI ends at {name}")
+            facts: dict[str, Any] = {"KL in nats": panel.saddles[:, 2]}
+            mark(panel.saddles, "saddle", size=9, color=ink, label="saddle, exact", facts=facts)
+            facts = {"covers": panel.labels, "KL in nats": panel.minima[:, 2]}
+            mark(panel.minima, "minimum", size=10.5, color=style.reverse, label="minimum, exact", facts=facts)
+            mark(panel.pymc_start[None], "start", size=14, color=ink, label="start of pm.fit")
             for (mean, log_sd, kl), label in zip(panel.minima, panel.labels, strict=True):
                 # Below a mode the boundaries are far; below a broad minimum there may be PyMC's start.
                 shift, align = (0.17, "bottom") if label == "both modes" else (-0.17, "top")
@@ -170,46 +151,17 @@ def agreement(panels: Sequence[BasinPanel], style: Style, *, cols: int = 2) -> P
                                 label="boundary in ADVI's coordinates")  # fmt: skip
             differs = panel.ends != panel.exact[:, None]
             same, every, there = ~differs.any(axis=1), differs.all(axis=1), panel.arrived.all(axis=1)
-            _mark(
-                panel.starts[same & there],
-                "minimum",
-                axis,
-                style,
-                size=3,
-                color=style.faint,
-                label="start, ends as exact descent",
-            )
-            faint = {"facecolor": clear(style), "edgecolor": style.faint, "width": 0.9}
-            _mark(
-                panel.starts[same & ~there],
-                "minimum",
-                axis,
-                style,
-                size=3.6,
-                label="the same, but not at rest there",
-                **faint,
-            )
-            hollow = {"facecolor": clear(style), "edgecolor": style.ink, "width": 1.1}
-            for k, label in enumerate(panel.labels):
+            mark, begin, hollow = partial(_mark, axis, style), panel.starts, {"hollow": True, "width": 1.1}
+            mark(begin[same & there], "minimum", size=3, color=style.faint, label="start, ends as exact descent")
+            mark(begin[same & ~there], "minimum", size=3.6, color=style.faint, hollow=True, width=0.9,
+                 label="the same, but not at rest there")  # fmt: skip
+            for k, name in enumerate(panel.labels):
                 elsewhere = (differs & (panel.ends == k)).any(axis=1)
-                _mark(
-                    panel.starts[elsewhere & every],
-                    label,
-                    axis,
-                    style,
-                    size=7.5,
-                    color=style.ink,
-                    label=f"every run ends elsewhere: {label}",
-                )
-                _mark(
-                    panel.starts[elsewhere & ~every],
-                    label,
-                    axis,
-                    style,
-                    size=7,
-                    label=f"some runs end elsewhere: {label}",
-                    **hollow,
-                )
+                for kept, how, look in (
+                    (every, "every run ends", {"size": 7.5}),
+                    (~every, "some runs end", {"size": 7, **hollow}),
+                ):
+                    mark(begin[elsewhere & kept], name, color=style.ink, label=f"{how} elsewhere: {name}", **look)
             names = {"left mode": "to left", "both modes": "to both", "right mode": "to right"}
             ends = {name: text for name, text in names.items() if name in panel.labels}
             _key(panel, {"minimum": "as exact descent", **ends}, axis, style, {"minimum": style.faint}, row=1)
@@ -218,12 +170,9 @@ def agreement(panels: Sequence[BasinPanel], style: Style, *, cols: int = 2) -> P
     return collection
 
 
-def _mark(points: Array, marker: str, axis: Any, style: Style, *, size: float, **kwargs: Any) -> None:
-    if len(points):
-        # ArviZ's size is an area in every backend.
-        style.draw.scatter(
-            points[:, 0], points[:, 1], axis, size=size**2, marker=_MARKERS[style.backend][marker], **kwargs
-        )
+def _mark(axis: Any, style: Style, places: Array, marker: str, *, size: float, **look: Any) -> None:
+    if len(places):
+        points(places[:, 0], places[:, 1], axis, style, marker=_MARKERS[marker], area=size**2, **look)
 
 
 def _words(x: float, y: float, text: str, axis: Any, style: Style, **kwargs: Any) -> None:
@@ -242,17 +191,9 @@ def _regions(panel: BasinPanel, axis: Any, style: Style, *, strength: float) -> 
             axis.contourf(x, y, inside.T, levels=[0.5, 1.5], colors=[style.reverse], alpha=alpha)
         else:
             at = np.argwhere(label == k)
-            points = np.stack([means[at[:, 0]], log_sds[at[:, 1]]], axis=1)
-            _mark(
-                points,
-                "both modes",
-                axis,
-                style,
-                size=6,
-                color=style.reverse,
-                alpha=alpha,
-                label=f"exact descent ends at {name}",
-            )
+            places = np.stack([means[at[:, 0]], log_sds[at[:, 1]]], axis=1)
+            look = {"color": style.reverse, "alpha": alpha, "label": f"exact descent ends at {name}"}
+            _mark(axis, style, places, "both modes", size=6, **look)
     for curve in panel.curves:
         style.draw.line(curve[:, 0], curve[:, 1], axis, color=style.ink, width=1.6, label="boundary of exact descent")
 
@@ -280,7 +221,7 @@ def _key(
     begin = left + (right - left) * np.concatenate([[0], np.cumsum(widths)[:-1]]) / widths.sum()
     for x, (marker, text) in zip(begin + 0.03 * (right - left), entries.items(), strict=True):
         size = {"start": 11.0, "minimum": 4.0}.get(marker, 6.0)
-        _mark(np.array([[x, y]]), marker, axis, style, size=size, color=colors.get(marker, style.ink))
+        _mark(axis, style, np.array([[x, y]]), marker, size=size, color=colors.get(marker, style.ink))
         _words(x + 0.025 * (right - left), y, text, axis, style, horizontal_align="left", size=_KEY_SIZE)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.initialisation import QUESTION
 from analysis.initialisation.descent import (
@@ -29,17 +29,18 @@ from analysis.initialisation.descent import (
     traps,
 )
 from analysis.judged import Normals, beside, labels
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, fit_advi
 from models.families import FAMILIES
 from models.projections import Projection, minima, reverse_projections
+from models.results import estimate_variables
 from models.targets import TARGETS, Target, normal_mixture
 
 #: PyMC's own initial standard deviation, softplus(0).
 DEFAULT_LOG_SD = float(np.log(np.log(2.0)))
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -62,9 +63,6 @@ class Settings(BaseModel):
         ADVI with PyMC's defaults.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     map_means: int = Field(default=40, ge=4)
     map_sds: int = Field(default=28, ge=4)
     refinements: int = Field(default=1, ge=0, le=4)
@@ -76,20 +74,14 @@ class Settings(BaseModel):
     draws_per_step: int = Field(default=100, ge=1)
     pymc_steps: int = Field(default=10_000, ge=100)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(
-                seed=seed, map_means=18, map_sds=12, start_means=6, start_sds=5, default_runs=6,
-                steps=500, draws_per_step=20, pymc_steps=1200,
-            )  # fmt: skip
-        if effort == "full":
-            return cls(
-                seed=seed, map_means=60, map_sds=40, refinements=2, start_means=20, start_sds=12, repeats=4,
-                default_runs=100, steps=3000,
-            )  # fmt: skip
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "map_means": 18, "map_sds": 12, "start_means": 6, "start_sds": 5, "default_runs": 6, "steps": 500,
+        "draws_per_step": 20, "pymc_steps": 1200,
+    }  # fmt: skip
+    full: ClassVar = {
+        "map_means": 60, "map_sds": 40, "refinements": 2, "start_means": 20, "start_sds": 12, "repeats": 4,
+        "default_runs": 100, "steps": 3000,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -238,8 +230,7 @@ def _stationary(points: Sequence[Projection], target: Target) -> xr.Dataset:
         {
             "mean": ("point", [float(p.params["mu"]) for p in points]),
             "sd": ("point", [float(p.params["sigma"]) for p in points]),
-            "kl": ("point", [p.divergence.value for p in points]),
-            "kl_error": ("point", [p.divergence.error for p in points]),
+            **estimate_variables("kl", [p.divergence for p in points], "point"),
             "status": ("point", [p.status for p in points]),
             "label": ("point", [*labels(minima(points), target), *["saddle"] * (len(points) - len(minima(points)))]),
         }

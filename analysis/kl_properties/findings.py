@@ -15,8 +15,9 @@ from scipy.stats import binom
 
 from analysis.kl_properties.pairs import PAIRS
 from analysis.kl_properties.study import MAPS, MISSED
-from analysis.reading import dataset_of, estimate_of
+from analysis.reading import dataset_of
 from models.quadrature import Estimate
+from models.results import estimate_of
 
 __all__ = ["coins", "findings", "infinite", "maps", "sign", "ways"]
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Literal
+from typing import ClassVar
 
 import arviz as az
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.stats import norm
 
 from analysis.kl_properties import QUESTION
 from analysis.kl_properties.pairs import PAIRS, find_pair, normal, pymc
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.divergences import entropy, kl
 from models.quadrature import Estimate, expect
 from models.targets import Target, from_distribution, from_spec, normal_mixture
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 DIRECTIONS = ("pq", "qp")
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -43,22 +43,13 @@ class Settings(BaseModel):
         The largest n of these is ten to this power.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     draws: int = Field(default=20_000, ge=100)
     arviz_repeats: int = Field(default=8, ge=2)
     repeats: int = Field(default=100, ge=10)
     largest_power: int = Field(default=4, ge=2, le=6)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, draws=5000, arviz_repeats=5, repeats=50)
-        if effort == "full":
-            return cls(seed=seed, draws=200_000, arviz_repeats=100, repeats=200, largest_power=5)
-        return cls(seed=seed)
+    quick: ClassVar = {"draws": 5000, "arviz_repeats": 5, "repeats": 50}
+    full: ClassVar = {"draws": 200_000, "arviz_repeats": 100, "repeats": 200, "largest_power": 5}
 
 
 # --- streams and ratios ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from arviz_plots import PlotCollection
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
+from analysis.drawing.densities import mass_levels
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
 from analysis.drawing.marks import outline, points, short
@@ -28,7 +29,6 @@ __all__ = ["plot"]
 Array = NDArray[np.float64]
 _SMALL = 10
 _DASH = {"marginal": "dashed", "size": "solid", "precision": "dotted"}
-_MASS = 0.9
 
 
 def plot(
@@ -186,16 +186,8 @@ def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
             case = case_of(results, f"{shape.name}_{method}")
             forward, runs = dataset_of(case, "forward"), dataset_of(case, "runs")
             _mass(dataset_of(case, "density")["density"], axis, style)
-            _ellipse(
-                forward["mean"].to_numpy(),
-                forward["cov"].to_numpy(),
-                axis,
-                style,
-                style.forward,
-                1.6,
-                "dashed",
-                "forward, exact",
-            )
+            _ellipse(forward["mean"].to_numpy(), forward["cov"].to_numpy(), axis, style, style.forward, 1.6,
+                     "dashed", "forward, exact")  # fmt: skip
             found = minima(projections_of(dataset_of(case, "optima"), FAMILIES[METHODS[method]]))
             kls = [round(p.divergence.value, 6) for p in found]
             for i, p in enumerate(found):
@@ -212,9 +204,7 @@ def shapes(results: xr.DataTree, style: Style) -> PlotCollection:
 def _mass(density: xr.DataArray, axis: Any, style: Style) -> None:
     """Fill the smallest regions that hold 90% and 50% of the mass on a grid that holds nearly all of it."""
     x, y, z = density["x"].to_numpy(), density["y"].to_numpy(), density.to_numpy()
-    ordered = np.sort(z.ravel())[::-1]
-    mass = np.cumsum(ordered) / ordered.sum()
-    levels = [float(ordered[np.searchsorted(mass, m)]) for m in (_MASS, 0.5)]
+    levels = mass_levels(z)
     if style.backend == "matplotlib":
         for level in levels:  # one over the other: the inner half is darker
             axis.contourf(x, y, z.T, levels=[level, z.max() * 1.01], colors=[style.target], alpha=style.fill_alpha)

@@ -76,7 +76,6 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         **{key: max(search[key] for search in searches) for key in ("gap", "sd_error")},
         "relative": RELATIVE,
         "tolerance": TOLERANCE,
-        "small": SMALL,
         "lumps": LUMPS,
         "most_copies": MOST_COPIES,
     }

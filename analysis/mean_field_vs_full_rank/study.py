@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.judged import Normals, at_rest, beside
 from analysis.mean_field_vs_full_rank import QUESTION
@@ -34,7 +34,7 @@ from analysis.mean_field_vs_full_rank.shapes import (
     points_below,
     target_of_shape,
 )
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.advi import METHODS, Schedule, dispersed_starts, fit_advi
 from models.families import FAMILIES
 from models.projections import alpha_projections, minima, reverse_projections
@@ -48,7 +48,7 @@ Array = NDArray[np.float64]
 DIMS = (2, 3, 5, 10)
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -71,9 +71,6 @@ class Settings(BaseModel):
         Of ADVI: steps of a round, and the most rounds; a run stops once it is at rest.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     n: int = Field(default=5000, ge=100)
     normal_starts: int = Field(default=3, ge=1)
     starts: int = Field(default=6, ge=2)
@@ -83,14 +80,10 @@ class Settings(BaseModel):
     steps: int = Field(default=300, ge=10)
     rounds: int = Field(default=8, ge=1)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, n=1000, normal_starts=2, starts=4, exact=1, separations=5, curve=31, rounds=4)
-        if effort == "full":
-            return cls(seed=seed, n=50_000, normal_starts=10, starts=100, exact=9, separations=41, curve=201)  # fmt: skip
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "n": 1000, "normal_starts": 2, "starts": 4, "exact": 1, "separations": 5, "curve": 31, "rounds": 4,
+    }  # fmt: skip
+    full: ClassVar = {"n": 50_000, "normal_starts": 10, "starts": 100, "exact": 9, "separations": 41, "curve": 201}
 
 
 def parts(settings: Settings) -> list[Part]:

@@ -95,16 +95,8 @@ def _draws(c: xr.Dataset, axis: Any, style: Style) -> None:
         name = f"mean negative log likelihood, n = {n:,}"
         _line(x, nll, axis, style, style.ink, width, label=name)
         i = int(np.argmin(nll))
-        points(
-            x[i],
-            nll[i],
-            axis,
-            style,
-            color=style.ink,
-            area=18,
-            label=name,
-            facts={"at": ["its minimum, maximum likelihood"]},
-        )
+        points(x[i], nll[i], axis, style, color=style.ink, area=18, label=name,
+               facts={"at": ["its minimum, maximum likelihood"]})  # fmt: skip
         places.append((float(nll[-1]), f"n = {n:,}", style.ink))
     _line(x, ce[shown], axis, style, style.forward, 2.8, "dashed", "cross-entropy, exact")
     places.append((float(ce[shown][-1]), "cross-entropy", style.forward))
@@ -156,16 +148,8 @@ def _funnel(case: xr.DataTree, parameter: str, axis: Any, style: Style) -> None:
     for at, row in zip(x, shown, strict=True):
         values = row[np.isfinite(row)][:SHOWN]
         shift = 0.14 * np.linspace(-1, 1, len(values)) if len(values) > 1 else np.zeros(1)
-        points(
-            at + shift,
-            values,
-            axis,
-            style,
-            color=style.ink,
-            area=6,
-            alpha=0.6,
-            label="maximum likelihood, one data set",
-        )
+        points(at + shift, values, axis, style, color=style.ink, area=6, alpha=0.6,
+               label="maximum likelihood, one data set")  # fmt: skip
     _powers(x, axis, style)
     first = shown[:, :SHOWN]
     farthest = float(np.abs(first[np.isfinite(first)] - exact).max())

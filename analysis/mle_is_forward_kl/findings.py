@@ -14,8 +14,9 @@ from scipy.stats import norm
 from analysis.mle_is_forward_kl.fits import CASES
 from analysis.mle_is_forward_kl.lines import REPEATS
 from analysis.mle_is_forward_kl.study import INTERVAL_N, LEVEL, PRIOR, PRODUCT_N, REACH, SIGMAS
-from analysis.reading import case_of, dataset_of, estimate_of, mean_of, share_of
+from analysis.reading import case_of, dataset_of, mean_of, share_of
 from models.quadrature import Estimate
+from models.results import estimate_of
 
 __all__ = [
     "SHOWN", "SYMBOLS", "cases_of", "constants", "coverage", "coverage_table", "endless", "findings", "fit", "means",

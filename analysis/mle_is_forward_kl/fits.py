@@ -191,5 +191,4 @@ def excess(target: Target, best: Projection, estimates: Array) -> Array:
     positive = np.array([p.support == "positive" for p in family.parameters])
     with np.errstate(invalid="ignore"):
         thetas = np.where(positive, np.log(np.where(positive, np.minimum(estimates, 1e6), 1.0)), estimates)
-    values = [objective.gradient(part)[0] for part in np.array_split(thetas, max(1, len(thetas) // 200))]
-    return np.concatenate(values) - objective.gradient(best.theta[None])[0][0]
+    return objective.gradient(thetas)[0] - objective.gradient(best.theta[None])[0][0]

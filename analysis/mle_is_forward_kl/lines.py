@@ -16,6 +16,7 @@ from models.mle import sandwich
 from models.projections import forward_projection
 from models.projections.objectives import forward_objective
 from models.quadrature import Nodes, nodes
+from models.results import estimate_variables
 from models.targets import Target, from_distribution
 
 __all__ = ["REPEATS", "box_entropy", "curves", "products", "smoothed", "well_specified"]
@@ -54,14 +55,12 @@ def curves(target: Target, rng: np.random.Generator) -> xr.Dataset:
 
     # A curve of one data set may happen to be close; how close they are takes many, on fewer values.
     gaps = [[np.abs(nll(row, n, thetas[::20]) - ce[::20]).max() for row in x] for n in CURVE_N]
-    h = entropy(target)
     return xr.Dataset(
         {
             "cross_entropy": ("value", ce),
             "kl": ("value", (target.logp(rule.points) - logs) @ rule.weights),
             "exact": ((), float(best.params["sigma"])),
-            "entropy": ((), h.value),
-            "entropy_error": ((), h.error),
+            **estimate_variables("entropy", entropy(target)),
             "nll": (("draws", "value"), np.array([nll(x[0], n, thetas) for n in CURVE_N])),
             "gap": (("draws", "repeat"), np.array(gaps)),
         },
@@ -141,8 +140,7 @@ def well_specified() -> xr.Dataset:
     return xr.Dataset(
         {
             "error": max(abs(float(best.params[key]) - value) for key, value in truth.items()),
-            "kl": best.divergence.value,
-            "kl_error": best.divergence.error,
+            **estimate_variables("kl", best.divergence),
             "difference": np.abs(limit.k - limit.j).max() / np.abs(limit.j).max(),
             "trace": limit.trace,
             "parameters": len(limit.labels),

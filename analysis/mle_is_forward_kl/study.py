@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.stats import norm
 
 from analysis.draws import draw
 from analysis.mle_is_forward_kl import QUESTION
 from analysis.mle_is_forward_kl.fits import CASES, Case, excess, fit_many
 from analysis.mle_is_forward_kl.lines import curves, products, smoothed, well_specified
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.families import FAMILIES
 from models.graphs import Deferred, single_threaded
 from models.mle import Sandwich, fit_map, sandwich
 from models.projections import Projection, forward_projection
+from models.results import estimate_variables
 from models.targets import TARGETS
 
 # Imported when something is computed with it: drawing does not need it.
@@ -44,7 +45,7 @@ _WIDTHS = (1.0, 1e-1, 1e-2, 1e-4, 1e-6, 1e-8)
 _CURVES, _PRODUCT, _REPLICATIONS, _INTERVALS, _SMOOTHING, _MAP = range(6)
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -63,23 +64,14 @@ class Settings(BaseModel):
         Data sets whose intervals are counted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     largest: int = Field(default=1_000_000, ge=30_000)
     replications: int = Field(default=2000, ge=20)
     fewest: int = Field(default=5, ge=5)
     budget: int = Field(default=1_000_000, ge=1000)
     intervals: int = Field(default=1000, ge=50)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, largest=100_000, replications=400, budget=200_000, intervals=400)
-        if effort == "full":
-            return cls(seed=seed, replications=10_000, fewest=100, budget=20_000_000, intervals=10_000)
-        return cls(seed=seed)
+    quick: ClassVar = {"largest": 100_000, "replications": 400, "budget": 200_000, "intervals": 400}
+    full: ClassVar = {"replications": 10_000, "fewest": 100, "budget": 20_000_000, "intervals": 10_000}
 
     def sizes(self) -> list[int]:
         """Sizes of data sets, at least one in every power of ten."""
@@ -148,8 +140,7 @@ def _projection(best: Projection, limit: Sandwich) -> xr.Dataset:
     return xr.Dataset(
         {
             "best": ("parameter", [float(best.params[label]) for label in limit.labels]),
-            "kl": ((), best.divergence.value),
-            "kl_error": ((), best.divergence.error),
+            **estimate_variables("kl", best.divergence),
             "se_sandwich": ("parameter", np.sqrt(np.diag(limit.covariance))),
             "se_hessian": ("parameter", np.sqrt(np.diag(limit.naive))),
             "trace": ((), limit.trace),

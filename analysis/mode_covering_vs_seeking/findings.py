@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from analysis.judged import COVERED, at_rest
 from analysis.mode_covering_vs_seeking.study import TOLERANCE
-from analysis.reading import case_of, dataset_of, estimate_of
-from models.quadrature import Estimate
+from analysis.reading import case_of, dataset_of, mean_of
+from models.results import estimate_of
 
 __all__ = ["defaults", "findings"]
 
@@ -135,7 +135,7 @@ def defaults(runs: xr.Dataset, bimodal: Mapping[str, Any], steps: int) -> dict[s
     broad = runs["optimum"] == last
     reached, exact_sd = int(broad.sum()), bimodal["reverse_sds"][last][0]
     sd = runs["sd"].where(broad, drop=True).to_numpy()
-    typical = Estimate(float(sd.mean()), float(sd.std(ddof=1) / np.sqrt(len(sd))), "draws") if reached > 1 else None
+    typical = mean_of(sd) if reached > 1 else None
     return {
         "runs": count,
         "steps": steps,

@@ -6,19 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.data.columns import load_column
 from analysis.draws import levels
 from analysis.gaussians import gaussian
 from analysis.judged import Normals, beside, cover, nearest, within_tolerance
 from analysis.mode_covering_vs_seeking import QUESTION
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from models.advi import PYMC_ADAM, PYMC_DEFAULT, Start, default_starts, dispersed_starts, fit_advi
 from models.divergences import cross_entropy, kl
 from models.families import FAMILIES, find_family, normal_mixture
@@ -26,7 +26,7 @@ from models.mle import fit_mle
 from models.projections import Projection, forward_projection, minima, reverse_projections
 from models.projections.objectives import reverse_objective
 from models.quadrature import Estimate, gaussian_nodes
-from models.results import draws_of, member_of
+from models.results import draws_of, estimate_variables, member_of, parameter_variables
 from models.targets import TARGETS, Target, from_draws
 from models.targets import normal_mixture as mixture_target
 
@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 TOLERANCE = 0.02
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -54,9 +54,6 @@ class Settings(BaseModel):
         Draws kept of every distribution, for ArviZ.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     n: int = Field(default=5000, ge=100)
     steps: int = Field(default=3000, ge=100)
     draws_per_step: int = Field(default=100, ge=1)
@@ -65,14 +62,10 @@ class Settings(BaseModel):
     default_steps: int = Field(default=10_000, ge=100)
     draws: int = Field(default=2000, ge=100)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, n=1000, steps=800, centre_runs=2, default_runs=2, default_steps=2000, draws=1000)
-        if effort == "full":
-            return cls(seed=seed, n=50_000, steps=10_000, centre_runs=20, default_runs=20, draws=10_000)
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "n": 1000, "steps": 800, "centre_runs": 2, "default_runs": 2, "default_steps": 2000, "draws": 1000,
+    }  # fmt: skip
+    full: ClassVar = {"n": 50_000, "steps": 10_000, "centre_runs": 20, "default_runs": 20, "draws": 10_000}
 
 
 @dataclass(frozen=True)
@@ -101,15 +94,10 @@ def parts(settings: Settings) -> list[Part]:
     """Everything to compute; the two-dimensional cases take longest."""
     s = settings.model_dump()
     return [
-        Part(
-            case.name,
-            case.title,
-            {"case": asdict(case), "settings": s},
-            partial(run_case, case, settings),
-            weight=30 if case.target == "crossed" else 4,
-        )
+        Part(case.name, case.title, {"case": asdict(case), "settings": s}, partial(run_case, case, settings),
+             weight=30 if case.target == "crossed" else 4)
         for case in CASES
-    ]
+    ]  # fmt: skip
 
 
 #: One child per case; see `run_case`.
@@ -148,7 +136,7 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
     mle = _scores(target, member, forward.divergence, None)
     mle |= {k: fitted["fit"][k].item() for k in ("log_likelihood", "n", "starts_reached")}
     # Data have no density of their own: the cross-entropy is all that draws say about the divergence.
-    mle |= _pair("cross_entropy", cross_entropy(from_draws(observed), member))
+    mle |= estimate_variables("cross_entropy", cross_entropy(from_draws(observed), member))
     _add(tree, "forward_mle", member, settings, 2, mle, log_p=target)
     tree["forward_mle/standard_errors"] = fitted["fit"].to_dataset()[["se_hessian", "se_sandwich"]]
     for i, optimum in enumerate(exact):
@@ -173,7 +161,6 @@ def run_case(case: Case, settings: Settings) -> xr.DataTree:
         "target": json.dumps(dict(target.spec)),
         "target_name": target.name,
         "certificate": exact[0].certificate,
-        "real_data": int(data is not None),
     }
     return result
 
@@ -214,16 +201,12 @@ def _target_of(case: Case) -> tuple[Target, Array | None]:
     return estimate, data
 
 
-def _pair(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.value, f"{name}_error": estimate.error}
-
-
 def _scores(
     target: Target, q: Target, forward_optimum: Estimate | None, reverse_optimum: Estimate | None
 ) -> dict[str, Any]:
     """Both divergences of a member, and the gap to the optimum of its own direction."""
     forward, reverse = kl(target, q), kl(q, target)
-    scores = _pair("kl_forward", forward) | _pair("kl_reverse", reverse)
+    scores = estimate_variables("kl_forward", forward) | estimate_variables("kl_reverse", reverse)
     own, best = (forward, forward_optimum) if forward_optimum is not None else (reverse, reverse_optimum)
     if best is not None:
         scores |= {"gap": own.value - best.value, "gap_error": own.error + best.error}
@@ -231,9 +214,7 @@ def _scores(
 
 
 def _fit(q: Target, scores: Mapping[str, Any]) -> xr.Dataset:
-    params = {k: np.asarray(v) for k, v in q.spec["params"].items()}
-    data: dict[str, Any] = {k: (tuple(f"{k}_dim_{i}" for i in range(v.ndim)), v) for k, v in params.items()}
-    return xr.Dataset(data | {k: ((), np.asarray(v)) for k, v in scores.items()})
+    return xr.Dataset({**parameter_variables(q.spec["params"]), **scores})
 
 
 def _add(
@@ -324,5 +305,5 @@ def _landscape(target: Target) -> xr.Dataset:
     m, s = np.linspace(-5, 5, 81), np.geomspace(0.4, 4.7, 61)
     objective = reverse_objective(FAMILIES["normal"], target, gaussian_nodes(1, size=129))
     thetas = np.stack(np.meshgrid(m, np.log(s), indexing="ij"), axis=-1).reshape(-1, 2)
-    value = np.concatenate([objective.gradient(part)[0] for part in np.array_split(thetas, 10)])
-    return xr.Dataset({"kl": (("mean", "sd"), value.reshape(len(m), len(s)))}, coords={"mean": m, "sd": s})
+    value = objective.gradient(thetas)[0].reshape(len(m), len(s))
+    return xr.Dataset({"kl": (("mean", "sd"), value)}, coords={"mean": m, "sd": s})

@@ -93,14 +93,6 @@ _SWITCH[[1, 2, 3, 4], [2, 1, 4, 3]] = 1
 
 CASES = (
     Case("cauchy", "Cauchy location", cauchy_model, 0, "mu", np.ones(1), "mu > 0"),
-    Case(
-        "faithful",
-        "Old Faithful, two components",
-        faithful_model,
-        1,
-        "mu[0]",
-        np.array([0.0, -1, 1, 0, 0]),
-        "mu[0] < mu[1]",
-        _SWITCH,
-    ),
-)
+    Case("faithful", "Old Faithful, two components", faithful_model, 1, "mu[0]", np.array([0.0, -1, 1, 0, 0]),
+         "mu[0] < mu[1]", _SWITCH),
+)  # fmt: skip

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import arviz as az
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.gaussians import gaussian
 from analysis.judged import Normals, beside, within_tolerance
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from analysis.posterior_modes import QUESTION
 from analysis.posterior_modes.cases import CASES, Case
 from analysis.posterior_modes.exact import Grid, exact_posterior
@@ -48,7 +48,7 @@ LEVEL = 0.999
 TOLERANCE = 0.05
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -67,9 +67,6 @@ class Settings(BaseModel):
         Of sequential Monte Carlo.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     starts: int = Field(default=6, ge=2)
     steps: int = Field(default=500, ge=100)
     nats: float = Field(default=5e-3, gt=0)
@@ -78,14 +75,8 @@ class Settings(BaseModel):
     draws: int = Field(default=300, ge=50)
     particles: int = Field(default=800, ge=100)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, starts=4, steps=200, nats=1e-2, chains=2, tune=80, draws=100, particles=200)
-        if effort == "full":
-            return cls(seed=seed, starts=32, steps=1000, nats=1e-3, tune=1000, draws=2000, particles=5000)
-        return cls(seed=seed)
+    quick: ClassVar = {"starts": 4, "steps": 200, "nats": 1e-2, "chains": 2, "tune": 80, "draws": 100, "particles": 200}
+    full: ClassVar = {"starts": 32, "steps": 1000, "nats": 1e-3, "tune": 1000, "draws": 2000, "particles": 5000}
 
 
 def parts(settings: Settings) -> list[Part]:

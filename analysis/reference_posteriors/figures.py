@@ -101,17 +101,8 @@ def _frame(cases: list[xr.DataTree], axes: list[Any], style: Style) -> None:
         x, y = np.floor(low) + (np.ceil(high) - np.floor(low)) * (i % 2) / 2, count - 0.05
         if style.narrow:
             x, y = np.floor(low), count - 0.05 + (1 - i % 2)
-        points(
-            x,
-            y,
-            axis,
-            style,
-            color=style.color(color),
-            marker=mark,
-            area=style.size(SIZES.get(mark, 4.5)),
-            hollow=way == "full_rank",
-            width=1.0,
-        )
+        points(x, y, axis, style, color=style.color(color), marker=mark, area=style.size(SIZES.get(mark, 4.5)),
+               hollow=way == "full_rank", width=1.0)  # fmt: skip
         words(
             x + (0.3 if style.narrow else 0.15), y, NAMES[way], axis, style, style.color(color), size=10, **rim(style)
         )

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from analysis.reading import case_of, dataset_of
 from analysis.reference_posteriors.study import WAYS
 
 __all__ = ["errors", "findings"]
 
-Array = NDArray[np.float64]
 #: k-hat from which draws of a fit are not to be relied on (Vehtari et al., 2024).
 K_HAT = 0.7
 #: A fit is poor if a mean is further off than this many sds, or an sd by more than this factor.
@@ -37,6 +35,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
     rows = {key: _row(case) for key, case in cases.items()}
     one = [row for row in rows.values() if row["modes"] == 1]
     two = [row for row in rows.values() if row["modes"] > 1]
+    references = [dataset_of(cases[row["key"]], "reference") for row in one]
     ways = {way: _summary(way, cases, one) for way in WAYS if any(way in row["ways"] for row in one)}
     return {
         "rows": list(rows.values()),
@@ -54,13 +53,8 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "nearer": _nearer(rows),
         "narrowest": min(row["ways"]["mean_field"]["low"] for row in one),
         "most_unknowns": max(row["unknowns"] for row in rows.values()),
-        "mcse": float(np.median(np.concatenate([_mcse(cases[row["key"]]) for row in one]))),
+        "mcse": float(np.median(np.concatenate([data["mcse"] / data["sd"] for data in references]))),
     }
-
-
-def _mcse(case: xr.DataTree) -> Array:
-    reference = dataset_of(case, "reference")
-    return (reference["mcse"] / reference["sd"]).to_numpy()
 
 
 def _row(case: xr.DataTree) -> dict[str, Any]:
@@ -156,6 +150,5 @@ def _two_modes(row: Mapping[str, Any]) -> dict[str, Any]:
         "single": ways["full_rank"],
         "pymc": ways["pymc_mean_field"],
         "mixture": mixture,
-        "weight": None if mixture is None else mixture["weights"][0],
         "off": None if mixture is None else max(mixture["high"] - 1, 1 - mixture["low"]),
     }

@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from analysis.reference_posteriors import QUESTION
 from analysis.reference_posteriors.natural import moments, parameters
 from analysis.reference_posteriors.posteriors import CASES, Case, Reference
@@ -48,7 +48,7 @@ WEIGHTLESS = 12.0
 _QUICK = ("kidiq", "kilpisjarvi", "mixture", "schools_centred")
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -65,9 +65,6 @@ class Settings(BaseModel):
         Logarithm to base 2 of the nodes by which a Normal is taken to the natural scale.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     posteriors: tuple[str, ...] = tuple(case.key for case in CASES)
     starts: int = Field(default=8, ge=2)
     steps: int = Field(default=10_000, ge=100)
@@ -80,14 +77,8 @@ class Settings(BaseModel):
             case_of_key(name)
         return names
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, posteriors=_QUICK, starts=4, power=11)
-        if effort == "full":
-            return cls(seed=seed, starts=20, power=15)
-        return cls(seed=seed)
+    quick: ClassVar = {"posteriors": _QUICK, "starts": 4, "power": 11}
+    full: ClassVar = {"starts": 20, "power": 15}
 
 
 def case_of_key(key: str) -> Case:

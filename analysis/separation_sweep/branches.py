@@ -125,18 +125,10 @@ def traced(case: Case, largest: float) -> xr.DataTree:
 
 def _pieces(branch: Branch) -> list[Piece]:
     """Cut a branch at its folds, which become end points of both sides."""
-    points = np.column_stack([branch.values, branch.thetas, branch.divergences])
-    cuts = np.flatnonzero(np.diff(branch.negative)) + 1
-    if len(cuts) != len(branch.folds):
-        raise ConvergenceError(f"a branch changes stability {len(cuts)} times but turns {len(branch.folds)} times")
-    ends = [np.array([[f.parameters[0], *f.theta, f.divergence]]) for f in branch.folds]
-    none = np.empty((0, 4))
-    sides = zip([none, *ends], np.split(points, cuts), [*ends, none], strict=True)
-    stable = [branch.negative[i] == 0 for i in [0, *cuts]]
     pieces = []
-    for (before, middle, after), minimal in zip(sides, stable, strict=True):
-        whole = np.concatenate([before, middle, after])
-        pieces.append(Piece(_name(whole) if minimal else "saddle", "local minimum" if minimal else "saddle", whole))
+    for part in branch.parts():
+        points, minimal = np.column_stack([part.values, part.thetas, part.divergences]), part.negative[0] == 0
+        pieces.append(Piece(_name(points) if minimal else "saddle", "local minimum" if minimal else "saddle", points))
     return pieces
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from scipy.interpolate import PchipInterpolator
 
 from analysis.drawing.drawn import Drawing
 from analysis.drawing.grid import panel_grid
-from analysis.drawing.marks import points, short
+from analysis.drawing.marks import points, short, spread
 from analysis.drawing.style import Style, rim
 from analysis.judged import within_tolerance
 from analysis.reading import dataset_of
@@ -167,7 +166,8 @@ def branches(sweep: Sweep, quantities: Sequence[str], style: Style) -> PlotColle
             if first and not style.narrow and not style.interactive:  # there the caption or the legend says it
                 _key(sweep, (low, high), axis, style)
             rows = len(sweep.flags) * _taller(style) if first else 0
-            style.draw.xlim((sweep.span[0], _right(sweep)), axis)
+            right = sweep.span[1] + 0.17 * (sweep.span[1] - sweep.span[0])  # with room for labels
+            style.draw.xlim((sweep.span[0], right), axis)
             style.draw.ylim((low, high + rows * _ROW * (high - low)), axis)
             if first:  # no ticks beside the flags
                 ticks = [t for t in range(-20, 21, 2) if low <= t <= high]
@@ -180,11 +180,6 @@ def branches(sweep: Sweep, quantities: Sequence[str], style: Style) -> PlotColle
 def _taller(style: Style) -> float:
     """How much taller a row of words is on a narrow screen, against the panel."""
     return 1.5 if style.narrow else 1.0
-
-
-def _right(sweep: Sweep) -> float:
-    """Right end of the axis, with room for labels."""
-    return sweep.span[1] + 0.17 * (sweep.span[1] - sweep.span[0])
 
 
 def _stroke(x: Array, y: Array, status: str, axis: Any, style: Style, place: str = "") -> None:
@@ -244,32 +239,12 @@ def _end_labels(sweep: Sweep, quantity: str, axis: Any, style: Style) -> None:
         labels.append((y - 1e-6, "forward", style.forward))
     places = spread([y for y, *_ in labels], _APART * (high - low))
     for place, (_, text, color) in zip(places, labels, strict=True):
-        _words(
-            sweep.span[1] + (0.03 if style.narrow else 0.014) * (sweep.span[1] - sweep.span[0]),
-            place,
-            text,
-            axis,
-            style,
-            color,
-            "left",
-        )
+        _words(sweep.span[1] + (0.03 if style.narrow else 0.014) * (sweep.span[1] - sweep.span[0]), place, text,
+               axis, style, color, "left")  # fmt: skip
     if "both modes" not in last:
         values = next(values for label, _, values in sweep.pieces if label == "both modes")
         y = float(np.interp(sweep.span[0], values["a"], values[quantity]))
         _words(sweep.span[0], y + 0.08 * (high - low), " both modes", axis, style, style.reverse, "left")
-
-
-def spread(values: Sequence[float], least: float) -> list[float]:
-    """Move places apart, symmetrically, until neighbours have the least distance."""
-    places = np.array(values, dtype=float)
-    order = np.argsort(places)
-    for _ in range(100):
-        for i, j in pairwise(order):
-            lack = least - (places[j] - places[i])
-            if lack > 1e-9:
-                places[i] -= lack / 2
-                places[j] += lack / 2
-    return [float(p) for p in places]
 
 
 def _key_entries(sweep: Sweep) -> list[tuple[str, str]]:
@@ -325,33 +300,16 @@ def _phase(results: xr.DataTree, style: Style) -> PlotCollection:
         for mirror in (False, True):
             x, x_light = (_side(w, mirror) for w in (inner, whole))
             # Every further minimum is one tint more.
-            draw.fill_between_y(x, heavy, broad, axis, color=style.reverse, alpha=0.19, label="one minimum more")
-            draw.fill_between_y(
-                x_light,
-                light,
-                np.full_like(light, high),
-                axis,
-                color=style.reverse,
-                alpha=0.19,
-                label="one minimum more",
-            )
+            for at, low_end, high_end in ((x, heavy, broad), (x_light, light, np.full_like(light, high))):
+                draw.fill_between_y(
+                    at, low_end, high_end, axis, color=style.reverse, alpha=0.19, label="one minimum more"
+                )
             inside = broad < high
             for at, height in ((x, heavy), (x_light, light), (x[inside], broad[inside])):
                 draw.line(at, height, axis, color=style.reverse, width=1.2, label="a minimum begins or ends")
-            for name, width, dash, color in (
-                ("exchange", 3.2, "solid", style.ink),
-                ("bimodal", 1.8, "solid", style.target),
-            ):
+            for name, width, color in (("exchange", 3.2, style.ink), ("bimodal", 1.8, style.target)):
                 w, height = curves[name]
-                draw.line(
-                    _side(w, mirror),
-                    height,
-                    axis,
-                    color=color,
-                    width=width,
-                    linestyle=style.dash(dash),
-                    label=_LINES[name],
-                )
+                draw.line(_side(w, mirror), height, axis, color=color, width=width, label=_LINES[name])
             points(_side(cusp[0], mirror), cusp[1], axis, style, color=style.ink, area=60, zorder=5, label="cusp")
         for x_word, y_word, text in (_few_words if style.narrow else _region_words)(curves, cusp[1]):
             _words(x_word, y_word, text, axis, style, style.ink, "center")

@@ -36,7 +36,7 @@ def findings(results: xr.DataTree) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "least_cover": COVERED,
         "margin": CLEAR,
-        "bounds": {"low": BOUNDS[0], "high": BOUNDS[1]},
+        "bounds": {"high": BOUNDS[1]},
         "equal": equal,
         "unequal": unequal,
         "cusp": {key: Estimate(float(cusp[key]), float(cusp["error"]), "quadrature") for key in ("w", "a")},

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analysis.judged import Normals, beside, downhill, labels
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from analysis.separation_sweep import QUESTION
 from analysis.separation_sweep.branches import (
     BOUNDS,
@@ -30,9 +30,8 @@ from analysis.separation_sweep.branches import (
 )  # fmt: skip
 from models.advi import PYMC_ADAM, Start, dispersed_starts, fit_advi
 from models.divergences import kl
-from models.projections import Projection, minima, reverse_projections
+from models.projections import minima, reverse_projections
 from models.projections.continuation import Critical, curve, locate_cusp, locate_exchange, locate_fold
-from models.targets import Target
 
 LEAST = 0.01  # weight of the phase diagram
 #: First guesses for Newton: ((mean, log sd), separation) of the folds at w = 1/2 and w = 0.3, of the exchange and the cusp.
@@ -44,7 +43,7 @@ _CUSP = (np.array([1.3, 0.47]), 2.05, 0.27)
 BROAD_LAST = 0.45  # where the fold of the covering minimum is beyond twice the range of separations
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -67,9 +66,6 @@ class Settings(BaseModel):
         ADVI with Adam and a falling learning rate.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     separations: int = Field(default=25, ge=3)
     weights: int = Field(default=10, ge=2)
     largest_step: float = Field(default=0.15, gt=0, le=0.5)
@@ -80,20 +76,15 @@ class Settings(BaseModel):
     steps: int = Field(default=1500, ge=100)
     draws_per_step: int = Field(default=50, ge=1)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(
-                seed=seed, separations=13, weights=5, largest_step=0.3, curve_points=8,
-                advi_separations=(1.0, 2.0, 2.6, 3.2, 4.2), advi_unequal=(2.25, 2.8),
-                steps=500, draws_per_step=20,
-            )  # fmt: skip
-        if effort == "full":
-            return cls(
-                seed=seed, separations=97, weights=20, largest_step=0.05, curve_points=60, repeats=10, steps=3000
-            )
-        return cls(seed=seed)
+    quick: ClassVar = {
+        "separations": 13, "weights": 5, "largest_step": 0.3, "curve_points": 8,
+        "advi_separations": (1.0, 2.0, 2.6, 3.2, 4.2), "advi_unequal": (2.25, 2.8), "steps": 500,
+        "draws_per_step": 20,
+    }  # fmt: skip
+    full: ClassVar = {
+        "separations": 97, "weights": 20, "largest_step": 0.05, "curve_points": 60, "repeats": 10,
+        "steps": 3000,
+    }  # fmt: skip
 
     @property
     def grid(self) -> Array:
@@ -234,13 +225,17 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         ``forward`` over (weight, a, value); ``minima``, ``saddles`` and ``consistent`` (the count of signs) over (weight, a).
     """
     found = [reverse_projections(target(a, weight), NORMAL) for a in separations]
-    forward = [[*moments, kl(target(a, weight), _normal(*moments)).value]
-               for a, moments in ((a, forward_moments(a, weight)) for a in separations)]  # fmt: skip
+    forward = []
+    for a in separations:
+        mean, sd = forward_moments(a, weight)
+        forward.append([mean, sd, kl(target(a, weight), NORMAL.member({"mu": mean, "sigma": sd})).value])
     lowest = [minima(points) for points in found]
     slots = max(len(row) for row in lowest)
     padded = np.full((1, len(lowest), slots, 4), np.nan)
     for i, row in enumerate(lowest):
-        padded[0, i, : len(row)] = [[*_point(p), p.status == "global minimum"] for p in row]
+        padded[0, i, : len(row)] = [
+            [p.params["mu"], p.params["sigma"], p.divergence.value, p.status == "global minimum"] for p in row
+        ]
     over = ("weight", "a", "slot")
     dataset = xr.Dataset(
         {
@@ -253,14 +248,6 @@ def optima(separations: Array, weight: float) -> xr.DataTree:
         coords={"weight": [weight], "a": separations, "slot": np.arange(slots), "value": ["mean", "sd", "kl"]},
     )
     return xr.DataTree(dataset)
-
-
-def _normal(mean: float, sd: float) -> Target:
-    return NORMAL.member({"mu": mean, "sigma": sd})
-
-
-def _point(p: Projection) -> list[float]:
-    return [float(p.params["mu"]), float(p.params["sigma"]), float(p.divergence.value)]
 
 
 # --- ADVI ------------------------------------------------------------------------------------------------------------

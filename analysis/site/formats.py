@@ -23,6 +23,10 @@ __all__ = ["Converter", "files_of"]
 
 #: A heading with an anchor of its own.
 _NAMED = re.compile(r"^(#+ .*?) \{#([\w-]+)\}$", re.MULTILINE)
+#: Options of pandoc.
+_HTML = ("--to=html5", "--standalone", "--mathml", "--toc", "--toc-depth=3", "--wrap=none",
+         "--syntax-highlighting=monochrome", "--metadata=link-citations:true")  # fmt: skip
+_TYPST = ("--to=typst", "--standalone", "--shift-heading-level-by=-1", "--wrap=none", "--syntax-highlighting=none")
 
 
 @dataclass(frozen=True)
@@ -68,21 +72,7 @@ class Converter:
         *arguments : str
             Of pandoc.
         """
-        page = self._pandoc(
-            text,
-            "html",
-            title,
-            "--to=html5",
-            "--standalone",
-            f"--template={self.find('page.html')}",
-            "--mathml",
-            "--toc",
-            "--toc-depth=3",
-            "--wrap=none",
-            "--syntax-highlighting=monochrome",
-            "--metadata=link-citations:true",
-            *arguments,
-        )
+        page = self._pandoc(text, "html", title, f"--template={self.find('page.html')}", *_HTML, *arguments)
         page = re.sub(r"<math\b.*?</math>", mend_math, page, flags=re.DOTALL)
         tables = itertools.count(1)
         page = re.sub(
@@ -114,17 +104,7 @@ class Converter:
 
     def pdf(self, text: str, title: str, figures: Mapping[str, Figure], timestamp: datetime) -> bytes:
         """Return a PDF, set by typst from the fonts that it brings along."""
-        source = self._pandoc(
-            text,
-            "pdf",
-            title,
-            "--to=typst",
-            "--standalone",
-            f"--template={self.find('report.typ')}",
-            "--shift-heading-level-by=-1",
-            "--wrap=none",
-            "--syntax-highlighting=none",
-        )
+        source = self._pandoc(text, "pdf", title, f"--template={self.find('report.typ')}", *_TYPST)
         return _typeset(source, figures, timestamp, "pdf")
 
     def preview(self, title: str, figure: Figure, timestamp: datetime) -> bytes:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.site.numbers import literal
 from analysis.store import source_hash, versions
 
 if TYPE_CHECKING:
@@ -77,21 +78,21 @@ def _git(*arguments: str) -> str:
 def rows(provenance: Mapping[str, Any]) -> list[dict[str, str]]:
     """Write provenance as rows of a table: item, value."""
 
-    def literal(key: str, value: Any) -> str:
+    def single(key: str, value: Any) -> str:
         text = str(value)
         if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{7,}", text) and not text.isdigit():
             return f"`{text[:12]}`"  # a hash; twelve digits identify it
         if key.endswith(("command", "commit")) and text:
             return f"`{text}`"
-        return re.sub(r"([\\`*_{}\[\]<>#|$^~@'\"])", r"\\\1", text)
+        return literal(text)
 
     def written(key: str, value: Any) -> str:
         if isinstance(value, Mapping):
-            parts = [f"{literal('', k)} {written(str(k), v)}" for k, v in value.items()]
+            parts = [f"{single('', k)} {written(str(k), v)}" for k, v in value.items()]
             return ("; " if any(isinstance(v, list | tuple) for v in value.values()) else ", ").join(parts)
         if isinstance(value, list | tuple | set | frozenset):
             return ", ".join(written(key, v) for v in (sorted(value) if isinstance(value, set | frozenset) else value))
-        return literal(key, value)
+        return single(key, value)
 
     found: dict[str, Any] = {}
     for key, value in provenance.items():
@@ -99,4 +100,4 @@ def rows(provenance: Mapping[str, Any]) -> list[dict[str, str]]:
             found |= {f"{key} of {name}": inner for name, inner in value.items()}  # a row for each question
         else:
             found[str(key).replace("_", " ")] = value
-    return [{"item": literal("", key), "value": written(key, value) or "–"} for key, value in found.items()]
+    return [{"item": single("", key), "value": written(key, value) or "–"} for key, value in found.items()]

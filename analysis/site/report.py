@@ -115,8 +115,8 @@ def write_report(
     ) as threads:  # what takes time are pandoc and typst, which are other processes
         files = {output / name: content for found in threads.map(lambda build: build(), wanted) for name, content in found.items()}  # fmt: skip
     old = _built_before(output)
-    kinds = {kind for form in formats for kind in _KINDS[form]}
-    kept = {name: digest for name, digest in old.items() if not _is_of(name, kinds)}
+    kinds = tuple(kind for form in formats for kind in _KINDS[form])
+    kept = {name: digest for name, digest in old.items() if not name.endswith(kinds)}
     new = {path.relative_to(output).as_posix(): hashlib.sha256(content).hexdigest() for path, content in files.items()}
     if old or len(new) > 1:  # one page alone leaves nothing behind
         manifest = json.dumps({**kept, **new}, indent=1, sort_keys=True).encode() + b"\n"
@@ -124,12 +124,8 @@ def write_report(
     write_all(files, last={*FORMATS.values(), _MANIFEST})
     for name, digest in old.items():
         path = output / name
-        if (
-            name not in kept
-            and name not in new
-            and path.is_file()
-            and hashlib.sha256(path.read_bytes()).hexdigest() == digest
-        ):
+        gone = name not in kept and name not in new and path.is_file()
+        if gone and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             path.unlink()
     return [output / FORMATS[form] for form in FORMATS if form in formats]
 
@@ -193,10 +189,6 @@ def _check(sections: Sequence[Section], output: Path, formats: Collection[str]) 
 
 #: Endings of the files of each format.
 _KINDS: Mapping[str, Collection[str]] = {"html": (".html", ".png"), "md": (".md", ".svg"), "pdf": (".pdf",)}
-
-
-def _is_of(name: str, kinds: Collection[str]) -> bool:
-    return name.endswith(tuple(kinds))
 
 
 def _built_before(output: Path) -> dict[str, str]:
@@ -380,14 +372,8 @@ def _md_page(book: Book, page: Page, figures: Mapping[str, Figure], index: Index
 
 def _timestamp(provenance: Mapping[str, Any]) -> dt.datetime:
     """Return the moment that the PDF bears: provenance's date, else ``SOURCE_DATE_EPOCH``, else a fixed one."""
-    date = provenance.get("date")
-    if isinstance(date, dt.datetime):
-        moment = date
-    elif isinstance(date, dt.date):
-        moment = dt.datetime(date.year, date.month, date.day)
-    else:
-        try:
-            moment = dt.datetime.fromisoformat(str(date))
-        except ValueError:
-            moment = dt.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), tz=dt.UTC)
+    try:
+        moment = dt.datetime.fromisoformat(str(provenance.get("date")))
+    except ValueError:
+        moment = dt.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), tz=dt.UTC)
     return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

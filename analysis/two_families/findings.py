@@ -10,11 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from analysis.reading import case_of, estimate_of, mean_of, share_of
+from analysis.reading import case_of, mean_of, share_of
 from analysis.two_families.plane import RANGE
 from analysis.two_families.study import SIZES
 from analysis.two_families.targets import DATA, KNOWN, PAIR, Known
 from models.quadrature import Estimate
+from models.results import estimate_of
 
 __all__ = ["findings", "judged", "needed_size", "note_of", "scores"]
 

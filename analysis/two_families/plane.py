@@ -21,9 +21,9 @@ Array = NDArray[np.float64]
 RANGE = (0.6, 1.7)
 
 
-def line_rule(panels: int = 40) -> tuple[Array, Array]:
+def line_rule() -> tuple[Array, Array]:
     """Gauss-Legendre points and weights over the real line, in panels that lengthen outwards from an edge at 0."""
-    edges = 0.35 * np.sinh(np.linspace(0, 6, panels + 1))
+    edges = 0.35 * np.sinh(np.linspace(0, 6, 41))
     x, w = np.polynomial.legendre.leggauss(16)
     half = np.diff(edges)[:, None] / 2
     points, weights = (edges[:-1, None] + half * (1 + x)).ravel(), (half * w).ravel()
@@ -118,9 +118,9 @@ def _turned(plane: Array, members: int) -> Array:
     return np.asarray(plane * np.where(signs == 0, 1, signs))
 
 
-def _curves(x: Array, w: Array, count: int = 121) -> xr.Dataset:
+def _curves(x: Array, w: Array) -> xr.Dataset:
     """Forward KL from each target along both curves."""
-    sds = np.geomspace(*RANGE, count)
+    sds = np.geomspace(*RANGE, 121)
     logs = {f: np.stack([member(f, float(sd)).logp(x[:, None]) for sd in sds]) for f in PAIR}
     found = []
     for case in KNOWN:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.stats import norm
 
 from analysis.draws import draw
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from analysis.two_families import QUESTION
 from analysis.two_families.criteria import compare, criteria, optimism, smoothed_elpd
 from analysis.two_families.plane import run_geometry
@@ -24,6 +24,7 @@ from models.mle import fit_mle, sandwich, scores
 from models.projections import Projection, forward_projection
 from models.projections.objectives import forward_objective
 from models.quadrature import expect, nodes
+from models.results import estimate_variables
 from models.targets import Target, from_draws
 
 Array = NDArray[np.float64]
@@ -35,7 +36,7 @@ CRITERIA = ("in_sample", "tic", "loo")
 SINGLE = ("normal", "student_t", "laplace")
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -58,9 +59,6 @@ class Settings(BaseModel):
         Largest number of components of a mixture fitted to real data; a data set may have a smaller limit of its own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     members: int = Field(default=17, ge=5)
     n: int = Field(default=200, ge=20, multiple_of=2)
     replications: int = Field(default=1000, ge=10)
@@ -70,16 +68,11 @@ class Settings(BaseModel):
     starts: int = Field(default=6, ge=1)
     components: int = Field(default=6, ge=2)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, members=13, replications=500, smoothed=2, trials=200, starts=3, components=3)
-        if effort == "full":
-            return cls(
-                seed=seed, members=41, replications=10_000, smoothed=100, posterior_draws=4000, trials=5000, starts=40
-            )
-        return cls(seed=seed)
+    quick: ClassVar = {"members": 13, "replications": 500, "smoothed": 2, "trials": 200, "starts": 3, "components": 3}
+    full: ClassVar = {
+        "members": 41, "replications": 10_000, "smoothed": 100, "posterior_draws": 4000, "trials": 5000,
+        "starts": 40,
+    }  # fmt: skip
 
 
 # --- the computation -------------------------------------------------------------------------------------------------
@@ -156,14 +149,11 @@ def _exact(target: Target, projections: Mapping[str, Projection]) -> xr.Dataset:
 
     mean = expect(target, difference, others=[f, g])
     spread = expect(target, lambda x: (difference(x) - mean.value) ** 2, others=[f, g])
-    divergences = [projections[name].divergence for name in PAIR]
     return xr.Dataset(
         {
-            "kl": ("family", [d.value for d in divergences]),
-            "kl_error": ("family", [d.error for d in divergences]),
+            **estimate_variables("kl", [projections[name].divergence for name in PAIR], "family"),
             "trace": ("family", [sandwich(target, projections[name]).trace for name in PAIR]),
-            "mean": mean.value,
-            "mean_error": mean.error,
+            **estimate_variables("mean", mean),
             "sd": float(np.sqrt(spread.value)),
         },
         coords={"family": list(PAIR)},

@@ -206,7 +206,6 @@ def tails(data: xr.Dataset) -> dict[str, Any]:
     return {
         "table": [{"target": title, "kl": float(kl[title]), **_cells(row)} for title, row in rows.items()],
         "count": count,
-        "wrong": share_of(wrong[worst], count),
         "wrong_count": round(wrong[worst] * count),
         "worst": worst,
     }

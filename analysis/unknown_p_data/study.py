@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy import stats
 
 from analysis.data.columns import load_column
-from analysis.parts import Part, runner
+from analysis.parts import Part, StudySettings, runner
 from analysis.unknown_p_data import QUESTION
 from analysis.unknown_p_data.targets import NAMES, find
 from models.families import FAMILIES, Family, normal_mixture
@@ -34,7 +34,7 @@ N = 1000
 LARGEST_KERNEL, ARVIZ = 1000, 1000
 
 
-class Settings(BaseModel):
+class Settings(StudySettings):
     """What the numbers depend on.
 
     Attributes
@@ -49,21 +49,12 @@ class Settings(BaseModel):
         Samples given to kernel density estimation and to ArviZ, which are slow.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=0, ge=0)
     replications: int = Field(default=20, ge=10)
     large: int = Field(default=2, ge=2)
     rivals: int = Field(default=6, ge=2)
 
-    @classmethod
-    def preset(cls, effort: Literal["quick", "default", "full"], seed: int = 0) -> Settings:
-        """Settings for ``--quick``, the default, and ``--full``."""
-        if effort == "quick":
-            return cls(seed=seed, replications=10, rivals=2)
-        if effort == "full":
-            return cls(seed=seed, replications=500, large=60, rivals=60)
-        return cls(seed=seed)
+    quick: ClassVar = {"replications": 10, "rivals": 2}
+    full: ClassVar = {"replications": 500, "large": 60, "rivals": 60}
 
 
 def _rng(settings: Settings, *key: int) -> np.random.Generator:
@@ -314,7 +305,7 @@ def run_differences(settings: Settings) -> xr.DataTree:
     return xr.DataTree(
         dataset.assign(
             n=len(x), kl=whole.value, kl_lower=whole.lower, kl_upper=whole.upper, kl_error=whole.error,
-            kl_reliable=whole.reliable, raw_reliable=raw.reliable,
+            raw_reliable=raw.reliable,
         ).assign_attrs(best=best, raw_warning=raw.warnings[0] if raw.warnings else "")
     )  # fmt: skip
 

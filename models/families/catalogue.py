@@ -12,7 +12,7 @@ from models.errors import InputError, lookup_error
 from models.families import estimates
 from models.families.estimates import Points
 from models.families.family import Domain, Family, Shape
-from models.families.parameter import Limit, Parameter, Role, Support
+from models.families.parameter import Limit, Parameter, Role
 
 __all__ = [
     "FAMILIES",
@@ -208,8 +208,8 @@ _TO_POISSON = Parameter("alpha", "positive", limits=(Limit(np.inf, 6.0, 23.2),))
 _TRIALS = Parameter("n", "integer", limits=(Limit(np.inf, 1e6),))
 
 
-def _positive(name: str, role: Role | None = None, *limits: Limit, support: Support = "positive") -> Parameter:
-    return Parameter(name, support, role=role, limits=limits)
+def _positive(name: str, role: Role | None = None, *limits: Limit) -> Parameter:
+    return Parameter(name, "positive", role=role, limits=limits)
 
 
 def _least(s: Points) -> tuple[float, float]:

@@ -351,25 +351,24 @@ class Family:
             Every parameter of the family on its natural scale.
         name : str, optional
         """
-        values, dim = self._checked(params)
-        density = Distribution(self.density.removesuffix("_chol"), values, dim, discrete=self.domain.whole)
+        density, values = self._distribution(params)
         kind = Discrete if self.domain.whole else Density
         return kind(
             name=name or self.name,
-            dim=dim,
+            dim=density.dim,
             distribution=density,
             scales=self.scales(values) or _spread(density),
             spec={"family": self.name, "params": {k: v.tolist() for k, v in values.items()}},
         )
 
-    def _checked(self, params: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], int]:
-        """Parameters as arrays, those that are held included, and the dimension of a point."""
+    def _distribution(self, params: Mapping[str, ArrayLike]) -> tuple[Distribution, dict[str, Array]]:
+        """PyMC's distribution of a member, and its parameters as arrays, those that are held included."""
         values = {p.name: np.asarray(params[p.name], dtype=float) for p in self.parameters if p.name in params}
         values |= {k: np.asarray(v) for k, v in self.fixed}
         location = values.get(self.location) if self.location else None
         dim = location.shape[-1] if self.multivariate and location is not None and location.ndim else 1
-        self.unconstrain(values, dim)
-        return values, dim
+        self.unconstrain(values, dim)  # which checks them
+        return Distribution(self.density.removesuffix("_chol"), values, dim, discrete=self.domain.whole), values
 
     def scales(self, params: Params) -> list[tuple[Array, Array]]:
         """Location and Cholesky factor of each component."""
@@ -392,9 +391,7 @@ class Family:
         >>> FAMILIES["normal"].logp([[0.0]], {"mu": 0.0, "sigma": 1.0}).round(6)
         array([-0.918939])
         """
-        values, dim = self._checked(params)
-        density = Distribution(self.density.removesuffix("_chol"), values, dim, discrete=self.domain.whole)
-        return density.logp(np.asarray(points, dtype=float))
+        return self._distribution(params)[0].logp(np.asarray(points, dtype=float))
 
 
 def _spread(density: Distribution) -> list[tuple[Array, Array]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,26 @@ class Branch:
     divergences: Array
     negative: NDArray[np.int64]
     folds: list[Critical]
+
+    def parts(self) -> list[Branch]:
+        """Cut the branch at its folds, which become end points of both sides: on each part nothing changes its stability.
+
+        Raises
+        ------
+        ConvergenceError
+            If the branch turns more or less often than its stability changes.
+        """
+        cuts = np.flatnonzero(np.diff(self.negative)) + 1
+        if len(cuts) != len(self.folds):
+            raise ConvergenceError(f"a branch changes stability {len(cuts)} times but turns {len(self.folds)} times")
+        none = (self.values[:0], self.thetas[:0], self.divergences[:0])
+        joints = [none, *((f.parameters[:1], f.theta[None], np.array([f.divergence])) for f in self.folds), none]
+        found = []
+        for (begin, end), (before, after) in zip(pairwise([0, *cuts, len(self.values)]), pairwise(joints), strict=True):
+            middle = (self.values[begin:end], self.thetas[begin:end], self.divergences[begin:end])
+            values, thetas, divergences = map(np.concatenate, zip(before, middle, after, strict=True))
+            found.append(Branch(values, thetas, divergences, np.full(len(values), self.negative[begin]), []))
+        return found
 
 
 # --- following -------------------------------------------------------------------------------------------------------

@@ -20,18 +20,7 @@ from models.projections.exact import Exact, check_density, exact_objective
 from models.projections.forward import finite_forward, lowest_forward, second_moment, squares
 from models.projections.nested_normal import limits, singular
 from models.projections.objectives import forward_objective
-from models.projections.optima import (
-    Certificate,
-    Projection,
-    Status,
-    describe,
-    minima,
-    natural_point,
-    ordered,
-    ranked,
-    sign,
-    status_of,
-)
+from models.projections.optima import Certificate, Projection, describe, minima, ordered, ranked, sign
 from models.projections.optimise import chord, polish_all
 from models.projections.quasi_monte_carlo import sampled_stationary_points
 from models.projections.starts import component_starts, member_theta, shaped, structure
@@ -40,12 +29,9 @@ from models.quadrature import Estimate, nodes
 from models.targets import Draws, Posterior, Target
 
 __all__ = [
-    "Projection",
-    "Status",
     "alpha_projections",
     "forward_projection",
     "forward_projections",
-    "minima",
     "reverse_projections",
     "stationary_points",
 ]
@@ -357,10 +343,8 @@ def _from_samples(target: Target, family: Family, seed: int) -> list[Projection]
     locations, covs, spread = structure(target)
     starts = np.array([member_theta(family, place, c, {}) for place, c in
                        [*zip(locations, covs, strict=True), (locations.mean(axis=0), spread)]])  # fmt: skip
-    found = []
+    results = []
     for theta, objective, divergence in sampled_stationary_points(target, family, starts, seed):
         _, gradient, hessian = objective.hessian(theta[None])
-        params, norm, eigenvalues = natural_point(family, theta, gradient[0], hessian[0])
-        found.append(Projection(params, divergence, status_of(eigenvalues), norm, eigenvalues, family, theta, "reverse",
-                                "open"))  # fmt: skip
-    return ranked(found)
+        results.append((theta, gradient[0], hessian[0], divergence))
+    return ranked(describe(target, family, 0.0, results))

@@ -18,7 +18,7 @@ from models.families.family import Ends
 from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.optimise import polish_all
 from models.projections.starts import forward_starts
-from models.projections.units import points_of
+from models.projections.units import even_quantiles, points_of
 from models.quadrature import Nodes
 
 __all__ = ["LARGE", "Maximum", "Problem", "highest", "polished_minimum", "summary"]
@@ -216,10 +216,8 @@ def summary(rule: Nodes, seed: int) -> Nodes:
     if n <= (LARGE if dim == 1 else _ROWS) or rule.kind != "draws":
         return rule
     if dim == 1:
-        order = np.argsort(rule.points[:, 0])
-        levels = (np.arange(_SUMMARY) + 0.5) / _SUMMARY
-        points = np.interp(levels, np.cumsum(rule.weights[order]), rule.points[order, 0])[:, None]
-        return Nodes(points, np.full(_SUMMARY, 1 / _SUMMARY), "draws")
+        points, weights = even_quantiles(rule.points[:, 0], rule.weights, _SUMMARY)
+        return Nodes(points[:, None], weights, "draws")
     rows = np.random.default_rng(seed).choice(n, _ROWS, replace=False, p=rule.weights)
     return Nodes(rule.points[rows], np.full(_ROWS, 1 / _ROWS), "draws")
 
@@ -338,7 +336,8 @@ def _at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
         if limit.held is not None:
             moved = theta.copy()
             moved[part] = limit.held
-            moved = _maybe(polished_minimum(objective, moved, held | mask, problem.lengths), moved)
+            polished = polished_minimum(objective, moved, held | mask, problem.lengths)
+            moved = moved if polished is None else polished
             here, there = (objective.value_and_gradient(t)[0] for t in (theta, moved))
             passed = np.abs(theta[part]).max() > abs(limit.held)
             size = np.exp(min(np.abs(theta[part]).max(), 25.0))  # log gamma functions of this cancel
@@ -354,10 +353,6 @@ def _at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
             unknown[part] |= limit.passed(theta[part])
     text = "; ".join(filter(None, (end.limit, *names))) or None
     return replace(end, theta=theta, held=held, unknown=unknown, limit=text)
-
-
-def _maybe(found: Array | None, otherwise: Array) -> Array:
-    return otherwise if found is None else found
 
 
 def _at_end(problem: Problem, objective: Objective, end: Maximum, ends: Ends) -> Maximum:

@@ -6,26 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from models.projections.objectives import Objective
 from models.projections.stationary import Smooth
 
 __all__ = ["chord", "descend", "polish", "polish_all"]
 
 Array = NDArray[np.float64]
+_STEPS = 30  # of Newton's method
 
 
-def descend(objective: Smooth, start: Array) -> tuple[Array, float] | None:
+def descend(objective: Objective, start: Array) -> tuple[Array, float] | None:
     """Minimise from one start by BFGS, then Newton; ``None`` unless a minimum is reached.
 
     Returns
     -------
     (theta, value) : ndarray (P,), float
     """
-
-    def value_and_gradient(theta: Array) -> tuple[float, Array]:
-        value, gradient = objective.gradient(theta[None])
-        return float(value[0]), gradient[0]
-
-    result = minimize(value_and_gradient, start, jac=True, method="BFGS", options={"gtol": 1e-7})
+    result = minimize(objective.value_and_gradient, start, jac=True, method="BFGS", options={"gtol": 1e-7})
     theta = polish(objective, result.x)
     if theta is None:
         return None
@@ -33,20 +30,19 @@ def descend(objective: Smooth, start: Array) -> tuple[Array, float] | None:
     return (theta, float(value[0])) if np.linalg.eigvalsh(hessian[0])[0] > -1e-8 else None
 
 
-def polish(objective: Smooth, theta: Array, steps: int = 30) -> Array | None:
+def polish(objective: Smooth, theta: Array) -> Array | None:
     """Newton's method to gradient norm 1e-14 or as far as rounding allows; ``None`` if that is above 1e-8."""
-    best, norms = polish_all(objective, np.asarray(theta, dtype=float)[None], steps)
+    best, norms = polish_all(objective, np.asarray(theta, dtype=float)[None])
     return best[0] if norms[0] < 1e-8 else None
 
 
-def polish_all(objective: Smooth, thetas: Array, steps: int = 30) -> tuple[Array, Array]:
+def polish_all(objective: Smooth, thetas: Array) -> tuple[Array, Array]:
     """Newton's method on a batch of points.
 
     Parameters
     ----------
     objective : Smooth
     thetas : ndarray (m, P)
-    steps : int
 
     Returns
     -------
@@ -57,7 +53,7 @@ def polish_all(objective: Smooth, thetas: Array, steps: int = 30) -> tuple[Array
     """
     theta, best, norms = thetas.copy(), thetas.copy(), np.full(len(thetas), np.inf)
     rows = np.arange(len(thetas))
-    for _ in range(steps):
+    for _ in range(_STEPS):
         _, gradient, hessian = objective.hessian(theta[rows])
         finite = np.isfinite(gradient).all(axis=1) & np.isfinite(hessian).all(axis=(1, 2))
         now = np.where(finite, np.linalg.norm(gradient, axis=1), np.inf)
@@ -75,7 +71,7 @@ def polish_all(objective: Smooth, thetas: Array, steps: int = 30) -> tuple[Array
     return best, norms
 
 
-def chord(objective: Smooth, theta: Array, coarser: Smooth, steps: int = 30) -> Array:
+def chord(objective: Smooth, theta: Array, coarser: Smooth) -> Array:
     """Newton's method on a fine rule with the Hessian of a coarser one, while the gradient falls.
 
     In several dimensions a Hessian costs many gradients, and that of a coarser rule leads to the same root.
@@ -85,7 +81,6 @@ def chord(objective: Smooth, theta: Array, coarser: Smooth, steps: int = 30) -> 
     objective, coarser : Smooth
     theta : ndarray (P,)
         Nearly stationary.
-    steps : int
 
     Returns
     -------
@@ -94,7 +89,7 @@ def chord(objective: Smooth, theta: Array, coarser: Smooth, steps: int = 30) -> 
     """
     inverse = np.linalg.inv(coarser.hessian(theta[None])[2][0])
     best, norm = theta, np.inf
-    for _ in range(steps):
+    for _ in range(_STEPS):
         gradient = objective.gradient(theta[None])[1][0]
         now = float(np.linalg.norm(gradient))
         if not np.isfinite(now) or now >= norm:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.families import Family, Points, Shape
 from models.projections.em import plus_plus, short_runs
+from models.projections.units import even_quantiles, quantiles
 from models.quadrature import Nodes, landmarks
 from models.targets import Target
 
@@ -109,20 +110,14 @@ def forward_starts(family: Family, s: Points, count: int, seed: int) -> Array:
     if family.components > 1:
         return _clustered(family, rule, count, rng) if dim == 1 else _clouds(family, rule, count, rng)
     if dim == 1 and family.tail != "gaussian":  # moments may tell little of heavy tails, or not exist
-        location, spread = _robust_location(rule)
+        low, middle, high = quantiles(rule.points[:, 0], rule.weights / rule.weights.sum(), [0.16, 0.5, 0.84])
+        location, spread = np.array([middle]), np.array([[max((high - low) / 2, 1e-12)]])
     else:
         location, spread = _moments(rule, correlated=family.correlated)
     if family.shape is not None:
         mu, sigma = float(location[0]), float(spread[0, 0])
         return np.array([shaped(family, family.shape, mu, sigma, value) for value in family.shape.from_draws])
     return member_theta(family, location, spread @ spread.T, {})[None]
-
-
-def _robust_location(rule: Nodes) -> tuple[Array, Array]:
-    order = np.argsort(rule.points[:, 0])
-    cumulative = np.cumsum(rule.weights[order]) / rule.weights.sum()
-    low, middle, high = np.interp([0.16, 0.5, 0.84], cumulative, rule.points[order, 0])
-    return np.array([middle]), np.array([[max((high - low) / 2, 1e-12)]])
 
 
 def _moments(rule: Nodes, *, correlated: bool = True) -> tuple[Array, Array]:
@@ -139,7 +134,9 @@ def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator
     A mixture has many maxima: short runs are cheap enough to try hundreds, and see the highest whatever the seed.
     """
     k = family.components
-    x, weights = _thinned(rule)
+    x, weights = rule.points[:, 0], rule.weights / rule.weights.sum()
+    if len(x) > _POINTS:
+        x, weights = even_quantiles(x, weights, _POINTS)
     centre = float(weights @ x)
     spread = float(np.sqrt(weights @ (x - centre) ** 2))
     z, half = (x - centre) / spread, _RUNS // 2
@@ -176,16 +173,6 @@ _RUNS, _STEPS, _FLOOR, _POINTS = 200, 30, 0.03, 1000
 def _positive_weights(w: Array) -> Array:
     raised = np.maximum(w, 1e-6)
     return np.asarray(raised / raised.sum())
-
-
-def _thinned(rule: Nodes) -> tuple[Array, Array]:
-    """Points (m,) and weights of a 1-D rule; of very many, quantiles."""
-    x, weights = rule.points[:, 0], rule.weights / rule.weights.sum()
-    if len(x) <= _POINTS:
-        return x, weights
-    order = np.argsort(x)
-    levels = (np.arange(_POINTS) + 0.5) / _POINTS
-    return np.interp(levels, np.cumsum(weights[order]), x[order]), np.full(_POINTS, 1 / _POINTS)
 
 
 def _clouds(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:

@@ -18,6 +18,7 @@ __all__ = ["Smooth", "between", "distinct", "index_sum", "newton", "search"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 _ROUNDS = 5
+_STEPS = 60  # of Newton's method
 _FAR = 40.0  # unconstrained coordinates beyond this have run off to a boundary
 
 
@@ -147,7 +148,6 @@ def newton(
     *,
     downhill: Mask | bool,
     inside: Callable[[Array], Mask] | None = None,
-    steps: int = 60,
     tolerance: float = 1e-7,
 ) -> Array:
     """Newton's method from a batch of starts; returns the rows that converged.
@@ -163,7 +163,6 @@ def newton(
         Dauphin and others, 2014). False: the norm of the gradient must fall, so that any stationary point attracts.
     inside : callable, optional
         Rows that leave this region are given up.
-    steps : int
     tolerance : float
         Norm of the scaled gradient at which a row has converged.
 
@@ -180,7 +179,7 @@ def newton(
     active = np.isfinite(value) & np.isfinite(gradient).all(axis=1) & np.isfinite(hessian).all(axis=(1, 2))
     done = np.zeros(len(theta), dtype=bool)
     before = np.full(len(theta), np.inf)
-    for count in range(steps):
+    for count in range(_STEPS):
         size = np.linalg.norm(gradient * unit, axis=1)
         if count % 8 == 7:  # root finding that stalls has met a minimum of the norm that is no root
             active &= downhill | (size < 0.3 * before)

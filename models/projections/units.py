@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from models.errors import InputError
 from models.families import Family, Parameter, Points
 from models.quadrature import Nodes, moment_nodes
 
-__all__ = ["Units", "condensed", "merged", "points_of", "standardise"]
+__all__ = ["Units", "condensed", "even_quantiles", "merged", "points_of", "quantiles", "standardise"]
 
 Array = NDArray[np.float64]
 #: Columns whose smallest singular value, relative to the largest, is below this are collinear: a covariance squares it.
@@ -156,8 +156,7 @@ def standardise(
     if family.multivariate:
         _check_columns(data, sd)
     elif family.tail != "gaussian":  # heavy tails: by quantiles
-        order = np.argsort(data[:, 0])
-        low, middle, high = np.interp([0.16, 0.5, 0.84], np.cumsum(share[order]), data[order, 0])
+        low, middle, high = quantiles(data[:, 0], share, [0.16, 0.5, 0.84])
         if high > low:
             centre, sd = np.array([middle]), np.array([(high - low) / 2])
             moved = data - centre
@@ -180,6 +179,17 @@ def _ends_or_size(s: Points, family: Family) -> tuple[float, float]:
             f"all observations are 0, where the likelihood of {family.name} has no maximum; give positive ones"
         )
     return 0.0, s.positive.median
+
+
+def quantiles(x: Array, weights: Array, levels: Sequence[float] | Array) -> Array:
+    """Quantiles at these levels of points (n,) with weights that sum to 1, straight lines between the points."""
+    order = np.argsort(x)
+    return np.interp(levels, np.cumsum(weights[order]), x[order])
+
+
+def even_quantiles(x: Array, weights: Array, count: int) -> tuple[Array, Array]:
+    """Very many points (n,) as `count` quantiles of equal weight: those quantiles, and their weights."""
+    return quantiles(x, weights, (np.arange(count) + 0.5) / count), np.full(count, 1 / count)
 
 
 def _root_mean_square(moved: Array, share: Array) -> Array:

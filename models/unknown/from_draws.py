@@ -16,20 +16,9 @@ from models.families import Family
 from models.mle import leave_one_out
 from models.targets import Target, check_draws
 from models.unknown.intervals import Interval, enclose, mean_interval, not_negative
-from models.unknown.neighbours import Terms, default_neighbours, entropy_terms, shared
-from models.unknown.rounding import rounding_unit
+from models.unknown.neighbours import Terms, entropy_terms, shared
 
-__all__ = [
-    "Interval",
-    "cross_entropy_from_draws",
-    "default_neighbours",
-    "entropy_from_draws",
-    "kl_difference",
-    "kl_from_draws",
-    "leave_one_out",
-    "rounding_unit",
-]
-
+__all__ = ["cross_entropy_from_draws", "entropy_from_draws", "kl_difference", "kl_from_draws"]
 
 Array = NDArray[np.float64]
 #: A family fitted to the draws, a density, or a log density: points (n, d) to (n,).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from scipy.stats import norm
 from analysis.alpha_bridge import study as question
 from analysis.alpha_bridge.figures import plot
 from analysis.alpha_bridge.findings import across, covers_from, findings, price, story
-from analysis.alpha_bridge.following import EDGE, folds_of, join_ends
+from analysis.alpha_bridge.following import EDGE, arcs_of, join_ends
 from analysis.alpha_bridge.optima import critical, named, reigns
 from analysis.alpha_bridge.study import CASES, MEMBERS, Case, Settings
 from analysis.drawing.style import Style
@@ -147,7 +148,7 @@ def test_global_optimum_by_brute_force(results: xr.DataTree) -> None:
     assert float(best["sd"].sel(alpha=0.25, method="nearest")) > 2.5
 
 
-def test_a_fold_far_away_is_refused_and_the_near_one_found() -> None:
+def test_a_branch_is_divided_at_the_near_fold_and_not_at_one_far_away() -> None:
     """The plain search for this fold ends 250 standard deviations away, where the divergence is flat."""
     target = CASE["trimodal"].target
 
@@ -156,15 +157,18 @@ def test_a_fold_far_away_is_refused_and_the_near_one_found() -> None:
 
     start = next(p for p in reverse_projections(target, FAMILIES["normal"]) if abs(p.theta[0]) < 0.1 > abs(p.theta[1]))
     branch = follow(problem, start.theta, 2 * EDGE, (EDGE, 1 - EDGE), unit=np.array([3.0, 1.0]), largest=0.05)
-    (fold,) = folds_of(problem, branch)
+    (fold,) = branch.folds
     assert fold.parameters[0] == pytest.approx(0.2925231, abs=1e-7)
     assert abs(fold.theta[0]) < 1e-9
 
-    from dataclasses import replace
-
-    moved = replace(branch, thetas=branch.thetas + np.array([40.0, 0.0]))
-    with pytest.raises(ConvergenceError, match="fold"):
-        folds_of(problem, moved)
+    below, above = sorted(arcs_of(branch, 0), key=lambda arc: not arc.minimum)
+    assert (below.minimum, above.minimum) == (True, False)
+    for arc in (below, above):
+        assert arc.alphas[-1] == fold.parameters[0]
+        assert (np.diff(arc.alphas) > 0).all()
+        np.testing.assert_array_equal(arc.thetas[-1], fold.theta)
+    with pytest.raises(ConvergenceError, match="changes stability 1 times but turns 0 times"):
+        replace(branch, folds=[]).parts()
 
 
 # --- optima ----------------------------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from threading import local
 from typing import Literal
 
 import numpy as np
@@ -133,13 +135,37 @@ def in_threads[T](work: Callable[[slice], T], count: int, least: int) -> list[T]
     list
         What `work` returns for each part, in order.
     """
-    threads = min(cores(), max(1, count // max(1, least)))
-    ends = np.linspace(0, count, threads + 1).astype(int)
-    parts = [slice(int(a), int(b)) for a, b in pairwise(ends)]
-    if threads == 1:
-        return [work(parts[0])]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, parts))
+    number = 1 if _LOCAL.inside else min(cores(), max(1, count // max(1, least)))
+    ends = np.linspace(0, count, number + 1).astype(int)
+    first, *others = [slice(int(a), int(b)) for a, b in pairwise(ends)]
+    if not others:
+        return [work(first)]
+    pool = _pool(cores() - 1)
+    futures = [pool.submit(work, rows) for rows in others]
+    try:
+        return [work(first), *(future.result() for future in futures)]
+    finally:
+        wait(futures)
+
+
+class _Local(local):
+    inside = False  # a part that is itself worked on in parts takes them one by one: its thread would wait for itself
+
+
+_LOCAL = _Local()
+
+
+def _enter() -> None:
+    _LOCAL.inside = True
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: starting one takes as long as a thousand evaluations of a density."""
+    return ThreadPoolExecutor(threads, initializer=_enter)
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads are not forked
 
 
 def cores() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ _ESS = 0.6  # of the particles, kept by a step of the temperature
 _LEAPS = 8
 _MOVES, _LAST_MOVES = 2, 12  # at each temperature, and at the last
 _MOST_STEPS = 400
+_TRIED = 50  # points whose evaluation is timed
+_HANDED_OVER = 1e-3  # seconds of work that are worth a thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +72,9 @@ def temper(
     """
     rng = np.random.default_rng([seed, 17])
     d = len(centre)
-    base = _Path(density, centre, sd)
-    state = base.at(centre + sd * rng.standard_normal((particles, d)))
+    points = centre + sd * rng.standard_normal((particles, d))
+    base = _Path(density, centre, sd, _worth_a_thread(density, points))
+    state = base.at(points)
     ancestors, temperature, log_evidence, acceptance = np.arange(particles), 0.0, 0.0, 1.0
     rate = 0.5 / d**0.25
     for _ in range(_MOST_STEPS):
@@ -111,7 +115,7 @@ def move(
         Moves that were made.
     """
     rng = np.random.default_rng([seed, 19])
-    path = _Path(density, points.mean(axis=0), sd)
+    path = _Path(density, points.mean(axis=0), sd, _worth_a_thread(density, points))
     state, rate = path.at(points), 0.5 / points.shape[1] ** 0.25
     for made in range(moves):
         if stop():
@@ -144,10 +148,11 @@ class _Path:
     density: LogDensity
     centre: Array
     sd: Array
+    least: int  # points that a thread is worth
 
     def at(self, points: Array) -> _State:
         with np.errstate(all="ignore"):
-            parts = in_threads(lambda rows: self.density(points[rows]), len(points), 200)
+            parts = in_threads(lambda rows: self.density(points[rows]), len(points), self.least)
             target = np.concatenate([v for v, _ in parts])
             slopes = np.concatenate([s for _, s in parts])
             base = -0.5 * np.square((points - self.centre) / self.sd).sum(axis=1) - np.log(self.sd).sum()
@@ -160,6 +165,15 @@ class _Path:
 
     def slope(self, state: _State, temperature: float) -> Array:
         return temperature * state.slopes - (1 - temperature) * (state.points - self.centre) / self.sd**2
+
+
+def _worth_a_thread(density: LogDensity, points: Array) -> int:
+    """Points whose evaluation takes longer than handing them to a thread; the values do not depend on it."""
+    some = points[:_TRIED]
+    started = perf_counter()
+    with np.errstate(all="ignore"):
+        density(some)
+    return int(np.ceil(_HANDED_OVER * len(some) / (perf_counter() - started)))
 
 
 def _next_temperature(state: _State, temperature: float) -> float:

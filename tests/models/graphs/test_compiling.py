@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
 from pytensor.graph.rewriting.basic import copy_stack_trace
+from threadpoolctl import ThreadpoolController, threadpool_info
 
-from models.graphs import compile_graph, untraced
+from models.graphs import compile_graph, compiling, single_threaded, untraced
 
 
 def test_records_that_a_graph_brings_along_are_not_joined() -> None:
@@ -48,3 +50,29 @@ def test_a_mode_made_before_pymc_is_imported_leaves_its_rewrites_their_names() -
     code = "from models.graphs.compiling import numpy_mode; numpy_mode(); import pymc"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_linear_algebra_takes_one_thread_meanwhile() -> None:
+    before = blas_threads()
+    assert set(single_threaded(blas_threads)()) == {1}
+    assert blas_threads() == before
+    with pytest.raises(ZeroDivisionError):
+        single_threaded(lambda: 1 / 0)()
+    assert blas_threads() == before
+
+
+def test_libraries_are_looked_for_once_and_again_after_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(compiling, "ThreadpoolController", lambda: looked.append(1) or ThreadpoolController())
+    function = single_threaded(lambda: 0)
+    monkeypatch.setitem(sys.modules, "one_more", ModuleType("one_more"))
+    for _ in range(3):
+        function()
+    assert len(looked) == 1
+    monkeypatch.setitem(sys.modules, "another", ModuleType("another"))
+    function()
+    assert len(looked) == 2

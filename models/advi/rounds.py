@@ -109,7 +109,7 @@ def run_all(
 
 @dataclass(frozen=True, eq=False)
 class _Walked:
-    """A round of some runs: losses (steps, R), and parameters at its end and shortly before."""
+    """A round of some runs: losses (R, steps), and parameters at its end and shortly before."""
 
     history: Array
     mean: Array
@@ -127,23 +127,24 @@ def _walk(
     draws, dim = runs[0].draws, target.dim
     before_end = schedule.steps - max(schedule.steps // 10, 1)
     taken, done = sum(len(h) for h in runs[0].history), 0
-    history, earlier, reasons = [], (steps.mean.copy(), steps.raw.copy()), [""] * len(runs)
+    history, earlier, reasons = [], (steps.mean, steps.raw), [""] * len(runs)
     while done < schedule.steps:
         goal = 1 if done == 0 and not taken else before_end if done < before_end else schedule.steps
         chunk = min(noise_steps(draws, dim), goal - done)
         losses = steps.advance(draw_noise([r.generator for r in runs], chunk, draws, dim, schedule.noise))
         if not taken:
-            for i, start in enumerate(starts):
-                reasons[i] = reasons[i] or _reason(steps, i, losses[:, i], done, start, target)
+            finite = [np.isfinite(a).all(axis=1) for a in (losses.T, steps.mean, steps.raw)]
+            for i in np.flatnonzero(~np.all(finite, axis=0)):
+                reasons[i] = reasons[i] or _reason(steps, i, losses[:, i], done, starts[i], target)
             if all(reasons):
                 losses = np.concatenate([losses, np.full((schedule.steps - done - chunk, len(runs)), np.nan)])
                 chunk = schedule.steps - done
-        history.append(losses)
+        history.append(losses.T)
         done += chunk
         if done == before_end:
-            earlier = steps.mean.copy(), steps.raw.copy()
+            earlier = steps.mean, steps.raw
         on_step(chunk)
-    return _Walked(np.concatenate(history), steps.mean, steps.raw, *earlier, reasons)
+    return _Walked(np.concatenate(history, axis=1), steps.mean, steps.raw, *earlier, reasons)
 
 
 def _round(
@@ -174,23 +175,23 @@ def _round(
 
     least = _WORK // (schedule.steps * runs[0].draws)
     walked = [part for parts in in_threads(walk, len(runs), least) for part in parts]
-    history, reasons = np.concatenate([w.history for w in walked], axis=1), [r for w in walked for r in w.reasons]
+    history, reasons = np.concatenate([w.history for w in walked]), [r for w in walked for r in w.reasons]
     now_mean, now_raw, earlier_mean, earlier_raw = (
         np.concatenate([getattr(w, name) for w in walked]) for name in ("mean", "raw", "earlier_mean", "earlier_raw")
     )
     factor, earlier = (factors(method, r, target.dim) for r in (now_raw, earlier_raw))
     sd, sd_before = (np.sqrt(np.square(f).sum(axis=2)) for f in (factor, earlier))
     drift = np.maximum(np.abs(now_mean - earlier_mean) / sd, np.abs(np.log(sd / sd_before))).max(axis=1)
-    decrease = np.stack(windowed_decrease(history.T), axis=1)
+    decrease = np.stack(windowed_decrease(history), axis=1)
     moved = np.maximum(np.abs(now_mean - mean).max(axis=1), np.abs(now_raw - raw).max(axis=1))
     way = moved / (schedule.steps * (rate + low) / 2)
     for i, run in enumerate(runs):
-        if reasons[i] or not np.isfinite(history[:, i]).all():
+        if reasons[i] or not np.isfinite(history[i]).all():
             # From its start on, or once its rate has been raised, on a way without end.
             run.lost, run.reason = True, reasons[i]
             continue
         run.mean, run.raw, run.factor = now_mean[i], now_raw[i], factor[i]
-        run.history.append(history[:, i])
+        run.history.append(history[i])
         run.drift, run.decrease = float(drift[i]), (float(decrease[i, 0]), float(decrease[i, 1]))
         run.travelling = schedule.optimizer == "adam" and schedule.steps >= _A_WAY and bool(way[i] > _MOST_OF_THE_WAY)
         if run.travelling:

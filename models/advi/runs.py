@@ -65,6 +65,8 @@ class Steps:
     ----------
     mean, raw : ndarray
         Where the runs are now.
+    state : ndarray (d + q, window, R)
+        Of the optimiser.
     """
 
     def __init__(
@@ -81,22 +83,33 @@ class Steps:
         window: int = 10,
         rate: float = 0.001,
     ) -> None:
-        self.mean, self.raw = np.array(mean, dtype=float), np.array(raw, dtype=float)
+        self._theta, self._dim = np.ascontiguousarray(np.concatenate([mean, raw], axis=1, dtype=float).T), mean.shape[1]
         self._density, self._kind = density, (gradient == "path", optimizer == "adam")
-        self.state = np.zeros((len(self.mean), self.mean.shape[1] + self.raw.shape[1], window))
+        self.state = np.zeros((len(self._theta), window, len(mean)))
         self._clock, self._steps = 0, steps
-        constant = np.full(len(self.mean), rate)
+        constant = np.full(len(mean), rate)
         self._high, self._low = (
             constant if optimizer == "adagrad_window" else np.array(given, dtype=float) for given in (high, low)
         )
+
+    @property
+    def mean(self) -> Array:
+        """Means (R, d)."""
+        return self._theta[: self._dim].T.copy()
+
+    @property
+    def raw(self) -> Array:
+        """Scale parameters (R, q)."""
+        return self._theta[self._dim :].T.copy()
 
     def advance(self, noise: Array) -> Array:
         """Take as many steps as `noise` (steps, draws, R, d) holds; return the losses (-ELBO, nats) before each, (steps, R)."""
         from models.advi.steps import advance
 
-        history = np.empty((len(noise), len(self.mean)))
-        advance(self._density.function, self._density.numbers, self.mean, self.raw, self.state,
-                np.ascontiguousarray(noise), *self._kind, self._clock, self._steps, self._high, self._low, history)  # fmt: skip
+        history = np.empty((len(noise), noise.shape[2]))
+        columns = np.moveaxis(noise, 3, 1).reshape(len(noise), self._dim, -1)
+        advance(self._density.function, self._density.numbers, self._theta, self.state, np.ascontiguousarray(columns),
+                *self._kind, self._clock, self._steps, self._high, self._low, history)  # fmt: skip
         self._clock += len(noise)
         return history
 

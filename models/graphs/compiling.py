@@ -179,8 +179,8 @@ def rounded_alike() -> Iterator[None]:
     """Compile by Numba without leave to reorder sums.
 
     With PyTensor's default (``numba__fastmath``) the order depends on what was inlined where, and code just compiled differs in its last
-    digits from the same code read from a cache; a sampler turns that into other draws. A sum of hundreds of terms takes up to three
-    times as long without.
+    digits from the same code read from a cache, as do those of a point from its own at another place among the points; a sampler turns
+    that into other draws. A sum of hundreds of terms takes up to three times as long without.
     """
     import pytensor
 

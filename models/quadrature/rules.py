@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -316,14 +316,18 @@ def sobol_nodes(dim: int, *, power: int, replicates: int = _QMC_REPLICATES, seed
     -------
     Nodes
     """
+    points = _sobol_points(dim, power, replicates, seed).copy()
+    return Nodes(points, np.full(len(points), 1 / len(points)), "quasi-Monte Carlo", replicates=replicates)
+
+
+@lru_cache(maxsize=16)
+def _sobol_points(dim: int, power: int, replicates: int, seed: int) -> Array:
     from scipy.special import ndtri
     from scipy.stats import qmc
 
-    seeds = np.random.SeedSequence(seed).spawn(replicates)
     each = power - int(np.log2(replicates))
     parts = []
-    for child in seeds:
+    for child in np.random.SeedSequence(seed).spawn(replicates):
         u = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng(child)).random_base2(each)
         parts.append(ndtri(np.clip(u, 1e-16, 1 - 1e-16)))
-    points = np.concatenate(parts)
-    return Nodes(points, np.full(len(points), 1 / len(points)), "quasi-Monte Carlo", replicates=replicates)
+    return np.concatenate(parts)

@@ -410,7 +410,7 @@ def test_path_gradient_has_the_mean_of_the_total_gradient(method: Method) -> Non
         steps = Steps(CROSSED.log_density, np.array([[0.5, -1.0]]), raw, optimizer="adam", gradient=gradient,  # type: ignore[arg-type]
                       steps=10, high=np.ones(1), low=np.ones(1))  # fmt: skip
         steps.advance(noise[None])
-        moved[gradient] = steps.state[0, :, 0]  # Adam's first moment after one step is a tenth of the gradient
+        moved[gradient] = steps.state[:, 0, 0]  # Adam's first moment after one step is a tenth of the gradient
     np.testing.assert_allclose(moved["path"], moved["total"], atol=0.004)
     assert np.abs(moved["total"]).max() > 0.02
 

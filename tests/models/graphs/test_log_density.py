@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from models.advi import Start, fit_advi
+from models.advi.runs import Gradient, Optimizer, Steps, draw_noise
 from models.errors import InputError
 from models.graphs import log_density
 from models.graphs import store as graph_store
@@ -128,6 +129,35 @@ def test_a_run_gives_the_same_numbers_in_any_company() -> None:
         np.testing.assert_array_equal(alone["mean"][0], together["mean"][i])
         np.testing.assert_array_equal(alone["sd"][0], together["sd"][i])
         assert int(alone["rounds"][0]) == int(together["rounds"][i]) <= 8
+
+
+@pytest.mark.parametrize("name", ["unequal", "student_t", "crossed"])
+@pytest.mark.parametrize(("gradient", "optimizer"), [("total", "adagrad_window"), ("path", "adam")])
+def test_many_runs_are_to_the_last_bit_what_each_is_alone(name: str, gradient: Gradient, optimizer: Optimizer) -> None:
+    """Compiled loops take several runs at a time, and the last few one by one."""
+    target = TARGETS[name]
+    starts = np.linspace(-5, 5, 41)
+
+    def walk(rows: list[int]) -> tuple[np.ndarray, ...]:
+        mean = starts[rows, None] + np.zeros((1, target.dim))
+        raw = np.full((len(rows), target.dim * (target.dim + 1) // 2), 0.5)
+        rate = np.full(len(rows), 0.01)
+        steps = Steps(
+            target.log_density, mean, raw, optimizer=optimizer, gradient=gradient, steps=60, high=rate, low=rate
+        )
+        noise = draw_noise([np.random.default_rng(i) for i in rows], 50, 3, target.dim, "independent")
+        return steps.advance(noise).T, steps.mean, steps.raw
+
+    together = walk(list(range(41)))
+    for rows in ([0], [7, 9], [3, 20, 40], list(range(11, 24))):
+        for all_, some in zip(together, walk(rows), strict=True):
+            np.testing.assert_array_equal(all_[rows], some)
+
+
+@pytest.mark.parametrize("target", [TARGETS["unequal"], TARGETS["crossed"]], ids=lambda t: t.name)
+def test_where_every_term_underflows_the_density_is_zero(target: Target) -> None:
+    with np.errstate(over="ignore"):
+        assert of_distribution(target.distribution)(np.full((1, target.dim), 1e200))[0] == -np.inf
 
 
 # --- stored ----------------------------------------------------------------------------------------------------------

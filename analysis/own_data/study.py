@@ -140,17 +140,9 @@ def analyse(
         "weights": None if weighing is None else hashlib.sha256(weighing).hexdigest(),
         "shape": data.shape,
     }
-    entropy = partial(entropy_part, data, settings, found, weighing is not None)
-    work = [Part("p_data", "entropy", inputs, entropy, weight=0.5)]
-    for family in chosen:
-        if family.name in excluded:
-            continue
-        compute = partial(family_part, data, family.name, settings, found, weighing)
-        work.append(
-            Part(child_of(family.name), family.name, inputs | {"family": family.name}, compute, weight=_weight(family))
-        )
+    judged = [f for f in chosen if f.name not in excluded]
     done = compute_parts(
-        work,
+        _parts(judged, data, inputs, settings, found, weighing),
         question=QUESTION,
         settings=settings,
         jobs=jobs,
@@ -220,6 +212,23 @@ def _none_fits(failed: Mapping[str, str], kind: type[InputError | ConvergenceErr
     return kind(f"no family could be fitted ({'; '.join(f'{family}: {why}' for family, why in failed.items())})")
 
 
+def _parts(
+    families: Sequence[Family],
+    data: Array,
+    inputs: dict[str, Any],
+    settings: Settings,
+    values: Values | None,
+    weights: Array | None,
+) -> list[Part]:
+    entropy = partial(entropy_part, data, settings, values, weights is not None)
+    work = [Part("p_data", "entropy", inputs, entropy, weight=0.5)]
+    for family in families:
+        compute = partial(family_part, data, family.name, settings, values, weights)
+        own = inputs | {"family": family.name}
+        work.append(Part(child_of(family.name), family.name, own, compute, weight=_weight(family)))
+    return work
+
+
 def _weight(family: Family) -> float:
     return 4.0 if family.components > 1 else 2.0 if family.name in ("skew_normal", "logistic") else 1.0
 
@@ -247,20 +256,7 @@ def _assembled(
     if not fitted:
         raise _none_fits(failed, InputError if all(why["wrong_input"] for why in unfit) else ConvergenceError)
     size = size_of(weights, n)
-    if size < FEWEST:
-        warnings.append(
-            f"{size} rows: no interval, no entropy and no KL, since fewer than {FEWEST} say neither how far neighbours are apart nor "
-            "how the log densities spread; the fits and their order are given without"
-        )
-    if weights is not None:
-        warnings.append(
-            "the rows are weighted: no entropy and no KL, which need rows that count alike; the order needs neither. "
-            + (
-                "The weights are whole and taken for numbers of equal rows, of which one at a time is left out"
-                if counted(weights)
-                else "A row is left out whole, with its weight"
-            )
-        )
+    warnings += _of_rows(size, weights)
     warnings += values.notes if values is not None else ()
     groups: dict[str, Any] = {}
     for child, tree in done.children.items():
@@ -307,6 +303,26 @@ def _assembled(
     }
     report("done", 1.0)
     return tree
+
+
+def _of_rows(size: int, weights: Array | None) -> list[str]:
+    """What few rows, or weighted ones, do not tell."""
+    found = []
+    if size < FEWEST:
+        found.append(
+            f"{size} rows: no interval, no entropy and no KL, since fewer than {FEWEST} say neither how far neighbours are apart nor "
+            "how the log densities spread; the fits and their order are given without"
+        )
+    if weights is not None:
+        found.append(
+            "the rows are weighted: no entropy and no KL, which need rows that count alike; the order needs neither. "
+            + (
+                "The weights are whole and taken for numbers of equal rows, of which one at a time is left out"
+                if counted(weights)
+                else "A row is left out whole, with its weight"
+            )
+        )
+    return found
 
 
 def _by_row(told: str, places: NDArray[np.intp]) -> str:

@@ -7,25 +7,21 @@ sum that the compiler may order anew, so a number has the same result wherever i
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
 
 __all__ = ["exp", "log", "log1p"]
 
 _SETTINGS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@intrinsic
-def _bits(_context, _x):
-    """The bits of a float64 as an int64."""
-    return types.int64(types.float64), lambda _c, builder, _s, a: builder.bitcast(a[0], ir.IntType(64))
+@njit(types.int64(types.float64), **_SETTINGS)
+def _bits(x):
+    return np.float64(x).view(np.int64)
 
 
-@intrinsic
-def _number(_context, _n):
-    """The float64 of these bits."""
-    return types.float64(types.int64), lambda _c, builder, _s, a: builder.bitcast(a[0], ir.DoubleType())
+@njit(types.float64(types.int64), **_SETTINGS)
+def _number(bits):
+    return np.int64(bits).view(np.float64)
 
 
 _BIAS, _MANTISSA = 1023, 52

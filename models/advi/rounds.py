@@ -134,7 +134,7 @@ def _walk(
         losses = steps.advance(draw_noise([r.generator for r in runs], chunk, draws, dim, schedule.noise))
         if not taken:
             finite = [np.isfinite(a).all(axis=1) for a in (losses.T, steps.mean, steps.raw)]
-            for i in np.flatnonzero(~np.all(finite, axis=0)):
+            for i in np.flatnonzero(~np.all(finite, axis=0)).tolist():
                 reasons[i] = reasons[i] or _reason(steps, i, losses[:, i], done, starts[i], target)
             if all(reasons):
                 losses = np.concatenate([losses, np.full((schedule.steps - done - chunk, len(runs)), np.nan)])

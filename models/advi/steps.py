@@ -220,7 +220,9 @@ def losses(density, numbers, mean, factor, noise):
     runs, d = mean.shape
     n = len(noise)
     value, slope, slope_factor = np.zeros(runs), np.zeros((runs, d)), np.zeros((runs, d, d))
+    log_q = -_HALF_LOG_2PI * d - 0.5 * np.square(noise).sum() / n  # of the noise, on average
     for r in range(runs):
+        total = 0.0
         for begin in range(0, n, _CHUNK):
             size = min(_CHUNK, n - begin)
             points = np.empty((size, d))
@@ -232,15 +234,14 @@ def losses(density, numbers, mean, factor, noise):
                     points[s, i] = x
             values, slopes = density(points, numbers)
             for s in range(size):
-                value[r] -= values[s]
+                total += values[s]
                 for i in range(d):
-                    value[r] -= 0.5 * noise[begin + s, i] ** 2
                     slope[r, i] -= slopes[s, i]
                     for j in range(d):
                         slope_factor[r, i, j] -= slopes[s, i] * noise[begin + s, j]
-        value[r] /= n
+        value[r] = log_q - total / n
         for i in range(d):
-            value[r] -= 0.5 * np.log(2 * np.pi) + np.log(factor[r, i, i])
+            value[r] -= np.log(factor[r, i, i])
             slope[r, i] /= n
             for j in range(d):
                 slope_factor[r, i, j] /= n

@@ -106,7 +106,7 @@ def test_findings_are_those_of_the_numbers(results: xr.DataTree) -> None:
     assert row["poor"]
     assert row["found"] == 0
     assert row["error"] == pytest.approx(float(errors(results["kidiq"])["error"].sel(way="pymc_mean_field").max()))
-    assert f["two"]["weight"] == pytest.approx(0.5, abs=0.02)
+    assert f["two"]["mixture"]["weights"][0] == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_diagnostic_that_cannot_be_computed_warns(results: xr.DataTree) -> None:

@@ -111,9 +111,8 @@ def finish(figure: Any, style: Style) -> Any:
 
 def _finish_plotly(figure: Any, style: Style) -> None:
     axes = {name: _plotly_axes(figure, name) for name in ("x", "y")}
-    samples: dict[
-        str, Any
-    ] = {}  # of a name, a trace that the legend shows: marks if there are any, for they differ most
+    # Of a name, a trace that the legend shows: marks if there are any, for they differ most.
+    samples: dict[str, Any] = {}
     for trace in figure.data:
         for name in ("x", "y"):  # to seven digits: a page is half as long
             places = np.asarray(getattr(trace, name))
@@ -123,13 +122,12 @@ def _finish_plotly(figure: Any, style: Style) -> None:
             trace.update(hoverinfo="skip", showlegend=False)
             continue
         name = trace.name
+        trace.showlegend = False
         if trace.mode == "lines":
             trace.line.simplify = False
-        base = trace.mode == "lines" and trace.line.width == 0  # of an area
-        trace.showlegend = False
-        if base:
-            trace.hoverinfo = "skip"
-            continue
+            if trace.line.width == 0:  # of an area
+                trace.hoverinfo = "skip"
+                continue
         _plotly_hover(trace, axes)
         if name not in samples or (trace.mode == "markers" and samples[name].mode != "markers"):
             samples[name] = trace

@@ -40,6 +40,11 @@ _MARKERS = {
     # Bokeh has no triangles that point sideways.
     "bokeh": {"dot": "circle", "cross": "x", "left": "triangle", "right": "inverted_triangle"},
 }  # fmt: skip
+#: Of each theme: target, forward, reverse, ink, faint, middle, paper.
+_COLORS = {
+    "light": ("#4d4d4d", "#0072B2", "#D55E00", "#222222", "#8a8a8a", "#AA4499", "#ffffff"),
+    "dark": ("#c8c8c8", "#56B4E9", "#E69F00", "#e6e6e6", "#8f8f8f", "#CC79A7", "#16181d"),
+}
 #: Inches that a drawing for a narrow screen is wide: there its words are as large as those of the text.
 NARROW = 4.6
 
@@ -88,13 +93,9 @@ class Style:
         """
         if backend not in BACKENDS:
             raise lookup_error("backend", backend, BACKENDS)
-        if theme == "light":
-            colors = ("#4d4d4d", "#0072B2", "#D55E00", "#222222", "#8a8a8a", "#AA4499", "#ffffff")
-            return cls(backend, theme, *colors, narrow=narrow)
-        if theme == "dark":
-            colors = ("#c8c8c8", "#56B4E9", "#E69F00", "#e6e6e6", "#8f8f8f", "#CC79A7", "#16181d")
-            return cls(backend, theme, *colors, narrow=narrow)
-        raise lookup_error("theme", theme, ("light", "dark"))
+        if theme not in _COLORS:
+            raise lookup_error("theme", theme, _COLORS)
+        return cls(backend, theme, *_COLORS[theme], narrow=narrow)
 
     def color(self, role: str) -> str:
         """Colour of ``target``, ``forward`` or ``reverse``."""

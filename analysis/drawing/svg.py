@@ -324,22 +324,12 @@ def _touch(before: str, number: str) -> bool:
 def _thinned(segments: Sequence[_Segment]) -> list[_Segment]:
     """Leave out points of long runs of lines that lie within a hair of the rest."""
     kept: list[_Segment] = []
-    run: list[_Segment] = []
-
-    def flush() -> None:
-        if len(run) >= 8 and kept:
+    for is_line, together in groupby(segments, key=lambda segment: segment.command == "L"):
+        run = list(together)
+        if is_line and len(run) >= 8 and kept:
             points = np.concatenate([s.points for s in run])
-            run[:] = [_Segment("L", point[None]) for point in points[_needed(points)]]
-        kept.extend(run)
-        run.clear()
-
-    for segment in segments:
-        if segment.command == "L":
-            run.append(segment)
-        else:
-            flush()
-            kept.append(segment)
-    flush()
+            run = [_Segment("L", point[None]) for point in points[_needed(points)]]
+        kept += run
     return kept
 
 

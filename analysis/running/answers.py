@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -333,9 +332,9 @@ def figures_of(module: Any, tree: Any, words: Words, kept: Kept | None = None) -
 
 def _draw(module: Any, tree: Any) -> dict[str, list[str]]:
     """Return every drawing for a wide screen and for a narrow one."""
-    os.environ["MPLBACKEND"] = "agg"  # if matplotlib is still to be imported
-    if "matplotlib" in sys.modules:
-        sys.modules["matplotlib"].use("agg")
+    import matplotlib as mpl
+
+    mpl.use("agg")
     from analysis.drawing.style import Style
 
     style = Style.of("light", "matplotlib")

@@ -136,12 +136,9 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
         style.draw.xlabel("mean error, nats", axis)
         for i, (marker, role, name) in enumerate(
             () if style.interactive else _LOOKS.values()
-        ):  # there the legend says it
-            column, line = (i % 2, i // 2) if style.narrow else (i, 0)
-            x, y = (
-                low + (high - low) * (column + 0.5) / (2 if style.narrow else 4),
-                1.8 - 0.8 * line if style.narrow else 1.1,
-            )
+        ):  # where no legend says it
+            column, y = (i % 2, 1.8 - 0.8 * (i // 2)) if style.narrow else (i, 1.1)
+            x = low + (high - low) * (column + 0.5) / (2 if style.narrow else 4)
             _point(x - 0.3, y, marker, style.color(role), axis, style, hollow=marker == "triangle")
             style.draw.text(x - 0.2, y, name, axis, color=style.ink, size=10, horizontal_align="left")
     return collection
@@ -188,13 +185,5 @@ def _share(value: float, count: float, y: float, axis: Any, style: Style) -> Non
     ends = np.array([max(100 * value - reach, 70), min(100 * value + reach, 100)])
     style.draw.line(ends, np.full(2, y), axis, color=style.forward, width=1.4,
                     label="intervals marked reliable")  # fmt: skip
-    _point(
-        100 * value,
-        y,
-        "dot",
-        style.forward,
-        axis,
-        style,
-        label="intervals marked reliable",
-        facts={"hold the truth, %": [100 * value]},
-    )
+    _point(100 * value, y, "dot", style.forward, axis, style, label="intervals marked reliable",
+           facts={"hold the truth, %": [100 * value]})  # fmt: skip

@@ -106,7 +106,7 @@ def test_findings_are_those_of_the_numbers(results: xr.DataTree) -> None:
     assert row["poor"]
     assert row["found"] == 0
     assert row["error"] == pytest.approx(float(errors(results["kidiq"])["error"].sel(way="pymc_mean_field").max()))
-    assert f["two"]["weight"] == pytest.approx(0.5, abs=0.02)
+    assert f["two"]["mixture"]["weights"][0] == pytest.approx(0.5, abs=0.02)
 
 
 def test_widths_of_one_mode_of_two_are_not_trusted_and_right_ones_are(results: xr.DataTree) -> None:

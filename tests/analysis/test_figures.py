@@ -230,7 +230,7 @@ def test_levels_of_a_plane_enclose_their_mass() -> None:
     """For a Normal in the plane the contour that encloses mass m has density (1 - m) of the peak."""
     member = FAMILIES["mvnormal"].member({"mu": [0.0, 0.0], "cov": [[2.0, 0.5], [0.5, 1.0]]})
     peak = 1 / (2 * np.pi * np.sqrt(1.75))
-    np.testing.assert_allclose(levels(member, (0.9, 0.5)), [0.1 * peak, 0.5 * peak], rtol=0.03)
+    np.testing.assert_allclose(levels(member), [0.1 * peak, 0.5 * peak], rtol=0.03)
 
 
 def test_squeeze_is_odd_increasing_and_linear_near_zero() -> None:

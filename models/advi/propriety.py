@@ -19,7 +19,7 @@ _DISTANCES = np.array([1e5, 1e6, 1e7])  # in units of the step
 _SIDE = 1e-4  # of difference quotients, in sds
 _FLAT = 1e-6  # of the curvature of a Normal as wide, below which a direction is looked into
 _SHARE = 0.4  # of the largest entry of a direction, from which on a coordinate is named
-_ASIDE = 0.01  # of the largest entry, below which an entry may be chance
+_ASIDE = (0.01, 0.1)  # of the largest entry, below which an entry may be chance
 _OVERFLOW = -1e100  # nats, far below all that a log density has before it ends, and far above where floats do
 _PROPER = -1.01  # slope of log p in log t, above which the integral along the ray is infinite
 
@@ -69,9 +69,10 @@ def _straightened(steps: Iterable[Array]) -> Iterator[Array]:
     """Each step, and where it goes a little aside, also without that: a ray that has gone far would by then leave the priors there."""
     for step in steps:
         yield step
-        small = np.abs(step) < _ASIDE * np.abs(step).max(initial=0.0)
-        if (small & (step != 0)).any():
-            yield np.where(small, 0.0, step)
+        for aside in _ASIDE:
+            small = np.abs(step) < aside * np.abs(step).max(initial=0.0)
+            if (small & (step != 0)).any():
+                yield np.where(small, 0.0, step)
 
 
 def ends_between(density: LogDensity, inside: Array, outside: Array) -> bool:

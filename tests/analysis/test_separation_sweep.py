@@ -398,7 +398,7 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     moved = own_start({"table": [row, {"a": 3.0, "own": {BOTH: 1, LEFT: 1}}], "own": 2})
     assert "both modes at the separations tried below $a$ = 3.0; from" in words(own=moved)
     back = own_start({"table": [row, {"a": 3.0, "own": {BOTH: 0, LEFT: 2}}, row | {"a": 4.0}], "own": 2})
-    assert "both modes, but at 1 of 3 separations." in words(own=back)
+    assert "both modes, except at 1 of 3 separations." in words(own=back)
     assert "all 9 runs found their way to a mode." in words(late={"runs": 9, "not_arrived": 0})
     assert "4 of 9 runs had not arrived when they stopped. Where" in words(late={"runs": 9, "not_arrived": 4})
 

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from analysis.own_data.counts import count_entropy, count_kl
+from analysis.own_data.counts import cell_logp, count_entropy, count_kl
 from analysis.own_data.curve import Curve
 from analysis.own_data.values import Chart, Values
 from analysis.own_data.weighing import counted, mean_of, shares_of
@@ -84,7 +84,7 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
             for part in lacking
         )
         found = Interval(-np.inf, np.nan, "draws", -np.inf, -np.inf, settings.level, len(data), False, told)
-    elif values is not None and values.atoms:
+    elif values is not None and values.atoms and not values.discrete:
         found = _with_zeros(data, settings)
     else:
         found, _ = _entropy(data, settings)
@@ -177,10 +177,14 @@ def _fitted(
     log_q = log_q - (0.0 if family.domain.whole else np.log(chart.stretch))
     if (status := str(fit["status"].item())) != "converged":
         notes.append(f"{status}; that parameter has no standard error")
+    if values is not None and values.discrete and not settings.jitter and not family.domain.whole:
+        curve = _curve(points, family, params, chart)
+        log_q = log_q + cell_logp(curve, data[:, 0]) - curve.logp(data[:, 0])
+        notes.append("a density is judged by the mass within a half of each whole number, beside probabilities")
     mean, error = mean_of(-log_q, *shares_of(weights, n))
     fit = fit.drop_vars("cross_entropy").assign(cross_entropy=mean, cross_entropy_error=error, n_fitted=len(part))
     if family.dim == 1:
-        fit = fit.assign(_tails(data[:, 0], points[:, 0], family, params, chart, values))
+        fit = fit.assign(_tails(data[:, 0], points, family, params, chart, values))
     if n >= FEWEST and weights is None:
         fixed: Callable[[Array], Array] = lambda _points: log_q  # noqa: E731
         cross = cross_entropy_from_draws(data, fixed, settings.level)
@@ -232,7 +236,7 @@ def _kl(data: Array, log_q: Array, family: Family, settings: Settings, values: V
         return count_kl(data[:, 0], log_q, level)
     if values is not None and values.lacking(settings.jitter):
         return Interval(np.inf, np.nan, "draws", np.inf, np.inf, level, len(data), False)
-    if values is not None and values.atoms:
+    if values is not None and values.atoms and not values.discrete:
         if family.atom is None:
             told = f"{values.atoms[0][1]:.1%} of the rows are exactly 0, an atom that this family does not have: its KL is infinite"
             return Interval(np.inf, np.nan, "draws", np.inf, np.inf, level, len(data), False, (told,))
@@ -256,17 +260,19 @@ def _kl_of(data: Array, log_q: Array, settings: Settings) -> Interval:
     return replace(found, warnings=(*found.warnings, entropy.warnings[-1])) if once else found
 
 
+def _curve(points: Array, family: Family, params: dict[str, Any], chart: Chart) -> Curve:
+    """The member in the units of the data."""
+    x = points[:, 0]
+    return Curve(
+        family, params, chart, float(np.median(x)), float(np.subtract(*np.quantile(x, [0.75, 0.25]))) or x.std()
+    )
+
+
 def _tails(
     data: Array, points: Array, family: Family, params: dict[str, Any], chart: Chart, values: Values | None
 ) -> dict[str, float]:
     """Mass of the member outside the range of the data, and outside the support that they suggest."""
-    curve = Curve(
-        family,
-        params,
-        chart,
-        float(np.median(points)),
-        float(np.subtract(*np.quantile(points, [0.75, 0.25]))) or points.std(),
-    )
+    curve = _curve(points, family, params, chart)
     found = {"outside_range": curve.outside(float(data.min()), float(data.max()))}
     if values is not None and values.kind != "angles" and np.isfinite(values.low):
         found["outside_support"] = 0.0 if _within(family, values) else curve.outside(values.low, values.high)

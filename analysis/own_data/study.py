@@ -270,7 +270,7 @@ def _assembled(
     groups["p_data/observed_data"] = observed.assign_coords(dim=list(columns)) if dim > 1 else observed
     logs = {f.name: done[child_of(f.name)]["pointwise"]["log_q"].to_numpy() for f in fitted}
     used = {f.name: int(done[child_of(f.name)]["fit"]["n_fitted"]) for f in fitted}
-    if values is not None and values.atoms and any(f.atom is not None for f in fitted):
+    if values is not None and values.atoms and not values.discrete and any(f.atom is not None for f in fitted):
         # Beside a family that has the mass at zero, a density has probability zero there.
         zero = data[:, 0] == 0
         logs = {f.name: np.where(zero & (f.atom is None), -np.inf, logs[f.name]) for f in fitted}

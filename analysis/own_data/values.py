@@ -137,7 +137,7 @@ class Values:
 
     @property
     def discrete(self) -> bool:
-        """Whether probabilities stand in the place of densities: of whole numbers a density is as good as one."""
+        """Whether probabilities stand in the place of densities."""
         return self.kind in ("counts", "whole numbers")
 
     @property
@@ -147,7 +147,8 @@ class Values:
 
     def lacking(self, jitter: bool) -> tuple[Singular, ...]:
         """Mass that no family on offer has, so that the KL to all is infinite; counts are rounded values if they are to be jittered."""
-        own = tuple(Singular("value", (), share, f"{value + 0.0:g}") for value, share in self.piled)
+        piled = () if jitter and self.discrete else self.piled
+        own = tuple(Singular("value", (), share, f"{value + 0.0:g}") for value, share in piled)
         return own + tuple(part for part in self.singular if not (jitter and part.kind == "counts"))
 
     def chart(self, family: Family) -> Chart:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 from scipy.stats import beta, norm, vonmises
 
 from analysis.command import main as cli
 from analysis.drawing.style import Style
 from analysis.own_data import page
+from analysis.own_data.counts import cell_logp
 from analysis.own_data.curve import Curve
 from analysis.own_data.figures import plot
 from analysis.own_data.files import read_columns
@@ -414,6 +416,34 @@ def test_incomes_are_tried_on_positive_families() -> None:
     mixture = found["families"]["normal_mixture(3)"]["params"]
     below = sum(w * norm.cdf(-m / s) for w, m, s in zip(*(mixture[k] for k in ("w", "mu", "sigma")), strict=True))
     assert outside["normal_mixture(3)"] == pytest.approx(below, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "theirs"),
+    [("normal", {"mu": 4.1, "sigma": 0.3}, stats.norm(4.1, 0.3)), ("laplace", {"mu": 4.0, "b": 0.1}, stats.laplace(4, 0.1)),
+     ("gamma", {"alpha": 0.3, "beta": 0.5}, stats.gamma(0.3, scale=2)), ("exponential", {"lam": 3.0}, stats.expon(scale=1 / 3))],
+)  # fmt: skip
+def test_masses_about_whole_numbers(name: str, params: dict[str, float], theirs: Any) -> None:
+    k = np.arange(12.0)
+    expected = theirs.cdf(k + 0.5) - np.where(
+        k == 0, 0.0 if theirs.support()[0] == 0 else theirs.cdf(-0.5), theirs.cdf(k - 0.5)
+    )
+    found = np.exp(cell_logp(Curve(FAMILIES[name], params), k))
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-12)  # the kink of a Laplace lies within a cell
+
+
+def test_densities_beside_counts_are_judged_by_masses() -> None:
+    """Nine in ten have the same number: densities there, of 3.5 in sum, stood above every probability, and KLs were below zero."""
+    x = np.random.default_rng(0).choice([3.0, 4, 5, 6], 300, p=[0.04, 0.9, 0.04, 0.02])
+    found = summary(analyse(x, ["legs"], ["laplace", "normal", "poisson"]))
+    fits = found["families"]
+    for name, family in (("laplace", stats.laplace), ("normal", stats.norm)):
+        at = family(*fits[name]["params"].values())
+        expected = -np.log(at.cdf(x + 0.5) - at.cdf(x - 0.5)).mean()
+        assert fits[name]["cross_entropy"] == pytest.approx(expected, abs=0.03)  # leaving a row out costs a little
+        assert fits[name]["kl"] > 0.1
+    jittered = summary(analyse(x, ["legs"], ["laplace", "poisson"], settings=Settings(jitter=True)))
+    assert np.isfinite(float(jittered["families"]["poisson"]["kl"]))  # counts that are spread have no atoms
 
 
 def test_counts_are_judged_by_probabilities() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from models.errors import InputError
 from models.families import FAMILIES
-from models.unknown import cross_entropy_from_draws, kl_difference
+from models.unknown import cross_entropy_from_draws, entropy_from_draws, kl_difference, kl_from_draws
 from models.unknown.intervals import enclose, mean_interval, not_negative, tail_indices
 
 RNG = np.random.default_rng
@@ -61,3 +63,30 @@ def test_an_end_that_cannot_be_told_is_far_away_and_not_reliable() -> None:
     found = not_negative(enclose(RNG(0).normal(size=100), np.nan, 0.95))
     assert (found.lower, found.upper, found.reliable) == (0.0, np.inf, False)
     assert "does not tell the ends" in found.warnings[0]
+
+
+def test_the_kl_of_counts_to_a_family_of_counts_has_the_entropy_of_counts() -> None:
+    found = [kl_from_draws(RNG(seed).poisson(3, 1000), FAMILIES["poisson"]) for seed in range(20)]
+    assert all(e.reliable for e in found)
+    assert np.mean([e.lower <= 0 <= e.upper for e in found]) > 0.85
+    assert max(e.upper for e in found) < 0.03
+    geometric = kl_from_draws(RNG(0).geometric(0.3, 4000), FAMILIES["poisson"])
+    k = np.arange(1, 200)
+    p = stats.geom(0.3).pmf(k)
+    truth = float(p @ (stats.geom(0.3).logpmf(k) - stats.poisson(1 / 0.3).logpmf(k)))
+    assert geometric.lower < truth < geometric.upper
+    with pytest.raises(InputError):
+        kl_from_draws(RNG(0).normal(size=100), FAMILIES["poisson"])
+
+
+def test_an_entropy_with_a_heavy_tail_makes_the_kl_unreliable_whatever_the_model() -> None:
+    x = np.exp(RNG(0).standard_cauchy(300).clip(-300, 300))
+    found = kl_from_draws(x, lambda points: np.zeros(len(points)))  # its own log densities are tied
+    assert not np.isnan([found.lower, found.upper]).any()
+    assert not found.reliable
+    assert any("heavy tail" in told for told in found.warnings)
+
+
+def test_a_share_of_repeated_draws_is_written_in_plain_per_cent() -> None:
+    found = entropy_from_draws(np.append(np.repeat(RNG(0).normal(size=10), 20), 5.0))
+    assert "200 of 201 draws are repeated (99.5%)" in found.warnings[0]

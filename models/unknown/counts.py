@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 from scipy.stats import t as student
 
-from models.unknown import Interval
-from models.unknown.intervals import mean_interval, not_negative
+from models.unknown.intervals import Interval, mean_interval, not_negative
 
 __all__ = ["count_entropy", "count_kl", "count_terms"]
 

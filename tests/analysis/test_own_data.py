@@ -370,6 +370,11 @@ def test_command_writes_report_results_and_one_json_document(
         (("--families", "normal"), ("dimension 1", "dimension 2", "mvnormal")),
         (("--families", ""), ("no family given", "mvnormal")),
         (("--columns", ""), ("no column given",)),
+        (("--columns", ","), ("no column given",)),
+        (("--columns", ",,", "--json"), ("no column given",)),
+        (("--weights", ""), ("--weights takes one column", "none")),
+        (("--weights", ","), ("--weights takes one column", "none")),
+        (("--weights", "waiting,other"), ("--weights takes one column", "2")),
     ],
     ids=str,
 )

@@ -26,7 +26,7 @@ def count_terms(x: Array) -> tuple[Array, list[str]]:
     Examples
     --------
     >>> x = np.random.default_rng(0).integers(0, 8, 400)
-    >>> abs(float(count_terms(x)[0].mean()) - np.log(8)) < 0.02
+    >>> bool(abs(count_terms(x)[0].mean() - np.log(8)) < 0.02)
     True
     """
     _, inverse, counts = np.unique(np.asarray(x, dtype=float).ravel(), return_inverse=True, return_counts=True)

@@ -100,6 +100,7 @@ class _Content:
     wrong: dict[str, str] = field(default_factory=dict)  # columns that are refused, not left out
     codes: dict[str, Array] = field(default_factory=dict)  # numbers if asked for by name
     marks: dict[str, str] = field(default_factory=dict)  # missing marks of a column
+    nameless: dict[str, str] = field(default_factory=dict)  # columns without a name, by their place
 
 
 def read_columns(
@@ -139,8 +140,6 @@ def read_columns(
     report: Callable[[float], None] = (
         (lambda _f: None) if on_progress is None else lambda f: on_progress(f"reading {path.name}", f)
     )
-    if columns is not None and not [name for name in columns if name.strip()]:
-        raise InputError("no column given; name some of the file, such as --columns a,b, or leave --columns out")
     if options.sheet is not None and kind != "xlsx":
         raise InputError(f"--sheet {options.sheet}: {path.name} is {_NAMES[kind]}, which has no sheets")
     try:
@@ -264,6 +263,12 @@ def _content(path: Path, read: Read) -> _Content:
         )
     if not table.rows:
         raise InputError(f"{str(path)!r} has a line of names and no rows; give at least 2 rows of numbers")
+    found.nameless = {
+        f"column {i + 1}": "it has no name"
+        + (f", and holds text ({k.texts[0][1]!r:.40} in row {k.texts[0][0] + 1})" if k.wrong else "")
+        for i, column in enumerate(table.columns)
+        if not table.names[i] and ((k := column.kinds[marks]).wrong or column.digits)
+    }
     for i in named:
         name, column = table.names[i], table.columns[i]
         kind = column.kinds[marks]
@@ -333,9 +338,28 @@ def _without_footers(table: Table, marks: Marks) -> list[str]:
 
 
 def _chosen(columns: Sequence[str] | None, known: Sequence[str]) -> list[str] | None:
-    """Names asked for, each checked against those of the file."""
+    """Names asked for."""
     if columns is None:
         return None
+    found = _named(columns, known)
+    if not found:
+        raise InputError("no column given; name some of the file, such as --columns a,b, or leave --columns out")
+    _check_distinct(found, "--columns")
+    return found
+
+
+def _weighing(given: str, known: Sequence[str]) -> str:
+    """Name of the column of weights."""
+    found = _named([given], known)
+    if len(found) != 1:
+        raise InputError(
+            f"--weights takes one column, and {given!r} names {len(found) or 'none'}; give one of the file"
+        )
+    return found[0]
+
+
+def _named(columns: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Names in texts that commas may separate, each checked against those of the file."""
     found: list[str] = []
     for given in columns:
         whole = " ".join(given.split())
@@ -356,7 +380,6 @@ def _chosen(columns: Sequence[str] | None, known: Sequence[str]) -> list[str] | 
                 )
                 raise InputError(f"{lookup_error('column', name, known)}{hint}")
             found += [name] if name else []
-    _check_distinct(found, "--columns")
     return found
 
 
@@ -392,7 +415,7 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
     where, warnings = f"{str(path)!r}", list(content.notes)
     weighing = None
     if options.weights is not None:
-        (weighing,) = _chosen([options.weights], content.order) or [options.weights]
+        weighing = _weighing(options.weights, content.order)
         if weighing in (wanted or ()):
             raise InputError(
                 f"column {weighing!r} is named in --columns and in --weights; give another for one of them"
@@ -541,6 +564,7 @@ def _reading(
         for name in content.numbers
         if name not in taken and name not in content.others and name != weights
     ]
+    left += [{"name": place, "why": why} for place, why in content.nameless.items()]
     return content.how | {
         "rows": len(complete), "rows_used": int(complete.sum()), "columns": columns, "left_out": left, "weights": weights,
     }  # fmt: skip

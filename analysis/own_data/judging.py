@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from analysis.own_data.counts import cell_logp, count_entropy, count_kl
+from analysis.own_data.cells import cell_logp
 from analysis.own_data.curve import Curve
 from analysis.own_data.values import Chart, Values
 from analysis.own_data.weighing import counted, mean_of, shares_of
@@ -27,6 +27,7 @@ from models.unknown import (
     leave_one_out,
     rounding_unit,
 )
+from models.unknown.counts import count_entropy, count_kl
 from models.unknown.intervals import not_negative
 from models.unknown.memo import kept_by_content
 from models.unknown.neighbours import entropy_terms

@@ -19,7 +19,7 @@ from analysis.own_data.numerals import CALLED
 from analysis.own_data.study import QUESTION
 from analysis.own_data.summary import ranked_names, summary
 from analysis.site.chapter import TEMPLATES, words_of
-from analysis.site.numbers import plain
+from analysis.site.numbers import plain, unescaped
 from analysis.site.single import write_single
 
 __all__ = ["printed", "provenance", "write"]
@@ -73,9 +73,8 @@ def printed(tree: xr.DataTree) -> list[str]:
     lines = _read(s)
     lines.append(f"{tree.attrs['name']}: {s['n']} rows, {', '.join(s['columns'])}; nats per row")
     templates = (Path(__file__).parent, TEMPLATES)
-    lines += [
-        line for line in plain(words_of("own_data", f, templates).answer).replace("**", "").splitlines() if line.strip()
-    ]
+    answer = unescaped(plain(words_of("own_data", f, templates).answer).replace("**", ""))
+    lines += [line for line in answer.splitlines() if line.strip()]
     for row in rows(s):
         unreliable = s["families"][row["family"]]["reliable"] is False and row["interval"] != "infinite"
         interval = f" ({row['interval']}{', not reliable' if unreliable else ''})" if row["interval"] != "–" else ""

@@ -26,7 +26,11 @@ __all__ = [
     "signed",
     "table",
     "tex",
+    "unescaped",
 ]
+
+#: Marks that mean something in Markdown.
+_MARKUP = r"[\\`*_{}\[\]<>#|$^~@'\"]"
 
 _MINUS = "\N{MINUS SIGN}"
 _PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
@@ -414,7 +418,7 @@ def literal(text: str) -> str:
     >>> print(literal("theta[a_b]"))
     theta\[a\_b\]
     """
-    return re.sub(r"([\\`*_{}\[\]<>#|$^~@'\"])", r"\\\1", text)
+    return re.sub(f"({_MARKUP})", r"\\\1", text)
 
 
 _RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -428,4 +432,15 @@ def plain(text: str) -> str:
     >>> plain("1.2 × 10^−5^")
     '1.2 × 10⁻⁵'
     """
-    return re.sub(r"\^([^^]*)\^", lambda power: power.group(1).translate(_RAISED), text)
+    return re.sub(r"(?<!\\)\^([^^]*)(?<!\\)\^", lambda power: power.group(1).translate(_RAISED), text)
+
+
+def unescaped(text: str) -> str:
+    r"""Text that `literal` was applied to, as it was.
+
+    Examples
+    --------
+    >>> print(unescaped(literal(r"theta[a_b] \ 2^3^")))
+    theta[a_b] \ 2^3^
+    """
+    return re.sub(rf"\\({_MARKUP})", r"\1", text)

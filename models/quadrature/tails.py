@@ -29,7 +29,6 @@ _STRAIGHT = 1e-7  # relative: a logarithm bent less than this is a straight line
 _FAR = 1e8  # how many times farther out an exponential is followed
 _NONE = Estimate(0.0, 0.0, "quadrature")
 _MISSED = "the integrand is infinite on a set of positive probability"
-_DIVERGES = "the tail is too heavy: what it adds does not fade"
 _TOO_LARGE = "it is larger than the largest float"
 _UNKNOWN = "the tail beyond the largest float is of no kind that is known here"
 
@@ -151,7 +150,7 @@ class _Tail:
         if bent and fall <= 0:
             return None
         if not bent and fall <= 3 * slack:
-            return Estimate(float(np.sign(f[0])) * np.inf, 0.0, "quadrature", reason=_DIVERGES)
+            return self._infinite(float(np.sign(f[0])))
         log_value = log_weight[0] + size[0] - np.log(fall)
         return self._known(log_value, float(np.sign(f[0])), 1.0 if bent else 2 * slack / fall + 1e-9)
 
@@ -181,15 +180,18 @@ class _Tail:
         top = float(logs.max())
         if logs[-1] > top - 50:
             faster = self._faster(rule, v, log_weight, last)
-            return (
-                Estimate(np.nan, np.inf, "quadrature", reason=_TOO_LARGE)
-                if faster
-                else Estimate(sign * np.inf, 0.0, "quadrature", reason=_DIVERGES)
-            )
+            return Estimate(np.nan, np.inf, "quadrature", reason=_TOO_LARGE) if faster else self._infinite(sign)
         left, right, change = adapt(lambda d: np.exp(log_terms(d) - top)[None, :], edges, 1e-12)
         d, w = panel_nodes(left, right)
         total = float((np.exp(log_terms(d.ravel()) - top) * w.ravel()).sum())
         return self._known(top + np.log(total), sign, float(change.sum()) / total + 1e-7)
+
+    def _infinite(self, sign: float) -> Estimate:
+        end = self.line.low if self.sign < 0 else self.line.high
+        where = (
+            f"the tail towards {end:g} is too heavy" if np.isinf(end) else f"the integrand grows too fast near {end:g}"
+        )
+        return Estimate(sign * np.inf, 0.0, "quadrature", reason=f"{where}: what it adds does not fade")
 
     def _faster(self, rule: Callable[[Array], Array], v: Array, log_weight: Array, last: float) -> bool:
         """Whether the weight falls faster than any power, or any exponential, as the rule has it."""

@@ -15,6 +15,7 @@ from models.errors import InputError
 from models.families import Family
 from models.mle import leave_one_out
 from models.targets import Target, check_draws
+from models.unknown.counts import count_kl
 from models.unknown.intervals import Interval, enclose, mean_interval, not_negative
 from models.unknown.neighbours import Terms, entropy_terms, shared
 
@@ -101,12 +102,13 @@ def kl_from_draws(
     model : Family, Target or callable (n, d) -> (n,)
         A family is fitted to these draws by maximum likelihood, and judged by leave-one-out: the estimate is of the KL of
         the fitted member, without the optimism of judging it on the draws that chose it. A target, or a normalised log
-        density in nats, is taken as fixed: it must not have been fitted to these draws.
+        density in nats, is taken as fixed: it must not have been fitted to these draws. A family of counts has probabilities
+        in the place of densities, and the entropy is that of counts.
     level : float
     params : mapping, optional
         Maximum likelihood estimates of a family, if known already; natural scale.
     neighbours, jitter, seed
-        As `entropy_from_draws`.
+        As `entropy_from_draws`; counts need neither neighbours nor jitter.
 
     Returns
     -------
@@ -138,6 +140,8 @@ def kl_from_draws(
     (True, True)
     """
     data = _checked(x, level, seed)
+    if isinstance(model, Family) and model.domain.whole:
+        return count_kl(data[:, 0], _log_density(data, model, params, seed), level)
     found = entropy_terms(data, neighbours, jitter=jitter, seed=seed)
     log_q = _log_density(data, model, params, seed)
     if np.isneginf(log_q).any():

@@ -190,9 +190,7 @@ def _whitened(data: Array, jitter: bool, seed: int) -> _Whitened:
             notes.append(f"{copies} of {n} draws are repeated, as values rounded to {unit:.3g} sometimes are")
         else:
             remedy = f"values are rounded to {unit:.3g}: jitter=True spreads them" if spread else "remove copies"
-            reasons.append(
-                f"{copies} of {n} draws are repeated ({100 * copies / n:.2g}%), which a density forbids; {remedy}"
-            )
+            reasons.append(f"{copies} of {n} draws are repeated ({copies / n:.1%}), which a density forbids; {remedy}")
     floor = rounding if copies and rounding and not blurred else np.finfo(float).tiny
     return _Whitened(z @ inverse.T, log_det, floor, rounding, unit, bool(reasons), blurred, reasons, notes)
 

@@ -328,3 +328,11 @@ def test_damaged_parquet_with_both_marks(tmp_path: Path) -> None:
     saved(path, path.read_bytes()[:-30])
     with pytest.raises(InputError, match="truncated"):
         read_columns(path)
+
+
+def test_columns_without_a_name_are_listed_among_those_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"2020-01-{day:02},{day}.5,{day * day},\n" for day in range(1, 20))
+    table = read_columns(saved(tmp_path / "x.csv", ",a,b,\n" + rows))
+    assert table.names == ("a", "b")
+    assert [column["name"] for column in table.reading["left_out"]] == ["column 1"]  # the last holds nothing
+    assert "2020-01-01" in table.reading["left_out"][0]["why"]

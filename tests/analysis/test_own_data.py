@@ -17,7 +17,7 @@ from scipy.stats import beta, norm, vonmises
 from analysis.command import main as cli
 from analysis.drawing.style import Style
 from analysis.own_data import page
-from analysis.own_data.counts import cell_logp
+from analysis.own_data.cells import cell_logp
 from analysis.own_data.curve import Curve
 from analysis.own_data.figures import plot
 from analysis.own_data.files import read_columns
@@ -372,6 +372,11 @@ def test_command_writes_report_results_and_one_json_document(
         (("--families", "normal"), ("dimension 1", "dimension 2", "mvnormal")),
         (("--families", ""), ("no family given", "mvnormal")),
         (("--columns", ""), ("no column given",)),
+        (("--columns", ","), ("no column given",)),
+        (("--columns", ",,", "--json"), ("no column given",)),
+        (("--weights", ""), ("--weights takes one column", "none")),
+        (("--weights", ","), ("--weights takes one column", "none")),
+        (("--weights", "waiting,other"), ("--weights takes one column", "2")),
     ],
     ids=str,
 )

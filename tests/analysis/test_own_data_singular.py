@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.own_data.findings import findings
+from analysis.own_data.page import printed
 from analysis.own_data.singular import refuse_dependent, singular_parts
 from analysis.own_data.study import Settings, analyse
 from analysis.own_data.summary import summary
@@ -30,15 +31,22 @@ def test_counts_and_every_atom_make_the_kl_infinite_and_are_all_named() -> None:
     count = rng.poisson(3, N)
     tree = analyse(
         np.column_stack([count, np.where(few, 0, a), np.where(few[::-1], 7.5, c), b]),
-        ["k", "a", "c", "b"],
+        ["k", "goals_home", "c", "b"],
         ["mvnormal"],
     )
     document = summary(tree)
     assert document["families"]["mvnormal"]["kl"] == "inf"
     told = words_of("own_data", findings(tree)).answer
-    for part in ("column k holds counts", "10.0% of the rows are exactly 0 in column a", "exactly 7.5 in column c"):
+    for part in (
+        "column k holds counts",
+        "10.0% of the rows are exactly 0 in column goals\\_home",
+        "exactly 7.5 in column c",
+    ):
         assert part in told
     assert "column b" not in told
+    lines = "\n".join(printed(tree))  # a terminal shows no Markdown
+    assert "in column goals_home" in lines
+    assert "\\" not in lines
     assert any("--jitter" in w for w in document["warnings"])
 
 

@@ -155,12 +155,14 @@ def test_digits_that_rounding_has_taken_are_in_the_error(large: float) -> None:
 # --- infinite, and why -----------------------------------------------------------------------------------------------
 
 INFINITE = {
-    "Student-t(2)": (law("StudentT", nu=2, mu=0, sigma=1), UNIT, "too heavy"),
+    "Student-t(2)": (law("StudentT", nu=2, mu=0, sigma=1), UNIT, "inf is too heavy"),
     "Cauchy": (law("Cauchy", alpha=0, beta=1), law("Laplace", mu=0, b=1), "too heavy"),
-    "exponential tail": (law("Laplace", mu=0, b=1), law("Gumbel", mu=0, beta=1), "too heavy"),
+    "exponential tail": (law("Laplace", mu=0, b=1), law("Gumbel", mu=0, beta=1), "towards -inf is too heavy"),
     "log normal tail": (law("StudentT", nu=9, mu=0, sigma=1), law("Moyal", mu=0, sigma=1), "too heavy"),
-    "pole": (law("Gamma", alpha=1, beta=1), law("InverseGamma", alpha=1, beta=1), "too heavy"),
-    "half normal": (law("HalfNormal", sigma=1), law("Wald", mu=1, lam=1), "too heavy"),
+    "pole": (law("Gamma", alpha=1, beta=1), law("InverseGamma", alpha=1, beta=1), "near 0:"),
+    "half normal": (law("HalfNormal", sigma=1), law("Wald", mu=1, lam=1), "near 0:"),
+    "zero at an end": (law("HalfCauchy", beta=2), law("InverseGamma", alpha=1.2, beta=2), "near 0:"),
+    "pole to a zero": (law("Weibull", alpha=0.7, beta=2), law("Wald", mu=2, lam=1), "near 0:"),
     "half line": (UNIT, law("Exponential", lam=1), "mass below 0"),
     "interval": (law("HalfNormal", sigma=1), law("Beta", alpha=2, beta=2), "mass above 1"),
     "circle": (UNIT, law("VonMises", mu=0, kappa=1), "mass below -3.14"),

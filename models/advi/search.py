@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.advi.labels import Variable, exchanges, variables
 from models.advi.starts import Start
 from models.targets import Posterior, Target
 
@@ -16,7 +16,6 @@ __all__ = ["about", "images", "unseen"]
 Array = NDArray[np.float64]
 
 _REACH = (3.0, 8.0)  # sds of an optimum that starts about it lie away, by turns
-_MOST_LABELS = 4  # of which all orders are tried; of more, exchanges of neighbours
 
 
 def about(mean: Array, sd: Array, count: int, seed: int, label: str) -> Iterator[Start]:
@@ -38,44 +37,29 @@ def about(mean: Array, sd: Array, count: int, seed: int, label: str) -> Iterator
 def images(target: Target, mean: Array, sd: Array, label: str) -> list[Start]:
     """Where an optimum would lie with labels exchanged or signs turned, for the variables of a model.
 
-    Labels are the positions along an axis of the same length in several variables, or in one; signs are those of all entries of one
-    unconstrained variable, or of all together. A simplex is exchanged on its natural scale.
+    Labels are exchanged as by `models.advi.labels.exchanges`, a simplex among them on its natural scale; signs are those of all entries of
+    one unconstrained variable, or of all together.
     """
     if not isinstance(target, Posterior):
         return [Start(f"{label} mirrored", -mean, sd=sd)]
-    blocks = target.blocks()
+    known = variables(target)
     found: list[Start] = []
-    lengths = {length for _, shape in blocks for length in shape if 2 <= length <= 8}
-    for length in sorted(lengths):
-        for order in _orders(length):
-            moved, moved_sd = mean.copy(), sd.copy()
-            for where, shape in blocks:
-                if length in shape:
-                    axis = shape.index(length)
-                    moved[where] = np.take(mean[where].reshape(shape), order, axis).ravel()
-                    moved_sd[where] = np.take(sd[where].reshape(shape), order, axis).ravel()
-            found.append(Start(f"{label} relabelled", moved, sd=moved_sd))
-            found += [Start(f"{label} relabelled, mirrored", m, sd=moved_sd) for m in _mirrored(moved, blocks, length)]
-    found += [Start(f"{label} mirrored", m, sd=sd) for m in [*_mirrored(mean, blocks, None), -mean]]
+    for length, moved, moved_sd in exchanges(target, mean, sd):
+        found.append(Start(f"{label} relabelled", moved, sd=moved_sd))
+        unlabelled = [v for v in known if length not in v.shape]
+        found += [Start(f"{label} relabelled, mirrored", m, sd=moved_sd) for m in _mirrored(moved, unlabelled)]
+    found += [Start(f"{label} mirrored", m, sd=sd) for m in [*_mirrored(mean, known), -mean]]
     return _distinct(found, mean, sd)
 
 
-def _orders(length: int) -> list[list[int]]:
-    everything = list(range(length))
-    if length <= _MOST_LABELS:
-        return [list(order) for order in permutations(everything)][1:]
-    return [[*everything[:i], everything[i + 1], everything[i], *everything[i + 2 :]] for i in range(length - 1)]
-
-
-def _mirrored(mean: Array, blocks: Sequence[tuple[slice, tuple[int, ...]]], length: int | None) -> list[Array]:
-    """The sign of each variable turned; with `length`, of those that have no such axis, as the weights of two labels."""
+def _mirrored(mean: Array, turned: Sequence[Variable]) -> list[Array]:
+    """The sign of each of these variables turned, as of the logit of the weights of two labels."""
     result = []
-    for where, shape in blocks:
-        if length is None or length not in shape:
-            moved = mean.copy()
-            moved[where] *= -1
-            result.append(moved)
-    return result[:12]
+    for v in turned[:12]:
+        moved = mean.copy()
+        moved[v.where] *= -1
+        result.append(moved)
+    return result
 
 
 def _distinct(starts: Sequence[Start], mean: Array, sd: Array) -> list[Start]:

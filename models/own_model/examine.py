@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from models.advi.dadvi import fit_dadvi
 from models.advi.members import member, named_draws
 from models.advi.response import linear_response, response_sds, response_trusted
-from models.advi.search import images
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
 from models.graphs import single_threaded
 from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, natural
 from models.own_model.mixture import Repair, repair
-from models.own_model.modes import Mode, ascend, assign, covers, unexplained
+from models.own_model.modes import Mode, ascend, assign, covers, is_image, unexplained
 from models.own_model.moments import compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering, pooled
 from models.own_model.short_chains import lower_bounds
@@ -305,17 +304,7 @@ class _Found:
         others = [m for m, c in zip(self.modes, covered, strict=True) if not c]
         if not kept or not others:
             return False
-        return all(any(self._image(m, o) for m in kept) for o in others)
-
-    def _image(self, mode: Mode, other: Mode) -> bool:
-        if abs(mode.height - other.height) > 0.05:
-            return False
-        sd = np.sqrt(np.square(mode.factor).sum(axis=1))
-        other_sd = np.sqrt(np.square(other.factor).sum(axis=1))
-        return any(
-            np.abs((start.mean - other.place) / other_sd).max() < 0.1
-            for start in images(self.target, mode.place, sd, "image")
-        )
+        return all(any(is_image(self.target, m, o) for m in kept) for o in others)
 
     def tree(self) -> xr.DataTree:
         """Put everything together; where the reference is none, importance sampling from the repair stands in if its weights hold."""

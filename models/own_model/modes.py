@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.advi.propriety import curvature
+from models.advi.search import images
 from models.graphs.log_density import LogDensity
+from models.targets import Target
 
-__all__ = ["Mode", "ascend", "assign", "covers", "unexplained"]
+__all__ = ["Mode", "ascend", "assign", "covers", "is_image", "unexplained"]
 
 Array = NDArray[np.float64]
 
 _NEGLIGIBLE = 14.0  # nats of evidence below the highest: less than a millionth of the mass
 _DIP = 0.3  # nats that the density falls between two points before they count as two modes
 _UNEXPLAINED = 2.0  # nats that a density has at a draw beyond what the modes known account for
+_ALIKE_NATS, _ALIKE_SDS = 0.05, 0.1  # within which a mode is as high, and where labels exchanged put it
 _COVERED = 3.0  # sds of an approximation within which it covers a mode
 
 
@@ -151,3 +154,14 @@ def unexplained(density: LogDensity, modes: Sequence[Mode], points: Array) -> ND
 def covers(mean: Array, factor: Array, mode: Mode) -> bool:
     """Whether a Normal covers a mode: its place lies within three sds, in the metric of the Normal (mean, Cholesky factor)."""
     return bool(np.linalg.norm(np.linalg.solve(factor, mode.place - mean)) <= _COVERED)
+
+
+def is_image(target: Target, mode: Mode, other: Mode) -> bool:
+    """Whether another mode is this one with labels exchanged or signs turned, and as high."""
+    if abs(mode.height - other.height) > _ALIKE_NATS:
+        return False
+    sd, other_sd = (np.sqrt(np.square(m.factor).sum(axis=1)) for m in (mode, other))
+    return any(
+        np.abs((start.mean - other.place) / other_sd).max() < _ALIKE_SDS
+        for start in images(target, mode.place, sd, "image")
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
+from itertools import permutations
 
 import numpy as np
 import pymc as pm
@@ -14,7 +16,7 @@ from scipy.stats import norm
 from models.errors import ImproperError, InputError
 from models.own_model import examine
 from models.own_model.mixture import repair
-from models.own_model.modes import ascend, assign, covers, unexplained
+from models.own_model.modes import ascend, assign, covers, is_image, unexplained
 from models.own_model.moments import of_reference
 from models.own_model.reference import by_grid, by_tempering
 from models.own_model.short_chains import lower_bounds
@@ -118,6 +120,23 @@ def test_labels_that_can_be_exchanged_are_told_from_a_missed_mode() -> None:
     tree = examine(model, starts=6, budget_s=120)
     assert tree.attrs["grade"] == "label switching"
     assert tree.attrs["missed_mass"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_modes_of_three_weighed_labels_are_images_of_one_another() -> None:
+    rng = np.random.default_rng(4)
+    y = np.concatenate([rng.normal(-6, 1, 10), rng.normal(0, 1, 30), rng.normal(6, 1, 60)])
+    with pm.Model() as model:
+        pm.NormalMixture("y", pm.Dirichlet("w", np.ones(3)), pm.Normal("mu", 0, 5, shape=3), sigma=1.0, observed=y)
+    target = from_model(model)
+    weights, places = np.log([0.1, 0.3, 0.6]), np.array([-6.0, 0.0, 6.0])
+    orders = [list(order) for order in permutations(range(3))]
+    starts = [np.concatenate([(weights - weights.mean())[order][:2], places[order]]) for order in orders]
+    modes = ascend(target.log_density, starts)
+    assert len(modes) == 6
+    assert all(is_image(target, modes[0], other) for other in modes[1:])
+    turned = replace(modes[1], place=modes[1].place[[1, 0, 2, 3, 4]])
+    assert not is_image(target, modes[0], turned)  # the places are another order of those, the weights are not
+    assert not is_image(target, modes[0], replace(modes[1], height=modes[1].height - 0.1))
 
 
 def test_an_improper_posterior_is_refused_by_name() -> None:

@@ -308,6 +308,14 @@ def test_a_density_that_vanishes_where_every_normal_has_mass_is_refused() -> Non
         fit_dadvi(model, starts=6)
 
 
+def test_a_density_that_vanishes_between_the_nodes_is_refused() -> None:
+    """Below the largest observation: starts above it are finite on their nodes, on which the loss has a slope without curvature."""
+    with pm.Model() as model:
+        pm.Uniform("y", 0, pm.Uniform("a", 0, 1), observed=[0.3, 0.6])
+    with pytest.raises(InputError, match=r"vanishes where every Normal has mass.*infinite"):
+        fit_dadvi(model, starts=6)
+
+
 def test_a_scale_too_small_for_floats_is_no_end_of_the_density() -> None:
     with pm.Model() as model:
         pm.Normal("y", 0, pm.math.exp(pm.Flat("v")), observed=[1.0, 2.0])

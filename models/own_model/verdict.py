@@ -85,7 +85,7 @@ def judge(evidence: Evidence) -> Verdict:
     Returns
     -------
     Verdict
-        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`). ``too narrow`` where an sd is below 0.9 of
+        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`), and none beyond a limit. ``too narrow`` where an sd is below 0.9 of
         the reference's by more than two of its standard errors, whatever else is wrong, and the sentence counts all that is: but ``cannot
         tell`` where the reference leaves even a mean open, as that of an improper posterior does. An optimum that is only too wide, or only off in its
         means, has no grade of its own: it is ``cannot tell``, which claims nothing untrue, with a sentence that tells.
@@ -242,14 +242,22 @@ def _counted(faults: Mapping[str, int], count: int) -> str:
 def _agreeing(e: Evidence, known: NDArray[np.bool_], left: NDArray[np.bool_]) -> Verdict:
     """No fault was found: adequate, unless the reference leaves something open."""
     row = e.comparison.sel(approximation="ADVI")
-    ratio, shift = row["sd_ratio"].to_numpy()[known], np.abs(row["mean_shift"].to_numpy()[known])
-    barely = (ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT)
-    near = f"means within {_SHIFT} sd, sds within 10 % of the reference" + ", up to its own error" * bool(barely.any())
-    if not left.any():
+    ratio, shift = row["sd_ratio"].to_numpy(), np.abs(row["mean_shift"].to_numpy())
+    limit = known & ((ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT))
+    near = f"means within {_SHIFT} sd, sds within 10 % of the reference"
+    if not (left | limit).any():
         only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
         return Verdict("adequate", f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: {near} ({e.reference})")
-    others = f"; ADVI agrees for {known.sum()} of {(known | left).sum()} variables: {near}" if known.any() else ""
-    return Verdict("cannot tell", f"cannot tell: {_open(e, left)}{others}")
+    unsure = [_open(e, left)] if left.any() else []
+    if limit.any():
+        names = e.comparison["variable"].to_numpy().astype(str)
+        unsure.append(
+            f"for {_listed(names[limit])} ADVI is farther from the reference ({e.reference}) than 10 % in the sd, or {_SHIFT} sd in the mean, but by no "
+            "more than two standard errors of the reference"
+        )
+    agrees = known & ~limit
+    others = f"; ADVI agrees for {agrees.sum()} of {(known | left).sum()} variables: {near}" if agrees.any() else ""
+    return Verdict("cannot tell", f"cannot tell: {'; and '.join(unsure)}{others}")
 
 
 def _open(e: Evidence, left: NDArray[np.bool_]) -> str:

@@ -142,11 +142,30 @@ def evidence(**changes: object) -> Evidence:
         ({"comparison": table(0.87, 0.0, 0.99, error=0.01)}, "too narrow", "underestimates the sd of tau by 13 %"),
         (
             {"comparison": table(0.89, 0.0, 0.99, error=0.01)},
-            "adequate",
-            "means within 0.2 sd, sds within 10 % of the reference, up to its own error (NUTS)$",
+            "cannot tell",
+            "cannot tell: for tau ADVI is farther from the reference (NUTS) than 10 % in the sd, or 0.2 sd in the mean, but by no more than two standard "
+            "errors of the reference$",
         ),
-        ({"comparison": table(1.11, 0.0, 0.99, error=0.01)}, "adequate", "up to its own error (NUTS)$"),
-        ({"comparison": table(1.0, 0.21, 0.99, mean_error=0.01)}, "adequate", "up to its own error (NUTS)$"),
+        (
+            {"comparison": pair(table(0.89, 0.0, 1.0), table(1.0, 0.0, 1.0))},
+            "cannot tell",
+            "two standard errors of the reference; ADVI agrees for 1 of 2 variables: means within 0.2 sd, sds within 10 % of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.89, 0.0, 1.0), table(0.1, 0.0, 1.0, error=0.5))},
+            "cannot tell",
+            "flat prior on a scale; and for a ADVI is farther from the reference (NUTS) than",
+        ),
+        (
+            {"comparison": table(1.11, 0.0, 0.99, error=0.01)},
+            "cannot tell",
+            "by no more than two standard errors of the reference$",
+        ),
+        (
+            {"comparison": table(1.0, 0.21, 0.99, mean_error=0.01)},
+            "cannot tell",
+            "by no more than two standard errors of the reference$",
+        ),
         (
             {"comparison": pair(table(0.6, 0.0, 0.89), table(0.89, 0.0, 1.0))},
             "too narrow",

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from analysis.command.printed import AsJson, print_json
-from analysis.command.questions import JOBS, Seed, own_folder
+from analysis.command.questions import JOBS, Seed, folder_of, own_folder
 
 __all__ = ["data"]
 
@@ -46,7 +46,10 @@ def data(
         str | None, typer.Option("--weights", metavar="W", help="Column of weights of the rows.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder to write to.", show_default="duality-NAME/")
+        Path | None,
+        typer.Option(
+            "--output", help="Folder to write to.", show_default="duality-NAME/", parser=folder_of, metavar="PATH"
+        ),
     ] = None,
     jitter: Annotated[bool, typer.Option("--jitter", help="Spread rounded values before judging the entropy.")] = False,
     seed: Seed = 0,

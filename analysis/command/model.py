@@ -15,7 +15,7 @@ import typer
 
 from analysis.command.interrupt import leaving_at_once
 from analysis.command.printed import AsJson, print_json, stdout_kept
-from analysis.command.questions import Seed, own_folder
+from analysis.command.questions import Seed, folder_of, own_folder
 
 __all__ = ["model"]
 
@@ -39,7 +39,10 @@ def model(
     ] = 300.0,
     starts: Annotated[int, typer.Option("--starts", min=1, help="Starts of the first wave.")] = 20,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Folder to write to.", show_default="duality-NAME/")
+        Path | None,
+        typer.Option(
+            "--output", help="Folder to write to.", show_default="duality-NAME/", parser=folder_of, metavar="PATH"
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,

@@ -19,6 +19,7 @@ from analysis.command.questions import (
     Seed,
     answered,
     effort_of,
+    folder_of,
     ordered,
     say_failures,
     writable,
@@ -36,6 +37,8 @@ def plot(
         typer.Option(
             "--save",
             help="Write the figures to this folder instead of showing them: SVG, or pages that share one copy of their library.",
+            parser=folder_of,
+            metavar="PATH",
         ),
     ] = None,
     theme: Annotated[str, typer.Option("--theme", help="light or dark.")] = "light",

@@ -27,6 +27,7 @@ __all__ = [
     "Seed",
     "answered",
     "effort_of",
+    "folder_of",
     "ordered",
     "own_folder",
     "say_failures",
@@ -36,7 +37,19 @@ __all__ = [
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 Quick = Annotated[bool, typer.Option("--quick", help="Fewer runs and steps: a first look, not the numbers.")]
 Full = Annotated[bool, typer.Option("--full", help="Many runs: the committed figures of heavy studies.")]
-Output = Annotated[Path, typer.Option("--output", help="Folder to write to.", show_default="reports/")]
+
+
+def folder_of(text: str | Path) -> Path:
+    """Folder that an option names; an empty name, as of a shell variable that is not set, would be the current one."""
+    if not str(text).strip():
+        raise typer.BadParameter("the name of the folder is empty; give one, or . for the current folder")
+    return Path(text)
+
+
+Output = Annotated[
+    Path,
+    typer.Option("--output", help="Folder to write to.", show_default="reports/", parser=folder_of, metavar="PATH"),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Parent of every random number.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Parts computed at the same time.", show_default="all cores")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler to compute on.")]

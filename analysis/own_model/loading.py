@@ -31,7 +31,7 @@ def parse_place(text: str) -> tuple[Path, str | None]:
     Raises
     ------
     InputError
-        If the file is none of Python, or there is no such file: the nearest name in its folder is given.
+        If the file is none of Python or a folder, or there is no such file: the nearest name in its folder is given.
 
     Examples
     --------
@@ -44,8 +44,10 @@ def parse_place(text: str) -> tuple[Path, str | None]:
     path = Path(file)
     if path.suffix != ".py":
         raise InputError(f"{file!r} is no Python file; give FILE.py or FILE.py:FUNCTION")
+    if path.is_dir():
+        raise InputError(f"{file!r} is a folder; give a Python file in it, as FILE.py or FILE.py:FUNCTION")
     if not path.is_file():
-        there = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        there = [p.name for p in path.parent.glob("*.py") if p.is_file()] if path.parent.is_dir() else []
         if not there:
             raise InputError(
                 f"there is no file {file!r}, and no Python file in {str(path.parent)!r}; give one that is there"
@@ -201,7 +203,8 @@ def _needed(function: Callable[..., Any]) -> list[str]:
 
 
 def _a(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
 
 
 def _refuse_missing(model: Any, place: str) -> None:

@@ -26,6 +26,7 @@ _STEP = 1e-3  # how far, in units of the Fisher information
 _ESCAPED = 1e9  # sds at the start, beyond which a descent goes nowhere
 _CLEAR = 0.05  # nats that may be left where it is clear which optimum lies ahead
 _STEEPEST = 1e100  # entries of a Hessian
+_WIDEST = 1e100  # coordinates of a node: sds as large, squared, times the steepest Hessian, are still floats
 _FLAT, _FALLING = 1e-7, -1e-4  # eigenvalues, in units of the Fisher information: above, a minimum; below, a saddle
 
 
@@ -63,7 +64,7 @@ class FixedLoss:
     nodes: Array
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
-        """Loss and gradient (q,); infinite, with a gradient of zeros, where the density vanishes at a node."""
+        """Loss and gradient (q,); infinite, with a gradient of zeros, where the density vanishes at a node, or a node is farther than sds can be squared."""
         losses, gradients = self.by_node(theta)
         if losses is None:
             return np.inf, np.zeros_like(theta)
@@ -73,7 +74,7 @@ class FixedLoss:
         """Losses (n,) and gradients (n, q) by node; no losses where one is not finite."""
         with np.errstate(all="ignore"):
             points = self.shape.points(theta, self.nodes)
-            if not np.isfinite(points).all():
+            if not (np.abs(points) < _WIDEST).all():
                 return None, np.zeros((0, len(theta)))
             values, slopes = self._evaluate(points)
         if not (np.isfinite(values).all() and np.isfinite(slopes).all()):
@@ -253,17 +254,22 @@ def rest(loss: FixedLoss, theta: Array) -> Rest:
 def _on_all_nodes(
     loss: FixedLoss, theta: Array, units: Array, eigenvalues: Array, vectors: Array
 ) -> tuple[Array, Array]:
-    """Measure again, by gradients on all nodes, along the directions that the nodes of the Hessian say do not rise.
+    """Measure again, by gradients on all nodes, in the span of the lowest directions, if the nodes of the Hessian say that some do not rise.
 
-    A thousand nodes leave a curvature in fifty dimensions open by a few hundredths, and near a fork it is smaller than that.
+    A thousand nodes leave a curvature in fifty dimensions open by a few hundredths, and near a fork it is smaller than that; nor do they
+    have a flat direction quite where it is, and a little aside of it the loss curves.
     """
-    low = np.flatnonzero(eigenvalues <= _FLAT)
-    if not 0 < len(low) <= _LOOKED_AT or len(loss.nodes) <= _HESSIAN_NODES:
+    low = int((eigenvalues <= _FLAT).sum())
+    if not 0 < low <= _LOOKED_AT or len(loss.nodes) <= _HESSIAN_NODES:
         return eigenvalues, vectors
-    eigenvalues = eigenvalues.copy()
-    for k in low:
-        way = units * vectors[:, k]
-        ahead, behind = loss(theta + _STEP * way)[1], loss(theta - _STEP * way)[1]
-        eigenvalues[k] = float((ahead - behind) @ way) / (2 * _STEP)
+    ways = units[:, None] * vectors[:, :_LOOKED_AT]
+    with np.errstate(all="ignore"):
+        changes = [loss(theta + _STEP * way)[1] - loss(theta - _STEP * way)[1] for way in ways.T]
+        measured = np.array(changes) @ ways / (2 * _STEP)
+    if not np.isfinite(measured).all():
+        return eigenvalues, vectors
+    found, turn = np.linalg.eigh((measured + measured.T) / 2)
+    eigenvalues = np.concatenate([found, eigenvalues[_LOOKED_AT:]])
+    vectors = np.hstack([vectors[:, :_LOOKED_AT] @ turn, vectors[:, _LOOKED_AT:]])
     order = np.argsort(eigenvalues)
     return eigenvalues[order], vectors[:, order]

@@ -73,7 +73,8 @@ class Optimum:
     @property
     def verdict(self) -> str:
         """What the evidence says."""
-        if not np.isfinite(self.node_gap) and self.rest.kind != "flat direction":
+        flat = self.rest.kind == "flat direction" and self.rest.gap <= _AT_REST  # as wide as nodes let it be
+        if not np.isfinite(self.node_gap) and not flat:
             return NOT_FINITE
         if self.rest.gap > _AT_REST:
             return "still moving"

@@ -17,6 +17,7 @@ __all__ = ["Evidence", "Grade", "Verdict", "judge", "settled", "written_k_hat"]
 Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "flat direction", "improper", "cannot tell"]
 
 _NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
+_ERRORS = 2.0  # standard errors of the reference, by which these limits, and the next, must be passed to be a fault
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
 _NAMED = 5  # variables in a sentence
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
@@ -84,8 +85,9 @@ def judge(evidence: Evidence) -> Verdict:
     Returns
     -------
     Verdict
-        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`). ``too narrow`` where an sd is below 0.9 of
-        the reference's, whatever else is wrong, and the sentence counts all that is. An optimum that is only too wide, or only off in its
+        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`), and none beyond a limit. ``too narrow`` where an sd is below 0.9 of
+        the reference's by more than two of its standard errors, whatever else is wrong, and the sentence counts all that is: but ``cannot
+        tell`` where the reference leaves even a mean open, as that of an improper posterior does. An optimum that is only too wide, or only off in its
         means, has no grade of its own: it is ``cannot tell``, which claims nothing untrue, with a sentence that tells.
     """
     e = evidence
@@ -143,6 +145,8 @@ def _instead(e: Evidence) -> str:
         return "give more seconds, for a reference"
     if e.reasons:
         return f"nor may the reference ({e.reference}) be relied on: {'; '.join(e.reasons)}; give more seconds, or write the model in another parametrisation"
+    if _endless(e.comparison).any():
+        return f"nor may other draws be relied on: {_open(e, _endless(e.comparison))}"
     return "use the draws of the reference"
 
 
@@ -182,19 +186,20 @@ def _shown(bounds: xr.Dataset | None) -> str:
 
 def _widths(e: Evidence) -> Verdict:
     table = e.comparison
-    ratio = np.nan_to_num(table["sd_ratio"].sel(approximation="ADVI").to_numpy(), nan=np.inf, posinf=np.inf)
-    shift = np.abs(table["mean_shift"].sel(approximation="ADVI").to_numpy())
+    row = table.sel(approximation="ADVI")
+    ratio = np.nan_to_num(row["sd_ratio"].to_numpy(), nan=np.inf, posinf=np.inf)
+    shift = np.abs(row["mean_shift"].to_numpy())
     names = table["variable"].to_numpy().astype(str)
     firm, constant = settled(table), (table["reference_sd"] == 0).to_numpy()
     known, left = firm, ~firm & ~constant
-    narrow, wide, moved = known & (ratio < _NARROW), known & (ratio > _WIDE), known & (shift > _SHIFT)
+    narrow, wide, moved = (known & fault for fault in _faults(row))
     off = narrow | wide | moved
     if not off.any():
         return _agreeing(e, known, left)
     count = int((known | left).sum())
     faults = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
     said = _counted({fault: int(n) for fault, n in faults.items() if n}, count)
-    badness = np.fmax(np.abs(np.log(np.where(known, ratio, 1.0))), np.where(known, shift, 0.0))
+    badness = np.fmax(np.abs(np.log(np.where(off, ratio, 1.0))), np.where(off, shift, 0.0))
     worst = int(np.argmax(badness))
     if not badness[worst] <= shift[worst]:
         way = "underestimates" if ratio[worst] < 1 else "overestimates"
@@ -205,10 +210,24 @@ def _widths(e: Evidence) -> Verdict:
         wrong = f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
         remedy = f"linear response keeps the means: use the draws of the reference ({e.reference})"
     at_worst = "at worst it" if off.sum() > 1 else "it"
+    found = f"ADVI is {said}; {at_worst} {wrong}"
+    if _endless(table).any():
+        return Verdict("cannot tell", f"cannot tell: {_open(e, left)}; by the same draws, {found}")
     return Verdict(
         "too narrow" if narrow.any() else "cannot tell",
-        f"ADVI is {said}; {at_worst} {wrong}; {remedy}" + (f"; but {_open(e, left)}" if left.any() else ""),
+        f"{found}; {remedy}" + (f"; but {_open(e, left)}" if left.any() else ""),
     )
+
+
+def _faults(row: xr.Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of which variables (v,) one approximation is too narrow, too wide, or off in the mean: by more than the errors of the reference."""
+    ratio = np.nan_to_num(row["sd_ratio"].to_numpy(), nan=np.inf, posinf=np.inf)
+    with np.errstate(all="ignore"):
+        sd_error, mean_error = (
+            _ERRORS * (row[name] / row["reference_sd"]).to_numpy() for name in ("reference_sd_se", "reference_mean_se")
+        )
+        moved = np.abs(row["mean_shift"].to_numpy()) > _SHIFT + mean_error
+        return ratio * (1 + sd_error) < _NARROW, ratio * (1 - sd_error) > _WIDE, moved
 
 
 def _counted(faults: Mapping[str, int], count: int) -> str:
@@ -222,24 +241,44 @@ def _counted(faults: Mapping[str, int], count: int) -> str:
 
 def _agreeing(e: Evidence, known: NDArray[np.bool_], left: NDArray[np.bool_]) -> Verdict:
     """No fault was found: adequate, unless the reference leaves something open."""
+    row = e.comparison.sel(approximation="ADVI")
+    ratio, shift = row["sd_ratio"].to_numpy(), np.abs(row["mean_shift"].to_numpy())
+    limit = known & ((ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT))
     near = f"means within {_SHIFT} sd, sds within 10 % of the reference"
-    if not left.any():
+    if not (left | limit).any():
         only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
         return Verdict("adequate", f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: {near} ({e.reference})")
-    others = f"; ADVI agrees for {known.sum()} of {(known | left).sum()} variables: {near}" if known.any() else ""
-    return Verdict("cannot tell", f"cannot tell: {_open(e, left)}{others}")
+    unsure = [_open(e, left)] if left.any() else []
+    if limit.any():
+        names = e.comparison["variable"].to_numpy().astype(str)
+        unsure.append(
+            f"for {_listed(names[limit])} ADVI is farther from the reference ({e.reference}) than 10 % in the sd, or {_SHIFT} sd in the mean, but by no "
+            "more than two standard errors of the reference"
+        )
+    agrees = known & ~limit
+    others = f"; ADVI agrees for {agrees.sum()} of {(known | left).sum()} variables: {near}" if agrees.any() else ""
+    return Verdict("cannot tell", f"cannot tell: {'; and '.join(unsure)}{others}")
 
 
 def _open(e: Evidence, left: NDArray[np.bool_]) -> str:
     """Of which variables (v,) the reference leaves the sd open, or even the mean."""
     names = e.comparison["variable"].to_numpy().astype(str)
-    endless = left & np.isinf(e.comparison["reference_mean_se"].to_numpy())
-    what = "mean and sd" if (endless == left).all() else "sd"
-    even = f", and even the mean of {_listed(names[endless])}" if what == "sd" and endless.any() else ""
+    endless = left & _endless(e.comparison)
+    if endless.any():
+        others = f", nor the sd of {_listed(names[left & ~endless])}" if (left & ~endless).any() else ""
+        return (
+            "the posterior may be improper, as with a flat prior on a scale, or have tails too heavy for a mean: "
+            f"that of {_listed(names[endless])} does not settle ({e.reference}){others}"
+        )
     return (
-        f"the reference ({e.reference}) leaves the {what} of {_listed(names[left])} open{even} (heavy tails, or too few draws); "
+        f"the reference ({e.reference}) leaves the sd of {_listed(names[left])} open (heavy tails, or too few draws); "
         "a heavy tail that it cannot measure may be that of an improper posterior, as of a flat prior on a scale"
     )
+
+
+def _endless(comparison: xr.Dataset) -> NDArray[np.bool_]:
+    """Of which variables (v,) the reference leaves even the mean open."""
+    return np.isinf(comparison["reference_mean_se"].to_numpy()) & ~settled(comparison)
 
 
 def _listed(names: NDArray[np.str_]) -> str:
@@ -269,8 +308,9 @@ def _response(e: Evidence, name: str, known: NDArray[np.bool_], *, moved: bool) 
     if "linear response" not in table["approximation"]:
         return f"linear response cannot be had there; {instead} ({e.reference})"
     row = table.sel(approximation="linear response")
+    narrow, wide, _ = _faults(row)
     ratio = row["sd_ratio"].to_numpy()[known]
-    good = int(((ratio > _NARROW) & (ratio < _WIDE)).sum())
+    good = int((known & ~narrow & ~wide).sum())
     one = row.sel(variable=name)
     given = f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}"
     if len(ratio) > 1:

@@ -127,6 +127,10 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "negative seed": (("run", QUESTION, "--seed", "-1"), ("--seed", "greater than or equal to 0")),
     "seed of words": (("run", QUESTION, "--seed", "one"), ("--seed", "integer")),
     "no jobs": (("run", QUESTION, "--jobs", "0"), ("--jobs", "greater than or equal to 1")),
+    "output without a name": (("report", "--quick", "--output", ""), ("--output", "empty")),
+    "figures' folder without a name": (("plot", QUESTION, "--save", ""), ("--save", "empty")),
+    "model's output without a name": (("model", "x.py", "--output", " "), ("--output", "empty")),
+    "data's output without a name": (("data", "x.csv", "--output", ""), ("--output", "empty")),
     "output below a file": (
         ("report", "--quick", "--output", "{tmp}/file/below"),
         ("file/below", "cannot be written", "--output"),

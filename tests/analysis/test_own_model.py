@@ -113,6 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (path / "bare.py").write_text("import pymc as pm\ndef mine():\n    pass\n")
     (path / "notes.txt").write_text("no Python\n")
+    (path / "folder.py").mkdir()
     return path
 
 
@@ -155,12 +156,13 @@ WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
     "needs arguments": ("my_model.py:needs", ("my_model.py:needs needs arguments (n, k)", "defaults")),
     "returns something else": ("my_model.py:returns_text", ("returned a str", "must return a pymc.Model")),
     "returns nothing": ("my_model.py:returns_nothing", ("returned None", "return model")),
-    "is a number": ("my_model.py:number", ("my_model.py:number is a int", "function that returns one")),
+    "is a number": ("my_model.py:number", ("my_model.py:number is an int", "function that returns one")),
     "two models": ("two.py", ("two.py has a and b", "two.py:a")),
     "no model": ("bare.py", ("bare.py has no PyMC model", "bare.py:mine")),
     "no free variables": ("my_model.py:fixed", ("no free variables",)),
     "discrete unknowns": ("my_model.py:discrete", ("discrete variables (count)", "marginalise")),
     "NaN among the observed": ("my_model.py:missing_later", ("1 of 2 observed values of 'y' are NaN", "imputes")),
+    "a folder": ("folder.py", ("'folder.py' is a folder", "FILE.py")),
     "no time": ("my_model.py:cauchy --budget 0", ("--budget", "greater than or equal to 1")),
 }  # fmt: skip
 

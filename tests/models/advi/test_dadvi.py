@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import cast
 
@@ -12,7 +13,7 @@ import xarray as xr
 from scipy.optimize import minimize_scalar
 
 from models.advi import combine, fit_advi, fit_dadvi, linear_response, member, optima
-from models.advi.fixed import FixedLoss, fixed_nodes, rest
+from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
 from models.advi.propriety import ends_between, improper_direction
 from models.advi.search import images, unseen
 from models.advi.shapes import FullRank, LowRank, MeanField, Shape
@@ -243,6 +244,41 @@ def test_improper_posteriors_are_named_with_their_direction(fit: object, build: 
         assert "-" in caught.value.direction.split()
 
 
+def free_scale() -> pm.Model:
+    """What the data do not inform, beside what they do: runs follow it until squares of its sd are no floats."""
+    with pm.Model() as model:
+        pm.HalfFlat("s")
+        pm.Normal("y", pm.Flat("a"), 1, observed=[1.0, 2.0])
+    return model
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_runs_that_widen_without_end_are_no_crash(seed: int) -> None:
+    with pytest.raises(ImproperError, match="along s_log__"):
+        fit_dadvi(free_scale(), seed=seed, budget_s=30)
+
+
+def test_a_loss_so_wide_that_its_fisher_information_is_no_float_is_infinite() -> None:
+    loss = FixedLoss(NORMAL.log_density, MeanField(3), fixed_nodes(3, power=4, seed=0)[0])
+    improper = replace(loss, density=cast(LogDensity, lambda x: (np.zeros(len(x)), np.zeros_like(x))))
+    assert np.isfinite(improper(np.append(np.zeros(3), [200.0, 0, 0]))[0])
+    assert improper(np.append(np.zeros(3), [400.0, 0, 0]))[0] == np.inf
+
+
+def test_a_flat_direction_that_few_nodes_put_a_little_aside_is_called_one() -> None:
+    """Two groups with a flat scale: far out the loss stays the same if the scale grows, and the mean's sd with it."""
+    with pm.Model() as model:
+        groups = pm.Normal("group", pm.Flat("mu"), pm.HalfFlat("tau"), shape=2)
+        pm.Normal("y", groups, 1.0, observed=[1.0, 2.0])
+    loss = FixedLoss(
+        from_model(model).log_density, MeanField(4), fixed_nodes(4, power=12, replicates=8, seed=15).reshape(-1, 4)
+    )
+    start = loss.shape.at(np.array([1.5, 20.0, 1.0, 2.0]), np.array([2e8, 0.71, 1.0, 1.0]))
+    here = rest(loss, descend(loss, start))
+    assert here.kind == "flat direction"
+    assert np.argmax(np.abs(here.direction[:4])) == 1
+
+
 def test_a_ray_on_which_a_scale_outgrows_the_residuals_is_not_improper() -> None:
     """log p rises there by powers, from far below, before it falls again: seen of a regression with 1192 rows."""
 
@@ -269,6 +305,14 @@ def test_a_density_that_vanishes_where_every_normal_has_mass_is_refused() -> Non
     with pm.Model() as model:
         pm.Poisson("y", mu=pm.Normal("rate", 1, 2), observed=np.zeros(6, int))
     with pytest.raises(InputError, match=r"'y'.*infinite"):
+        fit_dadvi(model, starts=6)
+
+
+def test_a_density_that_vanishes_between_the_nodes_is_refused() -> None:
+    """Below the largest observation: starts above it are finite on their nodes, on which the loss has a slope without curvature."""
+    with pm.Model() as model:
+        pm.Uniform("y", 0, pm.Uniform("a", 0, 1), observed=[0.3, 0.6])
+    with pytest.raises(InputError, match=r"vanishes where every Normal has mass.*infinite"):
         fit_dadvi(model, starts=6)
 
 

@@ -120,14 +120,16 @@ def test_what_does_not_vary_or_ends_at_a_bound_has_no_heavy_tail() -> None:
     assert np.isfinite(found.sd_error).all()
 
 
-def test_an_improper_posterior_that_no_search_meets_is_not_called_adequate() -> None:
+def test_an_improper_posterior_that_is_so_along_no_ray_is_not_called_adequate() -> None:
     """Two groups with flat priors on the mean and the sd between them: the tail of tau is that of a constant."""
     with pm.Model() as model:
         theta = pm.Normal("theta", pm.Flat("mu"), pm.HalfFlat("tau"), shape=2)
         pm.Normal("y", theta, 1, observed=[1.0, 3.0])
     tree = examine(model, budget_s=25)
-    assert tree.attrs["grade"] == "cannot tell"  # by which reference, and so why, depends on the clock
+    # How far the search goes, and so why, depends on the clock.
+    assert tree.attrs["grade"] in ("flat direction", "cannot tell")
     assert "tau" in tree.attrs["sentence"]
+    assert "use the draws" not in tree.attrs["sentence"]
 
 
 @pytest.mark.parametrize("method", ["NUTS", "SMC"])

@@ -108,7 +108,8 @@ def evidence(**changes: object) -> Evidence:
         (
             {"comparison": table(0.6, 0.0, 1, error=0.2, mean_error=np.inf)},
             "cannot tell",
-            "leaves the mean and sd of tau open (",
+            "cannot tell: the posterior may be improper, as with a flat prior on a scale, or have tails too heavy for a mean: that of tau does not "
+            "settle (NUTS)$",
         ),
         ({"comparison": table(0.6, 0.0, 1, error=np.nan)}, "cannot tell", "leaves the sd of tau open ("),
         (
@@ -120,7 +121,61 @@ def evidence(**changes: object) -> Evidence:
         (
             {"comparison": pair(table(0.1, 0, 1, error=0.5, mean_error=np.inf), table(0.1, 0, 1, error=0.5))},
             "cannot tell",
-            "leaves the sd of a and b open, and even the mean of a (",
+            "too heavy for a mean: that of a does not settle (NUTS), nor the sd of b$",
+        ),
+        (
+            {"comparison": pair(table(3.0, 5e5, 1), table(0.1, 0, 1, error=0.5, mean_error=np.inf))},
+            "cannot tell",
+            "cannot tell: the posterior may be improper, as with a flat prior on a scale, or have tails too heavy for a mean: that of b does not settle "
+            "(NUTS); by the same draws, ADVI is too wide for 1 and off in the mean for 1 of 2 variables; it has the mean of a off by 500000.0 sds$",
+        ),
+        (
+            {
+                "comparison": table(0.1, 0, 1, error=0.5, mean_error=np.inf),
+                "missed": (0.38, 0.31, 0.45),
+                "modes": 2,
+                "k_hat_repair": 0.8,
+            },
+            "missed mode",
+            "(its k-hat is 0.80): nor may other draws be relied on: the posterior may be improper",
+        ),
+        ({"comparison": table(0.87, 0.0, 0.99, error=0.01)}, "too narrow", "underestimates the sd of tau by 13 %"),
+        (
+            {"comparison": table(0.89, 0.0, 0.99, error=0.01)},
+            "cannot tell",
+            "cannot tell: for tau ADVI is farther from the reference (NUTS) than 10 % in the sd, or 0.2 sd in the mean, but by no more than two standard "
+            "errors of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.89, 0.0, 1.0), table(1.0, 0.0, 1.0))},
+            "cannot tell",
+            "two standard errors of the reference; ADVI agrees for 1 of 2 variables: means within 0.2 sd, sds within 10 % of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.89, 0.0, 1.0), table(0.1, 0.0, 1.0, error=0.5))},
+            "cannot tell",
+            "flat prior on a scale; and for a ADVI is farther from the reference (NUTS) than",
+        ),
+        (
+            {"comparison": table(1.11, 0.0, 0.99, error=0.01)},
+            "cannot tell",
+            "by no more than two standard errors of the reference$",
+        ),
+        (
+            {"comparison": table(1.0, 0.21, 0.99, mean_error=0.01)},
+            "cannot tell",
+            "by no more than two standard errors of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0.0, 0.89), table(0.89, 0.0, 1.0))},
+            "too narrow",
+            "ADVI is too narrow for 1 of 2 variables; it underestimates the sd of a by 40 %; linear response gives it an sd of 0.89 where the reference "
+            "(NUTS) has 1, and is within 10 % for 2 of 2$",
+        ),
+        (
+            {"comparison": pair(table(0.85, 0.0, 1.0), table(0.84, 0.0, 1.0, error=0.05))},
+            "too narrow",
+            "ADVI is too narrow for 1 of 2 variables; it underestimates the sd of a by 15 %",
         ),
         (
             {"comparison": pair(table(0.6, 0, 1), table(0.1, 0, 1, error=0.5))},

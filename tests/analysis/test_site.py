@@ -172,6 +172,17 @@ def test_pages_are_small() -> None:
     assert not large, f"more than {MOST_BYTES} bytes or {MOST_ELEMENTS} elements"
 
 
+def test_every_heading_is_one() -> None:
+    """Without a blank line before it, it is the end of a paragraph."""
+    lost = [
+        (one.path.name, text)
+        for one in every()
+        for e in one.elements
+        if e.tag == "p" and "##" in (text := _text(e, ("code",)))
+    ]
+    assert not lost
+
+
 def test_front_page_is_short() -> None:
     assert page(SITE / "index.html").words() < FRONT_WORDS, page(SITE / "index.html").words()
 

@@ -176,8 +176,14 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_compiled_density_is_read_again_unless_it_is_damaged(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = normal_mixture([1], [0], [1])
     made: list[int] = []
-    build = log_density.normal_mixture_graph
-    monkeypatch.setattr(log_density, "normal_mixture_graph", lambda: made.append(1) or build())
+
+    def build() -> tuple[pt.TensorVariable, pt.TensorVariable, pt.TensorVariable]:
+        """A graph that is compiled in a moment."""
+        made.append(1)
+        points, numbers = pt.matrix("points"), pt.vector("numbers")
+        return points, numbers, numbers[0] * -(points**2).sum(axis=1)
+
+    monkeypatch.setattr(log_density, "normal_mixture_graph", build)
     x = np.array([[0.5]])
 
     def value() -> np.ndarray:

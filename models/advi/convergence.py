@@ -24,6 +24,7 @@ _PROBE = 0.1  # how far along the natural gradient the second evaluation lies
 _POWERS = (10, 12, 14)  # logarithms to base 2 of the nodes in each half
 _SIDE = 0.01  # difference quotients of the gradient, in sds and relative scales
 _FLAT = 0.1  # an eigenvalue, in units of the Fisher information, that asks for more nodes
+_DROWNED = 256  # noise, in tolerances, that four doublings of the nodes cannot mend: at best each takes three quarters
 _MOST_PARAMETERS = 65  # full rank in ten dimensions: above it the line must do
 
 
@@ -87,12 +88,13 @@ def gather(loss: Loss, mean: Array, factor: Array, *, nats: float, relative: flo
         gap, noise, shift, curvature = (field[rows] for field in fields)
         error = np.sqrt(2 * noise / np.maximum(curvature, 0.01))  # of the shift
         unsure = (noise > nats / 2) | (error > relative / 2) | _close(shift, relative)
-        rows = rows[unsure & (gap < 100 * nats)]  # what is far off is so whatever the noise
+        told = noise <= _DROWNED * nats
+        rows = rows[unsure & told & (gap < 100 * nats)]  # what is far off is so whatever the noise
         if not len(rows):
             break
     # Ten standard errors: an estimate so far above a tolerance is above it.
-    near = np.flatnonzero((gap <= 4 * nats + 10 * noise) & (shift <= 4 * relative + 10 * error)) if whole else rows[:0]
-    if len(near):
+    near = np.flatnonzero(told & (gap <= 4 * nats + 10 * noise) & (shift <= 4 * relative + 10 * error))
+    if whole and len(near):
         parts = _newton(loss, mean[near], factor[near], nats, relative, seed)
         for field, part in zip(fields, parts, strict=True):
             field[near] = part

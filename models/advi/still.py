@@ -15,7 +15,6 @@ from models.advi.given import batched
 from models.advi.members import draw_groups, family_of, group, losses, normal_member
 from models.advi.propriety import named_direction
 from models.advi.refine import Optimum
-from models.advi.runs import Loss
 from models.advi.search import unseen
 from models.advi.shapes import Shape
 from models.advi.starts import Start
@@ -120,9 +119,9 @@ def _one_valley(groups: list[list[int]], followed: Sequence[Optimum]) -> list[li
 
 def _elbo(target: Target, optimum: Optimum, seed: int) -> Estimate:
     """Loss on fresh nodes, as many as its error asks for."""
-    loss = Loss(target.log_density)
     for power in range(_POWERS[0], _POWERS[1] + 1, 2):
-        found = losses(loss, [(optimum.mean, optimum.factor)], power, seed + power)[0]
+        # Not the seeds of `refine`: an optimum lies where its own nodes are too kind to it.
+        found = losses(target.log_density, [(optimum.mean, optimum.factor)], power, seed + 3000 + power)[0]
         if found.error < _ELBO_SE:
             break
     return found

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from models.advi.diagnostics import k_hat
 from models.advi.members import draw_groups, family_of, group, losses, normal_member
 from models.advi.rounds import Run
-from models.advi.runs import Loss, Method
+from models.advi.runs import Method
 from models.advi.starts import Schedule, Start
 from models.quadrature import Estimate
 from models.results import estimate_of, estimate_variables, parameter_variables
@@ -75,10 +75,10 @@ def results_tree(
     draws: int,
 ) -> xr.DataTree:
     """Put runs together as `models.advi.fit_advi` returns them."""
-    family, loss = family_of(target, method), Loss(target.log_density)
-    rough = losses(loss, [(r.mean, r.factor) for r in runs], 11, seed)
+    family, density = family_of(target, method), target.log_density
+    rough = losses(density, [(r.mean, r.factor) for r in runs], 11, seed)
     groups = [(_lead(alike, runs, rough), alike) for alike in group(runs)]
-    fine = {lead: losses(loss, [(runs[lead].mean, runs[lead].factor)], 15, seed + 1)[0] for lead, _ in groups}
+    fine = {lead: losses(density, [(runs[lead].mean, runs[lead].factor)], 15, seed + 1)[0] for lead, _ in groups}
     groups.sort(key=lambda pair: fine[pair[0]].value)
     optimum = np.empty(len(runs), dtype=int)
     for k, (_, alike) in enumerate(groups):

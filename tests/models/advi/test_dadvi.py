@@ -15,8 +15,8 @@ from scipy.special import gammaln
 
 from models.advi import combine, fit_advi, fit_dadvi, linear_response, member, optima
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
-from models.advi.propriety import ends_between, improper_direction
 from models.advi.members import losses
+from models.advi.propriety import ends_between, improper_direction
 from models.advi.search import images, unseen
 from models.advi.shapes import FullRank, LowRank, MeanField, Shape
 from models.advi.starts import Start

@@ -8,10 +8,10 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-from pymc.blocking import DictToArrayBijection, RaveledVars
 
 from models.advi.labels import exchanges, variables
 from models.targets import from_model
+from tests.by_pymc import log_densities
 
 Y = np.concatenate([np.random.default_rng(4).normal(place, 1, 10) for place in (-4, 0, 3)])
 
@@ -65,9 +65,7 @@ def test_the_density_is_the_same_at_exchanged_labels(build: Callable[[], pm.Mode
     rng = np.random.default_rng(2)
     place = 0.4 * np.abs(target.initial_point) + rng.uniform(0.05, 0.3, target.dim)
     moved = [m for _, m, _ in exchanges(target, place, np.ones(target.dim))]
-    logp = target.source.compile_logp(mode="FAST_COMPILE")  # a few points: not worth Numba's ten seconds
-    start = DictToArrayBijection.map(target.source.initial_point())
-    there, *values = (logp(DictToArrayBijection.rmap(RaveledVars(x, start.point_map_info))) for x in (place, *moved))
+    there, *values = log_densities(target, [place, *moved])
     assert np.isclose(values, there, rtol=0, atol=1e-9).sum() == orders
 
 

@@ -116,7 +116,7 @@ class _Other:
 
 _OTHERS = (
     _Other("own_model", "Your own model", "What did ADVI make of my posterior, and what did it miss?", "reference_posteriors"),
-    _Other("limits", "Limits and open questions", "What does none of this tell, and what has been done since the textbooks?", "unknown_p_data"),
+    _Other("limits", "Limits and open questions", "What does none of this tell, and what has been done about it?", "unknown_p_data"),
     _Other("practice", "In practice", "I ran ADVI, or fitted a distribution. What now?"),
 )  # fmt: skip
 
@@ -262,7 +262,9 @@ def _other(
     words = Words()
     text = filled(f"pages/{other.name}.md", templates, q=said, words=words)
     answers[other.name] = headline(words.answer)
-    return Page(other.name, other.title, other.lede, (_answer(words.answer) if words.answer else "") + text, str(number))
+    return Page(
+        other.name, other.title, other.lede, (_answer(words.answer) if words.answer else "") + text, str(number)
+    )
 
 
 def _answer(answer: str, question: str = "") -> str:

@@ -223,6 +223,14 @@ def test_an_answer_is_short() -> None:
     assert not [e for e in front.iter("p") if not (e[0].tail or "").strip()]  # the title, and then the answer
 
 
+def test_a_caption_does_not_say_left_or_right_panel() -> None:
+    """On a narrow screen panels stand one below the other."""
+    captions = (
+        (one.path.name, "".join(_text(e, UNREAD))) for one in every() for e in one.elements if e.tag == "figcaption"
+    )
+    assert not [said for said in captions if re.search(r"\b(Left|Right)[:,]|(left|right) (panel|map)", said[1])]
+
+
 def test_pages_are_valid_html() -> None:
     """As far as html5lib's parser tells; of inline SVG and MathML it asks nothing, and no code of it is let pass."""
     assert not {one.path.name: one.errors[:5] for one in every() if one.errors}

@@ -33,7 +33,7 @@ mu, tau = pm.Normal("mu", 0, 5), pm.HalfCauchy("tau", 5)
 
 #: What the words around a block say of it, by its page and a line that no other block there has: true of its names once it has run.
 SAID = {
-    ("practice", "fit = fit_dadvi(my_model)"): "optima(fit)['k_hat'].item() > 0.7",
+    ("practice", "fit = fit_dadvi(my_model)"): "found['k_hat'].item() > 0.7",
     ("two_families", "difference = kl_difference("): (
         "difference.value > 0 and not difference.reliable and any('heavy' in words for words in difference.warnings)"
     ),
@@ -97,6 +97,7 @@ def test_code_is_no_template(block: Block) -> None:
     """Code is the same whatever the findings are: no value, condition or comment of Jinja stands in it."""
     assert not re.search(r"<<|<%|<#", block.code)
     compile(block.code, block.name, "exec")
+    assert not [line for line in block.code.splitlines() if len(line) > 70], "a page shows 70 characters"
 
 
 @pytest.mark.exhaustive

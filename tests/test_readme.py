@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analysis.two_families.comparable import comparable
 from models.advi import fit_dadvi
 from models.results import save
 from tests.analysis.bimodal import bimodal
@@ -61,6 +62,13 @@ def written_for(code: str) -> None:
     if "reports/results/mode_covering_vs_seeking.nc" in code:
         Path("reports/results").mkdir(parents=True)
         save(xr.DataTree.from_dict({"/bimodal": bimodal()}), Path("reports/results/mode_covering_vs_seeking.nc"))
+    if "reports/results/two_families.nc" in code:
+        Path("reports/results").mkdir(parents=True)
+        fits = comparable(starts=2, seed=0)
+        save(
+            xr.DataTree.from_dict({f"/{name}": fit for name, fit in fits.items()}),
+            Path("reports/results/two_families.nc"),
+        )
     if "duality-build/model.nc" in code:
         Path("duality-build").mkdir()
         optimum = fit_dadvi(model())["optimum_0"]

@@ -164,6 +164,8 @@ class Style:
                 "svg.fonttype": "path",
                 "svg.hashsalt": "duality",
                 "figure.constrained_layout.use": True,
+                # Where panels stand one below the other, the title of one is not to be read with the axis above it.
+                "figure.constrained_layout.h_pad": 0.11 if self.narrow else 0.04167,
             }
         ):
             yield

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.site.chapter import EVIDENCE, ReportError, filled, headline
+from analysis.site.chapter import EVIDENCE, ReportError, Words, filled, headline
 from analysis.site.figure import NAME, Placed
 from analysis.site.numbers import CLOSE, OPEN, table
 from analysis.site.provenance import rows
@@ -103,7 +103,10 @@ class Book:
 
 @dataclass(frozen=True)
 class _Other:
-    """A page that is no question: its template is ``pages/<name>.md``, its place is after a question."""
+    """A page that is no question: its template is ``pages/<name>.md``, its place is after a question.
+
+    The template may say an answer as a chapter does.
+    """
 
     name: str
     title: str
@@ -113,7 +116,7 @@ class _Other:
 
 _OTHERS = (
     _Other("own_model", "Your own model", "What did ADVI make of my posterior, and what did it miss?", "reference_posteriors"),
-    _Other("limits", "Limits and open questions", "What does none of this tell, and what has been done since the textbooks?", "unknown_p_data"),
+    _Other("limits", "Limits and open questions", "What does none of this tell, and what has been done about it?", "unknown_p_data"),
     _Other("practice", "In practice", "I ran ADVI, or fitted a distribution. What now?"),
 )  # fmt: skip
 
@@ -164,8 +167,10 @@ def book_of(sections: Sequence[Section], provenance: Mapping[str, Any], title: s
         story.append(page)
         evidence += checks
         names = {part.name for part in parts}
-        story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after in names]
-    story += [_other(o, len(story) + 1, said, templates) for o in _OTHERS if o.after not in said]
+        for other in (o for o in _OTHERS if o.after in names):
+            story.append(_other(other, len(story) + 1, said, templates, answers))
+    for other in (o for o in _OTHERS if o.after not in said):
+        story.append(_other(other, len(story) + 1, said, templates, answers))
     story.append(
         Page(
             "provenance", "Where the numbers come from", "", _provenance(provenance, heading=False), str(len(story) + 1)
@@ -250,8 +255,16 @@ def _chapter(section: Section, templates: Sequence[Path], said: Mapping[str, Any
     return filled(f"{section.name}/chapter.md", templates, f=section.context, figures=figures, q=said)
 
 
-def _other(other: _Other, number: int, said: Mapping[str, Any], templates: Sequence[Path]) -> Page:
-    return Page(other.name, other.title, other.lede, filled(f"pages/{other.name}.md", templates, q=said), str(number))
+def _other(
+    other: _Other, number: int, said: Mapping[str, Any], templates: Sequence[Path], answers: dict[str, str]
+) -> Page:
+    """Return a page that is no question, and keep the first sentence of its answer."""
+    words = Words()
+    text = filled(f"pages/{other.name}.md", templates, q=said, words=words)
+    answers[other.name] = headline(words.answer)
+    return Page(
+        other.name, other.title, other.lede, (_answer(words.answer) if words.answer else "") + text, str(number)
+    )
 
 
 def _answer(answer: str, question: str = "") -> str:

@@ -99,6 +99,7 @@ class Converter:
         """Return a page for a repository browser, where a heading's own anchor has to be an element."""
         text = _NAMED.sub(r'<a id="\2"></a>\n\n\1', text)
         body = self._pandoc(text, "md", title, "--to=gfm", "--wrap=preserve")
+        body = re.sub(r"^-{5,}$", "---", body, flags=re.MULTILINE)  # a rule, as long as a line may be
         note = "<!-- Built by `duality report` from the chapters and reports/templates: edit those, not this file. -->"
         return f"{note}\n\n# {title}\n\n{body}".encode()
 

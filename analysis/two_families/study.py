@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,8 +13,9 @@ from pydantic import Field
 from scipy.stats import norm
 
 from analysis.draws import draw
-from analysis.parts import Part, StudySettings, runner
+from analysis.parts import Options, Part, StudySettings, runner
 from analysis.two_families import QUESTION
+from analysis.two_families.comparable import comparable
 from analysis.two_families.criteria import compare, criteria, optimism, smoothed_elpd
 from analysis.two_families.plane import run_geometry
 from analysis.two_families.targets import DATA, KNOWN, PAIR, Data, Known
@@ -93,8 +94,29 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-#: ``geometry``: see `run_geometry`; one child per known target: see `run_choice`; one per data set: see `run_data`.
-run = runner(QUESTION, Settings, parts)
+_computed = runner(QUESTION, Settings, parts)
+
+
+def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
+    """Put the question together: its parts, and fits to the data sets that ArviZ compares.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+    **options
+        Of `analysis.parts.compute_parts`.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``geometry``: see `run_geometry`; one child per known target: see `run_choice`; one per data set: see `run_data`, and in
+        it a child per family of `comparable`, with ``posterior`` and ``log_likelihood``.
+    """
+    settings = settings or Settings()
+    tree = _computed(settings, **options)
+    for name, fit in comparable(settings.starts, settings.seed).items():
+        tree[name] = fit
+    return tree
 
 
 # --- choice between two families -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 -- What pandoc's classes become outside HTML.
 -- In HTML, `[forward]{.forward}` and `::: {.answer}` stay a span and a div, and style.css dresses them.
+-- `::: {.fold summary="..."}` is folded wherever a page can be; on paper it stands open.
 
 local lines = { forward = true, reverse = true, target = true }
 
@@ -31,7 +32,16 @@ function Span(span)
   end
 end
 
+local function folded(div)
+  local words = div.attributes.summary:gsub("&", "&amp;"):gsub("<", "&lt;")
+  local opened = pandoc.RawBlock("html", '<details class="fold">\n<summary>' .. words .. "</summary>")
+  return wrapped(opened, div.content, pandoc.RawBlock("html", "</details>"))
+end
+
 function Div(div)
+  if div.classes:includes("fold") then
+    return FORMAT == "typst" and div.content or folded(div)
+  end
   if FORMAT == "gfm" then
     if div.classes:includes("answer") then
       return pandoc.BlockQuote(div.content)

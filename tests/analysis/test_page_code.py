@@ -31,6 +31,32 @@ mu, tau = pm.Normal("mu", 0, 5), pm.HalfCauchy("tau", 5)
 """,
 }
 
+#: What the words around a block say of it, by its page and a line that no other block there has: true of its names once it has run.
+SAID = {
+    ("practice", "fit = fit_dadvi(my_model)"): "found['k_hat'].item() > 0.7",
+    ("two_families", "difference = kl_difference("): (
+        "difference.value > 0 and not difference.reliable and any('heavy' in words for words in difference.warnings)"
+    ),
+    ("initialisation", "runs = {}"): (
+        "runs['from mean 3.0, sd 5.0']['posterior']['x'].std() > 2 > 1.5 > runs['from mean 0.5, sd 0.3']['posterior']['x'].std()"
+    ),
+    ("separation_sweep", "runs = {}"): (
+        "runs['wide, middle']['posterior']['x'].std() > 2 > 1.5 > runs['narrow, on a mode']['posterior']['x'].std()"
+    ),
+    ("advi_accuracy", "draws = {}"): (
+        'draws["PyMC\'s default"]["posterior"]["x"].std() > 1.05 * draws["wide window"]["posterior"]["x"].std()'
+    ),
+    ("mean_field_vs_full_rank", "mean_field = fit_dadvi(model)"): (
+        "np.allclose(linear_response(mean_field).cov, np.cov([full_rank['optimum_0/posterior'][k].values.ravel()"
+        " for k in ('intercept', 'slope')]), rtol=0.1)"
+        " and mean_field['optimum_0/posterior']['slope'].std() < 0.3 * full_rank['optimum_0/posterior']['slope'].std()"
+    ),
+    ("posterior_modes", "found = optima(fit)"): "found.sizes['optimum'] == 3",
+    ("own_model", "tree = examine(model, budget_s=60)"): (
+        "'is too narrow' in tree.attrs['sentence'] and 'linear response gives it' in tree.attrs['sentence']"
+    ),
+}
+
 
 class Block(NamedTuple):
     """Code of a page, and the line of its first line."""
@@ -40,8 +66,12 @@ class Block(NamedTuple):
     code: str
 
     @property
+    def page(self) -> str:
+        return self.path.parent.name if self.path.stem == "chapter" else self.path.stem
+
+    @property
     def name(self) -> str:
-        return f"{self.path.parent.name if self.path.stem == 'chapter' else self.path.stem}:{self.line}"
+        return f"{self.page}:{self.line}"
 
 
 def blocks(path: Path) -> Iterator[Block]:
@@ -56,6 +86,8 @@ ALL = [block for path in SOURCES for block in blocks(path)]
 
 def test_blocks_are_found() -> None:
     assert set(CHANGES) <= {block.code.partition("\n")[0] for block in ALL}
+    for page, line in SAID:
+        assert [block.code.count(line) for block in ALL if block.page == page and line in block.code] == [1]
     fences = sum(EVIDENCE.sub("", p.read_text(encoding="utf-8")).count("```python") for p in SOURCES)
     assert len(ALL) == fences > 10
 
@@ -65,12 +97,13 @@ def test_code_is_no_template(block: Block) -> None:
     """Code is the same whatever the findings are: no value, condition or comment of Jinja stands in it."""
     assert not re.search(r"<<|<%|<#", block.code)
     compile(block.code, block.name, "exec")
+    assert not [line for line in block.code.splitlines() if len(line) > 70], "a page shows 70 characters"
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.name)
 def test_code_runs_as_it_stands(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the project's filter of warnings, in an empty folder, without a screen."""
+    """With the project's filter of warnings, in an empty folder, without a screen; and what is said of it is so."""
     monkeypatch.chdir(tmp_path)
     code = compile("\n" * (block.line - 1) + block.code, str(block.path), "exec")  # lines of a traceback are the page's
     with mpl.rc_context({"backend": "agg"}), warnings.catch_warnings():
@@ -86,3 +119,5 @@ def test_code_runs_as_it_stands(block: Block, tmp_path: Path, monkeypatch: pytes
                 after.callback(namespace["model"].__exit__, None, None, None)
             exec(code, namespace)
         plt.close("all")
+    for (page, line), said in SAID.items():
+        assert page != block.page or line not in block.code or eval(said, namespace), said

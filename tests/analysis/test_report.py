@@ -588,6 +588,27 @@ def test_a_manifest_that_is_damaged_or_leads_elsewhere_removes_nothing(tmp_path:
         assert outside.read_text() == "x"
 
 
+def test_what_is_folded_on_a_page_is_open_on_paper(tmp_path: Path) -> None:
+    prose = '<< figures.curves >>\n\n::: {.fold summary="Figure: p & q"}\n<< figures.trace >>\n\nIts words.\n:::\n\nAfter.\n\n---\n'
+    write_chapter(tmp_path, prose)
+    section = make_section(answer="Yes.")
+    write_report([section], provenance={}, output=tmp_path / "out", formats=FORMATS, templates=[tmp_path, TEMPLATES])
+    page, text = ((tmp_path / "out" / name).read_text(encoding="utf-8") for name in ("index.html", "README.md"))
+    for said in (page, text):
+        folded = re.findall(r"<details[^>]*>\s*<summary>Figure: p &amp; q</summary>(.*?)</details>", said, re.DOTALL)
+        assert len(folded) == 1
+        assert "Its words." in folded[0]
+        assert "A falling line." in folded[0]
+        assert "After." not in folded[0]
+    assert "\n---\n" in text
+    source = subprocess.run(
+        [pypandoc.get_pandoc_path(), "--from=markdown", "--to=typst", f"--lua-filter={TEMPLATES / 'report.lua'}"],
+        input=prose[prose.index(":::") :], capture_output=True, text=True, check=True, encoding="utf-8",
+    ).stdout  # fmt: skip
+    assert "Its words." in source
+    assert "details" not in source
+
+
 def test_cells_of_the_pdf_are_words_and_columns_as_wide_as_they() -> None:
     """A cell that begins with a sign is no heading; wide tables have no columns that are all alike."""
     rows = f"| target | {'said ' * 20}|\n|---|---|\n| = normal | - 3 |\n"

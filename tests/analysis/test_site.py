@@ -193,6 +193,44 @@ def test_a_page_of_questions_is_one_sitting() -> None:
     assert not {name: n for name, n in tables.items() if n > 1}
 
 
+def test_a_page_of_questions_has_one_figure_in_sight() -> None:
+    """Others are folded, in the same place, or on its evidence."""
+    folded = {id(inner) for one in every() for e in one.elements if e.tag == "details" for inner in e.iter("figure")}
+    seen = {
+        one.path.name: sum(e.tag == "figure" and id(e) not in folded for e in one.elements)
+        for one in every(but=WHOLE)
+        if one.asks()
+    }
+    assert seen
+    assert set(seen.values()) == {1}, seen
+
+
+def test_an_answer_is_short() -> None:
+    """A sentence or two, with two numbers at most; the map of pages has the first of every page that it names."""
+    answers = {
+        one.path.stem: " ".join("".join(_text(e, UNREAD)) for e in one.elements if e.get("class") == "answer")
+        for one in every(but=WHOLE)
+    }
+    said = {name: words for name, words in answers.items() if words}
+    assert (
+        len(said) >= len({one.path for one in every(but=WHOLE) if one.asks()}) + 3
+    )  # and limits, practice, your own model
+    assert not {name: n for name, words in said.items() if len(n := re.findall(r"\d+(?:[.,]\d+)*", words)) > 2}
+    assert not {name: words for name, words in said.items() if len(words.split()) > 70}
+    front = next(e for e in page(SITE / "index.html").elements if "map" in (e.get("class") or "").split())
+    named = {Path(e.attrib["href"]).stem for e in front.iter("a") if e.get("href")}
+    assert set(said) <= named
+    assert not [e for e in front.iter("p") if not (e[0].tail or "").strip()]  # the title, and then the answer
+
+
+def test_a_caption_does_not_say_left_or_right_panel() -> None:
+    """On a narrow screen panels stand one below the other."""
+    captions = (
+        (one.path.name, "".join(_text(e, UNREAD))) for one in every() for e in one.elements if e.tag == "figcaption"
+    )
+    assert not [said for said in captions if re.search(r"\b(Left|Right)[:,]|(left|right) (panel|map)", said[1])]
+
+
 def test_pages_are_valid_html() -> None:
     """As far as html5lib's parser tells; of inline SVG and MathML it asks nothing, and no code of it is let pass."""
     assert not {one.path.name: one.errors[:5] for one in every() if one.errors}

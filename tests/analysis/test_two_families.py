@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import arviz as az
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -357,6 +359,31 @@ def test_parts_are_remembered_by_what_they_depend_on(results: xr.DataTree) -> No
     assert seen["geometry"] == other["geometry"]
     assert seen["galaxies"] == other["galaxies"]
     assert seen["logistic"] != other["logistic"]
+
+
+@pytest.mark.parametrize(("name", "n"), [("old_faithful_waiting", 272), ("galaxies", 82)])
+def test_saved_fits_are_what_arviz_compares(results: xr.DataTree, tmp_path: Path, name: str, n: int) -> None:
+    """Stock ``az.loo`` and ``az.compare``, from the file; the same differences as those of the TIC scores, by another correction."""
+    save(results, tmp_path / "r.nc")
+    case = load(tmp_path / "r.nc")[name]
+    fits = {family: case[family] for family in ("normal", "laplace", "normal_mixture(2)")}
+    pointwise = case["fits/pointwise"]
+    with warnings.catch_warnings():  # the mixture has a narrow component on few galaxies, and ArviZ says so
+        warnings.filterwarnings("ignore", "Estimated shape parameter of Pareto distribution", UserWarning)
+        found = {family: az.loo(fit) for family, fit in fits.items()}
+        table = az.compare(fits, round_to="none")
+    assert list(az.summary(fits["normal"], kind="stats").index) == ["mu", "sigma"]
+    for family, fit in fits.items():
+        assert fit["log_likelihood"]["x"].shape == (1, 400, n)
+        score = pointwise.sel(family=family) - case["fits/trace"].sel(family=family) / n
+        assert found[family].elpd == pytest.approx(float(score.sum()), abs=1.5)
+        assert float(table.loc[family, "elpd"]) == pytest.approx(found[family].elpd)
+    assert not any(found[family].warning for family in PAIR)
+    difference = pointwise.sel(family="normal") - pointwise.sel(family="laplace")
+    ahead, behind = ("normal", "laplace") if difference.sum() > 0 else ("laplace", "normal")
+    pair = az.compare({family: fits[family] for family in PAIR}, round_to="none")
+    assert list(pair.index) == [ahead, behind]
+    assert float(pair.loc[behind, "dse"]) == pytest.approx(float(np.sqrt(n) * difference.std()), rel=0.1)
 
 
 def test_figures_have_words_and_survive_a_file(results: xr.DataTree, tmp_path: Any) -> None:

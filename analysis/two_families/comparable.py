@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from analysis.two_families.targets import DATA, PAIR
+from analysis.two_families.targets import PAIR, Data
 from models.families import FAMILIES, normal_mixture
 from models.mle import approximate_posterior, fit_mle
 
@@ -14,11 +14,12 @@ __all__ = ["comparable"]
 DRAWS = 400
 
 
-def comparable(starts: int, seed: int) -> dict[str, xr.DataTree]:
-    """Return fits of both families, and of two Normals, to each data set.
+def comparable(data: Data, starts: int, seed: int) -> dict[str, xr.DataTree]:
+    """Return fits of both families, and of two Normals, to a data set.
 
     Parameters
     ----------
+    data : Data
     starts : int
         Of each fit.
     seed : int
@@ -26,13 +27,8 @@ def comparable(starts: int, seed: int) -> dict[str, xr.DataTree]:
     Returns
     -------
     dict of str to xarray.DataTree
-        By ``data set/family``: what `models.mle.approximate_posterior` says of the fit, for ``az.loo`` and ``az.compare``.
+        By family: what `models.mle.approximate_posterior` says of the fit, for ``az.loo`` and ``az.compare``.
     """
     families = [*(FAMILIES[name] for name in PAIR), normal_mixture(2)]
-    return {
-        f"{data.name}/{family.name}": approximate_posterior(
-            fit_mle(data.values, family, starts=starts, seed=seed, draws=2), family, draws=DRAWS, seed=seed
-        )
-        for data in DATA
-        for family in families
-    }
+    fits = {f.name: fit_mle(data.values, f, starts=starts, seed=seed, draws=2) for f in families}
+    return {f.name: approximate_posterior(fits[f.name], f, draws=DRAWS, seed=seed) for f in families}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from pydantic import Field
 from scipy.stats import norm
 
 from analysis.draws import draw
-from analysis.parts import Options, Part, StudySettings, runner
+from analysis.parts import Part, StudySettings, runner
 from analysis.two_families import QUESTION
 from analysis.two_families.comparable import comparable
 from analysis.two_families.criteria import compare, criteria, optimism, smoothed_elpd
@@ -94,29 +94,8 @@ def parts(settings: Settings) -> list[Part]:
     ]
 
 
-_computed = runner(QUESTION, Settings, parts)
-
-
-def run(settings: Settings | None = None, **options: Unpack[Options]) -> xr.DataTree:
-    """Put the question together: its parts, and fits to the data sets that ArviZ compares.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-    **options
-        Of `analysis.parts.compute_parts`.
-
-    Returns
-    -------
-    xarray.DataTree
-        ``geometry``: see `run_geometry`; one child per known target: see `run_choice`; one per data set: see `run_data`, and in
-        it a child per family of `comparable`, with ``posterior`` and ``log_likelihood``.
-    """
-    settings = settings or Settings()
-    tree = _computed(settings, **options)
-    for name, fit in comparable(settings.starts, settings.seed).items():
-        tree[name] = fit
-    return tree
+#: ``geometry``: see `run_geometry`; one child per known target: see `run_choice`; one per data set: see `run_data`.
+run = runner(QUESTION, Settings, parts)
 
 
 # --- choice between two families -------------------------------------------------------------------------------------
@@ -217,7 +196,8 @@ def run_data(data: Data, settings: Settings) -> xr.DataTree:
     xarray.DataTree
         ``fits``: over ``family`` the log likelihood of each observation, the number of parameters, the trace tr(J^-1 K), and
         the fit's ``status``, ``starts_reached`` and ``starts_degenerate``. A family whose maximum lies in the limit of a
-        parameter has the values of that limit's nearest member and no trace; one without a maximum has no values.
+        parameter has the values of that limit's nearest member and no trace; one without a maximum has no values. By family
+        of `comparable`, draws of its parameters and log likelihoods.
     """
     x = data.values
     largest = min(data.components, settings.components)
@@ -228,6 +208,8 @@ def run_data(data: Data, settings: Settings) -> xr.DataTree:
     tree = xr.DataTree.from_dict(
         {"fits": xr.Dataset({**pointwise, **columns}, coords={"family": [f.name for f in candidates]})}
     )
+    for name, fit in comparable(data, settings.starts, settings.seed).items():
+        tree[name] = fit
     tree.attrs = {"title": data.title, "unit": data.unit, "n": len(x), "distinct": len(np.unique(x))}
     return tree
 

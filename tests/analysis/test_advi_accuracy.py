@@ -29,6 +29,7 @@ from tests.analysis.drawn import check_drawings, check_pages
 from tests.reference import cases
 
 mpl.use("Agg")
+pytestmark = pytest.mark.exhaustive
 
 SETTINGS = Settings(
     repeats=2, restarts=10, other_restarts=4, pymc_steps=100, adam_steps=100, adam_draws=5, our_steps=200, cost_runs=2,

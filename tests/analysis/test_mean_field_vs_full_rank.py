@@ -37,6 +37,7 @@ from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
+pytestmark = pytest.mark.exhaustive
 
 Array = np.ndarray[Any, Any]
 SETTINGS = Settings(

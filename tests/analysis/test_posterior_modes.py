@@ -31,6 +31,7 @@ from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
+pytestmark = pytest.mark.exhaustive
 
 SETTINGS = Settings(starts=4, steps=150, nats=1e-2, chains=2, tune=50, draws=60, particles=150, seed=1)
 Array = np.ndarray[Any, Any]

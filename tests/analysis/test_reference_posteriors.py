@@ -29,6 +29,7 @@ from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings, check_pages
 
 mpl.use("Agg")
+pytestmark = pytest.mark.exhaustive
 
 SETTINGS = Settings(posteriors=("kidiq", "mixture"), starts=4, steps=2000, power=11)
 

@@ -20,6 +20,7 @@ from analysis.reference_posteriors.posteriors import CASES, Case, entries
 from models.graphs import compile_graph
 from models.targets import Target, from_model
 
+pytestmark = pytest.mark.exhaustive
 Array = np.ndarray[Any, Any]
 EVERY = pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
 DRAWS = Path(__file__).parents[1] / "reference" / "posteriordb_draws.npz"

@@ -548,6 +548,7 @@ def minimum_by_scipy(x: np.ndarray, start: list[float]) -> float:
     return float(minimize(lambda p: -stats.t.logpdf(x, *p).sum(), start, method="Nelder-Mead").fun)
 
 
+@pytest.mark.exhaustive
 def test_multivariate_mixture_is_as_good_as_em() -> None:
     from sklearn.mixture import GaussianMixture
 

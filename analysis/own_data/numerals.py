@@ -78,11 +78,15 @@ def tidy(cell: str) -> str:
 @cache
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     """Numbers so written; without a decimal mark ("") none may stand there."""
-    whole = r"\d+"
-    if thousands:  # groups of three, or few enough digits to have no group
-        whole = rf"(?:[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|\d{{1,4}})"
-    body = rf"(?:{whole}(?:{re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)" if decimal else whole
-    return re.compile(rf"[-+]?(?:{body}(?:[eE][-+]?\d+)?|(?i:inf(?:inity)?))")
+    point = re.escape(decimal)
+    behind = rf"(?:{point}\d*)?" if decimal else ""
+    whole = r"\d{1,4}" if thousands else r"\d+"  # few enough digits to have no group
+    body = rf"(?:{whole}{behind}{rf'|{point}\d+' if decimal else ''})(?:[eE][-+]?\d+)?"
+    if thousands:  # groups of three, or of two above the thousands as in India; powers of ten have none
+        mark = re.escape(thousands)
+        indian = rf"|[1-9]\d?(?:,\d\d)+,\d{{3}}" if thousands == "," else ""
+        body = rf"(?:[1-9]\d{{0,2}}(?:{mark}\d{{3}})+{indian}){behind}|{body}"
+    return re.compile(rf"[-+]?(?:{body}|(?i:inf(?:inity)?))")
 
 
 _SIGN_BEHIND = re.compile(r"\d ?-$|\)$", re.MULTILINE)

@@ -17,7 +17,8 @@ from models.errors import InputError, lookup_error
 
 __all__ = ["read_sheet"]
 
-_WITH_COMMA = re.compile(r"\d,\d")
+#: Text that may be a number of a comma country.
+_WITH_COMMA = re.compile(r"\d,\d|^\D{0,4}[1-9]\d{0,2}(?:\.\d{3})+(?!\d|\.)")
 
 
 def read_sheet(path: Path, options: Options, report: Callable[[float], None]) -> Read:
@@ -46,7 +47,7 @@ def read_sheet(path: Path, options: Options, report: Callable[[float], None]) ->
         sheet = _sheet(path, book, options.sheet)
         rows = max(sheet.max_row or 1, 1)
 
-        at, commas = 0, options.mark("decimal") == ","
+        at, commas = 0, options.mark("decimal") == "," or options.mark("thousands") == "."
 
         def cells(single: bool, decimal: str) -> Iterator[list[str]]:
             nonlocal at, commas

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.own_data.numerals import CALLED, MARKS, MISSING, Marks
+from analysis.own_data.numerals import CALLED, MARKS, MISSING, Cells, Marks
 from analysis.own_data.table import Table, UnfitError, tabled
 from models.errors import InputError
 
@@ -290,25 +290,33 @@ def _one(
 # --- which reading ---------------------------------------------------------------------------------------------------
 
 
-def _plausible(table: Table, marks: Marks, how: dict[str, Any], options: Options) -> bool:
+def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], options: Options) -> bool:
     present = set().union(*(column.present for column in table.columns))
     if marks.thousands and (marks.thousands not in present):
         return options.thousands is not None
     if marks.decimal == "," and "," not in present and not marks.thousands:
         return options.decimal is not None
-    if marks.thousands == "." and options.thousands is None and how.get("separator") != "semicolon":
-        # A point between digits is a decimal mark, unless some number leaves no doubt or the file is of a comma country.
-        return any("." in column.shown for column in table.columns)
-    if how.get("separator") == "none" and "," in present:
+    separator = how.get("separator")
+    commas = separator == "comma" or (separator == "none" and ".csv" in path.name.lower())
+    if marks.thousands == "." and options.thousands is None and commas:
+        # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt.
+        numeric = [table.columns[i] for i in table.numeric(marks)]
+        return options.mark("decimal") == "," or any("," in c.present or _grouped(c, marks) for c in numeric)
+    if separator == "none" and "," in present:
         # Names that commas divide as they divide the rows are several columns.
         name = table.names[0]
         return options.sep is not None or "," not in name.replace(", ", "")
     return True
 
 
-def _readings_of(table: Table, how: dict[str, Any], options: Options) -> list[tuple[tuple[int, int], Marks]]:
+def _grouped(column: Cells, marks: Marks) -> bool:
+    """Whether points seem to divide thousands: two in one number, or whole numbers up to 999 beside three digits behind every point."""
+    return "." in column.shown or ("." in column.present and bool((np.abs(column.values(marks)) < 1000).any()))
+
+
+def _readings_of(path: Path, table: Table, how: dict[str, Any], options: Options) -> list[tuple[tuple[int, int], Marks]]:  # fmt: skip
     """How much sense each plausible pair of marks makes."""
-    return [(table.sense(m), m) for m in table.columns[0].kinds if _plausible(table, m, how, options)]
+    return [(table.sense(m), m) for m in table.columns[0].kinds if _plausible(path, table, m, how, options)]
 
 
 def _same(a: tuple[Table, Marks], b: tuple[Table, Marks]) -> bool:
@@ -325,7 +333,7 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, int, str]], 
     found = [
         (sense, table, marks, how, notes)
         for table, how, notes in tables
-        for sense, marks in _readings_of(table, how, options)
+        for sense, marks in _readings_of(path, table, how, options)
     ]
     most = max((entry[0] for entry in found), default=(0, 0))
     if not most[0] and failed and not any(len(table.names) > 1 for table, *_ in tables):

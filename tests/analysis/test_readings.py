@@ -125,8 +125,8 @@ def test_no_writing_is_read_as_other_numbers(
     )
     told = Options(sep if d > 1 else "none", decimal, thousands or "none")
     np.testing.assert_array_equal(read_columns(path, None, None, told).values, x)
-    if thousands == "." and digits == 0 and sep != ";":
-        return  # 1.234 in a country of points: nothing in the file says otherwise, and the answer shows what was read
+    if thousands == "." and digits == 0 and (sep == "," or d == 1):
+        return  # 1.234 where commas divide, if anything does: nothing in the file says otherwise, and the answer shows what was read
     try:
         found = read_columns(path).values
     except InputError as error:
@@ -183,6 +183,14 @@ PLAIN: dict[str, tuple[str, list[list[float]]]] = {
         [[-950], [2950]],
     ),
     "one column beside an index of R": ('"","x"\n"1",1.5\n"2",2.5\n"3",7.5\n', [[1.5], [2.5], [7.5]]),
+    "a comma country, tabs": ("a\tb\n1.234\t1,5\n12.345\t2,5\n", [[1234, 1.5], [12345, 2.5]]),
+    "a comma country, bars": ("a|b\n1.234|1,5\n345|2,5\n", [[1234, 1.5], [345, 2.5]]),
+    "a comma country, blanks": ("a b\n1.234 1,5\n12.345 2,5\n", [[1234, 1.5], [12345, 2.5]]),
+    "a comma country, commas": ('a,b\n"1.234","1,5"\n"12.345","2,5"\n', [[1234, 1.5], [12345, 2.5]]),
+    "three decimals and a fourth": ("a\tb\n1.234\t0.5\n3.456\t1.5\n", [[1.234, 0.5], [3.456, 1.5]]),
+    "three decimals below one": ("a\tb\n1.234\t1\n0.456\t5\n", [[1.234, 1], [0.456, 5]]),
+    "exponents behind three decimals": ("a\tb\n1.234e+05\t1\n2.345e+00\t5\n", [[123400, 1], [2.345, 5]]),
+    "Indian": ('a;b\n1,23,456;1.5\n3,456;2.5\n12,34,56,789.5;4\n', [[123456, 1.5], [3456, 2.5], [123456789.5, 4]]),
     "sheet errors": ("a;b\n1,5;#DIV/0!\n2,5;#NV\n3,5;1\n4,5;2\n", [[3.5, 1], [4.5, 2]]),
 }  # fmt: skip
 
@@ -198,6 +206,9 @@ def test_writings(what: str, tmp_path: Path) -> None:
 TWO = {
     "thousands or decimals, quoted": 'a,b\n"1,234",1\n"2,345",2\n',
     "thousands or decimals in a comma country": "a;b\n1.234;1\n2.345;2\n",
+    "thousands or decimals, tabs": "a\tb\n1.234\t1\n2.345\t2\n",
+    "thousands or decimals, blanks": "a b\n1.234 1\n2.345 2\n",
+    "thousands beside whole numbers": "a\n1.234\n942\n2.345\n",
     "one column or two": "Länge, cm\n13,15\n12,78\n",
     "one column or two, thousands": "a b\n1 234\n2 345\n",
 }
@@ -455,6 +466,20 @@ def test_numbers_that_a_workbook_has_as_text_are_read_beside_its_numbers(tmp_pat
     plain = [["name", "b"], *([f"flat {k}, {k},{k}", k + 0.5] for k in range(1, 9))]
     table = read_columns(workbook(tmp_path / "z.xlsx", eins=plain))
     assert (table.names, table.reading["decimal"]) == (("b",), ".")
+
+
+def test_text_of_a_workbook_that_may_be_thousands_is_asked(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", a=[["a", "b"], ["15.160", 25.75], ["3.120", 123456.5], ["1.020", 3]])
+    assert "two ways" in refusal(path)
+    table = read_columns(path, None, None, Options(thousands="."))
+    np.testing.assert_array_equal(table.values, [[15160, 25.75], [3120, 123456.5], [1020, 3]])
+
+
+def test_three_decimals_in_one_column_are_asked_where_no_comma_divides(tmp_path: Path) -> None:
+    text = "a\n1.234\n2.345\n9.876\n"
+    assert read_columns(saved(tmp_path / "x.csv", text)).values[0] == 1.234
+    for name in ("x.txt", "x.tsv"):
+        assert "two ways" in refusal(saved(tmp_path / name, text))
 
 
 def test_workbooks_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

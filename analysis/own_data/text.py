@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from analysis.own_data.numerals import CALLED, MARKS, MISSING, Cells, Marks
+from analysis.own_data.quoting import QuotedError, Rows
 from analysis.own_data.table import Table, UnfitError, tabled
 from models.errors import InputError
 
@@ -200,10 +201,10 @@ def _read(path: Path, options: Options, report: Callable[[float], None], encodin
         text = io.TextIOWrapper(stream, encoding, newline="")
         head = text.read(_PROBE)
         # All is decoded now, so that a byte that is none of this encoding is met before any reading is judged.
-        comments, before = set(), "\n"
+        comments, before, quoted = set(), "\n", False
         for block in chain([head], iter(lambda: text.read(1 << 20), "")):
             comments |= set(_COMMENTED.findall(before + block))
-            before = block[-80:]
+            before, quoted = block[-80:], quoted or '"' in block
     if not head.strip():
         raise InputError(f"{str(path)!r} has nothing but blank lines; give a line of names and rows of numbers")
     lines = head.splitlines()[options.skip :]
@@ -225,7 +226,7 @@ def _read(path: Path, options: Options, report: Callable[[float], None], encodin
             report((i + fraction) / len(ways))
 
         try:
-            found = _one(path, options, encoding, separator, comment, marks, part)
+            found = _one(path, options, encoding, separator, comment, marks, part, quoted=quoted)
         except UnfitError as error:
             failed.append((separator != NONE, error.rows, str(error)))
         else:
@@ -242,13 +243,13 @@ def chosen_marks(options: Options) -> list[Marks]:
 
 
 def _one(
-    path: Path, options: Options, encoding: str, separator: str, comment: str, marks: Sequence[Marks], report: Callable[[float], None]
+    path: Path, options: Options, encoding: str, separator: str, comment: str, marks: Sequence[Marks], report: Callable[[float], None], *, quoted: bool
 ) -> tuple[Table, dict[str, Any], list[str]] | None:  # fmt: skip
     stream, file = _bytes(path)
     size = max(path.stat().st_size, 1)
     with file:
         lines = _Lines(io.TextIOWrapper(stream, encoding, newline=""), options.skip, comment, separator)
-        reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        rows = Rows(lines, separator, quoted=quoted)
 
         def named() -> list[str]:  # numpy.savetxt writes its names as a comment
             text = lines.last.strip().removeprefix(comment).strip() if comment else ""
@@ -258,19 +259,17 @@ def _one(
 
         try:
             table = tabled(
-                reader,
+                rows,
                 marks,
                 options.na,
                 single=separator == NONE,
-                line=lambda: reader.line_num + lines.left,
+                line=lambda: rows.line + lines.left,
                 named=named,
                 on_rows=lambda: report(min(file.tell() / size, 1.0)),
             )
-        except csv.Error as error:
-            raise UnfitError(
-                f"{{path}} is no table from line {reader.line_num + lines.left} on: {error}; look for a quotation mark that is not closed",
-                0,
-            ) from None
+        except (QuotedError, csv.Error) as error:
+            line = error.line if isinstance(error, QuotedError) else rows.line
+            raise UnfitError(f"{{path}} is no table from line {line + lines.left} on: {error}", line) from None
     if table is None:
         return None
     how = {

@@ -260,6 +260,32 @@ def test_a_first_row_that_blanks_divide_is_no_line_of_names(tmp_path: Path) -> N
     assert "'200 g' in row 2" in told
 
 
+STRAY = {
+    "never closed": ("city,pop\n" + "a,1\n" * 3 + '"b,2\n' + "c,3\n" * 30, "line 5"),
+    "never closed in the last line": ('city,pop\na,1\nb,2\n"c,3\n', "line 4"),
+    "two far apart": ("city;pop\n" + "a;1,5\n" * 3 + '"b;2\n' + "c;3\n" * 30 + 'd";4\n' + "e;5\n" * 30, "line 5"),
+    "two in neighbouring rows": ('city,pop\na,1\n"b,2\nc",3\nd,4\n', "line 3"),
+    "ditto marks": ('city,pop\na,1\n",2\n",3\nd,4\n', "line 3"),
+    "one column": ('x\n1.5\n"2.5\n3.5\n4.5"\n5.5\n', "line 3"),
+    "the line of names": ('"city,pop\na,1\nb,2\nc",3\nd,4\n', "line 1"),
+    "blanks": ('city pop\na 1\n"b 2\nc 3\nd" 4\ne 5\n', "line 3"),
+}
+
+
+@pytest.mark.parametrize("what", STRAY)
+def test_a_stray_quotation_mark_swallows_no_rows(what: str, tmp_path: Path) -> None:
+    text, line = STRAY[what]
+    told = refusal(saved(tmp_path / "x.csv", text))
+    assert f"from {line} on: a quotation mark" in told
+    assert "close it or take it out" in told
+
+
+def test_fields_of_several_lines_are_fields(tmp_path: Path) -> None:
+    for field in ("lives in Rome, 3\nor 4, maybe", "1, 2\n3, 4, 5", "\n", "a\n5"):
+        table = read_columns(saved(tmp_path / "x.csv", f'note,x\n"{field}",1.5\nb,2.5\n"{field}",7\n'))
+        assert table.values[:, 0].tolist() == [1.5, 2.5, 7]
+
+
 def test_subtotals_are_pointed_out(tmp_path: Path) -> None:
     text = "Ort;x\nA;1,5\nB;2,5\nZwischensumme Nord;4,0\nC;3,5\n"
     (told, _) = read_columns(saved(tmp_path / "x.csv", text)).warnings

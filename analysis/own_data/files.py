@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.own_data.binary import BINARY, damaged
-from analysis.own_data.footers import why_no_observation
+from analysis.own_data.footers import Aside, why_no_observation
 from analysis.own_data.numerals import Kind, Marks
 from analysis.own_data.oddities import counts_rows, missing_code, no_measurement, total_of
 from analysis.own_data.table import Table
@@ -320,21 +320,27 @@ def _without_footers(table: Table, marks: Marks) -> list[str]:
     """What is said of the rows at the end that are no observations; what may be one goes back into the table."""
     numeric = set(table.numeric(marks))
     columns = [found if i in numeric else None for i, found in enumerate(zip(table.names, table.columns, strict=True))]
-    said, announced = [], None
+    said: list[str] = []
+    announced, left = None, dict[str, list[Aside]]()
     for row in table.aside:
         announced = row.announced or announced
         why = why_no_observation(row, announced, columns, marks)
-        where = f"row {row.row + 1} (line {row.line}: {row.shown})"
         if why is not None:
-            said.append(f"{where} at the end is left out as no observation: {why}")
+            left.setdefault(why, []).append(row)
             continue
         table.put_back(row)
         if row.announced and any(columns):
             said.append(
-                f"{where} begins with a word for the {row.announced} of a column, but its numbers are not that: it is kept as an "
+                f"{row.where} begins with a word for the {row.announced} of a column, but its numbers are not that: it is kept as an "
                 "observation; take it out of the file if it is none"
             )
-    return said
+    ends = (
+        f"{rows[0].where} at the end is left out as no observation: {why}"
+        if len(rows) == 1
+        else f"{len(rows)} rows at the end are left out as no observations, from {rows[0].where} on: {why}"
+        for why, rows in left.items()
+    )
+    return [*ends, *said]
 
 
 def _chosen(columns: Sequence[str] | None, known: Sequence[str]) -> list[str] | None:

@@ -36,7 +36,7 @@ _VALUES: dict[str, Callable[[Array], Sequence[float]]] = {
     "number of values": lambda x: (float(len(x)),),
 }
 _BEGINNINGS = frozenset(word[:3] for word in _MEANS)
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"[^\W\d_]+(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ class Aside:
     fits: bool
 
     @property
-    def shown(self) -> str:
-        """What it holds, for a message."""
-        return f"{', '.join(filled(self.cells)):.60}"
+    def where(self) -> str:
+        """Where it stands and what it holds, for a message."""
+        shown = " ".join(", ".join(filled(self.cells)).split())
+        return f"row {self.row + 1} (line {self.line}: {shown:.60})"
 
     @property
     def announced(self) -> str | None:
@@ -78,7 +79,7 @@ def filled(cells: Sequence[str]) -> list[str]:
 def announced(cells: Sequence[str]) -> str | None:
     """What the first word of a row announces: a sum, a mean or another summary of a column; None for nothing."""
     first = next((cell for cell in cells if cell.strip()), "")
-    word = _WORD.match(first.strip())
+    word = _WORD.match(first.strip())  # n77 is none
     return None if word is None else _MEANS.get(word.group().casefold())
 
 
@@ -110,7 +111,7 @@ def why_no_observation(row: Aside, announced: str | None, columns: Sequence[tupl
     marks : Marks
     """
     if not row.fits:
-        return f"it has {len(row.cells)} field{'s' if len(row.cells) != 1 else ''} where the table has {len(columns)}"
+        return f"{len(row.cells)} field{'s' if len(row.cells) != 1 else ''} where the table has {len(columns)}"
     numbers, texts = 0, 0
     for cell, column in zip(map(tidy, row.cells), columns, strict=True):
         if column is None or is_missing(cell):

@@ -84,7 +84,7 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     body = rf"(?:{whole}{behind}{rf'|{point}\d+' if decimal else ''})(?:[eE][-+]?\d+)?"
     if thousands:  # groups of three, or of two above the thousands as in India; powers of ten have none
         mark = re.escape(thousands)
-        indian = rf"|[1-9]\d?(?:,\d\d)+,\d{{3}}" if thousands == "," else ""
+        indian = r"|[1-9]\d?(?:,\d\d)+,\d{3}" if thousands == "," else ""
         body = rf"(?:[1-9]\d{{0,2}}(?:{mark}\d{{3}})+{indian}){behind}|{body}"
     return re.compile(rf"[-+]?(?:{body}|(?i:inf(?:inity)?))")
 

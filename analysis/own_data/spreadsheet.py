@@ -60,7 +60,7 @@ def read_sheet(path: Path, options: Options, report: Callable[[float], None]) ->
                     report(min(at / rows, 1.0))
 
         found: list[tuple[Table, dict[str, Any], list[str]]] = []
-        failed: list[tuple[bool, int, str]] = []
+        failed: list[tuple[bool, bool, int, str]] = []
         # Numbers are what they are; where some stand as text with a comma, all are read as if written so, too.
         for single in (False, True):
             for decimal in ".,":
@@ -70,7 +70,7 @@ def read_sheet(path: Path, options: Options, report: Callable[[float], None]) ->
                 try:
                     table = tabled(cells(single, decimal), marks, options.na, single=single, line=lambda: at)
                 except UnfitError as error:
-                    failed.append((not single, error.rows, str(error)))
+                    failed.append((not single, error.nameless, error.rows, str(error)))
                 else:
                     found += [(table, {"sheet": sheet.title}, [])] if table is not None else []
             if found or failed:

@@ -7,23 +7,24 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from analysis.own_data.footers import Aside, filled, like_a_footer
+from analysis.own_data.heads import names_at, values_among
 from analysis.own_data.numerals import Cells, Marks, is_number, tidy
 
 __all__ = ["Table", "UnfitError", "tabled"]
 
 _ROWS = 100_000
-#: The most rows at the end that may be footers.
+#: The most rows at the end that may be footers although they have a cell for every column.
 _FOOTERS = 12
 #: Rows among which the names are looked for.
 _HEAD = 100
 
 
 class UnfitError(Exception):
-    """Rows that are no table; how many fitted, and what is wrong with the next."""
+    """Rows that are no table; how many fitted, what is wrong with the next, and whether it is that the columns have no names."""
 
-    def __init__(self, told: str, rows: int) -> None:
+    def __init__(self, told: str, rows: int, *, nameless: bool = False) -> None:
         super().__init__(told)
-        self.rows = rows
+        self.rows, self.nameless = rows, nameless
 
 
 @dataclass
@@ -86,6 +87,7 @@ def tabled(
     missing: Iterable[str],
     *,
     single: bool,
+    blanks: bool = False,
     line: Callable[[], int],
     named: Callable[[], list[str]] | None = None,
     on_rows: Callable[[], None] | None = None,
@@ -99,6 +101,8 @@ def tabled(
     missing : iterable of str
     single : bool
         One column.
+    blanks : bool
+        Divided at blanks.
     line : callable
         The line of the file that the last row ended in.
     named : callable, optional
@@ -109,7 +113,7 @@ def tabled(
     Returns
     -------
     Table or None
-        None if there are no rows, or no two cells stand in one row of a table of several columns.
+        None if there are no rows, no two cells stand in one row of a table of several columns, or blanks divide a column of text.
 
     Raises
     ------
@@ -118,7 +122,7 @@ def tabled(
     """
     numbered = ((line(), cells) for cells in rows)
     head = list(islice(numbered, _HEAD))
-    place = _names_at([cells for _, cells in head], single)
+    place = names_at([cells for _, cells in head], single)
     if place is None:
         if len(head) < _HEAD:
             return None
@@ -130,51 +134,24 @@ def tabled(
     names = [" ".join(cell.split()) for cell in cells]
     first: list[tuple[int, list[str]]] = []
     numbers = [name for name in names if is_number(tidy(name))]
-    # Below a title a number with decimals is no name: it is the first row, divided where it should not be.
-    if len(numbers) == sum(map(bool, names)) or (titles and not all(name.isdigit() for name in numbers)):
+    if numbers and titles and blanks:
+        return None  # a column of text, with its name above it
+    if len(numbers) != sum(map(bool, names)):
+        numbers = values_among(names, [below for _, below in head[place + 1 :]])
+    if numbers:
         given = named() if named is not None and not titles else []
         if len(given) != len(names):
             x = ",".join(f"x{i}" for i in range(min(len(names), 3)))
             raise UnfitError(
-                f"line {at} of {{path}} holds numbers ({', '.join(names):.40}) where the names of the columns should be; "
+                f"line {at} of {{path}} holds numbers ({', '.join(numbers):.40}) where the names of the columns should be; "
                 f"add a first line such as {x}",
                 0,
+                nameless=not titles,
             )
         first, names = [head[place]], given
     table = Table(names, at, [Cells(marks, missing) for _ in names], titles)
     _fill(table, chain(first, head[place + 1 :], numbered), single, on_rows or (lambda: None))
     return table
-
-
-def _names_at(head: Sequence[Sequence[str]], single: bool) -> int | None:
-    """Place of the names among the first rows: the first row of several cells, if no wider table of text above numbers follows it.
-
-    Exports of banks begin with rows of two or three cells, such as the name of the account and its balance.
-    """
-    reach = [max((i + 1 for i, cell in enumerate(cells) if cell.strip()), default=0) for cells in head]
-    named = [sum(bool(cell.strip()) for cell in cells) for cells in head]
-    several = [
-        i for i, count in enumerate(named)
-        if count > 1 or (count and (single or _beside_an_index(head[i], head[i + 1 : i + 2])))
-    ]  # fmt: skip
-    if not several:
-        return None
-    first, widest = several[0], reach.index(max(reach))
-    wide, below = filled(head[widest]), [r for r in reach[widest + 1 :] if r]
-    above = [next(iter(filled(cells)), "") for cells in head[first:widest]]
-    is_head = (
-        len(set(wide)) == len(wide) > named[first]
-        and not any(map(is_number, [*wide, *above]))
-        and 2 * sum(r >= len(wide) for r in below) > len(below)
-    )
-    return widest if is_head and not single else first
-
-
-def _beside_an_index(cells: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
-    """Whether a row of one cell, not the first, is the name of a column beside an index without one, as R writes it."""
-    return not cells[0].strip() and any(
-        len(row) == len(cells) == len(filled(row)) and any(is_number(tidy(cell)) for cell in row) for row in following
-    )
 
 
 def _fill(table: Table, rows: Iterable[tuple[int, list[str]]], single: bool, on_rows: Callable[[], None]) -> None:
@@ -192,7 +169,8 @@ def _fill(table: Table, rows: Iterable[tuple[int, list[str]]], single: bool, on_
         # Most rows begin with a digit, and are no footers.
         if not fits or not cells[0][:1].isdigit() or aside:
             row = done + len(part) + blanks + len(aside)
-            if row > 1 and len(aside) < _FOOTERS and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)):
+            room = not fits or len(aside) < _FOOTERS
+            if row > 1 and room and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)):
                 aside.append(Aside(row, line, cells, fits))
                 continue
             odd = next((other for other in aside if not other.fits), None if fits else Aside(row, line, cells, fits))

@@ -228,7 +228,7 @@ def _read(path: Path, options: Options, report: Callable[[float], None], encodin
         try:
             found = _one(path, options, encoding, separator, comment, marks, part, quoted=quoted)
         except UnfitError as error:
-            failed.append((separator != NONE, error.rows, str(error)))
+            failed.append((separator != NONE, error.nameless, error.rows, str(error)))
         else:
             if found is not None:
                 tables.append(found)
@@ -263,6 +263,7 @@ def _one(
                 marks,
                 options.na,
                 single=separator == NONE,
+                blanks=separator == _BLANKS,
                 line=lambda: rows.line + lines.left,
                 named=named,
                 on_rows=lambda: report(min(file.tell() / size, 1.0)),
@@ -300,7 +301,8 @@ def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], opti
     if marks.thousands == "." and options.thousands is None and commas:
         # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt.
         numeric = [table.columns[i] for i in table.numeric(marks)]
-        return options.mark("decimal") == "," or any("," in c.present or _grouped(c, marks) for c in numeric)
+        if options.mark("decimal") != "," and not any("," in c.present or _grouped(c, marks) for c in numeric):
+            return False
     if separator == "none" and "," in present:
         # Names that commas divide as they divide the rows are several columns.
         name = table.names[0]
@@ -327,16 +329,18 @@ def _same(a: tuple[Table, Marks], b: tuple[Table, Marks]) -> bool:
     )
 
 
-def settled(path: Path, tables: list[Any], failed: list[tuple[bool, int, str]], options: Options) -> Read:
+def settled(path: Path, tables: list[Any], failed: list[tuple[bool, bool, int, str]], options: Options) -> Read:
     """The reading that stands, or a refusal."""
     found = [
         (sense, table, marks, how, notes)
         for table, how, notes in tables
         for sense, marks in _readings_of(path, table, how, options)
     ]
+    found = [entry for entry in found if not any(_above(other, entry) for other in found)]
     most = max((entry[0] for entry in found), default=(0, 0))
-    if not most[0] and failed and not any(len(table.names) > 1 for table, *_ in tables):
-        raise InputError(max(failed)[2].format(path=repr(str(path))))
+    worst = max(failed, key=lambda entry: entry[:3], default=None)
+    if worst and not most[0] and (worst[1] or not any(len(table.names) > 1 for table, *_ in tables)):
+        raise InputError(worst[3].format(path=repr(str(path))))
     best = [entry for entry in found if entry[0] == most]
     if not best:
         raise InputError(
@@ -349,6 +353,11 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, int, str]], 
     if other is not None:
         raise InputError(_two(path, best[0], other))
     return Read(table, marks, how | {"decimal": marks.decimal, "thousands": marks.thousands or None}, list(notes))
+
+
+def _above(a: Any, b: Any) -> bool:
+    """Whether a reading has a table of numbers wholly above that of another: then this one reads what stands below it."""
+    return bool(a[0][0]) and a[1].line + a[1].rows < b[1].line
 
 
 def _two(path: Path, a: Any, b: Any) -> str:

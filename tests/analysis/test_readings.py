@@ -260,6 +260,65 @@ def test_a_first_row_that_blanks_divide_is_no_line_of_names(tmp_path: Path) -> N
     assert "'200 g' in row 2" in told
 
 
+#: Files without a line of names, and the numbers that stand where it should be.
+NAMELESS = {
+    "dates": ("2024-01-01,31.8\n2024-01-02,29.7\n2024-01-03,42.5\n", "31.8"),
+    "labels": ("a\t31.8\t7\nb\t29.7\t3\na\t42.5\t9\n", "31.8, 7"),
+    "times": ("00:15;31,8\n01:15;29,7\n02:15;42,5\n", "31,8"),
+    "whole numbers": ("Rome,15\nOslo,12\nBonn,19\nRome,14\n", "15"),
+    "a missing value": ("NA,3.5\n4,2.5\n5,7\n", "3.5"),
+    "units": ("a;3,5 kg\nb;2,5 kg\nc;7,5 kg\n", "3,5 kg"),
+}
+
+#: Files whose names are numbers, which no values below are like.
+NUMBERED = {
+    "years": "region,2019,2020\nr,31.8,3043\ns,29.7,942\nt,12.5,1500\n",
+    "years among such numbers": "region,2019,2020\nr,1800,3043\ns,2970,942\nt,1250,1500\n",
+    "classes": "site,0,10,20\na,3,5,40\nb,15,17,3\nc,4,60,7\n",
+    "questions": "id,1.1,1.2\na,3,1\nb,1,2\nc,5,2\n",
+    "distances": "runner,5 km,10 km\na,17.5,40.5\nb,4.5,45\nc,20,39\n",
+}
+
+
+@pytest.mark.parametrize("what", NAMELESS)
+def test_a_first_row_of_values_is_no_line_of_names(what: str, tmp_path: Path) -> None:
+    text, numbers = NAMELESS[what]
+    assert f"holds numbers ({numbers}) where the names" in refusal(saved(tmp_path / "x.csv", text))
+
+
+@pytest.mark.parametrize("what", NUMBERED)
+def test_numbers_may_be_names(what: str, tmp_path: Path) -> None:
+    assert read_columns(saved(tmp_path / "x.csv", NUMBERED[what])).rows == 3
+
+
+def test_one_column_of_text_is_not_divided_at_its_blanks(tmp_path: Path) -> None:
+    for cells in (
+        ["15 h 0 min", "7 h 45 min", "9 h 5 min"],
+        ["5 ft 3 in", "6 ft 0 in", "5 ft 11 in"],
+        ["1 Jan 2000", "2 Jan 2001", "3 Feb 1999"],
+    ):
+        told = refusal(saved(tmp_path / "x.txt", "\n".join(["x", *cells])))
+        assert f"x holds text ({cells[0]!r} in row 1)" in told
+
+
+@pytest.mark.parametrize("notes", [20, 300])
+def test_notes_below_a_table_are_no_table_however_many(notes: int, tmp_path: Path) -> None:
+    text = "x,y\n1.5,2\n3.5,4\n2.5,7\n" + "".join(f"note {i}\n" for i in range(notes))
+    table = read_columns(saved(tmp_path / "x.csv", text))
+    assert table.values.tolist() == [[1.5, 2], [3.5, 4], [2.5, 7]]
+    (told,) = table.warnings
+    assert told.startswith(
+        f"{notes} rows at the end are left out as no observations, from row 4 (line 5: note 0) on: 1 field"
+    )
+
+
+def test_what_is_said_of_a_row_stands_on_one_line_and_a_tag_is_no_summary(tmp_path: Path) -> None:
+    (told,) = read_columns(saved(tmp_path / "x.csv", 'a,b\n1,2\n3,5\n"see\nbelow"\n')).warnings
+    assert "line 5: see below" in told
+    (told,) = read_columns(saved(tmp_path / "y.csv", "tag,x\nm1,2\nn2,5\nn3,7\n")).warnings
+    assert told.startswith("columns that hold no numbers left out: tag")
+
+
 STRAY = {
     "never closed": ("city,pop\n" + "a,1\n" * 3 + '"b,2\n' + "c,3\n" * 30, "line 5"),
     "never closed in the last line": ('city,pop\na,1\nb,2\n"c,3\n', "line 4"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ __all__ = ["BINARY", "damaged"]
 
 Array = NDArray[np.float64]
 Report = Callable[[float], None]
-#: Columns of numbers, and of each other column what it holds.
+#: Columns of numbers, and of each other column what it holds; one in both is taken if asked for by name.
 Found = tuple[dict[str, Array], dict[str, str]]
 _ROWS = 100_000
 
@@ -96,7 +98,14 @@ def _batches(path: Path, schema: Any, batches: Callable[[list[str]], Any], rows:
         done += batch.num_rows
         report(done / rows)
     others = {field.name: str(field.type) for field in schema if field.name not in numeric}
+    others |= {name: "the index of a pandas frame" for name in _index_of(schema) if name in numeric}
     return {name: np.concatenate(p) if p else np.empty(0) for name, p in parts.items()}, others
+
+
+def _index_of(schema: Any) -> list[str]:
+    """Columns that pandas keeps the index of a frame in."""
+    stored = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+    return [column for column in stored.get("index_columns", []) if isinstance(column, str)]
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------
@@ -124,27 +133,34 @@ def _numpy(path: Path, report: Report) -> Found:
         raise InputError(
             f"{str(path)!r} is not what its name says: it is an archive of other files than arrays; give the right file"
         )
-    named: dict[str, Any] = {}
+    named: list[tuple[str, Any]] = []
     for name, array in arrays.items():
         if array.dtype.names:
-            named |= {field: array[field] for field in array.dtype.names}
+            named += [(field, array[field]) for field in array.dtype.names]
         elif array.ndim == 1:
-            named[name] = array
+            named.append((name, array))
         elif array.ndim == 2:
-            named |= {f"{name}{i}": array[:, i] for i in range(array.shape[1])}
+            named += [(f"{name}{i}", array[:, i]) for i in range(array.shape[1])]
         else:
             raise InputError(f"array {name!r} of {str(path)!r} has shape {array.shape}; it must be (n,) or (n, d)")
-    return _sorted(named)
+    return _sorted(path, named)
 
 
-def _sorted(named: Mapping[str, Any]) -> Found:
+def _sorted(path: Path, columns: Sequence[tuple[str, Any]]) -> Found:
+    named = dict(columns)
+    if len(named) < len(columns):
+        twice = next(name for name, count in Counter(name for name, _ in columns).items() if count > 1)
+        raise InputError(
+            f"{str(path)!r} has the column {twice!r} more than once: the columns of a table a are called a0, a1, ..., as is another "
+            "array or field of it; give every one a name of its own"
+        )
     numeric = {name: array for name, array in named.items() if array.dtype.kind in "iuf" and array.ndim == 1}
     others = {name: f"{array.dtype}{array.shape}" for name, array in named.items() if name not in numeric}
     return {name: np.array(array, dtype=float) for name, array in numeric.items()}, others
 
 
 def _netcdf(path: Path, report: Report) -> Found:
-    named: dict[str, Any] = {}
+    named: list[tuple[str, Any]] = []
     try:
         with xr.open_datatree(path, decode_times=False) as tree:
             group = tree["observed_data"] if not tree.data_vars and "observed_data" in tree.children else tree
@@ -155,9 +171,9 @@ def _netcdf(path: Path, report: Report) -> Found:
                 )
             for name, variable in group.data_vars.items():
                 if variable.ndim == 2:
-                    named |= {f"{name}{i}": variable.to_numpy()[:, i] for i in range(variable.shape[1])}
+                    named += [(f"{name}{i}", variable.to_numpy()[:, i]) for i in range(variable.shape[1])]
                 else:
-                    named[str(name)] = variable.to_numpy()
+                    named.append((str(name), variable.to_numpy()))
     except InputError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -165,7 +181,7 @@ def _netcdf(path: Path, report: Report) -> Found:
             raise
         raise damaged(path, str(error)) from None
     report(1.0)
-    return _sorted(named)
+    return _sorted(path, named)
 
 
 #: Readers by what a file is.

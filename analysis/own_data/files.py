@@ -145,7 +145,10 @@ def read_columns(
     try:
         if kind in BINARY:
             numbers, others = BINARY[kind](path, report)
-            content = _Content(numbers, others, [*numbers, *others], {})
+            kept = {name: column for name, column in numbers.items() if name not in others}
+            content = _Content(
+                kept, others, list(numbers | others), {}, codes={n: numbers[n] for n in others if n in numbers}
+            )
         elif kind == "xlsx":
             from analysis.own_data.spreadsheet import read_sheet
 
@@ -434,11 +437,13 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise InputError(f"the columns of {where} have different lengths ({told}); choose some with --columns")
-    if wanted is None and content.others:
-        warnings.append(
-            "columns that hold no numbers left out: " + ", ".join(f"{n}: {what}" for n, what in content.others.items())
-        )
     if wanted is None:
+        told = [f"{name}: {what}" for name, what in content.others.items() if name not in content.codes]
+        warnings += [f"columns that hold no numbers left out: {', '.join(told)}"] if told else []
+        warnings += [
+            f"column {name!r} holds {content.others[name]} and is left out; --columns takes it in"
+            for name in content.codes
+        ]
         counting = _counting(taken)
         warnings += [f"column {n!r} {what} and is left out; --columns takes it in" for n, what in counting.items()]
         content.others |= counting

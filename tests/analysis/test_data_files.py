@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -310,6 +311,31 @@ def test_wrong_arrays(tmp_path: Path) -> None:
     saved(tmp_path / "x.npz", (tmp_path / "x.npz").read_bytes()[:300])
     with pytest.raises(InputError, match="damaged or truncated"):
         read_columns(tmp_path / "x.npz")
+
+
+def test_columns_of_arrays_that_would_have_the_same_name_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=X, a0=X[:, 0])
+    with pytest.raises(InputError, match=r"'a0' more than once.*a name of its own"):
+        read_columns(tmp_path / "x.npz")
+    xr.Dataset({"a": (("row", "k"), X), "a1": ("row", X[:, 0])}).to_netcdf(tmp_path / "x.nc")
+    with pytest.raises(InputError, match="'a1' more than once"):
+        read_columns(tmp_path / "x.nc")
+
+
+@pytest.mark.parametrize("stored", ["__index_level_0__", "key"])
+def test_the_index_of_a_pandas_frame_is_left_out_and_said_unless_asked_for(stored: str, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    index = np.sort(APART)
+    frame = pa.table({"a": X[:, 0], stored: index})
+    told = json.dumps({"index_columns": [stored], "columns": []}).encode()
+    pq.write_table(frame.replace_schema_metadata({b"pandas": told}), tmp_path / "x.parquet")
+    table = read_columns(tmp_path / "x.parquet")
+    assert table.names == ("a",)
+    assert table.warnings == (
+        f"column {stored!r} holds the index of a pandas frame and is left out; --columns takes it in",
+    )
+    np.testing.assert_array_equal(read_columns(tmp_path / "x.parquet", [stored]).values[:, 0], index)
 
 
 def test_parquet_without_its_library_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from models.errors import InputError
 
 xr = lazy_loader.load("xarray")
 
-__all__ = ["BINARY", "damaged"]
+__all__ = ["BINARY", "coded", "damaged"]
 
 Array = NDArray[np.float64]
 Report = Callable[[float], None]
@@ -30,6 +30,19 @@ _ROWS = 100_000
 def damaged(path: Path, what: str) -> InputError:
     """Say that a file is not whole."""
     return InputError(f"{str(path)!r} is damaged or truncated ({' '.join(what.split())[:120]}); copy or write it again")
+
+
+def coded(column: Array, codes: Sequence[float]) -> tuple[Array, Counter[float]]:
+    """A column with nan for codes of missing values, also as single precision has them; and how many there were of each.
+
+    Examples
+    --------
+    >>> coded(np.array([1.5, -999.0, np.float32(1e20)]), [-999.0, 1e20])[0].tolist()
+    [1.5, nan, nan]
+    """
+    places = {code: (column == code) | (column == np.float64(np.float32(code))) for code in codes}
+    found = Counter({code: int(place.sum()) for code, place in places.items() if place.any()})
+    return np.where(np.any(list(places.values()), axis=0), np.nan, column) if found else column, found
 
 
 # --- Arrow -----------------------------------------------------------------------------------------------------------

@@ -7,9 +7,7 @@ should be, and a file that is not what its name says are errors. Names of column
 from __future__ import annotations
 
 import csv
-import difflib
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,43 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.own_data.binary import BINARY, damaged
+from analysis.own_data.binary import BINARY, coded
 from analysis.own_data.footers import Aside, why_no_observation
-from analysis.own_data.numerals import Kind, Marks
-from analysis.own_data.oddities import counts_rows, missing_code, no_measurement, total_of
+from analysis.own_data.kinds import CALLED, kind_of, unreadable
+from analysis.own_data.numerals import Kind, Marks, is_number
+from analysis.own_data.oddities import counts_rows, missing_codes, no_measurement, total_of
 from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
 from models.errors import InputError, lookup_error
 
-__all__ = ["FORMATS", "Columns", "Options", "read_columns"]
+__all__ = ["Columns", "Options", "read_columns"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
-#: What a file is, by the end of its name.
-FORMATS: Mapping[str, str] = {
-    ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv", ".txt": "csv", ".txt.gz": "csv", ".dat": "csv",
-    ".xlsx": "xlsx", ".xlsm": "xlsx",
-    ".parquet": "parquet", ".pq": "parquet", ".feather": "feather", ".arrow": "feather",
-    ".npy": "npy", ".npz": "npz",
-    ".nc": "netcdf", ".nc4": "netcdf", ".cdf": "netcdf",
-}  # fmt: skip
-_NAMES = {
-    "csv": "text", "xlsx": "an Excel workbook", "parquet": "Parquet", "feather": "Feather", "npy": "a NumPy array", "npz": "a NumPy archive",
-    "netcdf": "netCDF",
-}  # fmt: skip
-_MAGIC = (
-    (b"PAR1", "parquet"),
-    (b"ARROW1", "feather"),
-    (b"\x93NUMPY", "npy"),
-    (b"PK\x03\x04", "npz"),
-    (b"PK\x05\x06", "npz"),
-    (b"CDF", "netcdf"),
-    (b"\x89HDF\r\n\x1a\n", "netcdf"),
-)
 #: Of the standard deviation of a column: a step between floats that is not small against it.
 _COARSE = 1e-3
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 @dataclass(frozen=True)
@@ -136,19 +113,15 @@ def read_columns(
         all are zero; or if fewer than two complete rows are left.
     """
     path, options = Path(path), options or Options()
-    kind = _kind(path)
+    kind = kind_of(path)
     report: Callable[[float], None] = (
         (lambda _f: None) if on_progress is None else lambda f: on_progress(f"reading {path.name}", f)
     )
     if options.sheet is not None and kind != "xlsx":
-        raise InputError(f"--sheet {options.sheet}: {path.name} is {_NAMES[kind]}, which has no sheets")
+        raise InputError(f"--sheet {options.sheet}: {path.name} is {CALLED[kind]}, which has no sheets")
     try:
         if kind in BINARY:
-            numbers, others = BINARY[kind](path, report)
-            kept = {name: column for name, column in numbers.items() if name not in others}
-            content = _Content(
-                kept, others, list(numbers | others), {}, codes={n: numbers[n] for n in others if n in numbers}
-            )
+            content = _arrays(*BINARY[kind](path, report), options.na)
         elif kind == "xlsx":
             from analysis.own_data.spreadsheet import read_sheet
 
@@ -156,82 +129,9 @@ def read_columns(
         else:
             content = _content(path, read_text(path, options, report))
     except OSError as error:
-        raise _unreadable(path, error) from None
-    content.how = {"format": _NAMES[kind]} | content.how
+        raise unreadable(path, error) from None
+    content.how = {"format": CALLED[kind]} | content.how
     return _complete(path, content, _chosen(columns, content.order), options)
-
-
-# --- what the file is ------------------------------------------------------------------------------------------------
-
-
-def _kind(path: Path) -> str:
-    """Format of a file by its name, checked against its first bytes."""
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder; give one file of it, such as {str(path / 'data.csv')!r}")
-    if not path.exists():
-        near = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
-        hint = _nearest(path.name, near)
-        raise InputError(f"there is no file {str(path)!r}{hint or '; give the path of a data file'}")
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(16)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    if not head:
-        raise InputError(f"{str(path)!r} is empty; give a file with a line of names and rows of numbers")
-    if head.startswith(_OLE):
-        raise _old_office(path)
-    found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
-    lower = path.name.lower()
-    suffix = next((s for s in sorted(FORMATS, key=len, reverse=True) if lower.endswith(s)), None)
-    if found == "npz" and suffix in (".xlsx", ".xlsm"):
-        return _workbook(path)
-    if suffix is None:
-        seems = f"; by its content it is {_NAMES[found]}" if found else ""
-        raise InputError(
-            f"{path.name!r} does not say by its name what it holds{seems}; rename it to one of {', '.join(FORMATS)}"
-        )
-    kind = FORMATS[suffix]
-    zipped = head.startswith(b"\x1f\x8b")
-    if zipped and not suffix.endswith(".gz"):
-        raise InputError(
-            f"{str(path)!r} is compressed with gzip, not {_NAMES[kind]}; call it {path.name}.gz if it is CSV"
-        )
-    if (found or "csv") != kind or (suffix.endswith(".gz") and not zipped):
-        is_ = _NAMES[found] if found else "no such file"
-        raise InputError(
-            f"{str(path)!r} is not what its name says: {suffix} should be {_NAMES[kind]}{' in gzip' if suffix.endswith('.gz') else ''}, "
-            f"and its content is {is_}; give it the right ending, or the right file"
-        )
-    return kind
-
-
-def _old_office(path: Path) -> InputError:
-    if "EncryptedPackage".encode("utf-16-le") in path.read_bytes():
-        return InputError(f"{str(path)!r} is protected with a password; save it without one, or as CSV")
-    return InputError(f"{str(path)!r} is an old Office file (.xls); save it as .xlsx or CSV")
-
-
-def _workbook(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise damaged(path, str(error)) from None
-    if "xl/workbook.xml" not in names:
-        raise InputError(
-            f"{str(path)!r} is not what its name says: it is an archive and no workbook; give the right file"
-        )
-    return "xlsx"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{str(path)!r} cannot be read ({error.strerror or error}); check the file and its permissions")
 
 
 def _check_distinct(names: Sequence[str], where: str) -> None:
@@ -241,6 +141,17 @@ def _check_distinct(names: Sequence[str], where: str) -> None:
 
 
 # --- which columns ---------------------------------------------------------------------------------------------------
+
+
+def _arrays(numbers: dict[str, Array], others: dict[str, str], missing: Sequence[str]) -> _Content:
+    """Columns of a file that says itself what they hold."""
+    content = _Content({}, others, list(numbers | others), {})
+    codes = [float(mark) for mark in missing if is_number(mark)]
+    for name, column in numbers.items():
+        values, found = coded(column, codes)
+        content.marks[name] = ", ".join(f"{count} '{code:.10g}'" for code, count in found.items())
+        (content.codes if name in others else content.numbers)[name] = values
+    return content
 
 
 def _content(path: Path, read: Read) -> _Content:
@@ -536,12 +447,11 @@ def _odd_columns(where: str, names: Sequence[str], values: Array, *, chosen: boo
             )
         if not chosen and len(names) > 1 and (what := no_measurement(column)) is not None:
             said.append(f"column {name!r} {what}; if it is no measurement, {_others(names, name)}")
-        if (code := missing_code(column)) is not None:
-            count = int((column == code).sum())
-            said.append(
-                f"column {name!r} has the value {code:.10g} in {count} row{'s' if count > 1 else ''}, far from all others: if it means a "
-                f"missing value, say --na {code:.10g}"
-            )
+        if codes := missing_codes(column):
+            counts = {f"{code:.{6 if abs(code) > 1e19 else 10}g}": int((column == code).sum()) for code in codes}
+            told = " and ".join(f"{code} in {count} row{'s' if count > 1 else ''}" for code, count in counts.items())
+            ways = " ".join(f"--na {code}" for code in counts)
+            said.append(f"column {name!r} has {told}, unlike all others: if that means a missing value, say {ways}")
         for end, ordered in (("last", column), ("first", column[::-1])):
             if total_of(ordered):
                 said.append(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.own_data.numerals import Cells, Marks, is_missing, is_number, number_of, tidy
-from analysis.own_data.oddities import missing_code
+from analysis.own_data.oddities import missing_codes
 
 __all__ = ["Aside", "filled", "like_a_footer", "why_no_observation"]
 
@@ -121,8 +121,8 @@ def why_no_observation(row: Aside, announced: str | None, columns: Sequence[tupl
         if read is not None and announced is not None:
             name, values = column[0], column[1].values(marks)
             values = values[~np.isnan(values)]
-            measured = values[values != missing_code(values)] if len(values) > 1 else values
-            if len(values) > 1 and any(_printed(*read, announced, x) for x in (values, measured)):
+            measured = values[~np.isin(values, missing_codes(values))]
+            if len(values) > 1 and any(len(x) and _printed(*read, announced, x) for x in (values, measured)):
                 return f"{cell} is the {announced} of column {name!r}"
     if texts:
         return "it holds text in a column of numbers"

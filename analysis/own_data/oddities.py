@@ -5,30 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["counts_rows", "missing_code", "no_measurement", "total_of"]
+__all__ = ["counts_rows", "missing_codes", "no_measurement", "total_of"]
 
 Array = NDArray[np.float64]
-#: What instruments and surveys write for a missing value, and how many ranges of all others it lies away from them.
-_CODES = (
-    -9.0,
-    -99.0,
-    -99.9,
-    -999.0,
-    -999.9,
-    -9999.0,
-    -9999.9,
-    -99999.0,
-    999.0,
-    999.9,
-    9999.0,
-    9999.9,
-    99999.0,
-    999999.0,
-)
-_AWAY = 1.0
+#: Codes for missing values besides numbers of nines, eights or sevens: -1, ends of integers, and fill values of netCDF and Fortran.
+_FILLS = frozenset([1e20, 1e30, 1e36, 1e37, 9.96921e36, 32767.0, 65535.0, 2147483647.0, -1.0, -32768.0, -2147483648.0])
+#: From the other values, codes are so many of their ranges away, or so much of one if several rows have the code.
+_AWAY, _NEARER, _SEVERAL = 1.0, 1 / 3, 3
 #: Rows from which on steps of one in order are no chance; and names of columns of whole numbers that tell rows apart, or when they were.
 _MANY = 10
-_INDEX = frozenset(["id", "idx", "index", "row", "rownum", "nr", "no", "obs", "observation", "case", "key"])
+_INDEX = frozenset(
+    ["unnamed: 0", "id", "idx", "index", "row", "rownum", "nr", "no", "obs", "observation", "case", "key"]
+)
 _TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "quarter", "year"])
 
 
@@ -44,22 +32,36 @@ def total_of(x: Array) -> bool:
     return bool(len(x) > 3 and x[-1] > others.max() and abs(others.sum() - x[-1]) <= 1e-9 * abs(x[-1]))
 
 
-def missing_code(x: Array) -> float | None:
-    """The value among x (n,) that looks like a code for a missing one: of nines, and far from all others.
+def missing_codes(x: Array) -> list[float]:
+    """Values among x (n,) that look like codes for missing ones: at one end, and far from all others or alone below zero.
 
     Examples
     --------
-    >>> missing_code(np.array([3.5, -9999.0, 4.0, 5.5])), missing_code(np.array([3.0, -9.0, -4.0, 5.0]))
-    (-9999.0, None)
+    >>> missing_codes(np.array([3.5, -9999.0, 4.0, 5.5])), missing_codes(np.array([3.0, -9.0, -4.0, 5.0]))
+    ([-9999.0], [])
+    >>> missing_codes(np.array([-888.0, -999.0, 18000.0, 2400.0, 300.0]))  # of incomes
+    [-999.0, -888.0]
     """
-    for end, value in ((0, float(x.min())), (1, float(x.max()))):
-        others = x[x != value]
-        if value not in _CODES or len(others) < 3:
-            continue
-        gap = others.min() - value if end == 0 else value - others.max()
-        if gap > _AWAY * np.ptp(others):
-            return value
-    return None
+    found: list[float] = []
+    for sign in (1.0, -1.0):  # the codes are the first values
+        values, rows = np.unique(sign * x[~np.isin(x, found)], return_counts=True)
+        first = next((i for i, value in enumerate(values) if not _is_code(sign * value)), len(values))
+        for k in range(first, 0, -1):
+            others = values[k:]
+            if rows[k:].sum() < 3:
+                continue
+            gap, reach = others[0] - values[k - 1], others[-1] - others[0]
+            alone = sign > 0 and values[k - 1] < 0 <= others[0] and gap > 1
+            if alone or gap > _AWAY * reach or (rows[:k].min() >= _SEVERAL and gap > _NEARER * reach):
+                found += (sign * values[:k]).tolist()
+                break
+    return found
+
+
+def _is_code(value: float) -> bool:
+    """Whether a value may be a code; single precision has no 1e20."""
+    digits = f"{abs(value):.10g}".replace(".", "")
+    return set(digits) in ({"9"}, {"8"}, {"7"}) or (float(f"{value:.6g}") if abs(value) > 1e19 else value) in _FILLS
 
 
 def counts_rows(name: str, x: Array) -> str | None:

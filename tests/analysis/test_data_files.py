@@ -15,6 +15,7 @@ import xarray as xr
 
 from analysis.own_data import table as tables
 from analysis.own_data.files import Options, read_columns
+from analysis.own_data.oddities import missing_codes
 from models.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -336,6 +337,40 @@ def test_the_index_of_a_pandas_frame_is_left_out_and_said_unless_asked_for(store
         f"column {stored!r} holds the index of a pandas frame and is left out; --columns takes it in",
     )
     np.testing.assert_array_equal(read_columns(tmp_path / "x.parquet", [stored]).values[:, 0], index)
+
+
+def test_codes_for_missing_values_in_arrays(tmp_path: Path) -> None:
+    x = np.abs(X[:, 0]).astype(np.float32)
+    x[[3, 7]] = -999, 1e20
+    np.save(tmp_path / "x.npy", x)
+    (told,) = read_columns(tmp_path / "x.npy").warnings
+    assert "--na -999 --na 1e+20" in told
+    table = read_columns(tmp_path / "x.npy", None, None, Options(na=("-999", "1e+20")))
+    np.testing.assert_array_equal(table.values[:, 0], np.delete(x, [3, 7]))
+    assert table.reading["columns"][0]["missing_marks"] == "1 '-999', 1 '1e+20'"
+
+
+CODED: dict[str, tuple[list[float], list[float]]] = {
+    "incomes": ([-999.0, 18100, 2400, 300, 7000, -999], [-999]),
+    "one row of incomes": ([18100.0, 2400, -999, 300, 7000], [-999]),
+    "two codes": ([-999.0, -888, 31.5, 29, 40], [-999, -888]),
+    "scores": ([-8.0, -9, 1, 5, 3, 2], [-9, -8]),
+    "ages": ([99.0, 99, 99, 16, 66, 40], [99]),
+    "unknown": ([-1.0, 15.5, 66, 40], [-1]),
+    "fill values": ([9.96921e36, 1.5, 2.5, 7], [9.96921e36]),
+    "both ends": ([-999.0, 1, 2, 5, 999], [-999, 999]),
+    "one old man": ([99.0, 16, 66, 40], []),
+    "changes": ([-1.0, 0, 0, 1, 2], []),
+    "temperatures": ([-9.0, -4, 3, 7.5], []),
+    "a real line": ([-999.0, -700, 200, 1500], []),
+    "counts": ([9.0, 8, 7, 6, 5, 4, 3, 2, 1, 0] * 4, []),
+}
+
+
+@pytest.mark.parametrize("what", CODED)
+def test_what_looks_like_a_code_for_missing_values(what: str) -> None:
+    x, codes = CODED[what]
+    assert missing_codes(np.array(x)) == codes
 
 
 def test_parquet_without_its_library_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -355,7 +355,7 @@ def test_subtotals_are_pointed_out(tmp_path: Path) -> None:
 def test_a_code_for_missing_values_is_pointed_out(written: str, tmp_path: Path) -> None:
     path = saved(tmp_path / "x.csv", "a\n1.5\n2.5\n" + f"{written}\n" * 2 + "4.5\n7.5\n")
     (told,) = read_columns(path).warnings
-    assert "'a' has the value -9999 in 2 rows, far from all others" in told
+    assert "'a' has -9999 in 2 rows, unlike all others: if that means a missing value, say --na -9999" in told
     table = read_columns(path, None, None, Options(na=("-9999",)))
     assert table.values[:, 0].tolist() == [1.5, 2.5, 4.5, 7.5]
     summed = saved(tmp_path / "z.csv", f"n;a\na;1.5 €\nb;2.5 €\nc;{written} €\nd;4.5 €\ne;7.5 €\nSumme;16.0 €\n")

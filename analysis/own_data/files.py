@@ -165,6 +165,16 @@ def _content(path: Path, read: Read) -> _Content:
     if len(named) < len(table.names):
         found.notes.append(f"{len(table.names) - len(named)} column(s) without a name left out")
     if table.units(marks):
+        second = [
+            k.texts[0][1]
+            for i, column in enumerate(table.columns)
+            if i not in named and (k := column.kinds[marks]).numeric and k.headed
+        ]
+        if second:
+            raise InputError(
+                f"{str(path)!r} has names in two lines: below line {table.line} ({', '.join(table.names[i] for i in named):.40}), where some columns "
+                f"have none, stands {', '.join(second):.40}; leave out the first with --skip {table.line}, or give every column a name in one line"
+            )
         told = ", ".join(k.texts[0][1] for column in table.columns if (k := column.kinds[marks]).numeric and k.headed)
         found.notes.append(f"the line after the names holds no numbers ({told:.60}) and is taken for units")
         for column in table.columns:
@@ -349,8 +359,8 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
         told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise InputError(f"the columns of {where} have different lengths ({told}); choose some with --columns")
     if wanted is None:
-        told = [f"{name}: {what}" for name, what in content.others.items() if name not in content.codes]
-        warnings += [f"columns that hold no numbers left out: {', '.join(told)}"] if told else []
+        text = [f"{name}: {what}" for name, what in content.others.items() if name not in content.codes]
+        warnings += [f"columns that hold no numbers left out: {', '.join(text)}"] if text else []
         warnings += [
             f"column {name!r} holds {content.others[name]} and is left out; --columns takes it in"
             for name in content.codes

@@ -7,6 +7,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def read_sheet(path: Path, options: Options, report: Callable[[float], None]) ->
         raise damaged(path, str(error)) from None
     try:
         sheet = _sheet(path, book, options.sheet)
+        _check_computed(path, sheet, openpyxl)
         rows = max(sheet.max_row or 1, 1)
 
         at, commas = 0, options.mark("decimal") == "," or options.mark("thousands") == "."
@@ -101,6 +103,45 @@ def _sheet(path: Path, book: Any, wanted: str | None) -> Any:
     if wanted.isdigit() and 1 <= int(wanted) <= len(sheets):
         return sheets[int(wanted) - 1]
     raise lookup_error("sheet", wanted, names)
+
+
+def _check_computed(path: Path, sheet: Any, openpyxl: Any) -> None:
+    """Refuse formulas without a value: programs that write workbooks leave the computing to those that show them."""
+    with zipfile.ZipFile(path) as archive:
+        sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
+        if not any(_has_formulas(archive, name) for name in sheets):
+            return
+    book = openpyxl.load_workbook(path, read_only=True)
+    values, formulas = sheet.iter_rows(), book[sheet.title].iter_rows()
+    try:
+        # An empty text is a value, of another type.
+        first = next(
+            (
+                (f.coordinate, f.value)
+                for v, f in zip(chain.from_iterable(values), chain.from_iterable(formulas), strict=True)
+                if f.data_type == "f" and v.value is None and v.data_type == "n"
+            ),
+            None,
+        )
+    finally:
+        values.close()
+        formulas.close()
+        book.close()
+    if first is not None:
+        raise InputError(
+            f"cell {first[0]} of sheet {sheet.title!r} of {str(path)!r} holds a formula ({first[1]!s:.40}) without its value; open the "
+            "workbook in a spreadsheet program, which computes it, and save it there"
+        )
+
+
+def _has_formulas(archive: zipfile.ZipFile, name: str) -> bool:
+    before = b""
+    with archive.open(name) as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            if b"<f>" in before + block or b"<f " in before + block:
+                return True
+            before = block[-2:]
+    return False
 
 
 def _shown(value: Any, decimal: str) -> str:

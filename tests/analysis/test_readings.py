@@ -567,6 +567,22 @@ def test_three_decimals_in_one_column_are_asked_where_no_comma_divides(tmp_path:
         assert "two ways" in refusal(saved(tmp_path / name, text))
 
 
+def test_names_in_two_lines_are_asked_for_in_one(tmp_path: Path) -> None:
+    rows = [["site", "2023", None], [None, "x", "y"], ["a", 1.5, 2], ["b", 3.25, 4], ["c", 7, 9]]
+    told = refusal(path := workbook(tmp_path / "x.xlsx", a=rows))
+    for words in ("names in two lines", "below line 1 (site, 2023)", "stands y", "--skip 1"):
+        assert words in told
+    assert read_columns(path, None, None, Options(skip=1)).names == ("x", "y")
+    text = saved(tmp_path / "x.csv", "site,2023,\n,x,y\na,1.5,2\nb,3.25,4\n")
+    assert "names in two lines" in refusal(text)
+
+
+def test_a_formula_without_its_value_is_no_missing_value(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", a=[["x", "y"], [1, 2.5], [2, 3.5], [4, 5.5], ["=SUM(A2:A4)", 11.5]])
+    assert "cell A5 of sheet 'a'" in (told := refusal(path, ["y"]))
+    assert "holds a formula (=SUM(A2:A4)) without its value" in told
+
+
 def test_workbooks_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500
     assert "password" in refusal(saved(tmp_path / "p.xlsx", ole + "EncryptedPackage".encode("utf-16-le")))

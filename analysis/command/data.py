@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.command.printed import AsJson, print_json
+from analysis.command.printed import AsJson, print_json, visible
 from analysis.command.questions import JOBS, Seed, folder_of, own_folder
 
 __all__ = ["data"]
@@ -104,7 +104,7 @@ def data(
         print_json(document)
         return
     for line in page.printed(tree):
-        typer.echo(line)
+        typer.echo(visible(line))
     typer.echo(f"{time.perf_counter() - started:.0f} s; {written[0]}")
 
 

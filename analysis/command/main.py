@@ -18,6 +18,7 @@ from analysis.command.interrupt import as_exception
 from analysis.command.list import list_
 from analysis.command.model import model
 from analysis.command.plot import plot
+from analysis.command.printed import visible
 from analysis.command.project import project
 from analysis.command.report import report
 from analysis.command.run import run
@@ -109,7 +110,7 @@ def quieten() -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    typer.echo(f"duality: {' '.join(message.split())}", err=True)
+    typer.echo(visible(f"duality: {' '.join(message.split())}"), err=True)
     sys.exit(status)
 
 

@@ -7,13 +7,14 @@ import ctypes
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["AsJson", "finite", "print_json", "stdout_kept"]
+__all__ = ["AsJson", "finite", "print_json", "stdout_kept", "visible"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
@@ -26,6 +27,19 @@ def finite(value: float) -> float | str | None:
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json.dumps(document, allow_nan=False))
+
+
+def visible(text: str) -> str:
+    r"""Text whose marks of control are written out: what a file holds gives a terminal no orders.
+
+    Examples
+    --------
+    >>> visible("\x1b[31mred\n")
+    '\\x1b[31mred\\n'
+    """
+    return (
+        text if text.isprintable() else "".join(c if unicodedata.category(c) != "Cc" else ascii(c)[1:-1] for c in text)
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,15 @@ _MAGIC = (
     (b"CDF", "netcdf"),
     (b"\x89HDF\r\n\x1a\n", "netcdf"),
 )
+#: Text that is no table, by what it begins with.
+_OTHER = {
+    "a web page (HTML)": re.compile(
+        rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html|table|head|body)\b", re.I | re.S
+    ),
+    "XML": re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml\b", re.I),
+    "JSON": re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)*(?:\{\s*"|\[\s*\[)'),
+    "ARFF": re.compile(rb"(?:\s*%[^\n]*\n)*\s*@relation\b", re.I),
+}
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -75,6 +85,8 @@ def kind_of(path: Path) -> str:
         raise InputError(
             f"{str(path)!r} is compressed with gzip, not {CALLED[kind]}; call it {path.name}.gz if it is CSV"
         )
+    if kind == "csv" and found is None and not zipped and (other := _other_text(path)):
+        raise InputError(f"{str(path)!r} holds {other}, not a table of fields; save the table as CSV")
     if (found or "csv") != kind or (suffix.endswith(".gz") and not zipped):
         is_ = CALLED[found] if found else "no such file"
         raise InputError(
@@ -82,6 +94,13 @@ def kind_of(path: Path) -> str:
             f"and its content is {is_}; give it the right ending, or the right file"
         )
     return kind
+
+
+def _other_text(path: Path) -> str | None:
+    """What a text file is by its first characters, if it is no table of fields."""
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    return next((what for what, pattern in _OTHER.items() if pattern.match(head)), None)
 
 
 def _old_office(path: Path) -> InputError:

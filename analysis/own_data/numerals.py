@@ -46,8 +46,8 @@ MISSING = frozenset(
 #: Marks that alone in a cell, once or more, mean that nothing was measured.
 _GAPS = "-.?*/_\u2013\u2014\u2026"
 CALLED = {".": "point", ",": "comma", " ": "blank", "'": "apostrophe"}
-#: Marks in print that stand for plain ones: blanks that do not break, a minus sign, apostrophes of Swiss spreadsheets.
-_PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
+#: Marks in print that stand for plain ones: blanks that do not break, a minus sign or a dash for it, apostrophes of Swiss spreadsheets.
+_PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2013": "-", "\u2019": "'"})
 _DIGITS = "0123456789"
 #: Cells of text that are told of a column of numbers.
 _TOLD = 5
@@ -89,7 +89,7 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     return re.compile(rf"[-+]?(?:{body}|(?i:inf(?:inity)?))")
 
 
-_SIGN_BEHIND = re.compile(r"\d ?-$|\)$", re.MULTILINE)
+_SIGN_BEHIND = re.compile(r"\d ?-$|\)$|\d[.,]-$", re.MULTILINE)
 _SUBTOTAL = re.compile(
     r"^(?:zwischensumme|teilsumme|sub-?total|sous-total|totale parziale|subtotaal)", re.MULTILINE | re.IGNORECASE
 )
@@ -173,7 +173,7 @@ class Cells:
 
     def __init__(self, marks: Sequence[Marks], missing: Iterable[str] = ()) -> None:
         self.kinds = {m: Kind() for m in marks}
-        self.given = frozenset(missing)
+        self.given = frozenset(map(tidy, missing))
         self.codes_given = [float(cell) for cell in (c.replace(",", ".") for c in self.given) if is_number(cell)]
         self.rows = self.digits = 0
         self.missing: Counter[str] = Counter()

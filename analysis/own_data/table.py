@@ -197,9 +197,11 @@ def _goes_on(aside: Sequence[Aside], cells: list[str]) -> bool:
 
 def _unfit(row: Aside, width: int, done: int) -> UnfitError:
     many = "s" if len(row.cells) != 1 else ""
+    remedy = "give every row the same number of fields, and every column a name"
+    if row.row == 0 and len(row.cells) == width + 1:
+        remedy = "give the first column a name too: write.table of R leaves it out unless told col.names=NA"
     return UnfitError(
-        f"line {row.line} of {{path}} has {len(row.cells)} field{many} and the line of names has {width}; "
-        "give every row the same number of fields, and every column a name",
+        f"line {row.line} of {{path}} has {len(row.cells)} field{many} and the line of names has {width}; {remedy}",
         done,
     )
 

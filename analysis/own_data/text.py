@@ -69,8 +69,6 @@ class Options:
         if self.skip < 0:
             raise InputError(f"--skip is {self.skip}; give the number of lines to leave out at the top, 0 or more")
         separator, decimal, thousands = self.separator, self.mark("decimal"), self.mark("thousands")
-        if decimal is not None and decimal not in (".", ","):
-            raise InputError(f"--decimal is {self.decimal!r}; give . or ,")
         if decimal is not None and decimal == thousands:
             raise InputError(f"--decimal and --thousands are both {decimal!r}; give two marks")
         if separator is not None and len(separator) != 1:
@@ -92,8 +90,10 @@ class Options:
         if given is None:
             return None
         found = _MARK_BY_NAME.get(given, given)
-        if found not in (*CALLED, ""):
-            raise InputError(f"--{name} is {given!r}; give one of . , ' or their names: {', '.join(CALLED.values())}")
+        known = list(CALLED)[:2] if name == "decimal" else [*CALLED, ""]
+        if found not in known:
+            ways = [f"{mark} ({CALLED[mark]})" if mark.strip() else CALLED.get(mark, "none") for mark in known]
+            raise InputError(f"--{name} is {given!r}; give one of: {', '.join(ways)}")
         return str(found)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 __all__ = ["PLAIN", "beside", "signed", "without"]
 
-_CURRENCY = r"[$€£¥]|CHF|EUR|USD|GBP|SFr\.?|Fr\.|kr\.?|zł"
+_CURRENCY = r"[$£¥\u0e3f\u20a0-\u20cf]|Rs\.?|CHF|EUR|USD|GBP|SFr\.?|Fr\.|kr\.?|zł"
 _BEFORE, _BEHIND = rf"(?:{_CURRENCY}) ?", rf" ?(?:[%‰°]|°C|°F|{_CURRENCY})| [^\W\d_][^\d\s,;]{{0,11}}"
 _BODY = r"\d(?:[\d.,' ]*\d)?[.,]?(?:[eE][-+]?\d+)?|[.,]\d+"
 _WHOLE = re.compile(rf"(\(?[-+]?)({_BEFORE})?([-+]?(?:{_BODY}))({_BEHIND})?(-?\)?)")
@@ -50,13 +50,15 @@ def without(cell: str, unit: tuple[str, str]) -> str | None:
 
 
 def signed(cell: str) -> str:
-    """A number with its sign in front: accountants write it behind, or put brackets around.
+    """A number with its sign in front: accountants write it behind, or put brackets around; a dash in place of decimals is none.
 
     Examples
     --------
-    >>> signed("12,50-"), signed("(1,234.00)"), signed("5"), signed("12-13"), signed("(a)")
-    ('-12,50', '-1,234.00', '5', '12-13', '(a)')
+    >>> signed("12,50-"), signed("(1,234.00)"), signed("5"), signed("12-13"), signed("(a)"), signed("3'043.-")
+    ('-12,50', '-1,234.00', '5', '12-13', '(a)', "3'043")
     """
+    if cell.endswith((".-", ",-")) and any(map(str.isdigit, cell)):
+        return cell[:-2]
     if cell[-1:] == "-" and cell[:1].isdigit():
         return f"-{cell[:-1].rstrip()}"
     if cell[-1:] == ")" and cell[:1] == "(" and cell[1:2].isdigit():

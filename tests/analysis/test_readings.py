@@ -191,6 +191,10 @@ PLAIN: dict[str, tuple[str, list[list[float]]]] = {
     "three decimals below one": ("a\tb\n1.234\t1\n0.456\t5\n", [[1.234, 1], [0.456, 5]]),
     "exponents behind three decimals": ("a\tb\n1.234e+05\t1\n2.345e+00\t5\n", [[123400, 1], [2.345, 5]]),
     "Indian": ('a;b\n1,23,456;1.5\n3,456;2.5\n12,34,56,789.5;4\n', [[123456, 1.5], [3456, 2.5], [123456789.5, 4]]),
+    "rupees": ('city,a\nx,"Rs. 1,23,456"\ny,Rs. 13\n', [[123456], [13]]),
+    "signs of currencies": ("city,a\nx,₹12\ny,₹ 13.5\n", [[12], [13.5]]),
+    "francs without centimes": ("ort;a\nx;3'043.-\ny;942.–\nz;-5.-\n", [[3043], [942], [-5]]),
+    "dashes for minus signs": ("a;b\n–1,5;1\n2,5;2\n–;5\n7;8\n", [[-1.5, 1], [2.5, 2], [7, 8]]),
     "sheet errors": ("a;b\n1,5;#DIV/0!\n2,5;#NV\n3,5;1\n4,5;2\n", [[3.5, 1], [4.5, 2]]),
 }  # fmt: skip
 
@@ -475,7 +479,7 @@ def test_text_among_numbers_is_named_by_cell_in_the_writing_of_the_file(tmp_path
 
 WRONG_OPTIONS = [
     (Options, {"skip": -1}, "--skip is -1"),
-    (Options, {"decimal": ";"}, "--decimal is ';'"),
+    (Options, {"decimal": ";"}, r"--decimal is ';'; give one of: \. \(point\), , \(comma\)$"),
     (Options, {"decimal": ",", "thousands": ","}, "give two marks"),
     (Options, {"sep": "ab"}, "--sep is 'ab'"),
     (Options, {"thousands": "x"}, "--thousands is 'x'"),

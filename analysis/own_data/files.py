@@ -180,10 +180,11 @@ def _content(path: Path, read: Read) -> _Content:
         for column in table.columns:
             column.without_first()
         table.aside = [replace(row, row=row.row - 1) for row in table.aside]
+    subtotals = sorted(column.subtotal for column in table.columns if column.subtotal is not None)
     found.notes += _without_footers(table, marks)
-    for row, text in sorted(column.subtotal for column in table.columns if column.subtotal is not None):
+    for row, text in subtotals:
         found.notes.append(
-            f"row {row + 1} ({text:.40}) looks like a subtotal: it is kept as an observation, as are others like it; take them out of the file"
+            f"row {row + 1} ({text:.40}) looks like a total of others: it is kept as an observation, as are others like it; take them out of the file"
         )
     if not table.rows:
         raise InputError(f"{str(path)!r} has a line of names and no rows; give at least 2 rows of numbers")

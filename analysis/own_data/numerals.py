@@ -91,7 +91,9 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
 
 _SIGN_BEHIND = re.compile(r"\d ?-$|\)$|\d[.,]-$", re.MULTILINE)
 _SUBTOTAL = re.compile(
-    r"^(?:zwischensumme|teilsumme|sub-?total|sous-total|totale parziale|subtotaal)", re.MULTILINE | re.IGNORECASE
+    r"^(?:zwischensumme|teilsumme|sub-?total|sous-total|totale parziale|subtotaal"
+    r"|(?:grand total|totals?|totaux|totale|totaal|summen?|gesamt|insgesamt|somme|suma|soma)\b)",
+    re.MULTILINE | re.IGNORECASE,
 )
 _CODE = re.compile(r"^[-+]?0\d", re.MULTILINE)
 #: 1.234.567 or 1.234,5: no decimal mark stands there.

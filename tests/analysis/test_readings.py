@@ -350,9 +350,12 @@ def test_fields_of_several_lines_are_fields(tmp_path: Path) -> None:
 
 
 def test_subtotals_are_pointed_out(tmp_path: Path) -> None:
-    text = "Ort;x\nA;1,5\nB;2,5\nZwischensumme Nord;4,0\nC;3,5\n"
-    (told, _) = read_columns(saved(tmp_path / "x.csv", text)).warnings
-    assert told.startswith("row 3 (Zwischensumme Nord) looks like a subtotal")
+    for word in ("Zwischensumme Nord", "Total A", "Gesamt", "total"):
+        text = f"Ort;x\nA;1,5\nB;2,5\n{word};4,0\nC;3,5\n"
+        (told, _) = read_columns(saved(tmp_path / "x.csv", text)).warnings
+        assert told.startswith(f"row 3 ({word}) looks like a total of others: it is kept")
+    (told,) = read_columns(saved(tmp_path / "y.csv", "Ort;x\nA;1,5\nSummerau;2,5\nTotality;4,0\nC;3,5\n")).warnings
+    assert "total of others" not in told
 
 
 @pytest.mark.parametrize("written", ["-9999", "-9999.0"])

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from analysis.own_data.cells import cell_logp
 from analysis.own_data.curve import Curve
 from analysis.own_data.values import Chart, Values
-from analysis.own_data.weighing import counted, mean_of, shares_of
+from analysis.own_data.weighing import counted, shares_of, weighted_mean
 from models.errors import ConvergenceError, InputError
 from models.families import Family, find_family
 from models.mle import approximate_posterior, fit_mle
@@ -182,7 +182,7 @@ def _fitted(
         curve = _curve(points, family, params, chart)
         log_q = log_q + cell_logp(curve, data[:, 0]) - curve.logp(data[:, 0])
         notes.append("a density is judged by the mass within a half of each whole number, beside probabilities")
-    mean, error = mean_of(-log_q, *shares_of(weights, n))
+    mean, error = weighted_mean(-log_q, *shares_of(weights, n))
     fit = fit.drop_vars("cross_entropy").assign(cross_entropy=mean, cross_entropy_error=error, n_fitted=len(part))
     if family.dim == 1:
         fit = fit.assign(_tails(data[:, 0], points, family, params, chart, values))

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.own_data.judging import FEWEST
-from analysis.own_data.weighing import mean_of, shares_of, size_of
+from analysis.own_data.weighing import shares_of, size_of, weighted_mean
 from models.unknown import kl_difference
 
 __all__ = ["CLOSE", "contains", "ranked", "together"]
@@ -97,7 +97,7 @@ def ranked(
             told = kl_difference(data, first, second, level)
             value, error, notes[family] = told.value, told.error, told.warnings
         else:
-            (value, error), notes[family] = mean_of(d, shares, copies), ()
+            (value, error), notes[family] = weighted_mean(d, shares, copies), ()
         rows = size * min(used[family], used[best]) / n
         found.append(_judged(d, shares, copies, value, error, rows))
         if found[-1].row >= 0:

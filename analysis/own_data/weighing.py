@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["counted", "mean_of", "repeated", "shares_of", "size_of"]
+__all__ = ["counted", "repeated", "shares_of", "size_of", "weighted_mean"]
 
 Array = NDArray[np.float64]
 _MOST = 1e6  # values in all that are looked at
@@ -41,13 +41,13 @@ def repeated(x: Array, weights: Array | None) -> Array:
     return np.repeat(x, np.ceil(weights * min(1.0, _MOST / weights.sum())).astype(int))
 
 
-def mean_of(terms: Array, shares: Array, copies: Array) -> tuple[float, float]:
+def weighted_mean(terms: Array, shares: Array, copies: Array) -> tuple[float, float]:
     """Mean of terms (n,) and its standard error: rows are independent, and equal ones too.
 
     Examples
     --------
     >>> x, counts = np.array([1.0, 2.0, 5.0]), np.array([2.0, 1.0, 3.0])
-    >>> once, repeated = mean_of(x, *shares_of(counts, 3)), mean_of(np.repeat(x, [2, 1, 3]), *shares_of(None, 6))
+    >>> once, repeated = weighted_mean(x, *shares_of(counts, 3)), weighted_mean(np.repeat(x, [2, 1, 3]), *shares_of(None, 6))
     >>> bool(np.allclose(once, repeated))
     True
     """

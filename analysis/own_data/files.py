@@ -22,6 +22,7 @@ from analysis.own_data.numerals import Kind, Marks, is_number
 from analysis.own_data.oddities import counts_rows, missing_codes, no_measurement, total_of
 from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
+from analysis.own_data.units import beside
 from models.errors import InputError, lookup_error
 
 __all__ = ["Columns", "Options", "read_columns"]
@@ -216,7 +217,10 @@ def _content(path: Path, read: Read) -> _Content:
             )
         elif kind.wrong:
             row, value = kind.texts[0]
-            found.others[name] = f"text ({value!r:.40} in row {row + 1})"
+            what = (
+                "text that other marks would make numbers" if any(k.numeric for k in column.kinds.values()) else "text"
+            )
+            found.others[name] = f"{what} ({value!r:.40} in row {row + 1})"
         elif column.codes is not None:
             found.others[name] = f"codes ({column.codes[1]!r:.40} in row {column.codes[0] + 1})"
             found.codes[name] = column.values(marks)
@@ -230,7 +234,9 @@ def _content(path: Path, read: Read) -> _Content:
 def _remedy(text: str) -> str:
     if text[:1] in "<>":
         return "a value below or above a limit is neither a number nor missing, and no fit here takes it"
-    if " without " in text:
+    if is_number(text):
+        return "write all its numbers with the same marks of decimals and thousands"
+    if " without " in text or any(beside([text])):
         return "write all its numbers with the same unit, or none"
     return f"correct or empty such fields, say --na {text!r:.40} if it means a missing value"
 

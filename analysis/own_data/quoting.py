@@ -84,9 +84,9 @@ class Rows:
 
 
 def _are_rows(lines: list[str], separator: str, width: int) -> bool:
-    """Whether most lines, their quotation marks left out, have as many fields as the row before them, and a number among these."""
+    """Whether most lines, their quotation marks left out, have as many fields as the row before them, and numbers in the same places."""
     rows = list(csv.reader([line.replace('"', "") for line in lines], delimiter=separator, skipinitialspace=True))
     if width < 2:
         width = Counter(map(len, rows)).most_common(1)[0][0]
-    fitting = [row for row in rows if len(row) == width and any(is_number(tidy(cell)) for cell in row)]
-    return 2 * len(fitting) > len(rows)
+    places = Counter(tuple(is_number(tidy(cell)) for cell in row) for row in rows if len(row) == width)
+    return any(any(place) and 2 * count > len(rows) for place, count in places.items())

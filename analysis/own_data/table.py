@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -15,6 +16,8 @@ __all__ = ["Table", "UnfitError", "tabled"]
 _ROWS = 100_000
 #: The most rows at the end that may be footers although they have a cell for every column.
 _FOOTERS = 12
+#: Text that begins as a value does, maybe one below a limit.
+_VALUE = re.compile(r"[<>~\u2264\u2265\u2248]?\s*[-+]?[.,]?\d")
 #: Rows among which the names are looked for.
 _HEAD = 100
 
@@ -60,10 +63,11 @@ class Table:
 
     def units(self, marks: Marks) -> bool:
         """Whether the first row holds text wherever the others hold numbers."""
-        kinds = [column.kinds[marks] for column in self.columns]
-        if any(k.numeric and not k.headed and k.parts[0][0] == k.parts[0][0] for k in kinds):
+        kinds = [k for column in self.columns if (k := column.kinds[marks]).numeric]
+        if any(not k.headed and k.parts[0][0] == k.parts[0][0] for k in kinds):
             return False
-        return any(k.numeric and k.headed for k in kinds)
+        texts = [k.texts[0][1] for k in kinds if k.headed]
+        return len(texts) > 1 or any(not _VALUE.match(text) for text in texts)  # one alone may be a value such as <0.05
 
     def numeric(self, marks: Marks) -> list[int]:
         """Places of the columns of numbers."""
@@ -144,7 +148,7 @@ def tabled(
             x = ",".join(f"x{i}" for i in range(min(len(names), 3)))
             raise UnfitError(
                 f"line {at} of {{path}} holds numbers ({', '.join(numbers):.40}) where the names of the columns should be; "
-                f"add a first line such as {x}",
+                f"add a first line such as {x}, or letters to names that are numbers",
                 0,
                 nameless=not titles,
             )

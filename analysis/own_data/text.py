@@ -349,10 +349,20 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, bool, int, s
     if not most[0]:
         best = [max(best, key=lambda entry: len(entry[1].names))]
     _, table, marks, how, notes = best[0]
-    other = next((entry for entry in best[1:] if not _same((table, marks), (entry[1], entry[2]))), None)
+    others = chain(
+        (entry for entry in best[1:] if not _same((table, marks), (entry[1], entry[2]))),
+        (entry for entry in found if entry[3] == how and entry[1].names == table.names and _more(entry, best[0])),
+    )
+    other = next(others, None)
     if other is not None:
         raise InputError(_two(path, best[0], other))
     return Read(table, marks, how | {"decimal": marks.decimal, "thousands": marks.thousands or None}, list(notes))
+
+
+def _more(a: Any, b: Any) -> bool:
+    """Whether one reading makes numbers of all of a column that is text in another of the same table."""
+    (_, table, marks, *_), (_, other, others, *_) = a, b
+    return any(not table.columns[i].kinds[marks].wrong for i in set(table.numeric(marks)) - set(other.numeric(others)))
 
 
 def _above(a: Any, b: Any) -> bool:

@@ -252,6 +252,23 @@ def test_a_unit_is_told_and_what_lacks_it_is_text(tmp_path: Path) -> None:
     assert "40,5 % is the sum of column 'anteil'" in " ".join(total.warnings)
 
 
+def test_numbers_of_two_writings_are_said(tmp_path: Path) -> None:
+    for rows, words in (
+        ("1.5\n2.5\n3,5\n7.25\n", ("'3,5' in row 3", "same marks of decimals and thousands")),
+        ("5 kg\n6 kg\n7 lb\n8 kg\n", ("'7 lb' in row 3", "same unit, or none")),
+    ):
+        told = refusal(saved(tmp_path / "x.csv", f"a\n{rows}"), None, Options(sep="none"))
+        assert all(word in told for word in words), told
+    either = saved(tmp_path / "y.csv", "x;y\n1.5;15,16\n2.25;3,5\n7;1,25\n")
+    assert "'y' begins with 15.16; or separator semicolon, decimal point: 2 columns, 'x' begins with 1.5" in refusal(
+        either
+    )
+    sheet = workbook(tmp_path / "y.xlsx", a=[["x", "y"], ["1.5", "15,16"], ["2.25", "3,5"]])
+    assert "two ways" in refusal(sheet)
+    table = read_columns(either, None, None, Options(decimal="."))
+    assert table.reading["left_out"][0]["why"] == "text ('15,16' in row 1)"
+
+
 def test_a_row_too_wide_is_no_head_of_a_table(tmp_path: Path) -> None:
     for text in ("name,x\nA,1\nB,2\nC,alt,note\nD,3\n", "a,b\n1,2\n3,4\nx,y,z\n5,6\n", "a,b\nx,y,1\nu,v,2\n"):
         assert "3 fields and the line of names has 2" in refusal(saved(tmp_path / "x.csv", text))
@@ -344,9 +361,17 @@ def test_a_stray_quotation_mark_swallows_no_rows(what: str, tmp_path: Path) -> N
 
 
 def test_fields_of_several_lines_are_fields(tmp_path: Path) -> None:
-    for field in ("lives in Rome, 3\nor 4, maybe", "1, 2\n3, 4, 5", "\n", "a\n5"):
+    for field in ("lives in Rome, 3\nor 4, maybe", "1, 2\n3, 4, 5", "\n", "a\n5", "1, a\nb"):
         table = read_columns(saved(tmp_path / "x.csv", f'note,x\n"{field}",1.5\nb,2.5\n"{field}",7\n'))
         assert table.values[:, 0].tolist() == [1.5, 2.5, 7]
+
+
+@pytest.mark.parametrize("first", ["<0.05", "12.5*", "5 kg", "~3"])
+def test_a_first_value_that_is_no_number_is_no_unit(first: str, tmp_path: Path) -> None:
+    told = refusal(saved(tmp_path / "x.csv", f"a\n{first}\n1.5\n2.5\n4\n"))
+    assert f"{first!r} in row 1" in told
+    blood = read_columns(saved(tmp_path / "y.csv", "a,b\n10^9/L,10^12/L\n1.5,2\n2.5,4\n"))
+    assert "(10^9/L, 10^12/L) and is taken for units" in blood.warnings[0]
 
 
 def test_subtotals_are_pointed_out(tmp_path: Path) -> None:

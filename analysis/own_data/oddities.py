@@ -12,6 +12,7 @@ Array = NDArray[np.float64]
 _FILLS = frozenset([1e20, 1e30, 1e36, 1e37, 9.96921e36, 32767.0, 65535.0, 2147483647.0, -1.0, -32768.0, -2147483648.0])
 #: From the other values, codes are so many of their ranges away, or so much of one if several rows have the code.
 _AWAY, _NEARER, _SEVERAL = 1.0, 1 / 3, 3
+_LARGE = 100.0  # positive codes below it may be measured, and are told of several rows only
 #: Rows from which on steps of one in order are no chance; and names of columns of whole numbers that tell rows apart, or when they were.
 _MANY = 10
 _INDEX = frozenset(
@@ -52,7 +53,9 @@ def missing_codes(x: Array) -> list[float]:
                 continue
             gap, reach = others[0] - values[k - 1], others[-1] - others[0]
             alone = sign > 0 and values[k - 1] < 0 <= others[0] and gap > 1
-            if alone or gap > _AWAY * reach or (rows[:k].min() >= _SEVERAL and gap > _NEARER * reach):
+            several = rows[:k].min() >= _SEVERAL
+            small = sign < 0 and -values[k - 1] < _LARGE
+            if alone or (gap > _AWAY * reach and (several or not small)) or (several and gap > _NEARER * reach):
                 found += (sign * values[:k]).tolist()
                 break
     return found

@@ -366,6 +366,8 @@ CODED: dict[str, tuple[list[float], list[float]]] = {
     "fill values": ([9.96921e36, 1.5, 2.5, 7], [9.96921e36]),
     "both ends": ([-999.0, 1, 2, 5, 999], [-999, 999]),
     "one old man": ([99.0, 16, 66, 40], []),
+    "one far away": ([9.0, 1.5, 2.5, 3.5], []),
+    "a scale to five": ([9.0, 9, 9, 1, 5, 3, 2], [9]),
     "changes": ([-1.0, 0, 0, 1, 2], []),
     "temperatures": ([-9.0, -4, 3, 7.5], []),
     "a real line": ([-999.0, -700, 200, 1500], []),

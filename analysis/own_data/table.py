@@ -14,7 +14,7 @@ from analysis.own_data.numerals import Cells, Marks, is_number, tidy
 __all__ = ["Table", "UnfitError", "tabled"]
 
 _ROWS = 100_000
-#: The most rows at the end that may be footers although they have a cell for every column.
+#: The most rows at the end that may be footers; of those without a cell for every column as many as the table has rows.
 _FOOTERS = 12
 #: Text that begins as a value does, maybe one below a limit.
 _VALUE = re.compile(r"[<>~\u2264\u2265\u2248]?\s*[-+]?[.,]?\d")
@@ -173,7 +173,7 @@ def _fill(table: Table, rows: Iterable[tuple[int, list[str]]], single: bool, on_
         # Most rows begin with a digit, and are no footers.
         if not fits or not cells[0][:1].isdigit() or aside:
             row = done + len(part) + blanks + len(aside)
-            room = not fits or len(aside) < _FOOTERS
+            room = len(aside) < (_FOOTERS if fits else max(_FOOTERS, done + len(part)))
             if row > 1 and room and (like_a_footer(cells, fits=fits) or _goes_on(aside, cells)):
                 aside.append(Aside(row, line, cells, fits))
                 continue

@@ -336,7 +336,6 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, bool, int, s
         for table, how, notes in tables
         for sense, marks in _readings_of(path, table, how, options)
     ]
-    found = [entry for entry in found if not any(_above(other, entry) for other in found)]
     most = max((entry[0] for entry in found), default=(0, 0))
     worst = max(failed, key=lambda entry: entry[:3], default=None)
     if worst and not most[0] and (worst[1] or not any(len(table.names) > 1 for table, *_ in tables)):
@@ -363,11 +362,6 @@ def _more(a: Any, b: Any) -> bool:
     """Whether one reading makes numbers of all of a column that is text in another of the same table."""
     (_, table, marks, *_), (_, other, others, *_) = a, b
     return any(not table.columns[i].kinds[marks].wrong for i in set(table.numeric(marks)) - set(other.numeric(others)))
-
-
-def _above(a: Any, b: Any) -> bool:
-    """Whether a reading has a table of numbers wholly above that of another: then this one reads what stands below it."""
-    return bool(a[0][0]) and a[1].line + a[1].rows < b[1].line
 
 
 def _two(path: Path, a: Any, b: Any) -> str:

@@ -322,15 +322,18 @@ def test_one_column_of_text_is_not_divided_at_its_blanks(tmp_path: Path) -> None
         assert f"x holds text ({cells[0]!r} in row 1)" in told
 
 
-@pytest.mark.parametrize("notes", [20, 300])
-def test_notes_below_a_table_are_no_table_however_many(notes: int, tmp_path: Path) -> None:
-    text = "x,y\n1.5,2\n3.5,4\n2.5,7\n" + "".join(f"note {i}\n" for i in range(notes))
-    table = read_columns(saved(tmp_path / "x.csv", text))
-    assert table.values.tolist() == [[1.5, 2], [3.5, 4], [2.5, 7]]
+def test_notes_below_a_table_are_no_table(tmp_path: Path) -> None:
+    def text(rows: int, notes: int) -> str:
+        body = "".join(f"{i * i % 7}.5,{i * i % 13}\n" for i in range(1, rows + 1))
+        return f"x,y\n{body}" + "".join(f"note {i}\n" for i in range(notes))
+
+    table = read_columns(saved(tmp_path / "x.csv", text(20, 20)))
+    assert (table.names, table.rows) == (("x", "y"), 20)
     (told,) = table.warnings
     assert told.startswith(
-        f"{notes} rows at the end are left out as no observations, from row 4 (line 5: note 0) on: 1 field"
+        "20 rows at the end are left out as no observations, from row 21 (line 22: note 0) on: 1 field"
     )
+    assert "line 7 of" in refusal(saved(tmp_path / "y.csv", text(5, 300)))  # which may be the table
 
 
 def test_what_is_said_of_a_row_stands_on_one_line_and_a_tag_is_no_summary(tmp_path: Path) -> None:
@@ -338,6 +341,16 @@ def test_what_is_said_of_a_row_stands_on_one_line_and_a_tag_is_no_summary(tmp_pa
     assert "line 5: see below" in told
     (told,) = read_columns(saved(tmp_path / "y.csv", "tag,x\nm1,2\nn2,5\nn3,7\n")).warnings
     assert told.startswith("columns that hold no numbers left out: tag")
+
+
+def test_lines_above_a_table_are_no_table(tmp_path: Path) -> None:
+    head = "Station Berlin\nHeight 34\nLat 52\n"
+    for rows in (3, 60):
+        body = "".join(f"{i * i % 7};{i},5\n" for i in range(1, rows + 1))
+        table = read_columns(saved(tmp_path / "x.csv", f"{head}day;temp\n{body}"))
+        assert (table.names[-1], table.rows) == ("temp", rows)
+    told = refusal(saved(tmp_path / "y.csv", f"{head}day;temp\n{body}3;4;5\n{body}"))
+    assert "line 65 of" in told
 
 
 STRAY = {

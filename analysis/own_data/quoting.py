@@ -69,7 +69,7 @@ class Rows:
         width, taken, opened = 0, self._taken, "a quotation mark opens a field and is never closed"
         try:
             for cells in self._reader:
-                if cells == [_END]:
+                if cells == [_END] and not taken:
                     return
                 if cells and _END in cells[-1]:
                     raise QuotedError(f"{opened}; close it or take it out", self.line - len(taken))

@@ -356,6 +356,7 @@ def test_lines_above_a_table_are_no_table(tmp_path: Path) -> None:
 STRAY = {
     "never closed": ("city,pop\n" + "a,1\n" * 3 + '"b,2\n' + "c,3\n" * 30, "line 5"),
     "never closed in the last line": ('city,pop\na,1\nb,2\n"c,3\n', "line 4"),
+    "a mark alone at the end": ('city,pop\na,1\nb,2\n"', "line 4"),
     "two far apart": ("city;pop\n" + "a;1,5\n" * 3 + '"b;2\n' + "c;3\n" * 30 + 'd";4\n' + "e;5\n" * 30, "line 5"),
     "two in neighbouring rows": ('city,pop\na,1\n"b,2\nc",3\nd,4\n', "line 3"),
     "ditto marks": ('city,pop\na,1\n",2\n",3\nd,4\n', "line 3"),

@@ -80,9 +80,8 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     """Numbers so written; without a decimal mark ("") none may stand there."""
     point = re.escape(decimal)
     behind = rf"(?:{point}\d*)?" if decimal else ""
-    whole = r"\d{1,4}" if thousands else r"\d+"  # few enough digits to have no group
-    body = rf"(?:{whole}{behind}{rf'|{point}\d+' if decimal else ''})(?:[eE][-+]?\d+)?"
-    if thousands:  # groups of three, or of two above the thousands as in India; powers of ten have none
+    body = rf"(?:\d+{behind}{rf'|{point}\d+' if decimal else ''})(?:[eE][-+]?\d+)?"
+    if thousands:  # groups of three, or of two above the thousands as in India; numbers of a sheet have none, nor have powers of ten
         mark = re.escape(thousands)
         indian = r"|[1-9]\d?(?:,\d\d)+,\d{3}" if thousands == "," else ""
         body = rf"(?:[1-9]\d{{0,2}}(?:{mark}\d{{3}})+{indian}){behind}|{body}"

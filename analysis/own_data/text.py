@@ -369,12 +369,11 @@ def _two(path: Path, a: Any, b: Any) -> str:
     for mine, others in ((a, b), (b, a)):
         _, table, marks, how, _ = mine
         differ = next((i for i in table.numeric(marks) if _differs(mine, others, i)), table.numeric(marks)[0])
-        values = table.columns[differ].values(marks)
-        first = values[~np.isnan(values)][0]
+        row, value = _first(mine, others, differ)
         separator, other = how.get("separator"), others[3].get("separator")
         columns = f"{len(table.names)} column{'s' if len(table.names) > 1 else ''}"
         told.append(
-            f"{f'separator {separator}, ' if separator else ''}{marks}: {columns}, {table.names[differ]!r} begins with {first:.12g}"
+            f"{f'separator {separator}, ' if separator else ''}{marks}: {columns}, {table.names[differ]!r} {'begins with' if row == 0 else f'has in row {row + 1}'} {value:.12g}"
         )
         way = [] if separator == other else [f"--sep {separator}"]
         if marks.decimal != others[2].decimal or not way:
@@ -383,6 +382,16 @@ def _two(path: Path, a: Any, b: Any) -> str:
             way.append(f"--thousands {CALLED.get(marks.thousands, 'none')}")
         ways.append(" ".join(way))
     return f"{str(path)!r} can be read in two ways: {told[0]}; or {told[1]}. Choose: {ways[0]}, or {ways[1]}"
+
+
+def _first(a: Any, b: Any, column: int) -> tuple[int, float]:
+    """Row (from 0) and value of the first number of a column in one reading that another has not there; 0 for the first of all."""
+    values = a[1].columns[column].values(a[2])
+    there = np.flatnonzero(~np.isnan(values))
+    if len(a[1].names) == len(b[1].names) and len(other := b[1].columns[column].values(b[2])) == len(values):
+        row = next((int(i) for i in there if values[i] != other[i]), int(there[0]))
+        return (0 if row == there[0] else row), float(values[row])
+    return 0, float(values[there[0]])
 
 
 def _differs(a: Any, b: Any, column: int) -> bool:

@@ -606,6 +606,14 @@ def test_text_of_a_workbook_that_may_be_thousands_is_asked(tmp_path: Path) -> No
     np.testing.assert_array_equal(table.values, [[15160, 25.75], [3120, 123456.5], [1020, 3]])
 
 
+def test_numbers_of_a_workbook_beside_text_that_may_be_thousands(tmp_path: Path) -> None:
+    told = refusal(workbook(tmp_path / "x.xlsx", a=[["a"], [12345], ["1.234"], [23456]]))
+    assert (
+        "decimal point: 1 column, 'a' has in row 2 1.234; or decimal comma, thousands point: 1 column, 'a' has in row 2 1234"
+        in told
+    )
+
+
 def test_three_decimals_in_one_column_are_asked_where_no_comma_divides(tmp_path: Path) -> None:
     text = "a\n1.234\n2.345\n9.876\n"
     assert read_columns(saved(tmp_path / "x.csv", text)).values[0] == 1.234

@@ -53,7 +53,7 @@ def model(
     started = time.perf_counter()
     # The user's code may print, while it is run and while it is evaluated; stdout is for the answer.
     with leaving_at_once(_LOST), labelled_bar() as progress, stdout_kept():
-        from analysis.own_model.loading import load_model, parse_place
+        from analysis.own_model.loading import blaming, load_model, parse_place
 
         file, name = parse_place(place)
         progress(f"running {file.name}", 0.0)
@@ -61,14 +61,15 @@ def model(
         from analysis.own_model.study import analyse
 
         with _begun(output if output is not None else Path(f"duality-{found}")) as folder:
-            tree = analyse(
-                its_model,
-                name=f"{file.name}:{found}",
-                budget_s=budget,
-                seed=seed,
-                starts=starts,
-                on_progress=lambda label, fraction: progress(label, 0.05 + 0.85 * fraction),
-            )
+            with blaming(file):
+                tree = analyse(
+                    its_model,
+                    name=f"{file.name}:{found}",
+                    budget_s=budget,
+                    seed=seed,
+                    starts=starts,
+                    on_progress=lambda label, fraction: progress(label, 0.05 + 0.85 * fraction),
+                )
             progress("report", 0.95)
             from analysis.own_model import page
             from analysis.own_model.summary import summary

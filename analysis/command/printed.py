@@ -9,7 +9,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Annotated, Any
 
 import typer
@@ -47,19 +47,34 @@ def stdout_kept() -> Iterator[None]:
     """Keep stdout for an answer while foreign code runs: what that writes there goes to stderr.
 
     The descriptor itself is turned, so that child processes and compiled code are included, which know nothing of ``sys.stdout``. What was
-    asked to be done at the end of the process may print too, and goes the same way.
+    asked to be done at the end of the process may print too, and goes the same way. What it closes stays open.
     """
     _flush()
     kept = os.dup(1)
     os.dup2(2, 1)
+    theirs: Any = _Unclosed(sys.stderr)
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(theirs), redirect_stderr(theirs):
             yield
     finally:
         _flush()
         os.dup2(kept, 1)
         os.close(kept)
         atexit.register(_to_stderr)  # called before all that foreign code has registered
+
+
+class _Unclosed:
+    """A stream that foreign code may close, for itself."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Flush, and no more."""
+        self._stream.flush()
 
 
 def _to_stderr() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,12 +17,12 @@ from typing import Any
 import lazy_loader
 import numpy as np
 
-from models.errors import InputError, lookup_error
+from models.errors import ConvergenceError, InputError, lookup_error
 from models.targets import from_model
 
 pm = lazy_loader.load("pymc")
 
-__all__ = ["load_model", "parse_place"]
+__all__ = ["blaming", "load_model", "parse_place"]
 
 _USUAL = ("model", "build")  # what a function that returns a model is called where no name is given
 
@@ -83,7 +85,7 @@ def load_model(path: Path, name: str | None = None) -> tuple[str, Any]:
     As ``python FILE.py`` does, this puts the file's folder first on ``sys.path``, until the model is built. What it prints goes to stderr.
     """
     path = path.resolve()
-    with _as_a_script(path):
+    with _as_a_script(path), _shown_warnings(path.parent):
         module = _run(path)
         found = _chosen(vars(module), path) if name is None else name
         model = _model(vars(module), found, path)
@@ -94,16 +96,38 @@ def load_model(path: Path, name: str | None = None) -> tuple[str, Any]:
 
 @contextmanager
 def _as_a_script(path: Path) -> Iterator[None]:
-    """What Python gives a script: its folder first on the path, no arguments of ours; and no bytecode beside the user's files."""
+    """What Python gives a script: its folder first on the path, no arguments of ours; and no bytecode beside the user's files.
+
+    What the script changes for the whole process is as before when it ends: the current folder, and what NumPy does about overflow.
+    """
     folder, arguments, silent = str(path.parent), sys.argv, sys.dont_write_bytecode
+    here = Path.cwd()
     sys.path.insert(0, folder)
     sys.argv, sys.dont_write_bytecode = [str(path)], True
     try:
-        yield
+        with np.errstate():
+            yield
     finally:
+        os.chdir(here)
         sys.argv, sys.dont_write_bytecode = arguments, silent
         with suppress(ValueError):  # the file may have changed the path itself
             sys.path.remove(folder)
+
+
+@contextmanager
+def _shown_warnings(folder: Path) -> Iterator[None]:
+    """Show warnings that are raised by files in a folder, which `duality` keeps silent elsewhere; filters that are set meanwhile go."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def of_theirs(message: Any, category: Any, filename: str, *rest: Any) -> None:
+            if Path(filename).parent == folder:
+                show(message, category, filename, *rest)
+
+        warnings.showwarning = of_theirs
+        if not sys.warnoptions:
+            warnings.simplefilter("default")
+        yield
 
 
 def _run(path: Path) -> ModuleType:
@@ -125,13 +149,38 @@ def _called(function: Callable[[], Any], path: Path, what: str = "") -> Any:
         raise InputError(f"{_where(error, path)}{what}: {_why(error)}") from error
 
 
+@contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Say in one line what a user's code raises later, as an Op of theirs may while the model is evaluated.
+
+    Raises
+    ------
+    InputError
+        With file and line, for an error that passed through a file of that folder.
+    """
+    path = path.resolve()
+    try:
+        yield
+    except (InputError, ConvergenceError):
+        raise
+    except Exception as error:
+        if not _their_lines(error, path):
+            raise
+        raise InputError(f"{_where(error, path)}, while the model was evaluated: {_why(error)}") from error
+
+
 def _where(error: BaseException, path: Path) -> str:
     """The file and line of the user that an error came from: the innermost in their folder."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f"{Path(error.filename).name}, line {error.lineno}"
+    theirs = _their_lines(error, path)
+    return theirs[-1] if theirs else path.name
+
+
+def _their_lines(error: BaseException, path: Path) -> list[str]:
+    """Where an error passed through files of the user's folder, outermost first."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if Path(f.filename).parent == path.parent]
-    return f"{Path(theirs[-1].filename).name}, line {theirs[-1].lineno}" if theirs else path.name
+    return [f"{Path(f.filename).name}, line {f.lineno}" for f in frames if Path(f.filename).parent == path.parent]
 
 
 def _why(error: BaseException) -> str:

@@ -26,14 +26,21 @@ def entries(posterior: xr.Dataset, without: Collection[str] = ()) -> dict[str, A
         if name in without:
             continue
         own = [d for d in variable.dims if d not in ("chain", "draw")]
-        labels = [variable[d].to_numpy() if d in variable.coords else np.arange(variable.sizes[d]) for d in own]
-        values = variable.transpose("chain", "draw", *own).to_numpy().reshape(-1, *[len(c) for c in labels])
+        labels = [_labels(variable, d) for d in own]
+        values = variable.transpose("chain", "draw", *own).to_numpy()
+        values = values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
         for index in np.ndindex(*values.shape[1:]):
-            words = ", ".join(str(c[i]) for c, i in zip(labels, index, strict=True))
+            words = ", ".join(c[i] for c, i in zip(labels, index, strict=True))
             result[f"{name}[{words}]" if words else str(name)] = values[(slice(None), *index)]
             if len(result) >= MOST_ENTRIES:
                 return result
     return result
+
+
+def _labels(variable: xr.DataArray, dim: str) -> list[str]:
+    """Texts of the coords of a dimension; positions where it has none, or two of them are the same."""
+    found = [str(label) for label in variable[dim].to_numpy()]  # positions where xarray knows no coords
+    return found if len(set(found)) == len(found) else [str(i) for i in range(len(found))]
 
 
 def natural(target: Target, points: Array) -> dict[str, Array]:

@@ -10,7 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.errors import InputError
 
-__all__ = ["check_draws", "check_seed", "cholesky", "mixture_weights", "numbers", "positive", "same_length"]
+__all__ = [
+    "check_draws",
+    "check_names",
+    "check_seed",
+    "cholesky",
+    "labels_of",
+    "mixture_weights",
+    "numbers",
+    "positive",
+    "same_length",
+]
 
 Array = NDArray[np.float64]
 
@@ -85,6 +95,41 @@ def check_seed(seed: int) -> None:
     """
     if seed < 0:
         raise InputError(f"seed is {seed}; it must be a non-negative integer")
+
+
+def check_names(model: Any) -> None:
+    """Refuse a PyMC model with a variable whose name its draws need for an axis: `pymc.sample` drops such a variable silently.
+
+    Raises
+    ------
+    InputError
+    """
+    labelled = model.named_vars_to_dims
+    axes = {f"{v.name}_dim_{i}" for v in model.unobserved_RVs if v.name not in labelled for i in range(v.ndim)}
+    names = {*model.named_vars, *model.coords}
+    if taken := sorted(names & {"chain", "draw", *axes}):
+        raise InputError(
+            f"{' and '.join(map(repr, taken))} {'is a name' if len(taken) == 1 else 'are names'} that ArviZ gives to axes of the draws; "
+            "call the variable something else"
+        )
+
+
+def labels_of(values: Sequence[Any]) -> NDArray[Any]:
+    """Labels (n,) of a dimension as netCDF can hold them: numbers, booleans, texts and dates as they are, anything else as its text.
+
+    Examples
+    --------
+    >>> labels_of([(1, "a"), None]).tolist()
+    ["(1, 'a')", 'None']
+    """
+    given = list(values)
+    try:
+        found = np.asarray(given)
+    except ValueError:  # tuples of several lengths
+        found = np.empty(0, dtype=object)
+    if found.shape == (len(given),) and found.dtype.kind in "biufUM":
+        return found
+    return np.array([str(v) for v in given], dtype=str)
 
 
 def check_draws(x: ArrayLike) -> Array:

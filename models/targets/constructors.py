@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from models.errors import InputError
 from models.graphs.distributions import Distribution
 from models.graphs.named import distribution
-from models.targets.checks import check_draws, cholesky, mixture_weights, numbers, positive, same_length
+from models.targets.checks import (
+    check_draws,
+    check_names,
+    cholesky,
+    mixture_weights,
+    numbers,
+    positive,
+    same_length,
+)
 from models.targets.minibatch import with_whole_data
 from models.targets.target import Density, Discrete, Draws, Posterior, Target
 
@@ -270,14 +278,19 @@ def from_model(pm_model: Any, *, name: str = "posterior") -> Posterior:
     Raises
     ------
     InputError
-        If the model has discrete variables or none.
+        If the model has discrete variables or none, or a variable that is called as an axis of draws is.
     """
     if not pm_model.free_RVs:
         raise InputError("the PyMC model has no free variables; there is nothing to approximate")
     if pm_model.discrete_value_vars:
         raise InputError(_discrete([v.name for v in pm_model.discrete_value_vars]))
+    check_names(pm_model)
     whole = with_whole_data(pm_model)
     start = np.concatenate([np.ravel(v) for v in whole.initial_point().values()])
+    if not len(start):
+        raise InputError(
+            "the free variables of the PyMC model have no entries: their dims have length 0; give these labels, or a shape"
+        )
     return Posterior(
         name=name,
         dim=len(start),

@@ -22,7 +22,7 @@ from models.graphs.distributions import (
 )
 from models.graphs.log_density import LogDensity, of_distribution, of_model
 from models.graphs.stable import in_double_precision
-from models.targets.checks import check_seed
+from models.targets.checks import check_seed, labels_of
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
@@ -490,7 +490,7 @@ class Posterior(Target):
         """Dims of the variables that the model names them for, and the coords of these dims."""
         model = self.source
         dims = {name: tuple(map(str, d)) for name, d in model.named_vars_to_dims.items() if all(map(bool, d))}
-        coords = {name: np.asarray(values) for name, values in model.coords.items() if values is not None}
+        coords = {name: labels_of(values) for name, values in model.coords.items() if values is not None}
         return dims, coords
 
     def prior_points(self, n: int, seed: int) -> Array | None:

@@ -14,7 +14,10 @@ print("ours, before")
 with stdout_kept():
     print("Python")
     sys.__stdout__.write("what Python calls the real one\\n")
+    sys.stdout.close()
+    sys.stderr.close()
     os.write(1, b"the descriptor\\n")
+    print("after it was closed")
     subprocess.run([sys.executable, "-c", "print('a child')"])
     ctypes.CDLL(None).puts(b"C")  # which keeps it until its buffer is full
     atexit.register(print, "at the end")
@@ -32,6 +35,7 @@ def test_what_foreign_code_prints_goes_to_stderr() -> None:
         "Python",
         "what Python calls the real one",
         "the descriptor",
+        "after it was closed",
         "a child",
         "C",
         "at the end",

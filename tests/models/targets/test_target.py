@@ -288,6 +288,35 @@ def test_from_model_refuses_a_model_without_continuous_free_variables() -> None:
         from_model(discrete)
 
 
+@pytest.mark.parametrize("names", [("chain", "draw"), ("x_dim_0",)])
+def test_a_variable_called_as_an_axis_of_draws_is_refused(names: tuple[str, ...]) -> None:
+    with pm.Model() as model:
+        pm.Normal("x", shape=2)
+        for name in names:
+            pm.Normal(name)
+    with pytest.raises(InputError, match=" and ".join(map(repr, names)) + " .* axes of the draws"):
+        from_model(model)
+
+
+def test_variables_without_entries_are_refused_where_they_are_all() -> None:
+    with pm.Model(coords={"nobody": []}) as model:
+        pm.Normal("effect", dims="nobody")
+        with pytest.raises(InputError, match="have no entries"):
+            from_model(model)
+        pm.Normal("x")
+    assert from_model(model).dim == 1
+
+
+def test_labels_of_any_kind_are_one_for_each_position() -> None:
+    coords = {"t": [(1, "a"), (2, "b")], "n": [None, "x"], "r": [(1,), (2, 3)], "f": [0.5, 2], "b": [True, False]}
+    with pm.Model(coords=coords) as model:
+        pm.Normal("x", dims="t")
+    found = {name: values.tolist() for name, values in from_model(model).labels()[1].items()}
+    assert found == {
+        "t": ["(1, 'a')", "(2, 'b')"], "n": ["None", "x"], "r": ["(1,)", "(2, 3)"], "f": [0.5, 2.0], "b": [True, False],
+    }  # fmt: skip
+
+
 def test_missing_counts_are_refused_with_their_remedy() -> None:
     with pm.Model() as model, pytest.warns(pm.exceptions.ImputationWarning):
         pm.Poisson("y", pm.Exponential("rate", 1), observed=np.ma.masked_equal([1, 2, -1], -1))

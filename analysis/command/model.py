@@ -34,10 +34,15 @@ def model(
             "--budget",
             metavar="SECONDS",
             min=1.0,
-            help="Time of the examination. Compiling the model before it and writing the report after it come on top, and are said at the end.",
+            help="Searches and samplers end by then. Compiling the model comes before, comparing what they found and writing the report after; how long each took is said.",
         ),
     ] = 300.0,
-    starts: Annotated[int, typer.Option("--starts", min=1, help="Starts of the first wave.")] = 20,
+    starts: Annotated[
+        int,
+        typer.Option(
+            "--starts", min=1, help="Starts of the search for optima; half as many follow about those that they find."
+        ),
+    ] = 20,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,18 @@ from analysis.drawing.style import Style
 from models.own_model.comparison import entries
 from models.own_model.verdict import settled
 
-__all__ = ["DRAWN", "LISTED", "beside", "drawn_draws", "plot", "worst"]
+__all__ = ["DRAWN", "LISTED", "beside", "drawn_draws", "plot", "spikes", "worst"]
 
 Array = NDArray[np.float64]
 
 DRAWN, LISTED = 6, 20  # variables whose densities are drawn, and that have a row
 _REACH = 0.003  # quantile of the draws beyond which nothing is drawn
 _BANDWIDTH = "isj"  # sees how narrow each of several modes is
+_TOP = (
+    4.0  # times the peak of the first, above which a density goes out of the picture: a spike would flatten all others
+)
 _TICKS = (0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 5.0, 10.0)
+_DECADES = tuple(10.0**k for k in range(-12, 13))
 
 
 def plot(
@@ -110,17 +114,17 @@ def _densities(tree: xr.DataTree, names: Sequence[str], style: Style) -> Drawing
     with style.settings():
         collection, axes = panel_grid([_title(n, style) for n in names], style, cols, (max(3.2 * cols, 6), 2.5 * rows))
         for name, axis in zip(names, axes, strict=True):
-            (true, truth), *others = ((source, found[name]) for source, found in draws.items())
-            low, high = _window([truth, draws["ADVI"][name]])
-            x, density = _density(truth, low, high)
+            (low, high), curves = _curves(draws, name)
+            (true, (x, density)), *others = curves.items()
             draw.fill_between_y(x, np.zeros_like(x), density, axis, color=style.target, alpha=style.fill_alpha)
             draw.line(x, density, axis, color=style.target, width=1.4, label=true,
-                      facts=_moments(truth) if name in known else {})  # fmt: skip
-            for source, values in others:
+                      facts=_moments(draws[true][name]) if name in known else {})  # fmt: skip
+            for source, (x, density) in others:
                 color, dash, width = looks[source]
-                x, density = _density(values, low, high)
                 draw.line(x, density, axis, color=color, width=width, linestyle=style.dash(dash), label=source,
-                          facts=_moments(values))  # fmt: skip
+                          facts=_moments(draws[source][name]))  # fmt: skip
+            if (top := _top(curves)) is not None:
+                draw.ylim((0.0, top), axis)
             if style.interactive:  # for the hover
                 draw.ylabel("density", axis)
             draw.xlim((low, high), axis)
@@ -128,6 +132,27 @@ def _densities(tree: xr.DataTree, names: Sequence[str], style: Style) -> Drawing
             if len(names) == 1:
                 draw.xlabel(_title(name, style), axis)
     return Drawing(collection)
+
+
+def _curves(
+    draws: Mapping[str, Mapping[str, Array]], name: str
+) -> tuple[tuple[float, float], dict[str, tuple[Array, Array]]]:
+    """Window of a variable, and the density of each source in it."""
+    (_, first), *_ = draws.items()
+    low, high = _window([first[name], draws["ADVI"][name]])
+    return (low, high), {source: _density(found[name], low, high) for source, found in draws.items()}
+
+
+def _top(curves: Mapping[str, tuple[Array, Array]]) -> float | None:
+    """Where a panel ends above, if a density is much higher than the first, which is taken for the truth."""
+    first, *others = (float(density.max()) for _, density in curves.values())
+    return _TOP * first if max(others) > _TOP * first > 0 else None
+
+
+def spikes(tree: xr.DataTree) -> list[str]:
+    """Variables whose panel ends below the highest density."""
+    draws = drawn_draws(tree)
+    return [name for name in worst(tree["comparison"].to_dataset(), DRAWN) if _top(_curves(draws, name)[1]) is not None]
 
 
 def _moments(draws: Array) -> dict[str, float]:
@@ -186,6 +211,7 @@ def _ratio_ticks(logs: Array, axis: Any, style: Style) -> None:
     """Ticks of a logarithmic axis that say ratios."""
     known = logs[np.isfinite(logs)]
     low, high = min(known.min(initial=0), -0.36) - 0.1, max(known.max(initial=0), 0.41) + 0.1
-    ticks = [t for t in _TICKS if low <= np.log(t) <= high]
+    wide = high - low > np.log(_TICKS[-1] / _TICKS[0])  # than all that they reach over
+    ticks = [t for t in (_DECADES if wide else _TICKS) if low <= np.log(t) <= high]
     style.draw.xticks(np.log(ticks), [short(t) for t in ticks], axis)
     style.draw.xlim((low, high), axis)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.own_model.figures import DRAWN, LISTED, beside, drawn_draws, worst
+from analysis.own_model.figures import DRAWN, LISTED, beside, drawn_draws, spikes, worst
 from analysis.own_model.summary import open_moments, summary
 from analysis.site.numbers import est, literal, num, pct
 from models.own_model.verdict import written_k_hat
 
-__all__ = ["findings", "optima_rows", "told", "written_moments", "written_response"]
+__all__ = ["astray", "findings", "mixed", "optima_rows", "told", "written_moments", "written_response"]
 
 _SHOWN = 4  # variables with columns of their own in the table of optima
 
@@ -47,7 +47,11 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     return found | {
         "starts": s["starts"],
         "at_rest": [o["at_rest"] for o in s["optima"]],
-        "optima": optima_rows(s),
+        "optima": optima_rows(s, tree),
+        "found": len(s["optima"]),
+        "spikes": [literal(name) for name in spikes(tree)],
+        "mixed": mixed(tree),
+        "astray": astray(s),
         "variables": rows,
         "truth": next(iter(drawn_draws(tree))),
         "doubtful": any("?" in str(row["response"]) for row in rows),
@@ -60,7 +64,6 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
         "divergences": _divergence_rows(tree["divergences"].to_dataset()),
         "reference": _reference(s, tree),
-        "mixture": _mixture_rows(tree),
         "bounds": _bounds(s, tree),
     }
 
@@ -88,19 +91,36 @@ def _pair(value: float | None, error: float | None) -> str:
     return num(value, digits=3) if error is None else est({"value": value, "error": error})
 
 
-def optima_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Optima, the highest ELBO first, as a table shows them."""
-    return [
+def mixed(tree: xr.DataTree) -> bool:
+    """Whether the mixture has weights: a single component has none to speak of."""
+    return bool(tree["repair"].sizes["component"] > 1)
+
+
+def astray(s: Mapping[str, Any]) -> float:
+    """Share of the starts that had a finite loss and led to none of the optima."""
+    left = 1 - sum(o["share_of_starts"] for o in s["optima"]) - s["starts"]["failed"] / s["starts"]["tried"]
+    return left if left > 1e-9 else 0.0
+
+
+def optima_rows(s: Mapping[str, Any], tree: xr.DataTree) -> list[dict[str, Any]]:
+    """Optima, the highest ELBO first, then what else the mixture is made of, as a table shows them: the weights sum to one."""
+    weights = _weights(tree) if mixed(tree) else {}
+    rows = [
         {
-            "optimum": k + 1,
+            "optimum": f"{k + 1}",
             "elbo": _pair(o["elbo"], o["elbo_se"]),
             "starts": _percent(o["share_of_starts"]),
-            "weight": _percent(o["evidence_weight"]),
+            "weight": weights.pop(f"optimum {k + 1}", "–"),
             "verdict": literal(o["verdict"]),
             "k_hat": _k_hat(o["k_hat"]),
             "k_hat_response": _k_hat(o["k_hat_linear_response"]),
         }
         for k, o in enumerate(s["optima"])
+    ]
+    nothing = dict.fromkeys(rows[0], "–")
+    return rows + [
+        nothing | {"optimum": name, "weight": weight, "verdict": "no optimum met there"}
+        for name, weight in weights.items()
     ]
 
 
@@ -202,16 +222,16 @@ def _factor(factor: float) -> str:
     return "–" if factor == 1 else f"{'≥' if factor > 1 else '≤'} {num(factor, digits=3)}"
 
 
-def _mixture_rows(tree: xr.DataTree) -> list[dict[str, Any]]:
+def _weights(tree: xr.DataTree) -> dict[str, str]:
+    """Weight of each component of the mixture, counted from 1."""
     repair = tree["repair"].to_dataset()
-    rows = []
-    for i, name in enumerate(repair["component"].to_numpy().astype(str)):
+    found = {}
+    for name, weight, error in zip(
+        repair["component"].to_numpy().astype(str),
+        *(repair[v].to_numpy() for v in ("weight", "weight_se")),
+        strict=True,
+    ):
         kind, number = name.split()
-        weight, error = float(repair["weight"][i]), float(repair["weight_se"][i])
-        rows.append(
-            {
-                "component": f"{kind} {int(number) + 1}",
-                "weight": pct(weight, error) if np.isfinite(error) and error > 0 else pct(weight),
-            }
-        )
-    return rows
+        known = np.isfinite(error) and error > 0
+        found[f"{kind} {int(number) + 1}"] = pct(float(weight), float(error)) if known else pct(float(weight))
+    return found

@@ -14,11 +14,19 @@ from typing import Any
 import xarray as xr
 
 from analysis.own_model.figures import plot, worst
-from analysis.own_model.findings import findings, optima_rows, told, written_moments, written_response
+from analysis.own_model.findings import (
+    astray,
+    findings,
+    mixed,
+    optima_rows,
+    told,
+    written_moments,
+    written_response,
+)
 from analysis.own_model.study import QUESTION
 from analysis.own_model.summary import summary
 from analysis.site import provenance as sources
-from analysis.site.numbers import plain
+from analysis.site.numbers import pct, plain
 from analysis.site.single import write_single
 
 __all__ = ["printed", "provenance", "write"]
@@ -74,11 +82,16 @@ def printed(tree: xr.DataTree) -> list[str]:
             "optimum": "optimum",
             "elbo": "ELBO, nats",
             "starts": "starts",
-            "weight": "mass",
+            "weight": "weight in the mixture",
             "verdict": "verdict",
             "k_hat": "k-hat of ADVI",
         }
-        lines += ["", *_columns([columns, *optima_rows(s)], list(columns))]
+        shown = [name for name in columns if name != "weight" or mixed(tree)]
+        lines += ["", *_columns([columns, *optima_rows(s, tree)], shown)]
+        if lost := astray(s):
+            lines.append(
+                f"  the other starts, {pct(lost)}, were still moving when they were left, or ended at a place that was not followed"
+            )
         names = worst(tree["comparison"].to_dataset(), _PRINTED)
         lines += ["", *_columns(_variables(s, names), ["variable", "ADVI", "response", "reference"])]
         if set(names) & set(s["optima"][0]["sd_linear_response_not_trusted"]):

@@ -48,7 +48,7 @@ def analyse(
     -------
     xarray.DataTree
         As `models.own_model.examine` returns, and for each optimum ``optimum_k/natural``: over (variable) ``mean``, ``sd``, their
-        errors ``mean_se`` and ``sd_se``, and ``sd_linear_response`` (nan where there is none) of each entry on the natural scale, with
+        errors ``mean_se`` and ``sd_se``, and ``sd_linear_response`` (nan where there is none, or the budget left no time) of each entry on the natural scale, with
         ``linear_response_trusted`` (see `models.advi.response_trusted`). For an improper posterior the model's data alone, with
         ``grade`` and ``sentence``. Attributes also hold ``name``, ``budget_s``, ``seconds``, ``versions`` (JSON).
 
@@ -65,8 +65,10 @@ def analyse(
     except ImproperError as error:
         tree = xr.DataTree.from_dict(from_model(model).data_groups())
         tree.attrs = {"grade": "improper", "sentence": " ".join(str(error).split())}
+    end = begun + float(tree.attrs.get("seconds_compiling", 0.0)) + budget_s
     for k in range(len(optima_of(tree))):
-        tree[f"optimum_{k}/natural"] = xr.DataTree(dataset=_natural(tree, model, k, seed))
+        late = k > 0 and time.monotonic() > end
+        tree[f"optimum_{k}/natural"] = xr.DataTree(dataset=_natural(tree, model, k, seed, late=late))
     tree.attrs |= {
         "name": name, "seed": seed, "budget_s": budget_s, "seconds": time.monotonic() - begun,
         "schema_version": SCHEMA_VERSION, "versions": json.dumps(versions()),
@@ -79,17 +81,21 @@ def optima_of(tree: xr.DataTree) -> list[xr.DataTree]:
     return [child for name, child in tree.children.items() if name.startswith("optimum_")]
 
 
-def _natural(tree: xr.DataTree, model: Any, k: int, seed: int) -> xr.Dataset:
+def _natural(tree: xr.DataTree, model: Any, k: int, seed: int, *, late: bool) -> xr.Dataset:
     target, normal = from_model(model), member(tree, k)
     own = of_normals(target, normal, seed=seed)
 
     def entries(x: Any) -> Any:
         return np.column_stack(list(natural(target, x).values()))
 
-    sds = response_sds(target, normal, entries, seed=seed)
-    if k == 0 and "linear_response_trusted" in tree["comparison"]:  # with what is known of other modes
-        trusted = tree["comparison/linear_response_trusted"].to_numpy()
+    if late:
+        sds, trusted = np.full(len(own.names), np.nan), np.zeros(len(own.names), dtype=bool)
+    elif k == 0 and "sd_linear_response" in tree["comparison"]:  # with what is known of other modes
+        sds, trusted = (
+            tree[f"comparison/{name}"].to_numpy() for name in ("sd_linear_response", "linear_response_trusted")
+        )
     else:
+        sds = response_sds(target, normal, entries, seed=seed)
         trusted = response_trusted(target, tree, k, entries, sds, seed=seed)
     data = {
         "mean": own.mean,

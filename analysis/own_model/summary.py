@@ -191,14 +191,26 @@ def _warnings(tree: xr.DataTree) -> list[str]:
     if "repair" in tree.children:
         k_hat = float(tree["repair/k_hat"])
         if not k_hat <= _K_HAT:
-            found.append(
-                f"the weights of the mixture, and the KL that rest on them, are not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})"
+            mixed = tree["repair"].sizes["component"] > 1
+            what = (
+                "the weights of the mixture, and the KL that rest on the evidence that it gives"
+                if mixed
+                else "the KL, which rest on the evidence that the mixture gives"
             )
+            found.append(f"{what}, are not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:
             found.append("there is no reference: the budget left no time for one")
+    if late := [k + 1 for k in range(len(optima_of(tree))) if _not_responded(tree, k)]:
+        found.append(f"the budget left no time for linear response at optimum {', '.join(map(str, late))}")
     return found
+
+
+def _not_responded(tree: xr.DataTree, k: int) -> bool:
+    """Whether an optimum has linear response, and the natural scale does not."""
+    there = np.isfinite(tree[f"optimum_{k}/fit/cov_linear_response"]).all()
+    return bool(there and np.isnan(tree[f"optimum_{k}/natural/sd_linear_response"]).all())
 
 
 def _number(value: Any) -> float | None:

@@ -59,7 +59,8 @@ def examine(
     ----------
     model : pymc.Model
     budget_s : float
-        Seconds for all of it but compiling the log density, which comes before; what does not fit is left out and said.
+        Seconds in which searches and samplers end. Compiling the log density comes before; comparing what was found begins by then, and comes on top
+        where they took all of it.
     seed : int
     starts : int
         Of the first wave of `models.advi.fit_dadvi`.
@@ -73,7 +74,7 @@ def examine(
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws), with
-        ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
+        ``sd_linear_response`` (nan where there is none) and ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
         Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
         Attributes: ``batched`` (1 where the whole data stand for minibatches), ``seconds_compiling``, ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
@@ -358,6 +359,7 @@ class _Found:
             one = missed is None or missed[0] < _ELSEWHERE
             trusted = one & response_trusted(target, self.fit, 0, self._entries, sds, seed=seed)
             comparison["linear_response_trusted"] = ("variable", trusted)
+            comparison["sd_linear_response"] = ("variable", sds)
         bounds = self._bounds()
         evidence = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),

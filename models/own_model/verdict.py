@@ -18,6 +18,7 @@ Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "fla
 
 _NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
 _ERRORS = 2.0  # standard errors of the reference, by which these limits, and the next, must be passed to be a fault
+_FACTOR = 5.0  # between sds, from which on it is said as such
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
 _NAMED = 5  # variables in a sentence
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
@@ -203,8 +204,7 @@ def _widths(e: Evidence) -> Verdict:
     worst = int(np.argmax(badness))
     if not badness[worst] <= shift[worst]:
         way = "underestimates" if ratio[worst] < 1 else "overestimates"
-        much = f" by {100 * abs(ratio[worst] - 1):.0f} %" if np.isfinite(ratio[worst]) else " without bound"
-        wrong = f"{way} the sd of {names[worst]}{much}"
+        wrong = f"{way} the sd of {names[worst]} {_by(ratio[worst])}"
         remedy = _response(e, names[worst], known, moved=bool(moved.any()))
     else:
         wrong = f"has the mean of {names[worst]} off by {shift[worst]:.1f} sds"
@@ -217,6 +217,14 @@ def _widths(e: Evidence) -> Verdict:
         "too narrow" if narrow.any() else "cannot tell",
         f"{found}; {remedy}" + (f"; but {_open(e, left)}" if left.any() else ""),
     )
+
+
+def _by(ratio: float) -> str:
+    """How far an sd is off: 100 % less would read as nothing left of it."""
+    factor = max(ratio, 1 / ratio) if ratio else np.inf
+    if not np.isfinite(factor):
+        return "without bound"
+    return f"by {100 * abs(ratio - 1):.0f} %" if factor < _FACTOR else f"by a factor of {factor:,.{int(factor < 10)}f}"
 
 
 def _faults(row: xr.Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:

@@ -17,7 +17,8 @@ import xarray as xr
 from analysis.command import main as cli
 from analysis.drawing.style import Style
 from analysis.own_model import page
-from analysis.own_model.findings import findings, told, written_moments
+from analysis.own_model.figures import spikes
+from analysis.own_model.findings import astray, findings, optima_rows, told, written_moments
 from analysis.own_model.loading import load_model, parse_place
 from analysis.own_model.study import analyse
 from analysis.own_model.summary import summary
@@ -446,6 +447,50 @@ def test_minibatches_are_said_to_be_replaced(examined: xr.DataTree) -> None:
     assert not any("Minibatch" in warning for warning in summary(tree)["warnings"])
     tree.attrs = tree.attrs | {"batched": 1}
     assert any("pm.Minibatch" in warning and "whole data" in warning for warning in summary(tree)["warnings"])
+
+
+def test_weights_of_the_rows_sum_to_one_and_a_single_component_has_none(examined: xr.DataTree) -> None:
+    tree = examined.copy()
+    repair = {
+        "weight": ("component", [0.17, 0.5, 0.33]),
+        "weight_se": ("component", [0.001, 0.001, 0.001]),
+        "k_hat": 0.2,
+    }
+    tree["repair"] = xr.DataTree(dataset=xr.Dataset(repair, coords={"component": ["optimum 0", "mode 0", "mode 4"]}))
+    rows = optima_rows(summary(tree), tree)
+    count = len(summary(tree)["optima"])
+    assert [row["optimum"] for row in rows] == [*map(str, range(1, count + 1)), "mode 1", "mode 5"]
+    assert sum(float(row["weight"].strip("%")) for row in rows if row["weight"] != "–") == pytest.approx(100)
+    assert any("weight in the mixture" in line and "optimum" in line for line in page.printed(tree))
+    alone = examined.copy()
+    alone["repair"] = tree["repair"].isel(component=[0])
+    assert {row["weight"] for row in optima_rows(summary(alone), alone)} == {"–"}
+    assert not any("weight in the mixture" in line for line in page.printed(alone))
+    alone["repair/k_hat"] = 0.9
+    assert not any("weights" in warning for warning in summary(alone)["warnings"])
+
+
+def test_starts_that_led_to_no_optimum_are_counted() -> None:
+    optima = [{"share_of_starts": 0.1}, {"share_of_starts": 0.2}]
+    assert astray({"starts": {"tried": 20, "failed": 2}, "optima": optima}) == pytest.approx(0.6)
+    assert astray({"starts": {"tried": 3, "failed": 0}, "optima": [{"share_of_starts": 1 / 3}] * 3}) == 0
+
+
+def test_an_optimum_without_time_for_linear_response_is_named(examined: xr.DataTree) -> None:
+    tree = examined.copy()
+    last = len(summary(tree)["optima"])
+    natural = tree[f"optimum_{last - 1}/natural"].to_dataset()
+    tree[f"optimum_{last - 1}/natural"] = xr.DataTree(dataset=natural.assign(sd_linear_response=natural["sd"] * np.nan))
+    assert any(warning.endswith(f"linear response at optimum {last}") for warning in summary(tree)["warnings"])
+
+
+def test_a_spike_ends_at_the_top_of_its_panel_and_is_named(examined: xr.DataTree) -> None:
+    tree = examined.copy()
+    assert spikes(tree) == []
+    narrow = tree["optimum_0/posterior"].to_dataset()
+    tree["optimum_0/posterior"] = xr.DataTree(dataset=narrow.mean() + (narrow - narrow.mean()) / 100)
+    assert spikes(tree) == ["x[north_1]", "shifted[north_1]"]
+    assert "more than four times as high" in words_of("own_model", findings(tree)).caption["densities"]
 
 
 def test_drawings(examined: xr.DataTree) -> None:

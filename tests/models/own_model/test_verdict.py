@@ -51,6 +51,9 @@ def evidence(**changes: object) -> Evidence:
             "too narrow",
             "ADVI is too narrow; it underestimates the sd of tau by 40 %; linear response gives it an sd of 0.99 where the reference (NUTS) has 1$",
         ),
+        ({"comparison": table(0.003, 0.0, 1.0)}, "too narrow", "it underestimates the sd of tau by a factor of 333;"),
+        ({"comparison": table(0.15, 0.0, 1.0)}, "too narrow", "it underestimates the sd of tau by a factor of 6.7;"),
+        ({"comparison": table(12.0, 0.0, 1.0)}, "cannot tell", "it overestimates the sd of tau by a factor of 12;"),
         (
             {"comparison": table(1.4, 0.0, 1.3)},
             "cannot tell",

@@ -120,11 +120,11 @@ def _shown_warnings(folder: Path) -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def of_theirs(message: Any, category: Any, filename: str, *rest: Any) -> None:
+        def of_theirs(message: Any, category: Any, filename: str, *rest: Any, **more: Any) -> None:
             if Path(filename).parent == folder:
-                show(message, category, filename, *rest)
+                show(message, category, filename, *rest, **more)
 
-        warnings.showwarning = of_theirs
+        warnings.showwarning = of_theirs  # as Python's documentation has it
         if not sys.warnoptions:
             warnings.simplefilter("default")
         yield

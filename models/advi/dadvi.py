@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -225,8 +226,9 @@ class _Search:
         ]
         self.wave(spread[:count], count)
         lead = self.runs[self.groups[0][0]]
-        mirrored = [s for s in images(self.target, lead.mean, lead.sd, "optimum 1") if np.isfinite(self._at(s)[1])]
-        self.wave(mirrored[:count], min(len(mirrored), count))
+        finite = (s for s in images(self.target, lead.mean, lead.sd, "optimum 1") if np.isfinite(self._at(s)[1]))
+        mirrored = list(islice(finite, count))
+        self.wave(mirrored, len(mirrored))
 
     def _at(self, start: Start) -> tuple[Array, float]:
         """Parameters of a start and its loss there; with a narrower start where the density vanishes at a node."""

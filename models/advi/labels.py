@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, islice, permutations, product
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,13 @@ from models.targets import Posterior
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
-__all__ = ["Variable", "exchanges", "variables"]
+__all__ = ["MOST_ENTRIES", "Variable", "orders", "variables"]
 
 Array = NDArray[np.float64]
 Map = Callable[[Array], Array]
 
-_MOST_ENTRIES = 8  # of an axis that may be one of labels
+MOST_ENTRIES = 8  # of an axis that may be one of labels
 _MOST_LABELS = 4  # of which all orders are tried; of more, exchanges of neighbours
-_MOST_CHOICES = 27  # of axes, of the variables together
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +49,21 @@ class Variable:
         long = [axis for axis, n in enumerate(self.shape) if n == length]
         return [some for count in range(1, len(long) + 1) for some in combinations(long, count)]
 
-    def ordered(self, mean: Array, sd: Array, order: Sequence[int], axes: Sequence[int]) -> tuple[Array, Array]:
-        """Mean and sds of its coordinates with the entries along `axes` in another order."""
+    def place(self, x: Array, order: Sequence[int], axes: Sequence[int]) -> Array:
+        """Its coordinates with the entries along `axes` in another order."""
         if self.scales is None:
-            return self._taken(mean, order, axes), self._taken(sd, order, axes)
+            return self._taken(x, order, axes)
         whole, back = self.scales
-
-        def move(x: Array) -> Array:
+        with np.errstate(all="ignore"):  # where a weight is zero within rounding there is no image
             return np.ravel(back(self._taken(whole(x), order, axes).reshape(self.shape)))
 
-        with np.errstate(all="ignore"):  # where a weight is zero within rounding there is no image
-            moved = move(mean)
-            steps = [move(mean + step) - moved for step in np.diag(sd)]
-        return moved, np.sqrt(np.square(steps).sum(axis=0))
+    def sds(self, mean: Array, sd: Array, order: Sequence[int], axes: Sequence[int]) -> Array:
+        """Sds of its coordinates with the entries along `axes` in another order."""
+        if self.scales is None:
+            return self._taken(sd, order, axes)
+        with np.errstate(all="ignore"):
+            moved = self.place(mean, order, axes)
+            return np.sqrt(sum(np.square(self.place(mean + step, order, axes) - moved) for step in np.diag(sd)))
 
     def _taken(self, values: Array, order: Sequence[int], axes: Sequence[int]) -> Array:
         values = np.reshape(values, self.shape)
@@ -94,24 +95,9 @@ def _scales(transform: Any, shape: tuple[int, ...]) -> tuple[Map, Map]:
     return lambda values: whole(np.reshape(values, shape)), back
 
 
-def exchanges(target: Posterior, mean: Array, sd: Array) -> Iterator[tuple[int, Array, Array]]:
-    """Number of labels, mean and sds (d,) with the labels in another order, for all lengths, axes and orders that may be labels'.
-
-    Labels are the positions along an axis of the same length in several variables, or in one.
-    """
-    known = variables(target)
-    for length in sorted({n for v in known for n in v.shape if 2 <= n <= _MOST_ENTRIES}):
-        labelled = [v for v in known if length in v.shape]
-        for chosen in islice(product(*(v.axes(length) for v in labelled)), _MOST_CHOICES):
-            for order in _orders(length):
-                moved, moved_sd = mean.copy(), sd.copy()
-                for v, axes in zip(labelled, chosen, strict=True):
-                    moved[v.where], moved_sd[v.where] = v.ordered(mean[v.where], sd[v.where], order, axes)
-                yield length, moved, moved_sd
-
-
-def _orders(length: int) -> list[list[int]]:
-    everything = list(range(length))
+def orders(length: int) -> list[tuple[int, ...]]:
+    """Orders of so many labels, without the one that they are in."""
+    everything = tuple(range(length))
     if length <= _MOST_LABELS:
-        return [list(order) for order in permutations(everything)][1:]
-    return [[*everything[:i], everything[i + 1], everything[i], *everything[i + 2 :]] for i in range(length - 1)]
+        return list(permutations(everything))[1:]
+    return [(*everything[:i], everything[i + 1], everything[i], *everything[i + 2 :]) for i in range(length - 1)]

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.advi.labels import Variable, exchanges, variables
+from models.advi.labels import variables
 from models.advi.starts import Start
+from models.advi.symmetries import symmetries, usual
 from models.targets import Posterior, Target
 
 __all__ = ["about", "images", "unseen"]
@@ -34,32 +35,27 @@ def about(mean: Array, sd: Array, count: int, seed: int, label: str) -> Iterator
         yield Start(f"{label} {i + 1}", place, sd=0.3 * sd)
 
 
-def images(target: Target, mean: Array, sd: Array, label: str) -> list[Start]:
+def images(target: Target, mean: Array, sd: Array, label: str, *, exact: bool = False) -> list[Start]:
     """Where an optimum would lie with labels exchanged or signs turned, for the variables of a model.
 
-    Labels are exchanged as by `models.advi.labels.exchanges`, a simplex among them on its natural scale; signs are those of all entries of
-    one unconstrained variable, or of all together.
+    Labels are the positions along an axis of the same length in several variables, or in one; a simplex among them is exchanged on its natural scale. Those that
+    leave the density as it is (`models.advi.symmetries`) come first; of the others only those are there that move all variables which may belong together,
+    for labels that are told apart by a weak prior have images nearly as high.
+
+    Parameters
+    ----------
+    target : Target
+    mean, sd : ndarray (d,)
+    label : str
+    exact : bool
+        Without the others.
     """
     if not isinstance(target, Posterior):
         return [Start(f"{label} mirrored", -mean, sd=sd)]
     known = variables(target)
-    found: list[Start] = []
-    for length, moved, moved_sd in exchanges(target, mean, sd):
-        found.append(Start(f"{label} relabelled", moved, sd=moved_sd))
-        unlabelled = [v for v in known if length not in v.shape]
-        found += [Start(f"{label} relabelled, mirrored", m, sd=moved_sd) for m in _mirrored(moved, unlabelled)]
-    found += [Start(f"{label} mirrored", m, sd=sd) for m in [*_mirrored(mean, known), -mean]]
+    moves = symmetries(target) if exact else dict.fromkeys([*symmetries(target), *usual(known)])
+    found = [Start(f"{label} {m.name}", m.place(known, mean), sd=m.sds(known, mean, sd)) for m in moves]
     return _distinct(found, mean, sd)
-
-
-def _mirrored(mean: Array, turned: Sequence[Variable]) -> list[Array]:
-    """The sign of each of these variables turned, as of the logit of the weights of two labels."""
-    result = []
-    for v in turned[:12]:
-        moved = mean.copy()
-        moved[v.where] *= -1
-        result.append(moved)
-    return result
 
 
 def _distinct(starts: Sequence[Start], mean: Array, sd: Array) -> list[Start]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 
 import numpy as np
 import xarray as xr
@@ -37,7 +37,7 @@ def entries(posterior: xr.Dataset, without: Collection[str] = ()) -> dict[str, A
     return result
 
 
-def _labels(variable: xr.DataArray, dim: str) -> list[str]:
+def _labels(variable: xr.DataArray, dim: Hashable) -> list[str]:
     """Texts of the coords of a dimension; positions where it has none, or two of them are the same."""
     found = [str(label) for label in variable[dim].to_numpy()]  # positions where xarray knows no coords
     return found if len(set(found)) == len(found) else [str(i) for i in range(len(found))]

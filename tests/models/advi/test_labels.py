@@ -9,8 +9,9 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 
-from models.advi.labels import exchanges, variables
-from models.targets import from_model
+from models.advi.labels import variables
+from models.advi.symmetries import Move, usual
+from models.targets import Posterior, from_model
 from tests.by_pymc import log_densities
 
 Y = np.concatenate([np.random.default_rng(4).normal(place, 1, 10) for place in (-4, 0, 3)])
@@ -48,6 +49,10 @@ def transitions() -> pm.Model:
     return model
 
 
+def relabelled(target: Posterior) -> list[Move]:
+    return [move for move in usual(variables(target)) if move.order and not move.turned]
+
+
 @pytest.mark.parametrize(
     ("build", "orders"),
     [
@@ -64,7 +69,7 @@ def test_the_density_is_the_same_at_exchanged_labels(build: Callable[[], pm.Mode
     target = from_model(build())
     rng = np.random.default_rng(2)
     place = 0.4 * np.abs(target.initial_point) + rng.uniform(0.05, 0.3, target.dim)
-    moved = [m for _, m, _ in exchanges(target, place, np.ones(target.dim))]
+    moved = [move.place(variables(target), place) for move in relabelled(target)]
     there, *values = log_densities(target, [place, *moved])
     assert np.isclose(values, there, rtol=0, atol=1e-9).sum() == orders
 
@@ -74,10 +79,11 @@ def test_weights_are_exchanged_on_their_natural_scale() -> None:
     place = np.array([0.3, -1.0, 1.0, 2.0, 3.0, 0.1, 0.2, 0.3])
     natural = target.natural(place)
     w, mu = natural["w"][0], natural["mu"][0]
-    for length, moved, _ in exchanges(target, place, np.ones(8)):
-        there = target.natural(moved)
+    moves = relabelled(target)
+    assert len(moves) == 5
+    for move in moves:
+        there = target.natural(move.place(variables(target), place))
         order = [mu.tolist().index(m) for m in there["mu"][0]]
-        assert length == 3
         np.testing.assert_allclose(there["w"][0], w[order], rtol=1e-12)
 
 
@@ -85,7 +91,9 @@ def test_sds_are_exchanged_with_the_weights() -> None:
     """The log ratios of three weights sum to zero, so the last has the variances of the others together."""
     target = from_model(weighed(3))
     sd = np.array([0.3, 0.4, 1.0, 2.0, 3.0, 0.1, 0.2, 0.3])
-    found = {tuple(s[2:5]): s[:2] for _, _, s in exchanges(target, np.zeros(8), sd)}
+    known = variables(target)
+    moved = [move.sds(known, np.zeros(8), sd) for move in relabelled(target)]
+    found = {tuple(s[2:5]): s[:2] for s in moved}
     np.testing.assert_allclose(found[2.0, 1.0, 3.0], [0.4, 0.3], rtol=1e-9)
     np.testing.assert_allclose(found[1.0, 3.0, 2.0], [0.3, 0.5], rtol=1e-9)
 
@@ -97,4 +105,4 @@ def test_variables_have_an_entry_for_each_label() -> None:
 def test_a_weight_that_is_zero_within_rounding_has_no_image_and_no_warning() -> None:
     target = from_model(weighed(3))
     place = np.array([800.0, -800.0, 1, 2, 3, 0, 0, 0])
-    assert not all(np.isfinite(moved).all() for _, moved, _ in exchanges(target, place, np.ones(8)))
+    assert not all(np.isfinite(move.place(variables(target), place)).all() for move in relabelled(target))

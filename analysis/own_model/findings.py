@@ -47,10 +47,10 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     return found | {
         "starts": s["starts"],
         "at_rest": [o["at_rest"] for o in s["optima"]],
-        "optima": optima_rows(s, tree),
+        "optima": optima_rows(s),
         "found": len(s["optima"]),
         "spikes": [literal(name) for name in spikes(tree)],
-        "mixed": mixed(tree),
+        "mixed": mixed(s),
         "astray": astray(s),
         "variables": rows,
         "truth": next(iter(drawn_draws(tree))),
@@ -62,7 +62,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "drawn": min(DRAWN, len(names)),
         "modes": _mode_rows(s),
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
-        "divergences": _divergence_rows(tree["divergences"].to_dataset()),
+        "divergences": _divergence_rows(tree["divergences"].to_dataset(), mixed(s)),
         "reference": _reference(s, tree),
         "bounds": _bounds(s, tree),
     }
@@ -91,9 +91,9 @@ def _pair(value: float | None, error: float | None) -> str:
     return num(value, digits=3) if error is None else est({"value": value, "error": error})
 
 
-def mixed(tree: xr.DataTree) -> bool:
+def mixed(s: Mapping[str, Any]) -> bool:
     """Whether the mixture has weights: a single component has none to speak of."""
-    return bool(tree["repair"].sizes["component"] > 1)
+    return len(s["mixture"]) > 1
 
 
 def astray(s: Mapping[str, Any]) -> float:
@@ -102,9 +102,10 @@ def astray(s: Mapping[str, Any]) -> float:
     return left if left > 1e-9 else 0.0
 
 
-def optima_rows(s: Mapping[str, Any], tree: xr.DataTree) -> list[dict[str, Any]]:
+def optima_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Optima, the highest ELBO first, then what else the mixture is made of, as a table shows them: the weights sum to one."""
-    weights = _weights(tree) if mixed(tree) else {}
+    parts = s["mixture"] if mixed(s) else {}
+    weights = {name: pct(part["weight"], part["error"] or None) for name, part in parts.items()}
     rows = [
         {
             "optimum": f"{k + 1}",
@@ -166,8 +167,8 @@ def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _divergence_rows(table: xr.Dataset) -> list[dict[str, Any]]:
-    """KL of each approximation; an infinite one is shown as such."""
+def _divergence_rows(table: xr.Dataset, several: bool) -> list[dict[str, Any]]:
+    """KL of each approximation, an infinite one shown as such; a mixture of one component is one of the others."""
 
     def written(value: float, error: float) -> str:
         return "–" if np.isnan(value) else est({"value": value, "error": error})
@@ -178,6 +179,7 @@ def _divergence_rows(table: xr.Dataset) -> list[dict[str, Any]]:
             **{way: written(float(table[way][i]), float(table[f"{way}_se"][i])) for way in ("reverse", "forward")},
         }
         for i, name in enumerate(table["approximation"].to_numpy())
+        if several or name != "mixture"
     ]
 
 
@@ -220,18 +222,3 @@ def _bounds(s: Mapping[str, Any], tree: xr.DataTree) -> dict[str, Any] | None:
 
 def _factor(factor: float) -> str:
     return "–" if factor == 1 else f"{'≥' if factor > 1 else '≤'} {num(factor, digits=3)}"
-
-
-def _weights(tree: xr.DataTree) -> dict[str, str]:
-    """Weight of each component of the mixture, counted from 1."""
-    repair = tree["repair"].to_dataset()
-    found = {}
-    for name, weight, error in zip(
-        repair["component"].to_numpy().astype(str),
-        *(repair[v].to_numpy() for v in ("weight", "weight_se")),
-        strict=True,
-    ):
-        kind, number = name.split()
-        known = np.isfinite(error) and error > 0
-        found[f"{kind} {int(number) + 1}"] = pct(float(weight), float(error)) if known else pct(float(weight))
-    return found

@@ -86,8 +86,8 @@ def printed(tree: xr.DataTree) -> list[str]:
             "verdict": "verdict",
             "k_hat": "k-hat of ADVI",
         }
-        shown = [name for name in columns if name != "weight" or mixed(tree)]
-        lines += ["", *_columns([columns, *optima_rows(s, tree)], shown)]
+        shown = [name for name in columns if name != "weight" or mixed(s)]
+        lines += ["", *_columns([columns, *optima_rows(s)], shown)]
         if lost := astray(s):
             lines.append(
                 f"  the other starts, {pct(lost)}, were still moving when they were left, or ended at a place that was not followed"

@@ -30,7 +30,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     dict
         As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
         reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
-        likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``verdict``, ``seconds``, ``warnings``.
+        likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``verdict``, ``seconds``, ``warnings``.
         A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
         and sds; ``sd_linear_response_not_trusted`` names those whose sd by linear response may be off by more than 15 % (`models.advi.response_trusted`); KL and ELBO in nats; ``None`` where there is no number.
@@ -49,6 +49,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         "lower_bounds": _bounds(tree),
         "missed_mass": _interval(attrs, "missed_mass", "missed_lower", "missed_upper"),
         "modes": _modes(tree),
+        "mixture": _mixture(tree),
         "forward": _forward(tree),
         "verdict": {"grade": attrs["grade"], "sentence": attrs["sentence"]},
         "seed": int(attrs["seed"]),
@@ -146,6 +147,17 @@ def _modes(tree: xr.DataTree) -> list[dict[str, Any]]:
     ]
 
 
+def _mixture(tree: xr.DataTree) -> dict[str, dict[str, float | None]]:
+    if "repair" not in tree.children:
+        return {}
+    repair = tree["repair"].to_dataset()
+    parts = [name.split() for name in repair["component"].to_numpy().astype(str)]
+    return {
+        f"{kind} {int(number) + 1}": {"weight": _number(repair["weight"][i]), "error": _number(repair["weight_se"][i])}
+        for i, (kind, number) in enumerate(parts)
+    }
+
+
 def _forward(tree: xr.DataTree) -> dict[str, Any]:
     if "divergences" not in tree.children:
         return {}
@@ -191,13 +203,10 @@ def _warnings(tree: xr.DataTree) -> list[str]:
     if "repair" in tree.children:
         k_hat = float(tree["repair/k_hat"])
         if not k_hat <= _K_HAT:
-            mixed = tree["repair"].sizes["component"] > 1
-            what = (
-                "the weights of the mixture, and the KL that rest on the evidence that it gives"
-                if mixed
-                else "the KL, which rest on the evidence that the mixture gives"
+            weights = "the weights of the mixture and " if tree["repair"].sizes["component"] > 1 else ""
+            found.append(
+                f"{weights}the KL rest on importance sampling that is not reliable here (its k-hat is {written_k_hat(k_hat)})"
             )
-            found.append(f"{what}, are not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:

@@ -187,6 +187,12 @@ def _interval(values: Mapping[Any, Any], *keys: str) -> dict[str, float | None] 
     return None if found[0] is None else dict(zip(("value", "lower", "upper"), found, strict=True))
 
 
+def _not_responded(tree: xr.DataTree, k: int) -> bool:
+    """Whether an optimum has linear response, and the natural scale does not."""
+    there = np.isfinite(tree[f"optimum_{k}/fit/cov_linear_response"]).all()
+    return bool(there and np.isnan(tree[f"optimum_{k}/natural/sd_linear_response"]).all())
+
+
 def _warnings(tree: xr.DataTree) -> list[str]:
     """What a reader of the numbers should know first."""
     attrs, found = tree.attrs, []
@@ -194,6 +200,8 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         found.append("the model takes minibatches (pm.Minibatch); all that is said here is of its whole data")
     if not attrs.get("complete", 1):
         found.append("the budget ended the search for optima early; more seconds (--budget) try more starts")
+    if late := [k + 1 for k in range(len(optima_of(tree))) if _not_responded(tree, k)]:
+        found.append(f"the budget left no time for linear response at optimum {', '.join(map(str, late))}")
     if "comparison" in tree.children and tree["comparison"].sizes["variable"] >= MOST_ENTRIES:
         found.append(f"of the entries of all variables the first {MOST_ENTRIES} are compared")
     if failed := int(attrs.get("starts_failed", 0)):
@@ -203,23 +211,14 @@ def _warnings(tree: xr.DataTree) -> list[str]:
     if "repair" in tree.children:
         k_hat = float(tree["repair/k_hat"])
         if not k_hat <= _K_HAT:
-            weights = "the weights of the mixture and " if tree["repair"].sizes["component"] > 1 else ""
             found.append(
-                f"{weights}the KL rest on importance sampling that is not reliable here (its k-hat is {written_k_hat(k_hat)})"
+                f"the weights of the mixture, and the KL that rest on them, are not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})"
             )
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:
             found.append("there is no reference: the budget left no time for one")
-    if late := [k + 1 for k in range(len(optima_of(tree))) if _not_responded(tree, k)]:
-        found.append(f"the budget left no time for linear response at optimum {', '.join(map(str, late))}")
     return found
-
-
-def _not_responded(tree: xr.DataTree, k: int) -> bool:
-    """Whether an optimum has linear response, and the natural scale does not."""
-    there = np.isfinite(tree[f"optimum_{k}/fit/cov_linear_response"]).all()
-    return bool(there and np.isnan(tree[f"optimum_{k}/natural/sd_linear_response"]).all())
 
 
 def _number(value: Any) -> float | None:

@@ -226,7 +226,8 @@ class _Search:
         ]
         self.wave(spread[:count], count)
         lead = self.runs[self.groups[0][0]]
-        finite = (s for s in images(self.target, lead.mean, lead.sd, "optimum 1") if np.isfinite(self._at(s)[1]))
+        there = images(self.target, lead.mean, lead.sd, "optimum 1", exact=False)
+        finite = (s for s in there if np.isfinite(self._at(s)[1]))
         mirrored = list(islice(finite, count))
         self.wave(mirrored, len(mirrored))
 

@@ -35,12 +35,10 @@ def about(mean: Array, sd: Array, count: int, seed: int, label: str) -> Iterator
         yield Start(f"{label} {i + 1}", place, sd=0.3 * sd)
 
 
-def images(target: Target, mean: Array, sd: Array, label: str, *, exact: bool = False) -> list[Start]:
+def images(target: Target, mean: Array, sd: Array, label: str, *, exact: bool = True) -> list[Start]:
     """Where an optimum would lie with labels exchanged or signs turned, for the variables of a model.
 
-    Labels are the positions along an axis of the same length in several variables, or in one; a simplex among them is exchanged on its natural scale. Those that
-    leave the density as it is (`models.advi.symmetries`) come first; of the others only those are there that move all variables which may belong together,
-    for labels that are told apart by a weak prior have images nearly as high.
+    Labels are the positions along an axis of the same length in several variables, or in one; a simplex among them is exchanged on its natural scale.
 
     Parameters
     ----------
@@ -48,7 +46,8 @@ def images(target: Target, mean: Array, sd: Array, label: str, *, exact: bool = 
     mean, sd : ndarray (d,)
     label : str
     exact : bool
-        Without the others.
+        Only those that leave the density as it is (`models.advi.symmetries`). If not, these come first, and then all that move every variable which may
+        belong together: labels that are told apart by a weak prior have images that are nearly as high.
     """
     if not isinstance(target, Posterior):
         return [Start(f"{label} mirrored", -mean, sd=sd)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 
 import numpy as np
 import xarray as xr
@@ -26,7 +26,7 @@ def entries(posterior: xr.Dataset, without: Collection[str] = ()) -> dict[str, A
         if name in without:
             continue
         own = [d for d in variable.dims if d not in ("chain", "draw")]
-        labels = [_labels(variable, d) for d in own]
+        labels = [_labels(variable[d]) for d in own]
         values = variable.transpose("chain", "draw", *own).to_numpy()
         values = values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
         for index in np.ndindex(*values.shape[1:]):
@@ -37,9 +37,9 @@ def entries(posterior: xr.Dataset, without: Collection[str] = ()) -> dict[str, A
     return result
 
 
-def _labels(variable: xr.DataArray, dim: Hashable) -> list[str]:
+def _labels(coords: xr.DataArray) -> list[str]:
     """Texts of the coords of a dimension; positions where it has none, or two of them are the same."""
-    found = [str(label) for label in variable[dim].to_numpy()]  # positions where xarray knows no coords
+    found = [str(label) for label in coords.to_numpy()]
     return found if len(set(found)) == len(found) else [str(i) for i in range(len(found))]
 
 

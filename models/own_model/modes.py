@@ -157,11 +157,11 @@ def covers(mean: Array, factor: Array, mode: Mode) -> bool:
 
 
 def is_image(target: Target, mode: Mode, other: Mode) -> bool:
-    """Whether another mode is this one with labels exchanged or signs turned, which leaves the density as it is, and as high."""
+    """Whether another mode is this one with labels exchanged or signs turned, and as high."""
     if abs(mode.height - other.height) > _ALIKE_NATS:
         return False
     sd, other_sd = (np.sqrt(np.square(m.factor).sum(axis=1)) for m in (mode, other))
     return any(
         np.abs((start.mean - other.place) / other_sd).max() < _ALIKE_SDS
-        for start in images(target, mode.place, sd, "image", exact=True)
+        for start in images(target, mode.place, sd, "image")
     )

@@ -466,10 +466,6 @@ def test_weights_of_the_rows_sum_to_one_and_a_single_component_has_none(examined
     alone["repair"] = tree["repair"].isel(component=[0])
     assert {row["weight"] for row in optima_rows(summary(alone))} == {"–"}
     assert not any("weight in the mixture" in line for line in page.printed(alone))
-    alone["repair/k_hat"] = 0.9
-    assert [w for w in summary(alone)["warnings"] if "k-hat" in w] == [
-        "the KL rest on importance sampling that is not reliable here (its k-hat is 0.90)"
-    ]
 
 
 def test_starts_that_led_to_no_optimum_are_counted() -> None:

@@ -8,11 +8,10 @@ from typing import Literal
 import numpy as np
 import pymc as pm
 import pytest
-import xarray as xr
 from scipy.stats import norm, t
 
 from models.own_model import examine
-from models.own_model.comparison import entries, natural
+from models.own_model.comparison import natural
 from models.own_model.moments import Moments, of_normals, of_reference
 from models.own_model.reference import Reference, by_grid, pooled
 from models.targets import from_model, mvnormal_mixture
@@ -184,15 +183,3 @@ def test_interval_of_a_share_is_wilsons_and_wider_where_chains_differ() -> None:
     apart = np.array([np.arange(100) < k for k in (5, 20, 40, 55)])
     _, lower, upper = even.share(apart.ravel())
     assert upper - lower > 3 * (high - low)
-
-
-def test_entries_have_names_of_their_own_and_an_empty_variable_has_none() -> None:
-    def draws(*shape: int) -> np.ndarray:
-        return np.zeros((1, 2, *shape))
-
-    dims = ("chain", "draw")
-    data = xr.Dataset(
-        {"x": ((*dims, "twice"), draws(2)), "none": ((*dims, "nobody"), draws(0)), "z": ((*dims, "site"), draws(2))},
-        coords={"twice": ["a", "a"], "site": ["a", "b"]},
-    )
-    assert list(entries(data)) == ["x[0]", "x[1]", "z[a]", "z[b]"]

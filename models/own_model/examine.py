@@ -74,10 +74,11 @@ def examine(
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws), with
-        ``sd_linear_response`` (nan where there is none) and ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
+        ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
         Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
         Attributes: ``batched`` (1 where the whole data stand for minibatches), ``seconds_compiling``, ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
+        Beside ``linear_response_trusted`` stands ``sd_linear_response``, nan where there is none.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,7 +82,8 @@ def leave_one_out(
     for the fit without x_i, taken to second order, is put in its place; above 0.01 nats theta is fitted anew. A parameter at
     its boundary stays there, but for the half-normal that a skew normal ends in, which is found again. Where an end of the support
     is an extreme of the draws (uniform, Pareto, half-normal), that draw lies outside the support of the others: its log density is
-    -inf. Of more than 5000 draws of a density with a kink (Laplace), where there is no Hessian, theta is
+    -inf, as is that of the only draw of a category. A number of trials is found again if the family is binomial, or its largest draw
+    is left out. Of more than 5000 draws of a density with a kink (Laplace), where there is no Hessian, theta is
     fitted anew without each of 20 parts.
 
     Examples
@@ -119,20 +120,9 @@ def leave_one_out(
     pull = np.full(n, np.inf) if curvature is None else _pull(data, family, theta, curvature, out)
     for side in _own_ends(family, theta):  # without the draw at its end the support is smaller
         pull[data[:, 0] == ends[side != "low"]] = np.inf
-    budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
-    least = 0.0 if family.closed else _LONG
-    order = np.argsort(-np.abs(pull))
-    wanted = order[np.abs(pull[order]) >= least]
-    for i in wanted[:budget]:
-        others = _without(data, shares, i, float(out[i]))
-        again = _fitted_anew(family, others, theta, seed, None if family.edges else ends, curvature)
-        if again is None:
-            continue
-        params, sides = again
-        rest = others.points[others.weights > 0, 0]
-        beyond = ("low" in sides and data[i, 0] < rest.min()) or ("high" in sides and data[i, 0] > rest.max())
-        pull[i] = np.inf if beyond else log_p[i] - float(family.logp(data[i : i + 1], params)[0])
-    missed = wanted[budget:]
+    if family.trials and not family.fixed and params[family.trials] == ends[1]:
+        pull[data[:, 0] == ends[1]] = np.inf
+    pull, missed = _refitted(data, family, theta, shares, out, log_p, pull, curvature, seed)
     if len(missed) and abs(pull[missed[0]]) >= _LONG:
         warnings.warn(
             f"leave-one-out of {family.name}: {len(missed)} of {n} draws move the fit by up to {abs(pull[missed[0]]):.2g} nats "
@@ -152,6 +142,49 @@ def _shares(weights: ArrayLike | None, n: int, counts: bool) -> tuple[Array, Arr
     if (shares > 0).sum() < 2 and not (counts and w.sum() > 1):
         raise InputError("one draw has all the weight; without it nothing is left to fit")
     return shares, np.minimum(w, 1.0) / w.sum() if counts else shares
+
+
+def _refitted(
+    data: Array,
+    family: Family,
+    theta: Array,
+    shares: Array,
+    out: Array,
+    log_p: Array,
+    pull: Array,
+    curvature: _Curvature | None,
+    seed: int,
+) -> tuple[Array, NDArray[np.intp]]:
+    """Pulls (n,) with those that matter most by new fits, equal draws by one; and the draws that were wanted and not fitted."""
+    n, pull = len(data), pull.copy()
+    ends = None if family.edges else (float(data.min()), float(data.max()))
+    budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
+    order = np.argsort(-np.abs(pull))
+    wanted = order[np.abs(pull[order]) >= (0.0 if family.closed else _LONG)]
+    known: dict[tuple[bytes, float], float] = {}
+    missed = []
+    for i in wanted:
+        key = data[i].tobytes(), float(out[i])
+        if key not in known:
+            if len(known) == budget:
+                missed.append(i)
+                continue
+            others = _without(data, shares, i, key[1])
+            again = _fitted_anew(family, others, theta, seed, ends, curvature, trials=bool(np.isfinite(pull[i])))
+            known[key] = float(pull[i])
+            if again is not None:
+                params, sides = again
+                beyond = _beyond(float(data[i, 0]), others.points[others.weights > 0, 0], family, sides)
+                known[key] = np.inf if beyond else float(log_p[i] - family.logp(data[i : i + 1], params)[0])
+        pull[i] = known[key]
+    return pull, np.array(missed, dtype=np.intp)
+
+
+def _beyond(x: float, others: Array, family: Family, sides: tuple[str, ...]) -> bool:
+    """Whether a draw lies outside the support of a member that maximum likelihood has put on the others (n,)."""
+    if family.domain.whole and any(p.support == "simplex" for p in family.parameters):  # categories
+        return x not in others
+    return ("low" in sides and x < others.min()) or ("high" in sides and x > others.max())
 
 
 def _without(data: Array, shares: Array, i: int, out: float) -> Nodes:
@@ -201,10 +234,19 @@ def _fitted_anew(
     seed: int,
     ends: tuple[float, float] | None = None,
     curvature: _Curvature | None = None,
+    trials: bool = False,
 ) -> tuple[Mapping[str, ArrayLike], tuple[str, ...]] | None:
-    """Maximum likelihood on the other draws, near theta or by a search of its own, and its `_own_ends`. A number of trials stays."""
-    trials = int(natural_values(family, theta)[0][family.trials]) if family.trials and not family.fixed else None
-    problem = Problem(family, others, ends, trials=trials)
+    """Maximum likelihood on the other draws, near theta or by a search of its own, and its `_own_ends`.
+
+    With `trials` the number of trials stays, where a search for another one would take long.
+    """
+    free = family.trials is not None and not family.fixed
+    problem = Problem(family, others, None if free else ends)
+    if free and (family.closed is not None or not trials):
+        found = highest(problem, 4, seed)
+        return (natural_values(family, found.theta)[0], ()) if found.reached else None
+    if free:
+        problem = replace(problem, trials=int(natural_values(family, theta)[0][family.trials]))
     if family.closed is not None:
         return family.closed(problem.points(others)), _own_ends(family, theta)
     objective, held = problem.objective(others), ~_interior(family, theta, others.points.shape[1])

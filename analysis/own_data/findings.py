@@ -104,6 +104,8 @@ def _interval(family: Mapping[str, Any]) -> str:
     low, high = (_value(end) for end in family["kl_interval"])
     if np.isinf(low):
         return "infinite"
+    if np.isinf(high):
+        return "not told"
     error = _value(family["kl_error"])
     return f"{num(low, error if np.isfinite(error) else None)}{_TO}{num(high, error if np.isfinite(error) else None)}"
 

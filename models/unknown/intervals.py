@@ -139,8 +139,8 @@ def not_negative(found: Interval) -> Interval:
     if found.upper >= 0 and not found.value < -_FAR_BELOW * found.error:
         return replace(found, lower=0.0)
     told = (
-        f"the estimate lies so far below zero, where no KL is, that chance explains it with a right model in {(1 - found.level) / 2:.2g} of "
-        "the samples at most; else the estimated entropy is too large: no interval is given"
+        f"all that chance explains lies wholly below zero, where no KL is: with a right model in {(1 - found.level) / 2:.2g} of the "
+        "samples, else the estimated entropy is too large; no interval is given"
     )
     return replace(found, lower=0.0, upper=np.inf, reliable=False, warnings=(told, *found.warnings))
 

@@ -154,8 +154,8 @@ def ranked(
         },
         coords={"family": order},
     )
-    told = _ends(data, {name: beyond[name] for name in order}, places)
-    return ranking, [*together(notes, against=f" against {best}"), *close, *told]
+    ends = _ends(data, {name: beyond[name] for name in order}, places)
+    return ranking, [*together(notes, against=f" against {best}"), *close, *ends]
 
 
 def _order(

@@ -118,8 +118,8 @@ def leave_one_out(
     log_p = np.asarray(family.logp(data, params))
     curvature = _curvature(data, family, theta, shares) if family.smooth else None
     pull = np.full(n, np.inf) if curvature is None else _pull(data, family, theta, curvature, out)
-    for side in _own_ends(family, theta):  # without the draw at its end the support is smaller
-        pull[data[:, 0] == ends[side != "low"]] = np.inf
+    for own in _own_ends(family, theta):  # without the draw at its end the support is smaller
+        pull[data[:, 0] == ends[own != "low"]] = np.inf
     if family.trials and not family.fixed and params[family.trials] == ends[1]:
         pull[data[:, 0] == ends[1]] = np.inf
     pull, missed = _refitted(data, family, theta, shares, out, log_p, pull, curvature, seed)
@@ -161,30 +161,28 @@ def _refitted(
     budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
     order = np.argsort(-np.abs(pull))
     wanted = order[np.abs(pull[order]) >= (0.0 if family.closed else _LONG)]
-    known: dict[tuple[bytes, float], float] = {}
-    missed = []
+    done, fits = np.zeros(n, dtype=bool), 0
     for i in wanted:
-        key = data[i].tobytes(), float(out[i])
-        if key not in known:
-            if len(known) == budget:
-                missed.append(i)
-                continue
-            others = _without(data, shares, i, key[1])
-            again = _fitted_anew(family, others, theta, seed, ends, curvature, trials=bool(np.isfinite(pull[i])))
-            known[key] = float(pull[i])
-            if again is not None:
-                params, sides = again
-                beyond = _beyond(float(data[i, 0]), others.points[others.weights > 0, 0], family, sides)
-                known[key] = np.inf if beyond else float(log_p[i] - family.logp(data[i : i + 1], params)[0])
-        pull[i] = known[key]
-    return pull, np.array(missed, dtype=np.intp)
+        if done[i]:
+            continue
+        if fits == budget:
+            break
+        others = _without(data, shares, i, float(out[i]))
+        again = _fitted_anew(family, others, theta, seed, ends, curvature, trials=bool(np.isfinite(pull[i])))
+        equal = (data == data[i]).all(axis=1) & (out == out[i])
+        if again is not None:
+            params, sides = again
+            beyond = _beyond(float(data[i, 0]), others.points[others.weights > 0, 0], family, sides)
+            pull[equal] = np.inf if beyond else float(log_p[i] - family.logp(data[i : i + 1], params)[0])
+        done, fits = done | equal, fits + 1
+    return pull, wanted[~done[wanted]]
 
 
 def _beyond(x: float, others: Array, family: Family, sides: tuple[str, ...]) -> bool:
     """Whether a draw lies outside the support of a member that maximum likelihood has put on the others (n,)."""
     if family.domain.whole and any(p.support == "simplex" for p in family.parameters):  # categories
-        return x not in others
-    return ("low" in sides and x < others.min()) or ("high" in sides and x > others.max())
+        return bool((others != x).all())
+    return bool(("low" in sides and x < others.min()) or ("high" in sides and x > others.max()))
 
 
 def _without(data: Array, shares: Array, i: int, out: float) -> Nodes:
@@ -240,13 +238,13 @@ def _fitted_anew(
 
     With `trials` the number of trials stays, where a search for another one would take long.
     """
-    free = family.trials is not None and not family.fixed
+    free = family.trials if not family.fixed else None
     problem = Problem(family, others, None if free else ends)
     if free and (family.closed is not None or not trials):
         found = highest(problem, 4, seed)
         return (natural_values(family, found.theta)[0], ()) if found.reached else None
     if free:
-        problem = replace(problem, trials=int(natural_values(family, theta)[0][family.trials]))
+        problem = replace(problem, trials=int(natural_values(family, theta)[0][free]))
     if family.closed is not None:
         return family.closed(problem.points(others)), _own_ends(family, theta)
     objective, held = problem.objective(others), ~_interior(family, theta, others.points.shape[1])

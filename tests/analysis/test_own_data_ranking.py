@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.own_data.figures import plot
 from analysis.own_data.files import read_columns
 from analysis.own_data.findings import findings
 from analysis.own_data.ranking import ranked
@@ -185,3 +186,12 @@ def test_rows_are_told_by_their_number_in_the_file(tmp_path: Path) -> None:
     first = next(i for i, c in enumerate(cells) if c.startswith("-")) + 1
     assert found["failed"]["gamma"].startswith(f"row {first} is -")
     assert findings(tree)["carried"] == {"normal": "carries"}
+
+
+def test_counts_beside_densities_are_drawn_at_whole_numbers() -> None:
+    x = np.random.default_rng(0).poisson(180, 300).astype(float)
+    drawing = plot(analyse(x, ["x"], ["poisson", "normal"]))["families"]
+    grids = {a.get_title(): a.get_lines()[0].get_xdata() for a in drawing.figure.viz["figure"].item().axes}
+    drawing.close()
+    assert (grids["poisson"] == np.rint(grids["poisson"])).all()
+    assert len(grids["normal"]) == 301

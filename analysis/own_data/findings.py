@@ -40,7 +40,8 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     best, *others = s["ranking"]
     family = s["families"][best["family"]]
     same = [entry["family"] for entry in others if _same(entry)]
-    apart = [entry for entry in others if entry["outside"] and _rivals(entry)]
+    few = int(tree.attrs["size"]) < FEWEST
+    apart = [entry for entry in others if entry["outside"] and _rivals(entry, few)]
     behind = [entry["family"] for entry in others if entry["clear"]]
     beside = [e["family"] for e in others if not (e["clear"] or e["outside"] or e["family"] in same)]
     following = next((e for e in others if e["family"] not in same and not e["outside"]), None)
@@ -60,7 +61,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "same": same,
         "apart": [_apart(entry) for entry in apart],
         "size": int(tree.attrs["size"]),
-        "has_errors": int(tree.attrs["size"]) >= FEWEST,
+        "has_errors": not few,
         "behind": behind,
         "beside": beside,
         "simplest": _simplest(s, [best["family"], *beside]),
@@ -135,10 +136,9 @@ def _same(entry: Mapping[str, Any]) -> bool:
     return bool(abs(_value(entry["kl_difference"])) < SAME)
 
 
-def _rivals(entry: Mapping[str, Any]) -> bool:
-    """Whether a family that leave-one-out cannot judge on all rows may be closer than the first: on the others it is, or nearly."""
-    value, error = (_value(entry["outside"]["others"][k]) for k in ("kl_difference", "se"))
-    return not value > np.nan_to_num(2 * error)
+def _rivals(entry: Mapping[str, Any], few: bool) -> bool:
+    """Whether a family that leave-one-out cannot judge on all rows may be closer than the first, by the others; of few, is so on them."""
+    return not (_value(entry["outside"]["others"]["kl_difference"]) > 0 if few else entry["clear"])
 
 
 def _apart(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,10 +182,10 @@ def _elsewhere(
     kept = ~left
     if not kept.any():
         return _Difference(np.nan, np.nan, outside=int(left.sum()))
-    part = shares[kept] / shares[kept].sum()
-    value, error = weighted_mean(best[kept] - other[kept], part, copies[kept])
-    clear = bool(value > 2 * error and value * rows >= CLOSE)
-    return _Difference(np.nan if undefined else np.inf, np.nan, -1, 0.0, clear, int(left.sum()), value, error)
+    part, d = shares[kept] / shares[kept].sum(), best[kept] - other[kept]
+    told = _judged(d, part, copies[kept], *weighted_mean(d, part, copies[kept]), rows)
+    whole, error = np.nan if undefined else np.inf, told.error if told.row < 0 else np.nan
+    return _Difference(whole, np.nan, -1, 0.0, told.clear, int(left.sum()), told.value, error)
 
 
 _NAMED = 3  # rows that a note tells one by one

@@ -60,6 +60,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "next": following and {"family": following["family"], "difference": _difference(following)},
         "same": same,
         "apart": [_apart(entry) for entry in apart],
+        "unjudged": best["outside"] and best["outside"]["rows"],
         "size": int(tree.attrs["size"]),
         "has_errors": not few,
         "behind": behind,

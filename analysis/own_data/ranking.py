@@ -48,7 +48,7 @@ class _Difference:
     row: int = -1  # that carries it
     share: float = 0.0
     clear: bool = False
-    outside: int = 0  # rows that one of the two has outside its support when they are left out
+    outside: int = 0  # rows that the one or the other has outside its support when they are left out
     elsewhere: float = np.nan  # the difference on the other rows, and its error
     elsewhere_error: float = np.nan
 
@@ -88,7 +88,7 @@ def ranked(
     -------
     ranking : Dataset
         Over ``family``, best first: ``kl_difference``, ``se``, ``clear``, ``outside`` (how many rows leave-one-out cannot judge),
-        ``elsewhere`` and ``elsewhere_se`` (the difference on the others), and ``row`` (from 0) and ``row_share`` of the row that
+        ``others`` (how many are outside of neither it nor the best), ``elsewhere`` and ``elsewhere_se`` (the difference on these), and ``row`` (from 0) and ``row_share`` of the row that
         outweighs the others in the difference (-1 for none; a share below zero speaks against it): the Normal approximation fails
         there, and the standard error says nothing.
     notes : list of str
@@ -149,6 +149,7 @@ def ranked(
             "row": ("family", [f.row for f in found]),
             "row_share": ("family", [f.share for f in found]),
             "outside": ("family", [int(beyond[name].sum()) for name in order]),
+            "others": ("family", [n - f.outside for f in found]),
             "elsewhere": ("family", [f.elsewhere for f in found]),
             "elsewhere_se": ("family", [f.elsewhere_error for f in found]),
         },

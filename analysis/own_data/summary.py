@@ -89,7 +89,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
                 "se": _number(ranking["se"][i]),
                 "clear": bool(ranking["clear"][i]),
                 "carried_by": _carried(tree, ranking.isel(family=i)),
-                "outside": _outside(ranking.isel(family=i), int(tree.attrs["n"])),
+                "outside": _outside(ranking.isel(family=i)),
             }
             for i, name in enumerate(families)
         ],
@@ -101,12 +101,12 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     }
 
 
-def _outside(entry: xr.Dataset, n: int) -> dict[str, Any] | None:
+def _outside(entry: xr.Dataset) -> dict[str, Any] | None:
     count = int(entry["outside"])
     if not count:
         return None
     difference = {"kl_difference": _number(entry["elsewhere"]), "se": _number(entry["elsewhere_se"])}
-    return {"rows": count, "others": {"rows": n - count, **difference}}
+    return {"rows": count, "others": {"rows": int(entry["others"]), **difference}}
 
 
 def _carried(tree: xr.DataTree, entry: xr.Dataset) -> dict[str, Any] | None:

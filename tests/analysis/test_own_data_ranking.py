@@ -61,7 +61,7 @@ def test_rows_outside_a_support_that_the_others_estimate_judge_nothing() -> None
     ends[[2, 9]] = True
     truth = np.where(ends, -np.inf, rng.normal(0.1, 0.2, 400))
     logs = {"other": np.zeros(400), "truth": truth}
-    ranking, notes = ranked(X, logs, dict.fromkeys(logs, 400), 0.95, None, outside={"truth": ends})
+    ranking, notes = ranked(X, logs, {"other": 400, "truth": 400}, 0.95, None, outside={"truth": ends})
     assert list(ranking["family"].to_numpy()) == ["other", "truth"]
     entry = ranking.isel(family=1)
     assert (float(entry["kl_difference"]), int(entry["outside"]), int(entry["clear"])) == (np.inf, 2, 0)
@@ -71,8 +71,11 @@ def test_rows_outside_a_support_that_the_others_estimate_judge_nothing() -> None
         note.startswith("truth: ") and "row 3 (2) and row 10 (9), left out, lie outside" in note for note in notes
     )
     # Two of that kind have no difference on all rows, and one on those that neither leaves out.
-    both, _ = ranked(X, {"truth": truth, "wide": truth - 1}, {"truth": 400, "wide": 400}, 0.95, None,
-                     outside={"truth": ends, "wide": ends})  # fmt: skip
+    more = ends | (np.arange(400) == 11)
+    logs = {"truth": truth, "wide": np.where(more, -np.inf, truth - 1)}
+    both, _ = ranked(X, logs, {"truth": 400, "wide": 400}, 0.95, None, outside={"truth": ends, "wide": more})
+    assert (both["outside"].to_numpy() == [2, 3]).all()
+    assert int(both["others"][1]) == 397
     assert np.isnan(both["kl_difference"][1])
     assert float(both["elsewhere"][1]) == pytest.approx(1)
 

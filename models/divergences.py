@@ -7,6 +7,7 @@ chapter 2). For the other direction swap the arguments; there is no second funct
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -104,7 +105,7 @@ def kl(p: Target, q: Target) -> Estimate:
     """
     _check(p, q)
     _same_dim(p, q)
-    return _apart(p, q) or _mean(p, q, _difference)
+    return _apart(p, q) or _not_negative(_mean(p, q, _difference))
 
 
 def alpha_divergence(p: Target, q: Target, alpha: float) -> Estimate:
@@ -143,7 +144,7 @@ def alpha_divergence(p: Target, q: Target, alpha: float) -> Estimate:
         with np.errstate(over="ignore"):  # only where the density of `base` underflows, and then it does not count
             return -np.expm1(power * _difference(log_other, log_base))
 
-    integral = _mean(base, other, shortfall)
+    integral = _not_negative(_mean(base, other, shortfall))
     return Estimate(integral.value / scale, integral.error / scale, integral.kind, reason=integral.reason)
 
 
@@ -164,6 +165,32 @@ def _mean(p: Target, q: Target, f: OfLogs) -> Estimate:
     # A constant that rounding has put into a log density stands in the integral, and in that of the density.
     defect = mass_defect(p) * (1 + abs(found.value)) + mass_defect(q)
     return found if not np.isfinite(found.value) else Estimate(found.value, found.error + 2 * defect, found.kind)
+
+
+#: Standard errors, and nats, that a divergence of zero may come out below it.
+_SPREADS, _ROUNDED = 5, 1e-9
+
+
+def _not_negative(found: Estimate) -> Estimate:
+    """A divergence as it was computed: below zero it is zero, if rounding and its error say so, and else a failure.
+
+    Examples
+    --------
+    >>> for value in (-1e-17, -0.3):
+    ...     found = _not_negative(Estimate(value, 1e-18, "quadrature"))
+    ...     print(found.value, found.error)
+    0.0 1e-17
+    nan inf
+    """
+    if not found.value < 0:
+        return found
+    spread = found.error * (_SPREADS if found.kind == "quasi-Monte Carlo" else 1)
+    if -found.value <= max(spread, _ROUNDED):
+        return replace(found, value=0.0, error=max(found.error, -found.value))
+    reason = (
+        f"it came out as {found.value:.3g}, and no divergence is below zero: a density is wrong, or was not resolved"
+    )
+    return Estimate(np.nan, np.inf, found.kind, reason=reason)
 
 
 @lru_cache(maxsize=64)

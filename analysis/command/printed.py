@@ -21,7 +21,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 
 def finite(value: float) -> float | str | None:
     """Write a number for JSON, which has neither nan nor infinity."""
-    return None if value != value else value if abs(value) != float("inf") else "inf"
+    if value != value:
+        return None
+    return value if abs(value) != float("inf") else "inf" if value > 0 else "-inf"
 
 
 def print_json(document: Mapping[str, Any]) -> None:

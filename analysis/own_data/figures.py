@@ -84,9 +84,8 @@ def _families(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style)
     names = ranked_names(tree)
     if x.shape[1] == 1:
         curves = {name: curve_of(tree, name) for name in names[:SHOWN]}
-        discrete = all(curve.discrete for curve in curves.values())
         lines = [(name, curve.density, x[:, 0], columns[0], name) for name, curve in curves.items()]
-        return Drawing(_margins(lines, style, discrete=discrete))
+        return Drawing(_margins(lines, style, counts=[curve.discrete for curve in curves.values()]))
     members = [fitted_member(tree, name) for name in names]
     if x.shape[1] == 2:
         return Drawing(_planes(dict(zip(names, members, strict=True)), x, columns, style))
@@ -121,40 +120,61 @@ def _window(x: Array) -> tuple[float, float]:
 
 
 def _margins(
-    panels: Sequence[tuple[str, Callable[[Array], Array], Array, str, str]], style: Style, *, discrete: bool = False
+    panels: Sequence[tuple[str, Callable[[Array], Array], Array, str, str]],
+    style: Style,
+    *,
+    counts: Sequence[bool] = (),
 ) -> PlotCollection:
-    """Panels by title, density, values, name of the values, and family."""
+    """Panels by title, density, values, name of the values, and family; and which have probabilities of whole numbers for a density."""
+    discrete = counts or [False] * len(panels)
     draw = style.draw
     cols = min(len(panels), 3)
     rows = -(-len(panels) // cols)
     with style.settings():
         collection, axes = panel_grid([title for title, *_ in panels], style, cols, (max(3.3 * cols, 6), 2.7 * rows))
-        for (_title, density, x, name, family), axis in zip(panels, axes, strict=True):
+        for (_title, density, x, name, family), whole, axis in zip(panels, discrete, axes, strict=True):
             low, high = _window(x)
             inside = x[(x >= low) & (x <= high)]
             # Bins no narrower than the gaps between values: else rounded values draw a comb.
             gap = float(np.median(np.diff(np.unique(_some(inside)))))
             count = min(_BINS, max(8, round(1.5 * len(inside) ** 0.4)), max(8, int((high - low) / gap)))
-            bins: Any = np.arange(np.floor(low) - 0.5, np.ceil(high) + 1) if discrete and high - low < 200 else count
-            counts, edges = np.histogram(inside, bins=bins, range=None if bins is not count else (low, high))
-            heights = counts / (len(x) * np.diff(edges))
+            edges = _edges(low, high, count, any(discrete))
+            heights = np.histogram(inside, bins=edges)[0] / (len(x) * np.diff(edges))
             corners, tops = np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
-            grid = np.arange(np.floor(low), np.ceil(high) + 1) if discrete else np.linspace(low, high, 301)
+            grid = np.arange(np.floor(low), np.ceil(high) + 1) if whole else np.linspace(low, high, 301)
             edgeless = {} if style.interactive else {"linewidth": 0}
             draw.fill_between_y(corners, np.zeros_like(tops), tops, axis, color=style.target, alpha=style.fill_alpha,
                                 label="data", facts={"values": len(x)}, **edgeless)  # fmt: skip
             heights = density(grid)
             of: dict[str, Any] = {"label": "fitted family", "facts": {"family": family}}
             draw.line(grid, heights, axis, color=style.forward, width=2.0, linestyle=style.dash("dashed"), **of)
-            if discrete:
+            if whole:
                 points(grid, heights, axis, style, color=style.forward, area=style.size(4), **of)
             if np.nanmax(heights) > 2.5 * tops.max():  # a density that is infinite at an end would flatten all else
                 draw.ylim((0, 2.5 * float(tops.max())), axis)
             if style.interactive:  # for the hover
-                draw.ylabel("probability" if discrete else "density", axis)
+                draw.ylabel("probability" if whole else "density", axis)
             draw.remove_axis(axis, axis="y")
             draw.xlabel(name, axis)
     return collection
+
+
+def _edges(low: float, high: float, count: int, whole: bool) -> Array:
+    """Edges of about so many bins; of whole numbers each bin holds as many.
+
+    Examples
+    --------
+    >>> _edges(0, 3, 8, True).tolist(), np.unique(np.diff(_edges(300.0, 900.0, 60, True))).tolist(), len(_edges(0, 1, 8, False))
+    ([-0.5, 0.5, 1.5, 2.5, 3.5], [10.0], 9)
+    """
+    if not whole:
+        return np.linspace(low, high, count + 1)
+    step = 1.0 if high - low < _WHOLE else np.ceil((high - low) / count)
+    first = np.floor(low) - 0.5
+    return first + step * np.arange(np.ceil((np.ceil(high) + 0.5 - first) / step) + 1)
+
+
+_WHOLE = 200  # numbers that have a bin each
 
 
 def _plane_grid(x: Array) -> tuple[Array, Array, Array]:

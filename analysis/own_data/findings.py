@@ -10,6 +10,7 @@ import xarray as xr
 
 from analysis.own_data.judging import FEWEST
 from analysis.own_data.numerals import CALLED
+from analysis.own_data.ranking import SAME
 from analysis.own_data.summary import DRAWN, MARGINS, SHOWN, summary
 from analysis.site.numbers import est, literal, num, pct
 
@@ -38,8 +39,12 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
     s = summary(tree)
     best, *others = s["ranking"]
     family = s["families"][best["family"]]
+    same = [entry["family"] for entry in others if _same(entry)]
+    few = int(tree.attrs["size"]) < FEWEST
+    apart = [entry for entry in others if entry["outside"] and _rivals(entry, few)]
     behind = [entry["family"] for entry in others if entry["clear"]]
-    beside = [entry["family"] for entry in others if entry["family"] not in behind]
+    beside = [e["family"] for e in others if not (e["clear"] or e["outside"] or e["family"] in same)]
+    following = next((e for e in others if e["family"] not in same and not e["outside"]), None)
     low, high = (_value(end) for end in family["kl_interval"] or (None, None))
     return {
         "name": literal(tree.attrs["name"]),
@@ -51,9 +56,13 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "level": f"{pct(s['level'], digits=3).removesuffix('.0%').removesuffix('%')}% interval",
         "best": best["family"],
         "count": len(s["ranking"]),
-        "next": None if not others else {"family": others[0]["family"], "difference": _difference(others[0])},
+        "compared": sum(not entry["outside"] for entry in s["ranking"]),
+        "next": following and {"family": following["family"], "difference": _difference(following)},
+        "same": same,
+        "apart": [_apart(entry) for entry in apart],
+        "unjudged": best["outside"] and best["outside"]["rows"],
         "size": int(tree.attrs["size"]),
-        "has_errors": int(tree.attrs["size"]) >= FEWEST,
+        "has_errors": not few,
         "behind": behind,
         "beside": beside,
         "simplest": _simplest(s, [best["family"], *beside]),
@@ -104,6 +113,8 @@ def _interval(family: Mapping[str, Any]) -> str:
     low, high = (_value(end) for end in family["kl_interval"])
     if np.isinf(low):
         return "infinite"
+    if np.isinf(high):
+        return "not told"
     error = _value(family["kl_error"])
     return f"{num(low, error if np.isfinite(error) else None)}{_TO}{num(high, error if np.isfinite(error) else None)}"
 
@@ -119,6 +130,34 @@ def _pair(value: Any, error: Any) -> str:
 def _difference(entry: Mapping[str, Any]) -> str:
     """A difference with its standard error, where one row does not carry it."""
     return _pair(entry["kl_difference"], None if entry["carried_by"] else entry["se"])
+
+
+def _same(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of the order is the same fit as the first."""
+    return bool(abs(_value(entry["kl_difference"])) < SAME)
+
+
+def _rivals(entry: Mapping[str, Any], few: bool) -> bool:
+    """Whether a family that leave-one-out cannot judge on all rows may be closer than the first, by the others; of few, is so on them."""
+    return not (_value(entry["outside"]["others"]["kl_difference"]) > 0 if few else entry["clear"])
+
+
+def _apart(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A family that leave-one-out cannot judge on all rows, and may be closer than the first."""
+    others = entry["outside"]["others"]
+    value = _value(others["kl_difference"])
+    size = _pair(abs(value), others["se"]) if np.isfinite(value) else None
+    return {"family": entry["family"], "rows": entry["outside"]["rows"], "size": size, "closer": bool(value < 0)}
+
+
+def _shown(entry: Mapping[str, Any]) -> str:
+    """A difference as a table shows it."""
+    if _same(entry):
+        return "0 (the same fit)"
+    if not entry["outside"] or entry["outside"]["others"]["kl_difference"] is None:
+        return _difference(entry)
+    others = entry["outside"]["others"]
+    return f"{_difference(entry)} ({_pair(others['kl_difference'], others['se'])} on the other {others['rows']} rows)"
 
 
 def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -137,7 +176,7 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "family": entry["family"],
-                "difference": "0" if i == 0 else _difference(entry),
+                "difference": "0" if i == 0 else _shown(entry),
                 "kl": _pair(family["kl"], family["kl_error"]) if known else "–",
                 "interval": _interval(family) if known else "–",
                 "note": literal("; ".join(notes)) or None,

@@ -191,7 +191,8 @@ def _fitted(
         cross = cross_entropy_from_draws(data, fixed, settings.level)
         kl = _kl(data, log_q, family, settings, values)
         fit = fit.merge(_stored("kl", kl)).assign(cross_entropy=cross.value, cross_entropy_error=cross.error)
-        notes += [reason for reason in _said(kl) if reason not in notes]
+        # What lies outside an estimated support is told with the order.
+        notes += [reason for reason in _said(kl) if reason not in notes and not np.isneginf(log_q).any()]
     groups = {group: fitted[group].to_dataset() for group in ("posterior", "sample_stats")}
     if weights is None and len(part) == n <= POINTWISE and not family.edges:  # an end at an observation has no draws
         groups |= _uncertain(fitted, family, chart, settings)

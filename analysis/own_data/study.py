@@ -24,8 +24,8 @@ from analysis.own_data.naming import child_of
 from analysis.own_data.ranking import ranked, together
 from analysis.own_data.singular import refuse_dependent, singular_parts
 from analysis.own_data.stand_in import reversed_kl
-from analysis.own_data.values import Values, default_families, values_of
-from analysis.own_data.weighing import counted, repeated, size_of
+from analysis.own_data.values import Values, default_families, untried, values_of
+from analysis.own_data.weighing import counted, effective, repeated, size_of
 from analysis.parts import Part, Progress, Remember, compute_parts
 from models.errors import ConvergenceError, InputError
 from models.families import Family, find_family
@@ -134,6 +134,14 @@ def analyse(
     if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
         # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
         found = replace(found, atoms=((0.0, zeros), *found.atoms))
+    told = list(warnings)
+    if (
+        families is None
+        and found is not None
+        and dim == 1
+        and (others := untried([f.name for f in chosen], data[:, 0], found))
+    ):
+        told.append(f"not tried, though their support fits: {', '.join(others)}; name them with --families")
     report = on_progress or (lambda _label, _fraction: None)
     inputs = settings.model_dump() | {
         "data": hashlib.sha256(np.ascontiguousarray(data)).hexdigest(),
@@ -150,7 +158,7 @@ def analyse(
         remember=remember,
         on_progress=lambda label, fraction: report(label, 0.85 * fraction),
     )
-    tree = _assembled(done, data, numbers, columns, excluded, list(warnings), settings, found, weighing, report)
+    tree = _assembled(done, data, numbers, columns, excluded, told, settings, found, weighing, report)
     tree.attrs |= {"name": name, "rows": rows or n, "reading": json.dumps(dict(reading) if reading else None)}
     return tree
 
@@ -269,12 +277,14 @@ def _assembled(
         observed["weights"] = ("observation", weights)
     groups["p_data/observed_data"] = observed.assign_coords(dim=list(columns)) if dim > 1 else observed
     logs = {f.name: done[child_of(f.name)]["pointwise"]["log_q"].to_numpy() for f in fitted}
+    outside = {name: np.isneginf(log_q) for name, log_q in logs.items()}
     used = {f.name: int(done[child_of(f.name)]["fit"]["n_fitted"]) for f in fitted}
     if values is not None and values.atoms and not values.discrete and any(f.atom is not None for f in fitted):
         # Beside a family that has the mass at zero, a density has probability zero there.
         zero = data[:, 0] == 0
         logs = {f.name: np.where(zero & (f.atom is None), -np.inf, logs[f.name]) for f in fitted}
-    groups["ranking"], close = ranked(data, logs, used, settings.level, weights, places)
+    sizes = {f.name: sum(done[child_of(f.name)]["fit"][p.name].size for p in f.parameters) for f in fitted}
+    groups["ranking"], close = ranked(data, logs, used, settings.level, weights, places, sizes=sizes, outside=outside)
     report("reverse KL", 0.87)
     reverse: dict[str, xr.Dataset] = {}
     why_not = None
@@ -317,7 +327,9 @@ def _of_rows(size: int, weights: Array | None) -> list[str]:
         found.append(
             "the rows are weighted: no entropy and no KL, which need rows that count alike; the order needs neither. "
             + (
-                "The weights are whole and taken for numbers of equal rows, of which one at a time is left out"
+                f"The weights are whole and taken for numbers of equal rows, {size} in all, of which one at a time is left out. If they are "
+                f"weights of a survey, errors are far too small: {len(weights)} rows so weighted tell as much as {effective(weights):.0f} "
+                "alike; divide the weights by their mean, so that they are not whole"
                 if counted(weights)
                 else "A row is left out whole, with its weight"
             )

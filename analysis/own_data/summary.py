@@ -61,7 +61,8 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         ``n``, ``rows``, ``dim``, ``columns``, ``families`` (each with ``params``, ``se_hessian``, ``se_sandwich`` (of the shapes of the
         parameters), ``cross_entropy``, ``kl``, ``kl_interval``, ``reliable``, ``status``, ``of`` (what its parameters are of, such as
         x / 100), ``mass_outside`` the range and the support of the data), ``entropy``, ``ranking`` (KL above the best,
-        best first; ``clear``, and ``carried_by`` the row that outweighs the others in the difference, by its number in the file), ``reading`` (what was read of the file),
+        best first; ``clear``, and ``carried_by`` the row that outweighs the others in the difference, by its number in the file; ``outside``, how many rows lie outside
+        a support that the others estimate, where leave-one-out says nothing, and the difference on the others), ``reading`` (what was read of the file),
         ``values`` (what they are taken for; of several columns the mass that no density has), ``reverse`` and ``warnings``. In nats; ``None`` where there is no number.
     """
     families = {name: _family_summary(tree, name) for name in ranked_names(tree)}
@@ -88,6 +89,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
                 "se": _number(ranking["se"][i]),
                 "clear": bool(ranking["clear"][i]),
                 "carried_by": _carried(tree, ranking.isel(family=i)),
+                "outside": _outside(ranking.isel(family=i)),
             }
             for i, name in enumerate(families)
         ],
@@ -97,6 +99,14 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         "failed": json.loads(tree.attrs["failed"]),
         "warnings": json.loads(tree.attrs["warnings"]),
     }
+
+
+def _outside(entry: xr.Dataset) -> dict[str, Any] | None:
+    count = int(entry["outside"])
+    if not count:
+        return None
+    difference = {"kl_difference": _number(entry["elsewhere"]), "se": _number(entry["elsewhere_se"])}
+    return {"rows": count, "others": {"rows": int(entry["others"]), **difference}}
 
 
 def _carried(tree: xr.DataTree, entry: xr.Dataset) -> dict[str, Any] | None:

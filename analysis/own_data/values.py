@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.families import Family
+from models.families import FAMILIES, Family
 from models.unknown import rounding_unit
 
-__all__ = ["REAL", "SEVERAL", "Chart", "Singular", "Values", "default_families", "values_of"]
+__all__ = ["REAL", "SEVERAL", "Chart", "Singular", "Values", "default_families", "untried", "values_of"]
 
 Array = NDArray[np.float64]
 
@@ -25,6 +26,9 @@ _HURDLES = ("hurdle_lognormal", "hurdle_gamma")
 _SHARES = ("beta", "kumaraswamy", "uniform")
 _COUNTS = ("poisson", "negative_binomial")
 _MANY_ZEROS = ("zero_inflated_poisson", "zero_inflated_negative_binomial")
+#: The largest value, and the fewest rows with each, up to which a probability for every value is tried.
+_CATEGORIES, _EACH = 12, 2
+_FLAT = 4.0  # standard deviations that values of an even spread range over at most: they have 3.5, a Normal's have 5 and more
 #: Ends of a circle: degrees and radians, from zero and around it.
 _CIRCLES = ((0.0, 360.0), (-180.0, 180.0), (0.0, 2 * np.pi), (-np.pi, np.pi))
 _HOLDING = _CIRCLES[::-1]
@@ -182,6 +186,29 @@ def default_families(dim: int, values: Values | None = None) -> tuple[str, ...]:
     return SEVERAL if dim > 1 else REAL if values is None else values.families
 
 
+def untried(chosen: Sequence[str], x: Array, values: Values) -> list[str]:
+    """Names of the other families whose support holds values (n,) as they are.
+
+    Examples
+    --------
+    >>> x = np.array([0.5, 1.5, 2.0, 7.0, 9.5])
+    >>> found = untried(["normal"], x, values_of(x))
+    >>> "gumbel" in found, "normal" in found, "poisson" in found, "beta" in found
+    (True, False, False, False)
+    """
+    zero = any(value == 0 for value, _ in values.atoms)
+    return [
+        f.name
+        for f in FAMILIES.values()
+        if f.dim == 1
+        and f.name not in chosen
+        and (f.domain.whole == values.discrete or values.kind == "whole numbers")
+        and (f.atom is None or zero)
+        and values.taken_for(f) is None
+        and f.domain.holds(values.chart(f)(x)).all()
+    ]
+
+
 def values_of(x: Array) -> Values:
     """Say what one column of values (n,) is.
 
@@ -202,6 +229,9 @@ def values_of(x: Array) -> Values:
         if found.kind == "angles"
         else next((c for c in _HOLDING if c[0] <= low and high <= c[1]), None)
     )
+    if found.kind != "angles" and 0 <= low < 1 and 23 < high <= 24:
+        told = "if the values are hours of a day they lie on a circle: write them as degrees, 15 an hour, and von_mises is tried"
+        found = replace(found, notes=(*found.notes, told))
     return replace(found, circle=circle, top=0.0 if low < 0 or high > 100 else 1.0 if high <= 1 else 100.0)
 
 
@@ -214,13 +244,14 @@ def _kind(x: Array) -> Values:
     whole = bool((x == np.rint(x)).all()) and low >= 0 and len(distinct) < n / 2 and not step
     circle = next((c for c in _CIRCLES if _is_circle(x, c, unit)), None)
     if whole and low <= spread and not (circle is not None and _closes(x, circle)):
-        return _counts(x, low)
+        return _counts(x, low, counts)
     atoms = _atoms(distinct, counts, n, unit)
     notes = [f"whole numbers, all multiples of {step}: taken for measurements rounded to it, not for counts"] * bool(
         step
     )
     mixtures = () if atoms else REAL[-2:]
-    line = (*REAL[:-2], *mixtures)
+    flat = ("uniform",) if not atoms and high - low <= _FLAT * spread else ()
+    line = (*REAL[:-2], *mixtures, *flat)
     from_zero = (*_NOT_NEGATIVE, *(_HURDLES if any(value == 0 for value, _ in atoms) else ()))
     if circle is not None:
         hint = "; if they are counts, name families of counts with --families" if whole else ""
@@ -232,27 +263,36 @@ def _kind(x: Array) -> Values:
     share = low >= 0 and (high <= 1 or (high <= 100 and high > 80))
     inside = share and low > 0 and high < (1 if high <= 1 else 100)
     if share and not (whole and low > 0 and not atoms):
+        line = tuple(name for name in line if not (inside and name in _SHARES))
         families = (*(_SHARES if inside else ()), *(_POSITIVE if low > 0 else from_zero), *line)
         if not inside:
             notes.append("values on the ends of their range leave out the families between the ends, such as beta")
         return Values("shares", 0.0, 1.0 if high <= 1 else 100.0, unit, atoms, families, tuple(notes))
     if low > 0:
         # Marks out of a hundred and ages alike: families between the ends are tried, but nothing says that there is an upper one.
-        kind, more = ("whole numbers", (*_COUNTS, *(_SHARES if inside else ()))) if whole else ("positive", ())
+        kind, more = (
+            ("whole numbers", (*_COUNTS, *_narrow(x), *(_SHARES if inside else ()))) if whole else ("positive", ())
+        )
+        line = tuple(name for name in line if name not in more)
         return Values(kind, 0.0, np.inf, unit, atoms, (*_POSITIVE, *more, *line), tuple(notes))
     if low == 0:
         return Values("not negative", 0.0, np.inf, unit, atoms, (*from_zero, *line), tuple(notes))
     return Values("real", -np.inf, np.inf, unit, atoms, line, tuple(notes))
 
 
-def _counts(x: Array, low: float) -> Values:
-    families = [*_COUNTS, *(_MANY_ZEROS if low == 0 else ("geometric",))]
+def _counts(x: Array, low: float, counts: NDArray[np.intp]) -> Values:
+    families = [*_COUNTS, *(_MANY_ZEROS if low == 0 else ("geometric",)), *_narrow(x)]
     if x.max() <= 1:
         families = ["bernoulli"]
-    elif x.var() < x.mean():
-        families.append("binomial")
+    elif x.max() <= _CATEGORIES and counts.min() >= _EACH:
+        families.append("categorical")
     note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
     return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
+
+
+def _narrow(x: Array) -> tuple[str, ...]:
+    """Families of counts with an upper end, where these vary less than Poisson's."""
+    return ("binomial",) if x.var() < x.mean() else ()
 
 
 def _step(distinct: Array, n: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["counted", "repeated", "shares_of", "size_of", "weighted_mean"]
+__all__ = ["counted", "effective", "repeated", "shares_of", "size_of", "weighted_mean"]
 
 Array = NDArray[np.float64]
 _MOST = 1e6  # values in all that are looked at
@@ -26,6 +26,17 @@ def shares_of(weights: Array | None, n: int) -> tuple[Array, Array]:
 def size_of(weights: Array | None, n: int) -> int:
     """Number of observations: of n rows, or of the equal rows that they stand for."""
     return int(weights.sum()) if weights is not None and counted(weights) else n
+
+
+def effective(weights: Array) -> float:
+    """How many rows of equal weight tell a mean as well as rows of these weights (n,) (Kish, 1965, section 11.7).
+
+    Examples
+    --------
+    >>> effective(np.array([1.0, 1.0, 2.0]))
+    2.6666666666666665
+    """
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def repeated(x: Array, weights: Array | None) -> Array:

@@ -152,19 +152,19 @@ def summary(intervals: list[Interval], truth: float) -> dict[str, float]:
         "coverage": float(held.mean()),
         "reliable": float(trusted.mean()),
         "coverage_reliable": float(held[trusted].mean()) if trusted.any() else np.nan,
-        "length": float(np.mean([_length(e) for e in intervals])),
+        "length": float(np.nanmean([_length(e) for e in intervals])),
     }
 
 
 def _length(found: Interval) -> float:
-    """Length of an interval, as if it were not cut at zero: the half below the estimate is then as long as the other."""
-    if found.lower != 0:
-        return found.upper - found.lower
-    return 2 * (found.upper - (0.0 if _below(found) else found.value))
+    """Length of an interval, as if it were not cut at zero: the half below the estimate is then as long as the other; nan of none."""
+    if _below(found):
+        return np.nan
+    return found.upper - found.lower if found.lower != 0 else 2 * (found.upper - found.value)
 
 
 def _below(found: Interval) -> bool:
-    """Whether an interval lay below zero as a whole."""
+    """Whether an interval lay below zero as a whole, so that none is given."""
     return any("wholly below zero" in reason for reason in found.warnings)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -81,6 +81,14 @@ INTEGERS = {
     "DiscreteUniform": {"lower", "upper"},
     "HyperGeometric": {"N", "k", "n"},
     "ZeroInflatedBinomial": {"n"},
+}
+
+#: Parameters that move with x, of distributions with an end that is theirs to choose.
+_MOVED: Mapping[str, frozenset[str]] = {
+    "Triangular": frozenset({"lower", "c", "upper"}),
+    "TruncatedNormal": frozenset({"mu", "lower", "upper"}),
+    "Uniform": frozenset({"lower", "upper"}),
+    "Wald": frozenset({"alpha"}),
 }
 
 
@@ -173,6 +181,17 @@ class Distribution:
         Without the Jacobian: the density of x.
         """
         return np.asarray(_compiled_log_odds(self.key)(points, *self.values()))
+
+    def beside(self, high: bool, gap: Array) -> Array | None:
+        """Log density (n,) at distances (n,) inside the high or the low end of the support, in full digits; None if not known."""
+        if self.ends == (0.0, 1.0):
+            odds = np.log1p(-gap) - np.log(gap)
+            return self.log_odds_density(odds if high else -odds)
+        end, moved = self.ends[high], _MOVED.get(self.name, frozenset())
+        if moved.isdisjoint(self.params):
+            return None
+        params = {k: v - end if k in moved else v for k, v in self.params.items()}
+        return replace(self, params=params).logp(-gap if high else gap)
 
     @cached_property
     def ends(self) -> tuple[float, float]:

@@ -174,7 +174,9 @@ def _triangular(x: Any, lower: Any, c: Any, upper: Any) -> Any:
     left = pt.switch(pt.eq(lower, 0.0), pt.log(x), pt.log(x - lower)) - pt.log(c - lower)
     right = pt.switch(pt.eq(upper, 1.0), pt.log1p(-x), pt.log(upper - x)) - pt.log(upper - c)
     inside = pt.and_(x >= lower, x <= upper)
-    return _on(inside, np.log(2.0) - pt.log(upper - lower) + pt.switch(x < c, left, right))
+    # At its mode, which may be an end, the density is 2 / (upper - lower); the distance from that end has no logarithm.
+    slopes = pt.switch(x < c, left, pt.switch(x > c, right, 0.0))
+    return _on(inside, np.log(2.0) - pt.log(upper - lower) + slopes)
 
 
 def _negative_binomial(x: Any, n: Any, p: Any) -> Any:

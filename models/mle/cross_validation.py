@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from models.graphs import single_threaded
 from models.mle.fit import fit_mle
 from models.mle.likelihood import check_weights
 from models.mle.score import scores
-from models.projections.maximum import Problem, highest, polished_minimum
+from models.projections.maximum import Maximum, Problem, at_limits, highest, polished_minimum
 from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.units import standardise
 from models.quadrature import Nodes
@@ -80,7 +80,10 @@ def leave_one_out(
     negative log likelihood (the infinitesimal jackknife; its mean is Takeuchi's tr(J^-1 K)/n); times the weight that is left
     out, if there are weights. Above 0.001 nats a Newton step
     for the fit without x_i, taken to second order, is put in its place; above 0.01 nats theta is fitted anew. A parameter at
-    its boundary stays there. Of more than 5000 draws of a density with a kink (Laplace), where there is no Hessian, theta is
+    its boundary stays there, but for the half-normal that a skew normal ends in, which is found again. Where an end of the support
+    is an extreme of the draws (uniform, Pareto, half-normal), that draw lies outside the support of the others: its log density is
+    -inf, as is that of the only draw of a category. A number of trials is found again if the family is binomial, or its largest draw
+    is left out. Of more than 5000 draws of a density with a kink (Laplace), where there is no Hessian, theta is
     fitted anew without each of 20 parts.
 
     Examples
@@ -115,18 +118,11 @@ def leave_one_out(
     log_p = np.asarray(family.logp(data, params))
     curvature = _curvature(data, family, theta, shares) if family.smooth else None
     pull = np.full(n, np.inf) if curvature is None else _pull(data, family, theta, curvature, out)
-    for _, side in family.edges:  # without the draw at its end the support is smaller
-        pull[data[:, 0] == ends[side != "low"]] = np.inf
-    budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
-    least = 0.0 if family.closed else _LONG
-    order = np.argsort(-np.abs(pull))
-    wanted = order[np.abs(pull[order]) >= least]
-    for i in wanted[:budget]:
-        others = _without(data, shares, i, float(out[i]))
-        again = _fitted_anew(family, others, theta, seed, None if family.edges else ends, curvature)
-        left = log_p[i] - pull[i] if again is None else float(family.logp(data[i : i + 1], again)[0])
-        pull[i] = log_p[i] - left
-    missed = wanted[budget:]
+    for own in _own_ends(family, theta):  # without the draw at its end the support is smaller
+        pull[data[:, 0] == ends[own != "low"]] = np.inf
+    if family.trials and not family.fixed and params[family.trials] == ends[1]:
+        pull[data[:, 0] == ends[1]] = np.inf
+    pull, missed = _refitted(data, family, theta, shares, out, log_p, pull, curvature, seed)
     if len(missed) and abs(pull[missed[0]]) >= _LONG:
         warnings.warn(
             f"leave-one-out of {family.name}: {len(missed)} of {n} draws move the fit by up to {abs(pull[missed[0]]):.2g} nats "
@@ -146,6 +142,47 @@ def _shares(weights: ArrayLike | None, n: int, counts: bool) -> tuple[Array, Arr
     if (shares > 0).sum() < 2 and not (counts and w.sum() > 1):
         raise InputError("one draw has all the weight; without it nothing is left to fit")
     return shares, np.minimum(w, 1.0) / w.sum() if counts else shares
+
+
+def _refitted(
+    data: Array,
+    family: Family,
+    theta: Array,
+    shares: Array,
+    out: Array,
+    log_p: Array,
+    pull: Array,
+    curvature: _Curvature | None,
+    seed: int,
+) -> tuple[Array, NDArray[np.intp]]:
+    """Pulls (n,) with those that matter most by new fits, equal draws by one; and the draws that were wanted and not fitted."""
+    n, pull = len(data), pull.copy()
+    ends = None if family.edges else (float(data.min()), float(data.max()))
+    budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
+    order = np.argsort(-np.abs(pull))
+    wanted = order[np.abs(pull[order]) >= (0.0 if family.closed else _LONG)]
+    done, fits = np.zeros(n, dtype=bool), 0
+    for i in wanted:
+        if done[i]:
+            continue
+        if fits == budget:
+            break
+        others = _without(data, shares, i, float(out[i]))
+        again = _fitted_anew(family, others, theta, seed, ends, curvature, trials=bool(np.isfinite(pull[i])))
+        equal = (data == data[i]).all(axis=1) & (out == out[i])
+        if again is not None:
+            params, sides = again
+            beyond = _beyond(float(data[i, 0]), others.points[others.weights > 0, 0], family, sides)
+            pull[equal] = np.inf if beyond else float(log_p[i] - family.logp(data[i : i + 1], params)[0])
+        done, fits = done | equal, fits + 1
+    return pull, wanted[~done[wanted]]
+
+
+def _beyond(x: float, others: Array, family: Family, sides: tuple[str, ...]) -> bool:
+    """Whether a draw lies outside the support of a member that maximum likelihood has put on the others (n,)."""
+    if family.domain.whole and any(p.support == "simplex" for p in family.parameters):  # categories
+        return bool((others != x).all())
+    return bool(("low" in sides and x < others.min()) or ("high" in sides and x > others.max()))
 
 
 def _without(data: Array, shares: Array, i: int, out: float) -> Nodes:
@@ -195,20 +232,43 @@ def _fitted_anew(
     seed: int,
     ends: tuple[float, float] | None = None,
     curvature: _Curvature | None = None,
-) -> Mapping[str, ArrayLike] | None:
-    """Maximum likelihood on the other draws: near theta, or by a search of its own. A number of trials stays."""
-    trials = int(natural_values(family, theta)[0][family.trials]) if family.trials and not family.fixed else None
-    problem = Problem(family, others, ends, trials=trials)
+    trials: bool = False,
+) -> tuple[Mapping[str, ArrayLike], tuple[str, ...]] | None:
+    """Maximum likelihood on the other draws, near theta or by a search of its own, and its `_own_ends`.
+
+    With `trials` the number of trials stays, where a search for another one would take long.
+    """
+    free = family.trials if not family.fixed else None
+    problem = Problem(family, others, None if free else ends)
+    if free and (family.closed is not None or not trials):
+        found = highest(problem, 4, seed)
+        return (natural_values(family, found.theta)[0], ()) if found.reached else None
+    if free:
+        problem = replace(problem, trials=int(natural_values(family, theta)[0][free]))
     if family.closed is not None:
-        return family.closed(problem.points(others))
+        return family.closed(problem.points(others)), _own_ends(family, theta)
     objective, held = problem.objective(others), ~_interior(family, theta, others.points.shape[1])
-    moved = None if curvature is None else _by_chords(objective, theta, curvature, len(others.points))
-    if moved is None:
-        moved = polished_minimum(objective, theta, held, problem.lengths)
+    moved, ending = None, family.shape is not None and family.shape.ends is not None
+    if not _own_ends(family, theta):  # else the others may have a maximum that is none of all draws
+        moved = None if curvature is None else _by_chords(objective, theta, curvature, len(others.points))
+        if moved is None:
+            moved = polished_minimum(objective, theta, held, problem.lengths)
     if moved is None:
         found = highest(problem, 4, seed)
         moved = polished_minimum(objective, found.theta, found.held, problem.lengths) if found.reached else None
-    return None if moved is None else natural_values(family, moved)[0]
+    elif ending:  # the likelihood of the others may be higher at a limit that theta is far from
+        none = np.zeros(len(theta), dtype=bool)
+        moved = at_limits(problem, objective, Maximum(moved, 0.0, none, none, None, none, 1)).theta
+    return None if moved is None else (natural_values(family, moved)[0], _own_ends(family, moved))
+
+
+def _own_ends(family: Family, theta: Array) -> tuple[str, ...]:
+    """Ends of the support of a member at theta that maximum likelihood has put on the extremes of the draws."""
+    if family.shape is not None and family.shape.ends is not None and family.at_boundary(theta, 1) is not None:
+        # At a half-normal: it begins at the smallest draw, or ends at the largest.
+        (part,) = {part.start: part for _, part, _ in family.limits(1)}.values()
+        return ("low",) if theta[part][0] > 0 else ("high",)
+    return tuple(side for _, side in family.edges)
 
 
 def _by_chords(objective: Objective, theta: Array, curvature: _Curvature, n: int) -> Array | None:
@@ -257,6 +317,9 @@ def _interior(family: Family, theta: Array, dim: int) -> NDArray[np.bool_]:
     if family.at_boundary(theta, dim) is not None:
         for _, part, limit in family.limits(dim):
             free[part] &= ~limit.passed(theta[part])
+        if _own_ends(family, theta) and not family.edges:  # the location is an end too
+            for p, part in family.slices(dim):
+                free[part] &= p.name != family.location
     return free
 
 
@@ -268,5 +331,5 @@ def _folds(data: Array, family: Family, shares: Array, seed: int) -> Array:
         others = Nodes(data[rest], shares[rest] / shares[rest].sum(), "draws")
         again = _fitted_anew(family, others, np.empty(0), seed)
         assert again is not None  # by a closed form
-        log_p[parts == part] = family.logp(data[parts == part], again)
+        log_p[parts == part] = family.logp(data[parts == part], again[0])
     return log_p

@@ -21,7 +21,7 @@ from models.projections.starts import forward_starts
 from models.projections.units import even_quantiles, points_of
 from models.quadrature import Nodes
 
-__all__ = ["LARGE", "Maximum", "Problem", "highest", "polished_minimum", "summary"]
+__all__ = ["LARGE", "Maximum", "Problem", "at_limits", "highest", "polished_minimum", "summary"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -190,7 +190,7 @@ def _given_trials(problem: Problem, starts: int, seed: int) -> Maximum:
     if family.closed is not None and problem.penalised is None:
         (theta,) = forward_starts(family, problem.points(rule), 1, seed)
         end = Maximum(theta, 0.0, pinned, pinned, _edge_names(family), none, 1)
-        end = _at_limits(problem, objective, end)
+        end = at_limits(problem, objective, end)
         return replace(end, value=objective.value_and_gradient(end.theta)[0])
     fewer = summary(rule, seed)
     quick = objective if fewer is rule else problem.objective(fewer)
@@ -205,7 +205,7 @@ def _given_trials(problem: Problem, starts: int, seed: int) -> Maximum:
         theta = again[0]
     degenerate = len(ends) - len(proper)
     best = Maximum(theta, 0.0, pinned, pinned, _edge_names(family), none, len(ends), reached, degenerate)
-    best = _at_limits(problem, objective, best)
+    best = at_limits(problem, objective, best)
     edge, value = _at_edge(objective, best.theta, box, unit), objective.value_and_gradient(best.theta)[0]
     return replace(best, value=value, held=best.held | edge, unknown=best.unknown | edge, edge=edge)
 
@@ -323,7 +323,7 @@ def _edge_names(family: Family) -> str | None:
     return "; ".join(f"{name} at the {words[side]} observation" for name, side in family.edges) or None
 
 
-def _at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
+def at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
     """Where a parameter has run off: a member close to the limit, unless the likelihood is higher before it."""
     family, theta, held, names = problem.family, end.theta, end.held, []
     if family.shape is not None and family.shape.ends is not None and family.shape.name not in problem.bound:

@@ -123,10 +123,30 @@ class Line:
             return np.where(far < 700, np.sinh(np.minimum(far, 700)) * self.scale, np.exp(far + np.log(self.scale / 2)))
 
     def logp(self, target: Target, v: Array, x: Array) -> Array:
-        """Log density (n,) of a 1-D target at x, or where x has rounded to an end, beside it."""
-        if self.odds and isinstance(target, Density) and target.ends == (0.0, 1.0):
+        """Log density (n,) of a 1-D target at x; towards an end that it shares with the line, by the distance from it.
+
+        Of that distance x keeps few digits, unless the end is 0.
+        """
+        if not isinstance(target, Density):
+            return target.logp(x[:, None])
+        if self.odds and target.ends == (0.0, 1.0):
             return target.distribution.log_odds_density(v)
-        return target.logp(x[:, None])
+        shared = [own == end and end != 0 for own, end in zip((self.low, self.high), target.ends, strict=True)]
+        if self.kind == "sinh" or not any(shared):
+            return target.logp(x[:, None])
+        above = v > 0 if self.kind == "between" else np.full(v.shape, self.kind == "below")
+        logp = np.empty(len(v))
+        for side, one in ((above, 1), (~above, 0)):
+            if side.any():
+                at = target.distribution.beside(bool(one), self._gap(v[side])) if shared[one] else None
+                logp[side] = target.logp(x[side, None]) if at is None else at
+        return logp
+
+    def _gap(self, v: Array) -> Array:
+        """Distance of v from the nearer end."""
+        if self.kind == "between":
+            return (self.high - self.low) * np.exp(-np.logaddexp(0.0, np.abs(v)))
+        return np.exp(v if self.kind == "above" else -v)
 
 
 def line_of(target: Density, others: Sequence[Target] = ()) -> tuple[Line, Array]:

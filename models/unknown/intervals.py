@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 _LONG, _NO_VARIANCE, _HEAVY = 0.1, 0.5, 0.7
 _STRETCH = 2.5
 _FEWEST, _SHORTEST = 30, 5  # terms, of which the largest fifth is fitted, and values of a tail
+_FAR_BELOW = 3.0  # standard errors below zero that no chance explains, also where a heavy tail makes the interval long
 _SAME = 1e-10  # of the spread: values that differ by less are tied
 
 
@@ -122,26 +123,26 @@ def enclose(
 def not_negative(found: Interval) -> Interval:
     """Return the interval of a quantity that is never negative, such as a KL: no part of it lies below zero.
 
-    One that lies below zero as a whole is not reliable, and is given as that of an estimate of zero.
+    An estimate further below zero than chance explains says nothing of the quantity: its interval is all numbers from zero on.
 
     Examples
     --------
-    >>> for value in (0.01, -0.05):
+    >>> for value in (0.01, -0.01, -0.05):
     ...     found = not_negative(Interval(value, 0.01, "draws", value - 0.02, value + 0.02))
     ...     print(found.value, found.lower, round(found.upper, 9), found.reliable)
     0.01 0.0 0.03 True
-    -0.05 0.0 0.02 False
+    -0.01 0.0 0.01 True
+    -0.05 0.0 inf False
     """
     if np.isinf(found.value) or not found.lower < 0:
         return found
-    if found.upper >= 0:
+    if found.upper >= 0 and not found.value < -_FAR_BELOW * found.error:
         return replace(found, lower=0.0)
     told = (
-        f"the interval lies wholly below zero ({found.lower:.2g} to {found.upper:.2g}), where no KL is: with a right model by chance "
-        f"in {(1 - found.level) / 2:.2g} of the samples, else the estimated entropy is too large"
+        f"all that chance explains lies wholly below zero, where no KL is: with a right model in {(1 - found.level) / 2:.2g} of the "
+        "samples, else the estimated entropy is too large; no interval is given"
     )
-    upper = found.upper - found.value
-    return replace(found, lower=0.0, upper=upper, reliable=False, warnings=(told, *found.warnings))
+    return replace(found, lower=0.0, upper=np.inf, reliable=False, warnings=(told, *found.warnings))
 
 
 def _unskewed(quantile: float, skewness: float) -> float:

@@ -14,7 +14,7 @@ def rounding_unit(values: ArrayLike) -> float:
     """Return the unit that values (n,) are rounded to: all their differences are its multiples; 0 if there is none.
 
     Where most values are repeated, the unit is the common gap between neighbouring values, also if decimals
-    make it look finer (seconds written as minutes with three decimals).
+    make it look finer (seconds written as minutes with three decimals): if hardly any gap is smaller.
 
     Examples
     --------
@@ -38,7 +38,10 @@ def rounding_unit(values: ArrayLike) -> float:
     else:
         unit = float(smallest)
     if unit and len(distinct) < 0.75 * len(array):
-        return max(unit, float(np.quantile(gaps, 0.25)))
+        # Rows that are repeated whole have gaps of all sizes, and the common one is no unit.
+        common = float(np.quantile(gaps, 0.25))
+        if common > 3 * unit and (gaps < common - 1.5 * unit).mean() < 0.05:
+            return common
     return unit
 
 

@@ -88,3 +88,23 @@ def test_whole_and_half_numbers_are_no_radians(name: str) -> None:
 def test_ages_are_tried_with_and_without_an_upper_end() -> None:
     x, _ = KINDS["ages"]
     assert {"gamma", "beta", "negative_binomial", "normal"} <= set(values_of(x).families)
+
+
+def test_families_with_an_end_are_tried_where_the_values_have_one() -> None:
+    rng = np.random.default_rng(0)
+    marks, ratings = rng.binomial(20, 0.85, 250).astype(float), rng.integers(1, 6, 300).astype(float)
+    assert "binomial" in values_of(marks).families
+    assert {"binomial", "categorical"} <= set(values_of(ratings).families)
+    assert "categorical" not in values_of(np.append(ratings, 9.0)).families  # a probability of its own for one row
+    even = rng.uniform(-3, 5, 500)
+    assert "uniform" in values_of(even).families
+    assert "uniform" not in values_of(rng.normal(size=500)).families
+    for x in (marks, ratings, even, rng.uniform(0.1, 1, 200), rng.integers(40, 60, 300).astype(float)):
+        families = values_of(x).families
+        assert len(set(families)) == len(families)
+
+
+def test_hours_are_told_to_lie_on_a_circle() -> None:
+    hours = np.random.default_rng(0).normal(23, 3, 300) % 24
+    assert any("hours of a day" in note for note in values_of(hours).notes)
+    assert not any("hours of a day" in note for note in values_of(hours * 2).notes)

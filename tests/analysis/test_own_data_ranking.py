@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.own_data.figures import plot
 from analysis.own_data.files import read_columns
 from analysis.own_data.findings import findings
 from analysis.own_data.ranking import ranked
@@ -52,6 +53,62 @@ def test_what_is_close_is_told_by_the_sum_of_leave_one_out_scores() -> None:
         float(fit_mle(x, family, draws=2)["fit"]["log_likelihood"]) for family in map(_family, ("normal", "student_t"))
     ]
     assert abs(fits[1] - fits[0]) != pytest.approx(abs(scores[0] - scores[1]), abs=0.1)
+
+
+def test_rows_outside_a_support_that_the_others_estimate_judge_nothing() -> None:
+    rng = np.random.default_rng(0)
+    ends = np.zeros(400, dtype=bool)
+    ends[[2, 9]] = True
+    truth = np.where(ends, -np.inf, rng.normal(0.1, 0.2, 400))
+    logs = {"other": np.zeros(400), "truth": truth}
+    ranking, notes = ranked(X, logs, {"other": 400, "truth": 400}, 0.95, None, outside={"truth": ends})
+    assert list(ranking["family"].to_numpy()) == ["other", "truth"]
+    entry = ranking.isel(family=1)
+    assert (float(entry["kl_difference"]), int(entry["outside"]), int(entry["clear"])) == (np.inf, 2, 0)
+    assert float(entry["elsewhere"]) == pytest.approx(-truth[~ends].mean())
+    assert float(entry["elsewhere_se"]) == pytest.approx(truth[~ends].std() / np.sqrt(398))
+    assert any(
+        note.startswith("truth: ") and "row 3 (2) and row 10 (9), left out, lie outside" in note for note in notes
+    )
+    # Two of that kind have no difference on all rows, and one on those that neither leaves out.
+    more = ends | (np.arange(400) == 11)
+    logs = {"truth": truth, "wide": np.where(more, -np.inf, truth - 1)}
+    both, _ = ranked(X, logs, {"truth": 400, "wide": 400}, 0.95, None, outside={"truth": ends, "wide": more})
+    assert (both["outside"].to_numpy() == [2, 3]).all()
+    assert int(both["others"][1]) == 397
+    assert np.isnan(both["kl_difference"][1])
+    assert float(both["elsewhere"][1]) == pytest.approx(1)
+
+
+def test_the_answer_says_which_family_leave_one_out_cannot_judge() -> None:
+    x = np.random.default_rng(0).uniform(-3, 5, 500)
+    tree = analyse(x, ["x"], ["normal", "uniform"])
+    found, entry = findings(tree), summary(tree)["ranking"][1]
+    assert entry["outside"]["rows"] == 2
+    assert [(a["family"], a["closer"]) for a in found["apart"]] == [("uniform", True)]
+    # The others know the ends; a Normal pays for its two parameters.
+    expected = np.log(np.ptp(x)) - 0.5 * np.log(2 * np.pi * np.e * x.var())
+    assert entry["outside"]["others"]["kl_difference"] == pytest.approx(expected, abs=0.02)
+    assert found["beside"] == []
+    assert found["next"] is None
+    assert not any("density zero" in warning for warning in summary(tree)["warnings"])
+
+
+def test_of_fits_that_are_one_the_simplest_is_named() -> None:
+    log_q = np.random.default_rng(0).normal(size=400)
+    logs = {"larger": log_q, "smaller": log_q - 1e-13, "far": log_q - 1}
+    ranking, notes = ranked(X, logs, dict.fromkeys(logs, 400), 0.95, None, sizes={"larger": 3, "smaller": 2, "far": 1})
+    assert list(ranking["family"].to_numpy()) == ["smaller", "larger", "far"]
+    assert [note for note in notes if "differ by" in note] == []
+    assert any(note.startswith("larger is the same fit as smaller") for note in notes)
+
+
+def test_a_survey_is_told_what_whole_weights_are_taken_for() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=60), rng.integers(300, 5300, 60).astype(float)
+    (told,) = [note for note in summary(analyse(x, ["x"], ["normal"], weights=w))["warnings"] if "survey" in note]
+    assert f"{w.sum():.0f} in all" in told
+    assert f"as much as {w.sum() ** 2 / (w @ w):.0f} alike" in told
 
 
 def _family(name: str):  # type: ignore[no-untyped-def]
@@ -132,3 +189,12 @@ def test_rows_are_told_by_their_number_in_the_file(tmp_path: Path) -> None:
     first = next(i for i, c in enumerate(cells) if c.startswith("-")) + 1
     assert found["failed"]["gamma"].startswith(f"row {first} is -")
     assert findings(tree)["carried"] == {"normal": "carries"}
+
+
+def test_counts_beside_densities_are_drawn_at_whole_numbers() -> None:
+    x = np.random.default_rng(0).poisson(180, 300).astype(float)
+    drawing = plot(analyse(x, ["x"], ["poisson", "normal"]))["families"]
+    grids = {a.get_title(): a.get_lines()[0].get_xdata() for a in drawing.figure.viz["figure"].item().axes}
+    drawing.close()
+    assert (grids["poisson"] == np.rint(grids["poisson"])).all()
+    assert len(grids["normal"]) == 301

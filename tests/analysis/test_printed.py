@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+from analysis.command.printed import finite
+
 NOISY = """
 import atexit, ctypes, os, subprocess, sys
 from analysis.command.printed import print_json, stdout_kept
@@ -42,3 +44,7 @@ def test_what_foreign_code_prints_goes_to_stderr() -> None:
         "a child at the end",
     )
     assert sorted(done.stderr.splitlines()) == sorted(said)
+
+
+def test_infinity_keeps_its_sign() -> None:
+    assert [finite(v) for v in (1.5, float("inf"), -float("inf"), float("nan"))] == [1.5, "inf", "-inf", None]

@@ -115,6 +115,13 @@ CLOSED = {
     "beside a large number": (law("Uniform", lower=1e8, upper=1e8 + 1), law("Uniform", lower=1e8, upper=1e8 + 2), np.log(2)),
     "no truncation": (law("TruncatedNormal", mu=0, sigma=1, lower=-1e10), UNIT, 0.0),
     "exponential": (law("Exponential", lam=2), law("Gamma", alpha=1, beta=0.1), np.log(20) + 0.05 - 1),
+    "mode on the end": (law("Beta", alpha=3, beta=0.7), law("Triangular", lower=0, c=1, upper=1), beta(3, 0.7, 2, 1)),
+    "zero on the end": (law("Uniform", lower=2, upper=5), law("Triangular", lower=2, c=3, upper=5), 1 - np.log(2)),
+    "zero below, mode above": (law("Uniform", lower=-7, upper=-2), law("Triangular", lower=-7, c=-2, upper=-2), 1 - np.log(2)),
+    "one end shared": (law("Uniform", lower=0, upper=3), law("Triangular", lower=-1, c=1, upper=3), np.log(4 / 3) - np.log(16) / 3 + 1),
+    "pole at 1": (law("Uniform", lower=0.5, upper=1), law("Beta", alpha=1, beta=0.5), 1.5 * np.log(2) - 0.5),
+    "zero at 1": (law("Uniform", lower=0.9, upper=1), law("Beta", alpha=1, beta=5), -np.log(0.5) - 4 * (np.log(0.1) - 1)),
+    "power at 1": (law("Uniform", lower=0.5, upper=1), law("Kumaraswamy", a=1, b=5), -np.log(2.5) - 4 * (np.log(0.5) - 1)),
     "chi squared": (law("ChiSquared", nu=1), law("ChiSquared", nu=7), gamma(0.5, 0.5, 3.5, 0.5)),
 }  # fmt: skip
 
@@ -167,6 +174,7 @@ INFINITE = {
     "interval": (law("HalfNormal", sigma=1), law("Beta", alpha=2, beta=2), "mass above 1"),
     "circle": (UNIT, law("VonMises", mu=0, kappa=1), "mass below -3.14"),
     "shifted": (law("Wald", mu=1, lam=1, alpha=1), law("Wald", mu=1, lam=1, alpha=2), "mass below 2"),
+    "one over the distance": (law("Uniform", lower=3, upper=9), law("Wald", mu=1, lam=1, alpha=3), "near 3:"),
     "Pareto": (law("Pareto", alpha=2, m=1), law("Pareto", alpha=2, m=1.5), "mass below 1.5"),
     "truncated": (UNIT, law("TruncatedNormal", mu=0, sigma=1, upper=40), "mass above 40"),
     "Poisson to Binomial": (law("Poisson", mu=3), law("Binomial", n=1000, p=0.3), "mass on 1001"),

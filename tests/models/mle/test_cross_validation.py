@@ -65,6 +65,40 @@ def test_leave_one_out_to_first_order_is_enough_for_many_draws() -> None:
     assert found == pytest.approx(exact, abs=2e-4)
 
 
+ENDS: dict[str, tuple[Family, list[float]]] = {
+    "uniform": (FAMILIES["uniform"], [1.0, 2.0, 2.5, 4.0]),
+    "pareto": (FAMILIES["pareto"], [1.0, 2.0, 2.5, 4.0]),
+    "binomial": (FAMILIES["binomial"], [3, 4, 5, 5, 6, 4, 3, 5, 7]),
+    "categorical": (FAMILIES["categorical"], [0, 1, 1, 2, 2, 3]),
+    "skew_normal, half a normal": (FAMILIES["skew_normal"], [0.1, 0.2, 0.4, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.6]),
+    "skew_normal, the other half": (
+        FAMILIES["skew_normal"],
+        [-0.1, -0.2, -0.4, -0.5, -0.7, -0.9, -1.1, -1.4, -1.8, -2.6],
+    ),
+}
+OUTSIDE = {"uniform": {0, 3}, "pareto": {0}, "binomial": {8}, "categorical": {0, 5}}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_draw_beyond_all_others_is_outside_a_support_that_they_estimate(name: str) -> None:
+    family, x = ENDS[name]
+    found = leave_one_out(x, family)
+    assert set(np.flatnonzero(np.isneginf(found))) == OUTSIDE.get(name, {0})
+    assert np.isfinite(leave_one_out([*x, *x], family)).all()
+
+
+def test_the_others_may_be_a_half_normal_where_all_are_none() -> None:
+    x = np.array([53.13, 60.82, 54.78, 44.6, 47.03, 54.31, 49.78, 55.96])
+    found = leave_one_out(x, FAMILIES["skew_normal"])
+    for i in (1, 3, 4):
+        others = np.delete(x, i)
+        fit = fit_mle(others, FAMILIES["skew_normal"], draws=2)["fit"]
+        params = {p.name: fit[p.name].to_numpy() for p in FAMILIES["skew_normal"].parameters}
+        assert max(found[i], -1e9) == pytest.approx(
+            max(FAMILIES["skew_normal"].logp([[x[i]]], params)[0], -1e9), abs=2e-3
+        )
+
+
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 

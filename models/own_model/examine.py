@@ -12,16 +12,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.dadvi import fit_dadvi
-from models.advi.members import member, named_draws
+from models.advi.members import member, named_draws, normal_member
 from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
+from models.families import FAMILIES
 from models.graphs import single_threaded
-from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, natural
-from models.own_model.mixture import Repair, repair
-from models.own_model.modes import Mode, ascend, assign, covers, is_image, unexplained
+from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, natural, nearer
+from models.own_model.grid import by_grid
+from models.own_model.mixture import Repair, repair, weighed
+from models.own_model.modes import Mode, ascend, assign, covers, is_image, places, unexplained
 from models.own_model.moments import compare, of_normals, with_sds
-from models.own_model.reference import Reference, by_grid, by_nuts, by_tempering, pooled
+from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
 from models.own_model.short_chains import lower_bounds
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
@@ -37,6 +39,7 @@ _DRAWS = 2000
 _MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
+_HOLDS = 0.7  # k-hat of weights, below which they are relied on
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
@@ -123,9 +126,11 @@ def examine(
     on_progress("reference", 0.6)
     compiling = begun - called
     around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
-    reference = _reference(target, look, around, count, len(modes), seed, until(_NUTS_SHARE), left, compiling)
+    reference = _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
     on_progress("comparing", 0.9)
-    found = _Found(target, fit, count, modes, reference, seed, until(1.0))
+    modes = places(density, modes, _stand_ins(target, fit, count))
+    normals = _normals(target, fit, count, seed)
+    found = _Found(target, fit, count, normals, modes, reference, seed, until(1.0))
     tree = found.tree()
     tree.attrs["seconds_compiling"] = compiling
     return tree
@@ -182,20 +187,21 @@ def _reference(
     look: Reference | None,
     around: Array,
     optima: int,
-    modes: int,
+    modes: Sequence[Mode],
     seed: int,
     late: Callable[[], bool],
     left: Callable[[], float],
     compiling: float,
 ) -> Reference | None:
-    if target.dim <= 2:
-        return by_grid(target, around, seed=seed)
+    grid = by_grid(target, around, modes, seed=seed) if target.dim <= 2 else None
+    if grid is not None and grid.ok:
+        return grid
+    found = look
     # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
-    if optima == 1 and modes <= 1 and not late() and left() > compiling:
-        found = _by_nuts(target, seed, left)
-        if found is not None:
-            return _agreed(found, look, target.coordinates)
-    return look
+    if optima == 1 and len(modes) <= 1 and not late() and left() > compiling:
+        chains = _by_nuts(target, seed, left)
+        found = look if chains is None else _agreed(chains, look, target.coordinates)
+    return found if grid is None or (found is not None and found.ok) else grid
 
 
 def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Reference | None:
@@ -228,6 +234,32 @@ def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> 
     return replace(chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {names[worst]}"))
 
 
+def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int) -> list[tuple[Array, Array]]:
+    """Mean and Cholesky factor of each optimum, by linear response where that is nearer in reverse KL beyond doubt."""
+    found = []
+    for k in range(count):
+        own = member(fit, k)
+        if np.isfinite(fit[f"optimum_{k}/fit/cov_linear_response"]).all():
+            wide = linear_response(fit, k)
+            own = wide if nearer(target, wide, own, seed=seed + 41) else own
+        found.append(own.scales[0])
+    return found
+
+
+def _stand_ins(target: Posterior, fit: xr.DataTree, count: int) -> list[Mode]:
+    """Optima at rest as modes, all of them as wide as linear response says, or none, so that they are compared alike."""
+    fits = [(k, fit[f"optimum_{k}/fit"].to_dataset()) for k in range(count)]
+    fits = [(k, data) for k, data in fits if bool(data["converged"])]
+    wide = all(np.isfinite(data["cov_linear_response"]).all() for _, data in fits)
+    optima = []
+    for k, data in fits:
+        mean, factor = (linear_response(fit, k) if wide else member(fit, k)).scales[0]
+        with np.errstate(all="ignore"):
+            height = float(target.log_density(mean[None])[0][0])
+        optima.append(Mode(mean, height, factor, -float(data["loss"])))
+    return optima
+
+
 @dataclass(frozen=True, eq=False)
 class _Found:
     """Optima, modes and a reference, from which all else follows."""
@@ -235,7 +267,8 @@ class _Found:
     target: Posterior
     fit: xr.DataTree
     count: int
-    modes: Sequence[Mode]
+    normals: Sequence[tuple[Array, Array]]  # of the repair, one for each optimum
+    modes: Sequence[Mode]  # and optima where there is none
     reference: Reference | None
     seed: int
     over: Callable[[], bool]
@@ -248,7 +281,7 @@ class _Found:
             data = self.fit[f"optimum_{k}/fit"].to_dataset()
             if not bool(data["converged"]):
                 continue
-            parts.append(self.normal(k))
+            parts.append(self.normals[k])
             guess.append(-float(data["loss"]))
             names.append(f"optimum {k}")
             missed &= ~np.array(self.covered(k), dtype=bool)
@@ -258,17 +291,8 @@ class _Found:
                 guess.append(mode.log_evidence)
                 names.append(f"mode {i}")
         if not parts:
-            parts, guess, names = [self.normal(0)], [0.0], ["optimum 0"]
+            parts, guess, names = [self.normals[0]], [0.0], ["optimum 0"]
         return parts, np.array(guess), names
-
-    def normal(self, k: int) -> tuple[Array, Array]:
-        """Mean and Cholesky factor of an optimum, by linear response where its k-hat is no worse than the optimum's own."""
-        data = self.fit[f"optimum_{k}/fit"].to_dataset()
-        mean, cov = data["mean"].to_numpy(), data["cov_linear_response"].to_numpy()
-        own, response = float(data["k_hat"]), float(data["k_hat_linear_response"])
-        if np.isfinite(cov).all() and not response > max(own, 0.7):
-            return mean, np.linalg.cholesky(cov)
-        return mean, member(self.fit, k).scales[0][1]
 
     def covered(self, k: int = 0) -> list[bool]:
         """Whether an optimum covers each mode: by its own width or that of linear response, whichever is wider."""
@@ -277,7 +301,7 @@ class _Found:
             return []
         # Where it is, whatever the shape: the mode of a funnel is far from its mass.
         home = assign(self.modes, mean[None])[0]
-        return [i == home or covers(mean, own, m) or covers(*self.normal(k), m) for i, m in enumerate(self.modes)]
+        return [i == home or covers(mean, own, m) or covers(*self.normals[k], m) for i, m in enumerate(self.modes)]
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
@@ -285,10 +309,11 @@ class _Found:
             return 0.0, 0.0, 0.0
         if not self.modes:
             return None
-        if self.reference is not None:
+        reliable = self.reference is not None and self.reference.ok
+        if self.reference is not None and (reliable or not mended.k_hat < _HOLDS):
             inside = ~np.array(covered)[assign(self.modes, self.reference.flat)]
             return self.reference.share(inside)
-        if mended.k_hat >= 0.7:
+        if not mended.k_hat < _HOLDS:
             return None
         elsewhere = [self._apart(part) for part in self.components()[0]]
         mass = float(mended.weights[elsewhere].sum())
@@ -297,7 +322,7 @@ class _Found:
 
     def _apart(self, part: tuple[Array, Array]) -> bool:
         """Whether a component of the repair lies where the lowest optimum does not."""
-        mean, factor = self.normal(0)
+        mean, factor = self.normals[0]
         return bool(np.linalg.norm(np.linalg.solve(factor, part[0] - mean)) > 3)
 
     def are_images(self, covered: Sequence[bool]) -> bool:
@@ -313,20 +338,20 @@ class _Found:
         parts, guess, names = self.components()
         mended = repair(self.target, parts, guess, seed=self.seed)
         weak = self.reference is None or not self.reference.ok
+        found = self
         if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
             points = mended.draws.reshape(4, -1, self.target.dim)
             found = replace(self, reference=Reference("importance", points, mended.looks, ()))
-        else:
-            found = self
+        elif self.reference is not None and not weak and not mended.k_hat < _HOLDS and len(parts) > 1:
+            mended = weighed(mended, parts, self.reference)
         return found._with_mass()._tree(mended, *self._made(mended, names))
 
     def _made(self, mended: Repair, names: list[str]) -> tuple[Repair, list[str]]:
-        """The repair and its components; the lowest optimum alone where the mixture is farther than that in reverse KL, beyond chance."""
-        alone, known = member(self.fit, 0), Estimate(0.0, 0.0, "exact")  # the evidence, which is common to both
-        mixture, single = (kl_reverse(self.target, q, known, seed=self.seed + 41) for q in (mended.mixture, alone))
-        if not mixture.value > single.value + 2 * np.hypot(mixture.error, single.error):
+        """The repair and its components; the lowest optimum alone unless the mixture is nearer than that in reverse KL, beyond doubt."""
+        alone = _as_target(self.normals[0])
+        if len(names) == 1 or nearer(self.target, mended.mixture, alone, seed=self.seed + 41):
             return mended, names
-        return repair(self.target, [alone.scales[0]], np.zeros(1), seed=self.seed), ["optimum 0"]
+        return repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed), ["optimum 0"]
 
     def _with_mass(self) -> _Found:
         """Without modes that hold next to nothing of a reference that is one."""
@@ -452,6 +477,11 @@ class _Found:
             },
             coords={"mode": np.arange(len(self.modes)), "coordinate": self.target.coordinates},
         )
+
+
+def _as_target(normal: tuple[Array, Array]) -> Target:
+    mean, factor = normal
+    return normal_member(FAMILIES["mvnormal" if len(mean) > 1 else "normal"], mean, factor @ factor.T)
 
 
 def _named(target: Target, points: Array) -> xr.Dataset:

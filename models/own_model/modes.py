@@ -13,7 +13,7 @@ from models.advi.search import images
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["Mode", "ascend", "assign", "covers", "is_image", "unexplained"]
+__all__ = ["Mode", "ascend", "assign", "covers", "is_image", "places", "unexplained"]
 
 Array = NDArray[np.float64]
 
@@ -35,15 +35,20 @@ class Mode:
         Log density, in nats.
     factor : ndarray (d, d)
         Of the covariance of Laplace's approximation.
+    elbo : float, optional
+        In nats, of an optimum of reverse KL that stands where the density has no mode (see `places`).
     """
 
     place: Array
     height: float
     factor: Array
+    elbo: float | None = None
 
     @property
     def log_evidence(self) -> float:
-        """Laplace's approximation of the log integral about the mode."""
+        """Laplace's approximation of the log integral about the mode; the ELBO where an optimum stands for one."""
+        if self.elbo is not None:
+            return self.elbo
         d = len(self.place)
         return self.height + 0.5 * d * np.log(2 * np.pi) + float(np.log(np.diag(self.factor)).sum())
 
@@ -126,6 +131,42 @@ def _same(density: LogDensity, mode: Mode, other: Mode) -> bool:
     with np.errstate(all="ignore"):
         heights = density(mode.place + way * (other.place - mode.place))[0]
     return bool(np.isfinite(heights).all() and heights.min() > min(mode.height, other.height) - _DIP)
+
+
+def places(density: LogDensity, modes: Sequence[Mode], optima: Sequence[Mode]) -> list[Mode]:
+    """The modes, and the optima of reverse KL where there is no mode: a density may rise for ever, as at zero of the scale of a hierarchy.
+
+    An optimum is a place of its own if no mode is its home, and a dip of the density lies between it and every other place; one that
+    covers another, or is covered, is none: it straddles what the other is at.
+
+    Parameters
+    ----------
+    density : LogDensity
+    modes : sequence of Mode
+    optima : sequence of Mode
+        At rest, the lowest loss first, with their ELBOs.
+    """
+    found, homes = list(modes), set()
+    known: list[Mode] = []  # the optima that have a place
+    for optimum in optima:
+        apart = not any(_straddles(optimum, other) or _same(density, optimum, other) for other in known)
+        if modes and apart:
+            # Where it is, whatever the shape: the mode of a funnel is far from its mass. But one mode is the home of one optimum.
+            near = [i for i, m in enumerate(modes) if _straddles(optimum, m)]
+            home = near[0] if near else int(assign(modes, optimum.place[None])[0])
+            new = home in homes and not near
+            homes.add(home)
+            known.append(optimum)
+        else:
+            new = apart
+            known += [optimum] * apart
+        found += [optimum] * new
+    return found if len(found) > 1 or modes else []
+
+
+def _straddles(one: Mode, other: Mode) -> bool:
+    """Whether one covers the other, or the other way round."""
+    return covers(one.place, one.factor, other) or covers(other.place, other.factor, one)
 
 
 def assign(modes: Sequence[Mode], points: Array) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""A reference that has been elsewhere: a grid, NUTS, or tempered Hamiltonian Monte Carlo, and whether its own diagnostics hold."""
+"""A reference that has been elsewhere, by NUTS or tempered Hamiltonian Monte Carlo, and whether its own diagnostics hold; `grid` has that of a grid."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from numpy.typing import NDArray
 
 from models.graphs import rounded_alike
 from models.own_model.tempering import move, temper
+from models.quadrature import Estimate
 from models.targets import Posterior
 
-__all__ = ["Cells", "Reference", "by_grid", "by_nuts", "by_tempering", "pooled"]
+__all__ = ["Cells", "Reference", "by_nuts", "by_tempering", "pooled"]
 
 Array = NDArray[np.float64]
 
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
-_WIDER = (0.5, 1.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws
 _FIRST_MOVES, _MOST_MOVES = 12, 200  # of all populations, in each of the rounds that settle them
 _DRIFT, _ERRORS = 0.02, 3.0  # sds that a mean may move in a round, beyond so many standard errors
-_NO_MASS = 1e-14  # of a cell of a grid, that moments do without
 
 
 class Cells(NamedTuple):
@@ -63,6 +62,8 @@ class Reference:
     divergences : int
     cells : Cells, optional
         Of a grid.
+    log_evidence : Estimate, optional
+        Log of the integral of the density, in nats, where it is a by-product.
     """
 
     method: Literal["grid", "NUTS", "SMC", "importance"]
@@ -71,6 +72,7 @@ class Reference:
     reasons: tuple[str, ...]
     divergences: int = 0
     cells: Cells | None = None
+    log_evidence: Estimate | None = None
 
     @property
     def ok(self) -> bool:
@@ -237,40 +239,3 @@ def _stacked(target: Posterior, tree: Any) -> Array:
         values = next(data[value.name] for data in found if value.name in data).to_numpy()
         parts.append(values.reshape(*values.shape[:2], -1))
     return np.concatenate(parts, axis=2)
-
-
-def by_grid(target: Posterior, around: Array, *, seed: int, draws: int = 1000) -> Reference:
-    """A grid over a box about points (n, d), d at most 2, and draws from its cells as four chains.
-
-    Where the posterior reaches beyond the box, it is tried again on wider ones; if it reaches beyond them all, the first is returned.
-    """
-    low, high = around.min(axis=0), around.max(axis=0)
-    low, high = low - 0.5 * (high - low), high + 0.5 * (high - low)
-    found = _on_grid(target, low, high, seed, draws)
-    for by in _WIDER:
-        if found.ok:
-            break
-        wider = _on_grid(target, low - by * (high - low), high + by * (high - low), seed, draws)
-        found = wider if wider.ok else found
-    return found
-
-
-def _on_grid(target: Posterior, low: Array, high: Array, seed: int, draws: int) -> Reference:
-    d = target.dim
-    size = {1: 4001, 2: 401}[d]
-    axes = [np.linspace(a, b, size) for a, b in zip(low, high, strict=True)]
-    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
-    with np.errstate(all="ignore"):
-        values = target.log_density(cells)[0]
-    mass = np.exp(np.where(np.isfinite(values), values, -np.inf) - np.nanmax(values[np.isfinite(values)]))
-    mass /= mass.sum()
-    beyond = np.where(np.any((cells == low) | (cells == high), axis=1), float(size), 0.0)
-    reasons = [] if mass @ beyond < 0.01 else ["the posterior reaches beyond the box of the grid"]
-    rng = np.random.default_rng([seed, 23])
-    chosen = rng.choice(len(cells), size=4 * draws, p=mass)
-    spacing = (high - low) / (size - 1)
-    points = cells[chosen] + spacing * rng.uniform(-0.5, 0.5, (4 * draws, d))
-    even = np.stack(np.meshgrid(*[np.arange(size) % 2 == 0] * d, indexing="ij"), axis=-1).reshape(-1, d).all(axis=1)
-    held = mass > _NO_MASS
-    kept = Cells(cells[held], mass[held], even[held], beyond[held])
-    return Reference("grid", points.reshape(4, draws, d), 4.0 * draws, tuple(reasons), cells=kept)

@@ -15,10 +15,11 @@ from scipy.stats import norm
 
 from models.errors import ImproperError, InputError
 from models.own_model import examine
+from models.own_model.grid import by_grid
 from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, is_image, unexplained
 from models.own_model.moments import of_reference
-from models.own_model.reference import by_grid, by_tempering
+from models.own_model.reference import by_tempering
 from models.own_model.short_chains import lower_bounds
 from models.own_model.tempering import temper
 from models.targets import from_model, mvnormal_mixture, normal_mixture

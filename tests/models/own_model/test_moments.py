@@ -12,8 +12,9 @@ from scipy.stats import norm, t
 
 from models.own_model import examine
 from models.own_model.comparison import natural
+from models.own_model.grid import by_grid
 from models.own_model.moments import Moments, of_normals, of_reference
-from models.own_model.reference import Reference, by_grid, pooled
+from models.own_model.reference import Reference, pooled
 from models.targets import from_model, mvnormal_mixture
 
 # --- moments on the natural scale ------------------------------------------------------------------------------------

@@ -1,0 +1,107 @@
+"""Which optima stand for modes, and the repair made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import digamma, gammaln, polygamma
+
+from models.own_model.comparison import kl_forward, kl_reverse, nearer
+from models.own_model.mixture import repair, weighed
+from models.own_model.modes import Mode, assign, places
+from models.own_model.reference import Reference
+from models.quadrature import Estimate
+from models.targets import Target, mvnormal_mixture, normal_mixture
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LogGamma(Target):
+    """The log of a Gamma variable of this shape, whose log density falls like a line on its left; not normalised."""
+
+    shape: float
+
+    def logp(self, points: Array) -> Array:
+        x = np.reshape(points, (-1,))
+        with np.errstate(over="ignore"):
+            return self.shape * x - np.exp(x)
+
+
+def stand_in(place: list[float], sd: list[float], elbo: float, height: float = 0.0) -> Mode:
+    return Mode(np.array(place), height, np.diag(sd), elbo)
+
+
+def two_ridges(points: Array) -> tuple[Array, Array]:
+    """Two clusters of x beside the log of a scale, along which the density rises for ever: no modes."""
+    x, v = np.asarray(points).T
+    a, b = -0.5 * (x - 8) ** 2, -0.5 * (x + 8) ** 2
+    return np.logaddexp(a, b) - 3 * v, np.zeros_like(points)
+
+
+def test_optima_stand_for_modes_where_a_density_has_none() -> None:
+    height = float(two_ridges(np.array([[8.0, 0.0]]))[0][0])
+    right, left = (stand_in([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
+    between = stand_in([0.0, 0.0], [7.0, 0.5], -4.0, -30.0)  # covers both
+    beside = stand_in([12.0, 0.0], [1.0, 0.5], -2.0, -8.0)  # on the flank of one: no dip between
+    found = places(two_ridges, [], [right, left, between, beside])  # type: ignore[arg-type]
+    assert found == [right, left]
+    assert places(two_ridges, [], [right, between]) == []  # type: ignore[arg-type]
+    points = np.array([[8.0, -9.0], [-8.0, -9.0], [-7.0, 2.0]])
+    assert assign(found, points).tolist() == [0, 1, 1]
+
+
+def test_an_optimum_far_from_its_mode_is_no_place_of_its_own_but_a_second_one_is() -> None:
+    height = float(two_ridges(np.array([[8.0, 0.0]]))[0][0])
+    mode = Mode(np.array([8.0, -9.0]), height + 27, np.diag([1.0, 0.5]))
+    right, left = (stand_in([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
+    assert places(two_ridges, [mode], [right]) == [mode]  # type: ignore[arg-type]
+    assert places(two_ridges, [mode], [right, left]) == [mode, left]  # type: ignore[arg-type]
+
+
+def test_the_evidence_of_a_tail_like_an_exponential_is_within_its_error() -> None:
+    """By draws of the Normal itself it is too low by many of its errors, whichever the seed."""
+    target = LogGamma(name="log gamma", dim=1, shape=0.3)
+    normal = (np.array([digamma(0.3)]), np.sqrt([[polygamma(1, 0.3)]]) * 0.5)
+    off = []
+    for seed in range(10):
+        found = repair(target, [normal], np.zeros(1), seed=seed)
+        assert found.k_hat < 0.7
+        off.append((found.log_evidence.value - gammaln(0.3)) / found.log_evidence.error)
+    assert np.abs(off).max() < 5
+    assert np.abs(np.mean(off)) < 1.2
+
+
+def test_weights_of_a_reference_are_its_shares() -> None:
+    p = normal_mixture([0.25, 0.75], [-6, 6], [1, 1])
+    parts = [(np.array([-6.0]), np.eye(1)), (np.array([6.0]), np.eye(1))]
+    rough = repair(p, parts, np.log([0.9, 0.1]), seed=0)
+    found = weighed(rough, parts, Reference("SMC", p.rvs(4000, 1).reshape(4, 1000, 1), 4000.0, ()))
+    np.testing.assert_allclose(found.weights, [0.25, 0.75], atol=4 * found.weights_se.max())
+    assert 0 < found.weights_se.max() < 0.05
+    assert found.mixture.spec["weights"][0] == pytest.approx(found.weights[0])
+
+
+def test_a_repair_bears_the_burden_of_proof() -> None:
+    p = mvnormal_mixture([1], [[0, 0]], [[[1, 0.8], [0.8, 1]]])
+    true, flat = p, mvnormal_mixture([1], [[0, 0]], [0.36 * np.eye(2)])
+    assert nearer(p, true, flat, seed=0)
+    assert not nearer(p, flat, true, seed=0)
+    assert not nearer(p, true, true, seed=0)
+    skew = LogGamma(name="log gamma", dim=1, shape=2.0)  # of which the wide one has E exp(x) in the thousands
+    narrow, wide = (normal_mixture([1], [0.3], [sd]) for sd in (0.7, 4.0))
+    assert not nearer(skew, wide, narrow, seed=0)
+
+
+def test_reverse_kl_of_a_mixture_is_exact_within_its_error_and_none_is_below_zero() -> None:
+    p, known = normal_mixture([0.3, 0.7], [-5, 5], [1, 1]), Estimate(0.0, 0.0, "exact")
+    one = kl_reverse(p, normal_mixture([1], [5], [1]), known, seed=0)
+    assert one.value == pytest.approx(-np.log(0.7), abs=4 * one.error + 1e-4)
+    same = kl_reverse(p, p, known, seed=0)
+    assert abs(same.value) < 1e-9
+    low = Estimate(-1.0, 0.01, "draws")  # a log evidence that is wrong by 100 of its errors
+    assert np.isnan(kl_reverse(p, p, low, seed=0).value)
+    assert np.isnan(kl_forward(p, p, p.rvs(500, 0), Estimate(1.0, 0.01, "draws"), 500.0).value)

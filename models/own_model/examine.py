@@ -21,8 +21,8 @@ from models.graphs import single_threaded
 from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, natural, nearer
 from models.own_model.grid import by_grid
 from models.own_model.mixture import Repair, repair, weighed
-from models.own_model.modes import Mode, ascend, assign, covers, is_image, places, unexplained
-from models.own_model.moments import compare, of_normals, with_sds
+from models.own_model.modes import Image, Mode, ascend, assign, covers, image, places, unexplained
+from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
 from models.own_model.short_chains import lower_bounds
 from models.own_model.verdict import Evidence, judge
@@ -41,6 +41,8 @@ _EVALUATIONS = 400  # of the density for each particle of a tempered population,
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _HOLDS = 0.7  # k-hat of weights, below which they are relied on
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
+_FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothing, though Laplace's approximation be off by a nat or two
+_EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
 _NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
@@ -320,18 +322,39 @@ class _Found:
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
         return mass, max(0.0, mass - half), min(1.0, mass + half)
 
+    def _by_symmetry(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
+        """As `missed`, of the images of one mode: each has as much mass, which is better known than by draws that may not be relied on."""
+        if sum(covered) > 1 or (self.reference is not None and self.reference.ok):
+            return self.missed(covered, mended)
+        return (1 - 1 / len(covered),) * 3
+
     def _apart(self, part: tuple[Array, Array]) -> bool:
         """Whether a component of the repair lies where the lowest optimum does not."""
         mean, factor = self.normals[0]
         return bool(np.linalg.norm(np.linalg.solve(factor, part[0] - mean)) > 3)
 
-    def are_images(self, covered: Sequence[bool]) -> bool:
-        """Whether each mode that is not covered is one that is, with labels exchanged or signs turned, and as high."""
+    def images(self, covered: Sequence[bool]) -> Image | None:
+        """How each mode that is not covered is one that is: with labels exchanged, or with signs turned and no more; ``None`` if one is not."""
         kept = [m for m, c in zip(self.modes, covered, strict=True) if c]
         others = [m for m, c in zip(self.modes, covered, strict=True) if not c]
-        if not kept or not others:
-            return False
-        return all(any(is_image(self.target, m, o) for m in kept) for o in others)
+        found = {next((how for m in kept if (how := image(self.target, m, o))), None) for o in others}
+        if not found or None in found:
+            return None
+        return "labels" if "labels" in found else "signs"
+
+    def _of_one(
+        self, covered: Sequence[bool], moments: dict[str, Moments], draws: dict[str, Array]
+    ) -> xr.Dataset | None:
+        """Approximations beside the draws of a reference in the modes that are covered; ``None`` where there are too few."""
+        if self.reference is None or not self.reference.ok or all(covered):
+            return None
+        inside = self.reference.flat[np.array(covered)[assign(self.modes, self.reference.flat)]]
+        each = len(inside) // 4
+        if each < _EACH:
+            return None
+        looks = self.reference.looks * len(inside) / len(self.reference.flat)
+        part = Reference(self.reference.method, inside[: 4 * each].reshape(4, each, -1), looks, ())
+        return compare(self.target, moments, draws, part)
 
     def tree(self) -> xr.DataTree:
         """Put everything together; where the reference is none, importance sampling from the repair stands in if its weights hold."""
@@ -354,18 +377,23 @@ class _Found:
         return repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed), ["optimum 0"]
 
     def _with_mass(self) -> _Found:
-        """Without modes that hold next to nothing of a reference that is one."""
-        if self.reference is None or not self.reference.ok or len(self.modes) < 2:
+        """Without modes that hold next to nothing of a reference that is one; without one, of the evidence, by which less can be said."""
+        if len(self.modes) < 2:
             return self
-        owner = assign(self.modes, self.reference.flat)
-        shares = np.bincount(owner, minlength=len(self.modes)) / len(owner)
-        return replace(self, modes=[m for m, share in zip(self.modes, shares, strict=True) if share > _NOTHING])
+        if self.reference is not None and self.reference.ok:
+            owner = assign(self.modes, self.reference.flat)
+            kept = np.bincount(owner, minlength=len(self.modes)) / len(owner) > _NOTHING
+        else:
+            evidence = np.array([m.log_evidence for m in self.modes])
+            kept = evidence > evidence.max() - _FAINT
+        return replace(self, modes=[m for m, one in zip(self.modes, kept, strict=True) if one])
 
     def _tree(self, mixed: Repair, mended: Repair, names: Sequence[str]) -> xr.DataTree:
         """All that is reported: masses by the mixture of all optima and modes, draws of the repair that is made of it."""
         target, seed = self.target, self.seed
         covered = self.covered()
-        missed = self.missed(covered, mixed)
+        how = self.images(covered)
+        missed = self.missed(covered, mixed) if how is None else self._by_symmetry(covered, mixed)
         members: dict[str, Target] = {"ADVI": member(self.fit, 0)}
         data = self.fit["optimum_0/fit"].to_dataset()
         if np.isfinite(data["cov_linear_response"]).all():
@@ -390,9 +418,9 @@ class _Found:
         evidence = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
             not self.fit.attrs["complete"], float(data["k_hat"]),
-            float(data["k_hat_linear_response"]), mixed.k_hat, missed, self.are_images(covered), len(self.modes), sum(covered),
+            float(data["k_hat_linear_response"]), mixed.k_hat, missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
-            () if self.reference is None else self.reference.reasons, comparison, bounds,
+            () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws),
         )  # fmt: skip
         verdict = judge(evidence)
         result = self.fit.copy()

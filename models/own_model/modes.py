@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,19 @@ from models.advi.search import images
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["Mode", "ascend", "assign", "covers", "is_image", "places", "unexplained"]
+__all__ = ["Image", "Mode", "ascend", "assign", "covers", "image", "places", "unexplained"]
 
 Array = NDArray[np.float64]
+Image = Literal["labels", "signs"]
 
 _NEGLIGIBLE = 14.0  # nats of evidence below the highest: less than a millionth of the mass
 _DIP = 0.3  # nats that the density falls between two points before they count as two modes
 _UNEXPLAINED = 2.0  # nats that a density has at a draw beyond what the modes known account for
-_ALIKE_NATS, _ALIKE_SDS = 0.05, 0.1  # within which a mode is as high, and where labels exchanged put it
+_ALIKE_NATS, _ALIKE_SDS = (
+    0.05,
+    0.1,
+)  # within which a mode is as high, and where labels exchanged put it
+_ALIKE_EVIDENCE = 0.1  # nats, within which one has as much mass, and so the same volume: exchanges and mirrors keep that
 _COVERED = 3.0  # sds of an approximation within which it covers a mode
 
 
@@ -197,12 +203,13 @@ def covers(mean: Array, factor: Array, mode: Mode) -> bool:
     return bool(np.linalg.norm(np.linalg.solve(factor, mode.place - mean)) <= _COVERED)
 
 
-def is_image(target: Target, mode: Mode, other: Mode) -> bool:
-    """Whether another mode is this one with labels exchanged or signs turned, and as high."""
-    if abs(mode.height - other.height) > _ALIKE_NATS:
-        return False
+def image(target: Target, mode: Mode, other: Mode) -> Image | None:
+    """How another mode is this one, with labels exchanged or signs turned: there, as high, and as wide; ``None`` if it is not."""
+    if abs(mode.height - other.height) > _ALIKE_NATS or abs(mode.log_evidence - other.log_evidence) > _ALIKE_EVIDENCE:
+        return None
     sd, other_sd = (np.sqrt(np.square(m.factor).sum(axis=1)) for m in (mode, other))
-    return any(
-        np.abs((start.mean - other.place) / other_sd).max() < _ALIKE_SDS
-        for start in images(target, mode.place, sd, "image")
-    )
+    found: set[Image] = set()
+    for start in images(target, mode.place, sd, "image"):
+        if np.abs((start.mean - other.place) / other_sd).max() < _ALIKE_SDS:
+            found.add("labels" if "relabelled" in start.label else "signs")
+    return "labels" if "labels" in found else "signs" if found else None

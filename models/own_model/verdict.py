@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from models.own_model.modes import Image
 from models.own_model.moments import settles
 
 __all__ = ["Evidence", "Grade", "Verdict", "judge", "settled", "written_k_hat"]
@@ -22,6 +23,10 @@ _FACTOR = 5.0  # between sds, from which on it is said as such
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
 _NAMED = 5  # variables in a sentence
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
+_IMAGES = {
+    "labels": ("labels exchanged", "order them (an ordered transform)"),
+    "signs": ("signs turned", "fix a sign (one loading positive, say)"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,8 @@ class Evidence:
     k_hat, k_hat_response, k_hat_repair : float
     missed : (float, float, float), optional
         Mass of the modes that the lowest optimum does not cover, with its 95 % interval.
-    images : bool
-        Whether these modes are the covered ones with labels exchanged or signs turned.
+    images : {"labels", "signs"}, optional
+        What is exchanged or turned, if these modes are the covered ones but for that.
     modes, covered : int
     reference : str, optional
         Its method; ``None`` where there is none.
@@ -60,6 +65,8 @@ class Evidence:
         From `models.own_model.moments.compare`, with ``ADVI`` and, where it can be had, ``linear response``.
     bounds : xarray.Dataset, optional
         ``mean_error`` and ``sd_factor`` by (optimum, variable), where there is no reference: see `models.own_model.short_chains.LowerBounds`.
+    of_one : xarray.Dataset, optional
+        As `comparison`, with those draws of the reference only that are in the modes which the lowest optimum covers.
     """
 
     at_rest: bool
@@ -71,13 +78,14 @@ class Evidence:
     k_hat_response: float
     k_hat_repair: float
     missed: tuple[float, float, float] | None
-    images: bool
+    images: Image | None
     modes: int
     covered: int
     reference: str | None
     reasons: Sequence[str]
     comparison: xr.Dataset
     bounds: xr.Dataset | None = None
+    of_one: xr.Dataset | None = None
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -125,11 +133,13 @@ def _not_at_rest(e: Evidence) -> Verdict:
 def _missed(e: Evidence) -> Verdict:
     assert e.missed is not None
     share = f"{100 * e.missed[0]:.0f} % [{100 * e.missed[1]:.0f}, {100 * e.missed[2]:.0f}] of the mass"
-    if e.images:
+    if e.images is not None:
+        done, remedy = _IMAGES[e.images]
+        one, are = ("the other", "is") if e.modes - e.covered == 1 else ("the others", "are")
         return Verdict(
             "label switching",
-            f"ADVI covers {e.covered} of {e.modes} modes found, and the others ({share}) are the same with labels exchanged or signs turned: what does not "
-            "depend on labels can be read off one of them; order them (an ordered transform) to have one mode",
+            f"ADVI covers {e.covered} of {e.modes} modes found, and {one} ({share}) {are} the same with {done}: what does not depend on {e.images} "
+            f"can be read off one of them{_of_one(e)}; {remedy} to have one mode",
         )
     which = "a mode" if e.modes - e.covered == 1 else f"{e.modes - e.covered} modes"
     remedy = (
@@ -138,6 +148,13 @@ def _missed(e: Evidence) -> Verdict:
         else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
     )
     return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
+
+
+def _of_one(e: Evidence) -> str:
+    """Whether the widths about one mode hold, by the draws of the reference there."""
+    if e.of_one is None:
+        return ", as far as its widths hold, of which no reference tells"
+    return f", as far as its widths hold: there {_widths(replace(e, comparison=e.of_one, modes=1)).sentence}"
 
 
 def _instead(e: Evidence) -> str:

@@ -17,7 +17,7 @@ from models.errors import ImproperError, InputError
 from models.own_model import examine
 from models.own_model.grid import by_grid
 from models.own_model.mixture import repair
-from models.own_model.modes import ascend, assign, covers, is_image, unexplained
+from models.own_model.modes import ascend, assign, covers, image, unexplained
 from models.own_model.moments import of_reference
 from models.own_model.reference import by_tempering
 from models.own_model.short_chains import lower_bounds
@@ -134,10 +134,19 @@ def test_modes_of_three_weighed_labels_are_images_of_one_another() -> None:
     starts = [np.concatenate([(weights - weights.mean())[order][:2], places[order]]) for order in orders]
     modes = ascend(target.log_density, starts)
     assert len(modes) == 6
-    assert all(is_image(target, modes[0], other) for other in modes[1:])
+    assert all(image(target, modes[0], other) == "labels" for other in modes[1:])
     turned = replace(modes[1], place=modes[1].place[[1, 0, 2, 3, 4]])
-    assert not is_image(target, modes[0], turned)  # the places are another order of those, the weights are not
-    assert not is_image(target, modes[0], replace(modes[1], height=modes[1].height - 0.1))
+    assert image(target, modes[0], turned) is None  # the places are another order of those, the weights are not
+    assert image(target, modes[0], replace(modes[1], height=modes[1].height - 0.1)) is None
+    assert image(target, modes[0], replace(modes[1], factor=1.2 * modes[1].factor)) is None
+
+
+def test_a_mode_as_high_and_mirrored_but_not_as_wide_is_no_image() -> None:
+    for sd, how in ((1.0, "signs"), (0.2, None)):
+        target = normal_mixture([1 / (1 + sd), sd / (1 + sd)], [3, -3], [1, sd])
+        one, other = ascend(target.log_density, [np.array([3.1]), np.array([-3.1])])
+        assert one.height == pytest.approx(other.height, abs=1e-6)
+        assert image(target, one, other) == how
 
 
 def test_an_improper_posterior_is_refused_by_name() -> None:

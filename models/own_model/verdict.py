@@ -333,9 +333,8 @@ def _response(e: Evidence, name: str, known: NDArray[np.bool_], *, moved: bool) 
     if "linear response" not in table["approximation"]:
         return f"linear response cannot be had there; {instead} ({e.reference})"
     row = table.sel(approximation="linear response")
-    narrow, wide, _ = _faults(row)
     ratio = row["sd_ratio"].to_numpy()[known]
-    good = int((known & ~narrow & ~wide).sum())
+    good = int(((ratio >= _NARROW) & (ratio <= _WIDE)).sum())  # by the estimate: what only its error lets be within is not
     one = row.sel(variable=name)
     given = f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}"
     if len(ratio) > 1:

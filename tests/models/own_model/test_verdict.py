@@ -173,7 +173,12 @@ def evidence(**changes: object) -> Evidence:
             {"comparison": pair(table(0.6, 0.0, 0.89), table(0.89, 0.0, 1.0))},
             "too narrow",
             "ADVI is too narrow for 1 of 2 variables; it underestimates the sd of a by 40 %; linear response gives it an sd of 0.89 where the reference "
-            "(NUTS) has 1, and is within 10 % for 2 of 2$",
+            "(NUTS) has 1, and is within 10 % for 1 of 2: for the others use the draws of the reference$",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0.0, 1.13, error=0.05), table(1.0, 0.0, 0.88, error=0.05))},
+            "too narrow",
+            "linear response gives it an sd of 1.13 where the reference (NUTS) has 1, and is within 10 % for 0 of 2: use the draws of the reference$",
         ),
         (
             {"comparison": pair(table(0.85, 0.0, 1.0), table(0.84, 0.0, 1.0, error=0.05))},

@@ -26,7 +26,9 @@ _ALIKE_NATS, _ALIKE_SDS = (
     0.05,
     0.1,
 )  # within which a mode is as high, and where labels exchanged put it
-_ALIKE_EVIDENCE = 0.1  # nats, within which one has as much mass, and so the same volume: exchanges and mirrors keep that
+_ALIKE_EVIDENCE = (
+    0.1  # nats, within which one has as much mass, and so the same volume: exchanges and mirrors keep that
+)
 _COVERED = 3.0  # sds of an approximation within which it covers a mode
 
 

@@ -16,7 +16,7 @@ from models.own_model.comparison import natural, pit
 from models.own_model.reference import Cells, Reference
 from models.targets import Target
 
-__all__ = ["Moments", "compare", "of_normals", "of_reference", "settles", "with_sds"]
+__all__ = ["Moments", "compare", "of_normals", "of_reference", "settles", "tails", "with_sds"]
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,12 @@ _POWER = 9  # logarithm to base 2 of the nodes of each, at least
 _ROWS = 4096  # of points that are carried to the natural scale at once
 _OPEN = 0.1  # of the mean distance from the mode, that may lie beyond the box of a grid
 _FIRM = 0.1  # relative error of an sd, above which it is open
-_NO_SD, _NO_MEAN = 0.5, 0.7  # k-hat of draws: the variance is infinite, and means do not settle (Vehtari et al., 2024)
+_NO_SD, _NO_MEAN = 0.5, 1.0  # shape of a tail, above which the variance is infinite, and the mean
+_NEAR = 0.9  # times the shape without a mean, from which on there may be none: that of Cauchy's law is 1
+_LEAST_TAIL, _TAIL_ERRORS = (
+    20,
+    1.64,
+)  # draws that a shape is fitted to, and standard errors by which it must be below a limit to speak against it
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +87,7 @@ def of_reference(target: Target, reference: Reference) -> Moments:
     The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger,
     and infinite for a mean that they leave open; that of NUTS is ArviZ's; that of populations and of
     importance sampling is by as many independent looks as there were, or by how much the populations differ, whichever is larger.
-    Where the tail of the draws is too heavy for a mean or an sd to settle, by its k-hat, the error is infinite: that of ArviZ and those by
+    Where the tail of the draws is too heavy for a mean or an sd (see `tails`), the error is infinite: that of ArviZ and those by
     looks rest on moments that are then not there.
     """
     if reference.cells is not None:
@@ -99,22 +104,46 @@ def of_reference(target: Target, reference: Reference) -> Moments:
             by_looks = np.array([sd, np.where(sd > 0, np.sqrt(fourth) / (2 * sd), 0.0)]) / np.sqrt(reference.looks)
         by_chain = np.array([values.mean(axis=1), values.std(axis=1)])
         errors = list(np.maximum(by_looks, by_chain.std(axis=1, ddof=1) / np.sqrt(len(values))))
-    tails = _tails(values)
-    return Moments(
-        list(found),
-        mean,
-        sd,
-        *(np.where(tails > most, np.inf, e) for e, most in zip(errors, (_NO_MEAN, _NO_SD), strict=True)),
-    )
+    no_sd, no_mean = tails(flat)
+    far = (
+        np.abs(flat - mean).max(axis=0) / reference.looks
+    )  # what the farthest draw adds to the mean: without a variance, about its error
+    errors[0] = np.where(no_mean, np.inf, np.where(no_sd, np.maximum(errors[0], far), errors[0]))
+    errors[1] = np.where(no_sd, np.inf, errors[1])
+    return Moments(list(found), mean, sd, *errors)
 
 
-def _tails(values: Array) -> Array:
-    """Pareto shape (v,) of the heavier tail of chains (c, n, v); 0 where the largest values are all the same, as at a bound."""
-    found = np.zeros(values.shape[2])
-    for j in np.flatnonzero(np.ptp(values, axis=(0, 1)) > 0):
-        with np.errstate(all="ignore"), suppress(ValueError):  # which ArviZ raises there
-            found[j] = array_stats.pareto_khat(values[:, :, j], chain_axis=0, draw_axis=1)
-    return np.nan_to_num(found)
+def tails(draws: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whose draws (n, v) have tails too heavy for an sd, and for a mean; neither where the largest values are all the same, as at a bound.
+
+    The largest draws of either side are fitted by a generalised Pareto law above four thresholds (Zhang and Stephens, 2009; Vehtari et al., 2024). Its
+    shape is above a half where the variance is infinite, and above 1 where there is no mean: which is said of one that is about 1 or more, and by no
+    threshold below that by more than its error; a shape of 0.7 is one with a mean. Draws of a small second mode look like such a tail above one threshold, and above a higher one like what they are.
+    """
+    n, count = draws.shape
+    most = int(3 * np.sqrt(n))
+    sizes = np.array([most // k for k in (1, 2, 4, 8) if most // k >= _LEAST_TAIL])
+    found = np.zeros((2, count), dtype=bool)
+    for j in np.flatnonzero(np.ptp(draws, axis=0) > 0):
+        for side in ("left", "right"):
+            shape = np.array([_shape(draws[:, j], size, side) for size in sizes])
+            error = np.maximum(1 + shape, 0.5) / np.sqrt(sizes)
+            highest = (shape + _TAIL_ERRORS * error).min(initial=np.inf)
+            first = shape[0] if len(sizes) else 0.0
+            found[0, j] |= first > _NO_SD and highest >= _NO_SD
+            found[1, j] |= first > _NEAR * _NO_MEAN and highest >= _NO_MEAN
+    return found[0], found[1]
+
+
+def _shape(draws: Array, size: int, side: str) -> float:
+    """Pareto shape of so many of the largest draws (n,), or of the smallest; 0 where these are all the same."""
+    with np.errstate(all="ignore"), suppress(ValueError):  # which ArviZ raises there
+        # It takes 3 (n / r_eff)^(1/2) draws.
+        shape = array_stats.pareto_khat(
+            draws[None], chain_axis=0, draw_axis=1, tail=side, r_eff=9 * len(draws) / (size + 0.5) ** 2
+        )
+        return float(np.nan_to_num(shape))
+    return 0.0
 
 
 def _mcse(values: Array, method: str) -> Array:

@@ -334,7 +334,9 @@ def _response(e: Evidence, name: str, known: NDArray[np.bool_], *, moved: bool) 
         return f"linear response cannot be had there; {instead} ({e.reference})"
     row = table.sel(approximation="linear response")
     ratio = row["sd_ratio"].to_numpy()[known]
-    good = int(((ratio >= _NARROW) & (ratio <= _WIDE)).sum())  # by the estimate: what only its error lets be within is not
+    good = int(
+        ((ratio >= _NARROW) & (ratio <= _WIDE)).sum()
+    )  # by the estimate: what only its error lets be within is not
     one = row.sel(variable=name)
     given = f"linear response gives it an sd of {float(one['sd']):.3g} where the reference ({e.reference}) has {float(one['reference_sd']):.3g}"
     if len(ratio) > 1:

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 import pymc as pm
 import pytest
-from scipy.stats import norm, t
+from scipy.stats import invgamma, norm, t
 
 from models.own_model import examine
 from models.own_model.comparison import natural
 from models.own_model.grid import by_grid
-from models.own_model.moments import Moments, of_normals, of_reference
+from models.own_model.moments import Moments, of_normals, of_reference, tails
 from models.own_model.reference import Reference, pooled
 from models.targets import from_model, mvnormal_mixture
 
@@ -102,10 +102,22 @@ def test_draws_leave_open_what_their_tails_do(method: Literal["NUTS", "SMC"]) ->
     """The errors of ArviZ and those by looks take a variance for granted."""
     with pm.Model() as model:
         pm.Normal("x")
-    for nu, mean_open, sd_open in ((1, True, True), (1.3, True, True), (4, False, False), (30, False, False)):
+    for nu, mean_open, sd_open in ((0.5, True, True), (1.3, False, True), (4, False, False), (30, False, False)):
         draws = t.rvs(nu, size=(4, 4000, 1), random_state=1)
         found = of_reference(from_model(model), Reference(method, draws, 4000.0, ()))
         assert (np.isinf(found.mean_error[0]), np.isinf(found.sd_error[0])) == (mean_open, sd_open), nu
+
+
+def test_a_small_second_mode_is_no_heavy_tail() -> None:
+    """By one threshold, half a hundredth of the draws 15 sds away have a Pareto shape of 2."""
+    rng = np.random.default_rng(0)
+    body = rng.standard_normal((4000, 3))
+    draws = np.column_stack([body[:, 0] + 15 * (rng.random(4000) < 0.005), body[:, 1] + 6 * (rng.random(4000) < 0.02)])
+    assert not np.any(tails(draws))
+    heavy = np.column_stack([invgamma.rvs(a, size=16_000, random_state=2) for a in (0.5, 1.5)])
+    no_sd, no_mean = tails(heavy)
+    assert no_sd.all()
+    assert no_mean.tolist() == [True, False]  # shapes of 2 and of two thirds
 
 
 def test_what_does_not_vary_or_ends_at_a_bound_has_no_heavy_tail() -> None:

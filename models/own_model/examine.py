@@ -18,7 +18,7 @@ from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
 from models.families import FAMILIES
 from models.graphs import single_threaded
-from models.own_model.comparison import forward_normal, kl_forward, kl_reverse, natural, nearer
+from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
 from models.own_model.grid import by_grid
 from models.own_model.mixture import Repair, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, covers, image, places, unexplained
@@ -476,12 +476,13 @@ class _Found:
     def _divergences(self, members: dict[str, Target], log_evidence: Estimate) -> xr.Dataset:
         reverse = [kl_reverse(self.target, m, log_evidence, seed=self.seed + 41) for m in members.values()]
         nowhere = Estimate(float("nan"), float("nan"), "draws")
-        forward = [
-            nowhere
-            if self.reference is None
-            else kl_forward(self.target, m, self.reference.thinned, log_evidence, self.reference.looks)
-            for m in members.values()
-        ]
+        forward = [nowhere] * len(members)
+        if self.reference is not None:
+            seen, looks = self.reference.thinned, self.reference.looks
+            forward = [kl_forward(self.target, m, seen, log_evidence, looks) for m in members.values()]
+            forward[-1] = kl_forward_fitted(
+                self.target, self.reference.chains, log_evidence, looks
+            )  # to these very draws
         columns = {"reverse": reverse, "forward": forward}
         data = {name: ("approximation", [e.value for e in column]) for name, column in columns.items()}
         data |= {f"{name}_se": ("approximation", [e.error for e in column]) for name, column in columns.items()}

@@ -90,6 +90,12 @@ class Reference:
         return self.points.reshape(-1, self.points.shape[-1])
 
     @property
+    def chains(self) -> Array:
+        """No more than 4000 draws (c, n, d) in all, evenly."""
+        count, each, _ = self.points.shape
+        return self.points[:, np.linspace(0, each - 1, min(each, 4000 // count)).astype(int)]
+
+    @property
     def thinned(self) -> Array:
         """No more than 4000 of them, evenly."""
         points = self.flat

@@ -129,7 +129,8 @@ def _variable_rows(s: Mapping[str, Any], names: list[str]) -> list[dict[str, Any
     """A few variables at every optimum, and in the reference."""
     sources = {f"optimum {k + 1}": o for k, o in enumerate(s["optima"])}
     if s["reference"]:
-        sources[f"reference ({s['reference']['method']})"] = s["reference"]
+        doubt = "" if s["reference"]["ok"] else ", not to be relied on"
+        sources[f"reference ({s['reference']['method']}{doubt})"] = s["reference"]
     rows = []
     for name in names:
         for source, node in sources.items():

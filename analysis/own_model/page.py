@@ -101,6 +101,8 @@ def printed(tree: xr.DataTree) -> list[str]:
 
 def _variables(s: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, str]]:
     head = {"variable": "mean ± sd of", "ADVI": "ADVI", "response": "sd by linear response", "reference": "reference"}
+    if s["reference"] and not s["reference"]["ok"]:
+        head["reference"] += ", not to be relied on"
     rows = [head]
     for name in names:
         rows.append(

@@ -210,15 +210,24 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         )
     if "repair" in tree.children:
         k_hat = float(tree["repair/k_hat"])
-        if not k_hat <= _K_HAT:
-            found.append(
-                f"the weights of the mixture, and the KL that rest on them, are not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})"
-            )
+        what = _by_weights(tree)
+        if what and not k_hat <= _K_HAT:
+            found.append(f"{what}, not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:
             found.append("there is no reference: the budget left no time for one")
     return found
+
+
+def _by_weights(tree: xr.DataTree) -> str:
+    """What rests on importance weights of the mixture: its own unless they are a reference's, and every KL unless a grid gives the evidence."""
+    known = "reference" in tree.children and not reasons_of(tree)
+    if known and tree["reference"].attrs["method"] == "grid":
+        return ""
+    if known or tree["repair"].sizes["component"] == 1:
+        return "the log evidence, and so all KL, is"
+    return "the weights of the mixture, and the KL that rest on them, are"
 
 
 def _number(value: Any) -> float | None:

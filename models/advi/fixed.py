@@ -27,6 +27,7 @@ _ESCAPED = 1e9  # sds at the start, beyond which a descent goes nowhere
 _CLEAR = 0.05  # nats that may be left where it is clear which optimum lies ahead
 _STEEPEST = 1e100  # entries of a Hessian
 _WIDEST = 1e100  # coordinates of a node: sds as large, squared, times the steepest Hessian, are still floats
+_LONG, _PARABOLA, _SLOWEST = (30.0, 300.0), 0.02, 1e-12  # steps, in the same units, by which a slow parabola is told, and the slowest told from rounding
 _FLAT, _FALLING = 1e-7, -1e-4  # eigenvalues, in units of the Fisher information: above, a minimum; below, a saddle
 
 
@@ -217,6 +218,7 @@ class Rest:
     eigenvalues: Array
     direction: Array
     inverse: Array | None
+    level: float = _FLAT  # eigenvalues below are not told from zero
 
     @property
     def kind(self) -> str:
@@ -224,7 +226,7 @@ class Rest:
         if not len(self.eigenvalues):
             return "unknown"
         lowest = self.eigenvalues[0]
-        return "minimum" if lowest > _FLAT else "saddle" if lowest < _FALLING else "flat direction"
+        return "minimum" if lowest > self.level else "saddle" if lowest < _FALLING else "flat direction"
 
 
 def rest(loss: FixedLoss, theta: Array) -> Rest:
@@ -239,16 +241,40 @@ def rest(loss: FixedLoss, theta: Array) -> Rest:
         return Rest(gap, np.empty(0), np.zeros_like(theta), None)
     eigenvalues, vectors = np.linalg.eigh(units[:, None] * found * units)
     eigenvalues, vectors = _on_all_nodes(loss, theta, units, eigenvalues, vectors)
+    eigenvalues, level = _on_long_steps(loss, theta, units, eigenvalues, vectors)
     along = vectors.T @ (units * gradient)
-    firm = (eigenvalues > _FLAT) | (eigenvalues < _FALLING)
+    firm = (eigenvalues > level) | (eigenvalues < _FALLING)
     gap = 0.5 * float((along[firm] ** 2 / np.abs(eigenvalues[firm])).sum())
     if not firm.all():
         gap += float(np.square(along[~firm]).sum()) / _FLAT
     inverse = None
-    if eigenvalues[0] > _FLAT:
+    if eigenvalues[0] > level:
         scaled = units[:, None] * vectors
         inverse = (scaled / eigenvalues) @ scaled.T
-    return Rest(gap, eigenvalues, vectors[:, 0], inverse)
+    return Rest(gap, eigenvalues, vectors[:, 0], inverse, level)
+
+
+def _on_long_steps(
+    loss: FixedLoss, theta: Array, units: Array, eigenvalues: Array, vectors: Array
+) -> tuple[Array, float]:
+    """Eigenvalues too small to be told from zero by short steps, by long ones, and the level down to which they then are.
+
+    As of the difference of two coefficients of which the data know the sum, under a prior a thousand times as wide: the loss is a parabola there,
+    however slow, if the slope changes as much for each step on a step ten times as long.
+    """
+    low = int((eigenvalues <= _FLAT).sum())
+    if not 0 < low <= _LOOKED_AT or eigenvalues[0] < _FALLING:
+        return eigenvalues, _FLAT
+    slow = []
+    for way in (units[:, None] * vectors[:, :low]).T:
+        with np.errstate(all="ignore"):
+            one, other = ((loss(theta + h * way)[1] - loss(theta - h * way)[1]) @ way / (2 * h) for h in _LONG)
+        if not (one > _SLOWEST and abs(other / one - 1) < _PARABOLA):
+            return eigenvalues, _FLAT
+        slow.append(other)
+    order = np.argsort(slow)
+    vectors[:, :low] = vectors[:, order]
+    return np.concatenate([np.array(slow)[order], eigenvalues[low:]]), _SLOWEST
 
 
 def _on_all_nodes(

@@ -392,6 +392,9 @@ class _Found:
         """All that is reported: masses by the mixture of all optima and modes, draws of the repair that is made of it."""
         target, seed = self.target, self.seed
         covered = self.covered()
+        # Of a grid that is a reference, to more digits than by the weights of the repair, whose k-hat may be too high.
+        by_cells = None if self.reference is None or not self.reference.ok else self.reference.log_evidence
+        evidence = by_cells or mixed.log_evidence
         how = self.images(covered)
         missed = self.missed(covered, mixed) if how is None else self._by_symmetry(covered, mixed)
         members: dict[str, Target] = {"ADVI": member(self.fit, 0)}
@@ -415,26 +418,26 @@ class _Found:
             comparison["linear_response_trusted"] = ("variable", trusted)
             comparison["sd_linear_response"] = ("variable", sds)
         bounds = self._bounds()
-        evidence = Evidence(
+        found = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
             not self.fit.attrs["complete"], float(data["k_hat"]),
             float(data["k_hat_linear_response"]), mixed.k_hat, missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
             () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws),
         )  # fmt: skip
-        verdict = judge(evidence)
+        verdict = judge(found)
         result = self.fit.copy()
         for name, key in (("mixture", "posterior"), ("linear response", "linear_response/posterior")):
             if name in draws:
                 result[key] = xr.DataTree(dataset=_named(target, draws[name]))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
-        result["divergences"] = xr.DataTree(dataset=self._divergences(members, mixed.log_evidence))
+        result["divergences"] = xr.DataTree(dataset=self._divergences(members, evidence))
         result["modes"] = xr.DataTree(dataset=self._modes(covered))
         result["repair"] = xr.DataTree(
             dataset=xr.Dataset(
                 {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mixed.k_hat,
-                 "log_evidence": mixed.log_evidence.value, "log_evidence_se": mixed.log_evidence.error},
+                 "log_evidence": evidence.value, "log_evidence_se": evidence.error},
                 coords={"component": names},
             )
         )  # fmt: skip

@@ -7,6 +7,8 @@ import pymc as pm
 from scipy.stats import lognorm
 
 from models.advi import fit_dadvi, member, response_sds, response_trusted
+from models.advi.fixed import FixedLoss, fixed_nodes, rest
+from models.advi.shapes import MeanField
 from models.advi.starts import Start
 from models.targets import Posterior, from_model, mvnormal_mixture, normal_mixture
 from models.targets.target import Target
@@ -48,3 +50,22 @@ def test_nothing_is_trusted_of_one_optimum_among_several() -> None:
     assert response_trusted(target, fit, 0, lambda x: x, np.ones(1)).tolist() == [False]
     alone = fit_dadvi(target, starts=[Start("left", np.array([-6.0]))], draws=10)
     assert response_trusted(target, alone, 0, lambda x: x, np.ones(1)).tolist() == [True]  # what no draw reaches
+
+
+def test_a_direction_that_only_a_wide_prior_holds_is_at_rest_and_has_its_linear_response() -> None:
+    """The data know a + b; the prior of each is 10 000 wide. Of a density that is flat along a - b there is none."""
+    z = fixed_nodes(2, power=6)[0]
+    for precision, kind in ((1e-8, "minimum"), (0.0, "flat direction")):
+
+        def density(points: np.ndarray, precision: float = precision) -> tuple[np.ndarray, np.ndarray]:
+            hessian = np.ones((2, 2)) * 3 + precision * np.eye(2)
+            return -0.5 * np.einsum("ni,ij,nj->n", points, hessian, points), -points @ hessian
+
+        shape = MeanField(2)
+        loss = FixedLoss(density, shape, z)  # type: ignore[arg-type]
+        found = rest(loss, shape.at(np.zeros(2), np.full(2, 1 / np.sqrt(3 + precision))))
+        assert found.kind == kind
+        if kind == "minimum":
+            assert found.inverse is not None
+            exact = np.linalg.inv(np.ones((2, 2)) * 3 + precision * np.eye(2))
+            np.testing.assert_allclose(found.inverse[:2, :2], exact, rtol=1e-4)

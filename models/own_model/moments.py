@@ -104,7 +104,8 @@ def of_reference(target: Target, reference: Reference) -> Moments:
             by_looks = np.array([sd, np.where(sd > 0, np.sqrt(fourth) / (2 * sd), 0.0)]) / np.sqrt(reference.looks)
         by_chain = np.array([values.mean(axis=1), values.std(axis=1)])
         errors = list(np.maximum(by_looks, by_chain.std(axis=1, ddof=1) / np.sqrt(len(values))))
-    no_sd, no_mean = tails(flat)
+    # Draws of a chain follow one another far out; those of a population are moved each by itself.
+    no_sd, no_mean = tails(flat, effective=min(1.0, reference.looks / len(flat)) if reference.method == "NUTS" else 1.0)
     far = (
         np.abs(flat - mean).max(axis=0) / reference.looks
     )  # what the farthest draw adds to the mean: without a variance, about its error
@@ -113,25 +114,24 @@ def of_reference(target: Target, reference: Reference) -> Moments:
     return Moments(list(found), mean, sd, *errors)
 
 
-def tails(draws: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def tails(draws: Array, *, effective: float = 1.0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whose draws (n, v) have tails too heavy for an sd, and for a mean; neither where the largest values are all the same, as at a bound.
 
     The largest draws of either side are fitted by a generalised Pareto law above four thresholds (Zhang and Stephens, 2009; Vehtari et al., 2024). Its
     shape is above a half where the variance is infinite, and above 1 where there is no mean: which is said of one that is about 1 or more, and by no
-    threshold below that by more than its error; a shape of 0.7 is one with a mean. Draws of a small second mode look like such a tail above one threshold, and above a higher one like what they are.
+    threshold below that by more than its error, of which the share `effective` of the draws is made; a shape of 0.7 is one with a mean. Draws of a small second mode look like such a tail above one threshold, and above a higher one like what they are.
     """
     n, count = draws.shape
     most = int(3 * np.sqrt(n))
-    sizes = np.array([most // k for k in (1, 2, 4, 8) if most // k >= _LEAST_TAIL])
+    sizes = np.array([most // k for k in (1, 2, 4, 8) if k == 1 or effective * (most // k) >= _LEAST_TAIL])
     found = np.zeros((2, count), dtype=bool)
     for j in np.flatnonzero(np.ptp(draws, axis=0) > 0):
         for side in ("left", "right"):
             shape = np.array([_shape(draws[:, j], size, side) for size in sizes])
-            error = np.maximum(1 + shape, 0.5) / np.sqrt(sizes)
-            highest = (shape + _TAIL_ERRORS * error).min(initial=np.inf)
-            first = shape[0] if len(sizes) else 0.0
-            found[0, j] |= first > _NO_SD and highest >= _NO_SD
-            found[1, j] |= first > _NEAR * _NO_MEAN and highest >= _NO_MEAN
+            error = np.maximum(1 + shape, 0.5) / np.sqrt(effective * sizes)
+            highest = (shape + _TAIL_ERRORS * error).min()
+            found[0, j] |= shape[0] > _NO_SD and highest >= _NO_SD
+            found[1, j] |= shape[0] > _NEAR * _NO_MEAN and highest >= _NO_MEAN
     return found[0], found[1]
 
 

@@ -420,7 +420,7 @@ class _Found:
         bounds = self._bounds()
         found = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
-            not self.fit.attrs["complete"], float(data["k_hat"]),
+            not self.fit.attrs["complete"], int(self.fit.attrs["starts_tried"]), float(data["k_hat"]),
             float(data["k_hat_linear_response"]), mixed.k_hat, missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
             () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws),

@@ -51,6 +51,8 @@ class Evidence:
         Curvature of the loss in that direction, in units of the Fisher information.
     cut : bool
         Whether the budget ended the search.
+    starts : int
+        That were tried.
     k_hat, k_hat_response, k_hat_repair : float
     missed : (float, float, float), optional
         Mass of the modes that the lowest optimum does not cover, with its 95 % interval.
@@ -74,6 +76,7 @@ class Evidence:
     flattest: str
     eigenvalue: float
     cut: bool
+    starts: int
     k_hat: float
     k_hat_response: float
     k_hat_repair: float
@@ -113,7 +116,7 @@ def _not_at_rest(e: Evidence) -> Verdict:
     if "flat" in e.optimum_verdict:
         return Verdict(
             "flat direction",
-            f"the ELBO does not change along {e.flattest}: the data and the priors leave it open; give it a prior, or fix it",
+            f"the ELBO does not change along {e.flattest}: the data leave it open, and so do the priors there, if it has any; give it a prior, or a narrower one, or fix it",
         )
     if e.optimum_verdict == "saddle":
         return Verdict(
@@ -272,7 +275,8 @@ def _agreeing(e: Evidence, known: NDArray[np.bool_], left: NDArray[np.bool_]) ->
     near = f"means within {_SHIFT} sd, sds within 10 % of the reference"
     if not (left | limit).any():
         only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
-        return Verdict("adequate", f"ADVI is adequate for {_all(int(known.sum()))}{only_found}: {near} ({e.reference})")
+        shown = f"as far as {e.starts} starts and the reference ({e.reference}) show"
+        return Verdict("adequate", f"ADVI is adequate for {_all(int(known.sum()))}{only_found}, {shown}: {near}")
     unsure = [_open(e, left)] if left.any() else []
     if limit.any():
         names = e.comparison["variable"].to_numpy().astype(str)

@@ -35,7 +35,7 @@ def bounds(factor: float, shift: float) -> xr.Dataset:
 
 def evidence(**changes: object) -> Evidence:
     plain = {
-        "at_rest": True, "optimum_verdict": "at rest", "flattest": "a - b", "eigenvalue": 0.5, "cut": False, "k_hat": 0.3, "k_hat_response": 0.2, "k_hat_repair": 0.2,
+        "at_rest": True, "optimum_verdict": "at rest", "flattest": "a - b", "eigenvalue": 0.5, "cut": False, "starts": 33, "k_hat": 0.3, "k_hat_response": 0.2, "k_hat_repair": 0.2,
         "missed": (0.0, 0.0, 0.0), "images": None, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
         "comparison": table(1.0, 0.0, 1.0),
     }  # fmt: skip
@@ -45,7 +45,12 @@ def evidence(**changes: object) -> Evidence:
 @pytest.mark.parametrize(
     ("changes", "grade", "words"),
     [
-        ({}, "adequate", "adequate for its only variable"),
+        (
+            {},
+            "adequate",
+            "ADVI is adequate for its only variable, as far as 33 starts and the reference (NUTS) show: means within 0.2 sd, sds within 10 % of the "
+            "reference$",
+        ),
         (
             {"comparison": table(0.6, 0.0, 0.99)},
             "too narrow",

@@ -13,6 +13,7 @@ from models.own_model.comparison import kl_forward, kl_forward_fitted, kl_revers
 from models.own_model.mixture import repair, weighed
 from models.own_model.modes import Mode, assign, places
 from models.own_model.reference import Reference
+from models.own_model.tempering import move
 from models.quadrature import Estimate
 from models.targets import Target, mvnormal_mixture, normal_mixture
 
@@ -114,3 +115,21 @@ def test_forward_kl_of_a_fitted_normal_is_not_by_the_draws_it_was_fitted_to() ->
     found = [kl_forward_fitted(p, p.rvs(800, seed).reshape(4, 200, d), known, 800.0).value for seed in range(8)]
     parameters = d * (d + 3) / 2
     assert 0.8 * parameters / 1600 < np.mean(found) < 2 * parameters / 1600
+
+
+def test_moves_enter_the_neck_of_a_funnel() -> None:
+    """The scale tau is Exponential(1) and six effects N(0, tau): particles that begin above the neck reach it, which steps of one length do not."""
+
+    def density(points: Array) -> tuple[Array, Array]:
+        v, x = points[:, 0], points[:, 1:]
+        with np.errstate(all="ignore"):
+            square = np.square(x).sum(axis=1) * np.exp(-2 * v)
+            slope = np.column_stack([-5 - np.exp(v) + square, -x * np.exp(-2 * v)[:, None]])
+            return -5 * v - np.exp(v) - 0.5 * square, slope
+
+    rng = np.random.default_rng(0)
+    tau = rng.exponential(size=1500)
+    v = np.log(tau[tau > 0.15])
+    points = np.column_stack([v, np.exp(v)[:, None] * rng.standard_normal((len(v), 6))])
+    moved, _ = move(density, points, points.std(axis=0), moves=120, seed=0, stop=lambda: False)  # type: ignore[arg-type]
+    assert (moved[:, 0] < np.log(0.1)).mean() > 0.02  # of -expm1(-.1) = .095

@@ -21,11 +21,13 @@ Array = NDArray[np.float64]
 _SIZE = {1: 2001, 2: 201}  # points along an axis, to begin with
 _MOST = 400_000  # points that are evaluated at once
 _FINE = 0.4  # nats that the log density may change across a cell along an axis, in the mean of squares: a Normal's sd is 2.5 cells then
-_STEEP, _LOST = 4.0, 0.005  # nats across a cell whose centre says nothing of it, and the mass that all such may have
+_STEEP, _LOST = (
+    4.0,
+    0.001,
+)  # nats across a cell whose centre says nothing of it, and the mass that all such, or a mode between centres, may have
 _BEFORE = 2.5  # times as much in the cells before they were halved
 _DEEP = 35.0  # nats below the highest, at which a cell holds nothing
 _WIDER = (0.5, 1.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws
-_HELD = 6.0  # nats of evidence below the highest mode, down to which the cells are no wider than a mode
 _BEYOND, _THIN = (
     "the posterior reaches beyond the box of the grid",
     "the posterior is thinner than the cells of the grid",
@@ -38,7 +40,7 @@ def by_grid(target: Target, around: Array, modes: Sequence[Mode] = (), *, seed: 
 
     The box lies along the axes of the highest mode's curvature, or of the points' covariance, so that a ridge across the unknowns is none across the box. Cells are halved
     where they hold mass until the density hardly changes across one; where that would take too many, as of a thin bent ridge, it is said to be no reference.
-    Where the posterior reaches beyond the box, it is tried again on wider ones; if it reaches beyond them all, the first is returned.
+    Where the posterior reaches beyond the box, it is tried again on wider ones.
 
     Parameters
     ----------
@@ -49,14 +51,11 @@ def by_grid(target: Target, around: Array, modes: Sequence[Mode] = (), *, seed: 
         The highest first; cells about them are halved whatever their own height is.
     seed, draws : int
     """
-    first = None
     for frame in _frames(around, modes):
         found = _on_boxes(target, frame, around, modes, seed, draws)
         if found.ok:
-            return found
-        first = first or found
-    assert first is not None  # there is always a frame
-    return first
+            break
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +103,6 @@ def _on_box(
     size = _SIZE[d]
     index, corners = np.indices((size,) * d).reshape(d, -1).T, np.indices((2,) * d).reshape(d, -1).T
     about, before = frame.inward(np.array([m.place for m in modes]).reshape(-1, d)), np.inf
-    narrowest = _narrowest(frame, modes)
     while True:
         spacing = (high - low) / size
         with np.errstate(all="ignore"):
@@ -115,7 +113,8 @@ def _on_box(
         steep = ~(change < _STEEP).all(axis=1)
         rough = _roughness(mass, change, steep)
         # At the centre of a ridge nothing changes, whatever its width; but the next centres lie beside it.
-        seen = bool((spacing <= narrowest).all())
+        log_mass = values.max() + np.log(mass.sum() * spacing.prod())
+        seen = not _unseen(frame, modes, spacing, log_mass)
         if seen and rough <= _FINE and before <= _BEFORE * _FINE:
             break
         # What a cell holds at its highest corner, were the density to go on as it does at its centre.
@@ -126,6 +125,7 @@ def _on_box(
         if held.sum() * len(corners) > _MOST:
             break
         index, before, size = (2 * index[held][:, None] + corners).reshape(-1, d), rough, 2 * size
+    lost = float(mass[steep].sum() / mass.sum())
     if rough < np.inf:
         mass[steep] = 0.0
     edge = ((index == 0) | (index == size - 1)).any(axis=1)
@@ -143,15 +143,20 @@ def _on_box(
     )
     return Reference(
         "grid", frame.outward(u).reshape(4, draws, d), 4.0 * draws, tuple(reasons), cells=cells,
-        log_evidence=Estimate(float(evidence), _evidence_error(mass, cells, reasons), "quadrature"),
+        log_evidence=Estimate(float(evidence), lost + _evidence_error(mass, cells, reasons), "quadrature"),
     )  # fmt: skip
 
 
-def _narrowest(frame: _Frame, modes: Sequence[Mode]) -> float:
-    """The smallest sd of the modes that may hold mass, in the coordinates of a frame: of a mode that falls between two centres, cells say nothing."""
-    highest = max((m.log_evidence for m in modes), default=0.0)
-    factors = [np.linalg.solve(frame.factor, m.factor) for m in modes if m.log_evidence > highest - _HELD]
-    return min((float(np.linalg.svd(f, compute_uv=False)[-1]) for f in factors), default=np.inf)
+def _unseen(frame: _Frame, modes: Sequence[Mode], spacing: Array, log_mass: float) -> bool:
+    """Whether a mode that is narrower than the cells, and may so fall between their centres, holds mass about its place."""
+    wide = float(spacing.max())
+    for mode in modes:
+        sds = np.linalg.svd(np.linalg.solve(frame.factor, mode.factor), compute_uv=False)
+        # No farther than a few cells: of a ridge that is narrow at one end, a "mode" there says nothing of the other.
+        volume = np.minimum(np.sqrt(2 * np.pi) * sds, 3 * wide).prod()
+        if sds.min() < wide and mode.height + np.log(volume) > log_mass + np.log(_LOST):
+            return True
+    return False
 
 
 def _roughness(mass: Array, change: Array, steep: NDArray[np.bool_]) -> float:

@@ -80,7 +80,7 @@ def examine(
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws), with
         ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
-        each in both directions, in nats with errors; ``modes`` of the density with their mass, and whether the lowest optimum covers them.
+        each in both directions, in nats with errors; ``modes`` of the density (and optima where it has none) with their mass, and whether the lowest optimum covers them.
         Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
         Attributes: ``batched`` (1 where the whole data stand for minibatches), ``seconds_compiling``, ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
         Beside ``linear_response_trusted`` stands ``sd_linear_response``, nan where there is none.
@@ -95,7 +95,7 @@ def examine(
     Notes
     -----
     A look around by tempered Hamiltonian Monte Carlo comes first; ascents from it and from dispersed starts give modes, at which descents of
-    reverse KL start beside the usual ones. Then a reference: a grid for one or two unknowns, PyMC's NUTS where one optimum and one mode were
+    reverse KL start beside the usual ones. Then a reference: a grid for one or two unknowns where its cells are small enough, else PyMC's NUTS where one optimum and one mode were
     found (again where its diagnostics do not hold and there is time), the tempered populations themselves where there were several; importance sampling from the mixture of all optima and modes where that is
     no reference by its own diagnostics and k-hat is below 0.5 (Vehtari et al., 2024).
     """

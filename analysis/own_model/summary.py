@@ -212,7 +212,7 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         k_hat = float(tree["repair/k_hat"])
         what = _by_weights(tree)
         if what and not k_hat <= _K_HAT:
-            found.append(f"{what}, not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
+            found.append(f"{what} not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:

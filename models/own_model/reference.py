@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
-_FIRST_MOVES, _MOST_MOVES = 12, 200  # of all populations, in each of the rounds that settle them
+_FIRST_MOVES, _ENOUGH_MOVES, _MOST_MOVES = 12, 48, 200  # of all populations, in the rounds that settle them
 _DRIFT, _ERRORS = 0.02, 3.0  # sds that a mean may move in a round, beyond so many standard errors
 
 
@@ -154,22 +154,22 @@ def by_tempering(
 
 
 def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool]) -> tuple[Array, int | None]:
-    """Populations (c, n, d) moved on, each round twice as far as the last, until one leaves their means where they are.
+    """Populations (c, n, d) moved on, each round twice as far as the last, until one that is long enough leaves their means where they are.
 
     Where the moves of tempering do not mix, as in the neck of a funnel, all populations are off in the same way, which no R-hat sees; but they
     move towards the posterior. The second value is the coordinate that still did when the clock or the moves ended.
     """
-    flat, moves = points.reshape(-1, points.shape[-1]), _FIRST_MOVES
+    flat, moves, quiet = points.reshape(-1, points.shape[-1]), _FIRST_MOVES, True
     while True:
         sd = flat.std(axis=0) + np.finfo(float).tiny
         moved, made = move(target.log_density, flat, sd, moves=moves, seed=seed + moves, stop=stop)
         change = (moved - flat) / sd
         drift = np.abs(change.mean(axis=0)) - _ERRORS * change.std(axis=0) / np.sqrt(len(flat))
         flat, worst = moved, int(np.argmax(drift))
-        if drift[worst] <= _DRIFT and made:
-            return flat.reshape(points.shape), None
-        if made < moves or moves > _MOST_MOVES:
-            return flat.reshape(points.shape), worst if made else None
+        if made:
+            quiet = bool(drift[worst] <= _DRIFT)
+        if (quiet and moves >= _ENOUGH_MOVES) or made < moves or moves > _MOST_MOVES:
+            return flat.reshape(points.shape), None if quiet else worst
         moves *= 2
 
 

@@ -102,6 +102,13 @@ def ascend(
 
 
 def _climb(density: LogDensity, place: Array) -> Mode | None:
+    try:
+        return _ascended(density, place)
+    except np.linalg.LinAlgError:  # positive definite to rounding only, as far down the neck of a funnel
+        return None
+
+
+def _ascended(density: LogDensity, place: Array) -> Mode | None:
     from scipy.optimize import minimize
 
     def falling(x: Array) -> tuple[float, Array]:
@@ -127,10 +134,7 @@ def _climb(density: LogDensity, place: Array) -> Mode | None:
     left = falling(x)[1]
     if left @ np.linalg.solve(hessian, left) > 1e-2:
         return None
-    try:
-        return Mode(x, -falling(x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
-    except np.linalg.LinAlgError:  # positive definite to rounding only
-        return None
+    return Mode(x, -falling(x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
 
 
 def _same(density: LogDensity, mode: Mode, other: Mode) -> bool:

@@ -11,7 +11,7 @@ from scipy.special import digamma, gammaln, polygamma
 
 from models.own_model.comparison import kl_forward, kl_forward_fitted, kl_reverse, nearer
 from models.own_model.mixture import repair, weighed
-from models.own_model.modes import Mode, assign, places
+from models.own_model.modes import Mode, ascend, assign, places
 from models.own_model.reference import Reference
 from models.own_model.tempering import move
 from models.quadrature import Estimate
@@ -133,3 +133,12 @@ def test_moves_enter_the_neck_of_a_funnel() -> None:
     points = np.column_stack([v, np.exp(v)[:, None] * rng.standard_normal((len(v), 6))])
     moved, _ = move(density, points, points.std(axis=0), moves=120, seed=0, stop=lambda: False)  # type: ignore[arg-type]
     assert (moved[:, 0] < np.log(0.1)).mean() > 0.02  # of -expm1(-.1) = .095
+
+
+def test_an_ascent_that_ends_where_the_curvature_is_singular_to_rounding_is_no_mode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As far down the neck of a funnel: of rank one, with a lowest eigenvalue that rounding makes positive."""
+    way = np.array([4621236.0, 3.0, 4176008.0])
+    monkeypatch.setattr("models.own_model.modes.curvature", lambda *_: np.outer(way, way))
+    assert ascend(lambda x: (-0.5 * np.square(x).sum(axis=1), -x), [np.ones(3)]) == []  # type: ignore[arg-type, return-value]

@@ -10,9 +10,10 @@ __all__ = ["counts_rows", "missing_codes", "no_measurement", "total_of"]
 Array = NDArray[np.float64]
 #: Codes for missing values besides numbers of nines, eights or sevens: -1, ends of integers, and fill values of netCDF and Fortran.
 _FILLS = frozenset([1e20, 1e30, 1e36, 1e37, 9.96921e36, 32767.0, 65535.0, 2147483647.0, -1.0, -32768.0, -2147483648.0])
-#: From the other values, codes are so many of their ranges away, or so much of one if several rows have the code.
+#: From the other values, codes are so many of their ranges away, or so much of one if several rows have each.
 _AWAY, _NEARER, _SEVERAL = 1.0, 1 / 3, 3
-_LARGE = 100.0  # positive codes below it may be measured, and are told of several rows only
+_STEP = 3.0  # ranges from the others that -1 is, which differences take too
+_LARGE = 99.0  # codes below it may be measured
 #: Rows from which on steps of one in order are no chance; and names of columns of whole numbers that tell rows apart, or when they were.
 _MANY = 10
 _INDEX = frozenset(
@@ -52,10 +53,16 @@ def missing_codes(x: Array) -> list[float]:
             if rows[k:].sum() < 3:
                 continue
             gap, reach = others[0] - values[k - 1], others[-1] - others[0]
-            alone = sign > 0 and values[k - 1] < 0 <= others[0] and gap > 1
-            several = rows[:k].min() >= _SEVERAL
-            small = sign < 0 and -values[k - 1] < _LARGE
-            if alone or (gap > _AWAY * reach and (several or not small)) or (several and gap > _NEARER * reach):
+            code, several = sign * values[k - 1], rows[:k].min() >= _SEVERAL
+            small, whole = abs(code) < _LARGE, code == np.rint(code)
+            if small and not (whole and (several or code < 0)):  # a cold day, a price
+                continue
+            alone = code < 0 <= others[0] and (several or not small) and code != -1
+            if (
+                gap >= _AWAY * reach
+                or (alone and not small)
+                or (several and (alone or not small) and gap > _NEARER * reach)
+            ):
                 found += (sign * values[:k]).tolist()
                 break
     return found

@@ -179,11 +179,16 @@ def _order(
 def _elsewhere(
     best: Array, other: Array, left: NDArray[np.bool_], shares: Array, copies: Array, rows: float, undefined: bool
 ) -> _Difference:
-    """The difference of a family that leave-one-out cannot judge on all rows: on the others, where it says something."""
+    """The difference of a family that leave-one-out cannot judge on all rows: on the others, where it says something.
+
+    These were not chosen by chance: they lie between the ends, where the family has all of its mass and another one has about one over
+    n + 1 less for each end (David and Nagaraja, 2003, section 2.1), so that is what is compared, given that a row lies between.
+    """
     kept = ~left
     if not kept.any():
         return _Difference(np.nan, np.nan, outside=int(left.sum()))
-    part, d = shares[kept] / shares[kept].sum(), best[kept] - other[kept]
+    ends = 0.0 if undefined else float(copies[left].sum() / (copies.sum() + 1))
+    part, d = shares[kept] / shares[kept].sum(), best[kept] - np.log1p(-ends) - other[kept]
     told = _judged(d, part, copies[kept], *weighted_mean(d, part, copies[kept]), rows)
     whole, error = np.nan if undefined else np.inf, told.error if told.row < 0 else np.nan
     return _Difference(whole, np.nan, -1, 0.0, told.clear, int(left.sum()), told.value, error)

@@ -59,7 +59,7 @@ def missing_codes(x: Array) -> list[float]:
                 continue
             alone = code < 0 <= others[0] and (several or not small) and code != -1
             if (
-                gap >= _AWAY * reach
+                gap >= (_STEP if code == -1 else _AWAY) * reach
                 or (alone and not small)
                 or (several and (alone or not small) and gap > _NEARER * reach)
             ):

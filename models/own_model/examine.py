@@ -323,8 +323,8 @@ class _Found:
         return mass, max(0.0, mass - half), min(1.0, mass + half)
 
     def _by_symmetry(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
-        """As `missed`, of the images of one mode: each has as much mass, which is better known than by draws that may not be relied on."""
-        if sum(covered) > 1 or (self.reference is not None and self.reference.ok):
+        """As `missed`, of the images of one mode: each has as much mass, which is better known than by draws."""
+        if sum(covered) > 1:
             return self.missed(covered, mended)
         return (1 - 1 / len(covered),) * 3
 

@@ -135,7 +135,8 @@ def _not_at_rest(e: Evidence) -> Verdict:
 
 def _missed(e: Evidence) -> Verdict:
     assert e.missed is not None
-    share = f"{100 * e.missed[0]:.0f} % [{100 * e.missed[1]:.0f}, {100 * e.missed[2]:.0f}] of the mass"
+    within = f" [{100 * e.missed[1]:.0f}, {100 * e.missed[2]:.0f}]" if e.missed[1] < e.missed[2] else ""
+    share = f"{100 * e.missed[0]:.0f} %{within} of the mass"
     if e.images is not None:
         done, remedy = _IMAGES[e.images]
         one, are = ("the other", "is") if e.modes - e.covered == 1 else ("the others", "are")
@@ -157,7 +158,10 @@ def _of_one(e: Evidence) -> str:
     """Whether the widths about one mode hold, by the draws of the reference there."""
     if e.of_one is None:
         return ", as far as its widths hold, of which no reference tells"
-    return f", as far as its widths hold: there {_widths(replace(e, comparison=e.of_one, modes=1)).sentence}"
+    there = _widths(replace(e, comparison=e.of_one, modes=1))
+    if there.grade == "cannot tell":
+        return ", as far as its widths hold, of which the draws of the reference there are too few to tell"
+    return f", as far as its widths hold: there {there.sentence}"
 
 
 def _instead(e: Evidence) -> str:

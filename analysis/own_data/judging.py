@@ -176,7 +176,8 @@ def _fitted(
     params = {p.name: fit[p.name].to_numpy() for p in family.parameters}
     log_q = _left_out(points, part, family, params, settings.seed, weights)
     log_q = log_q - (0.0 if family.domain.whole else np.log(chart.stretch))
-    if (status := str(fit["status"].item())) != "converged":
+    # That no row has one of the whole numbers below the largest is no news.
+    if (status := str(fit["status"].item())) != "converged" and family.name != "categorical":
         notes.append(f"{status}; that parameter has no standard error")
     if values is not None and values.discrete and not settings.jitter and not family.domain.whole:
         curve = _curve(points, family, params, chart)

@@ -18,6 +18,7 @@ ADDRESS = re.compile(r"\]\([^)\s]*\)|<https?:[^>]*>")
 #: What a run takes is measured by hand and dated in the changelog; no page says it.
 TIME = re.compile(r"\b(?:takes?|took)\b.*\b(?:minutes?|seconds?)\b", re.DOTALL)
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+SHARE = re.compile(r"\d+ ± \d+%")
 DECIMAL = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)\.\d+(?![\w]|\.\d)")
 
 
@@ -42,6 +43,9 @@ def test_numbers_of_the_readme_are_printed_by_a_page() -> None:
     assert len(set(said)) > 3
     missing = sorted(set(said) - printed - set(NO_RESULTS))
     assert not missing, f"{missing}: in README.md, and in none of {len(built)} pages of {SITE}"
+    shares = SHARE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert shares
+    assert set(shares) <= {found for path in built for found in SHARE.findall(path.read_text(encoding="utf-8"))}
     assert set(NO_RESULTS) <= set(said), "an exception that the README no longer needs"
 
 

@@ -21,10 +21,8 @@ Array = NDArray[np.float64]
 _SIZE = {1: 2001, 2: 201}  # points along an axis, to begin with
 _MOST = 400_000  # points that are evaluated at once
 _FINE = 0.4  # nats that the log density may change across a cell along an axis, in the mean of squares: a Normal's sd is 2.5 cells then
-_STEEP, _LOST = (
-    4.0,
-    0.001,
-)  # nats across a cell whose centre says nothing of it, and the mass that all such, or a mode between centres, may have
+_STEEP = 4.0  # nats across a cell whose centre says nothing of it
+_LOST = 0.003  # of the mass, that all such cells, or a mode between centres, may have: the neck of a funnel
 _BEFORE = 2.5  # times as much in the cells before they were halved
 _DEEP = 35.0  # nats below the highest, at which a cell holds nothing
 _WIDER = (0.5, 1.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws

@@ -385,6 +385,7 @@ def pair_model() -> Any:
     return model
 
 
+@pytest.mark.exhaustive
 def test_many_starts_find_both_labellings_and_report_on_both_scales() -> None:
     fit = fit_advi(pair_model(), starts=8, draws=200, seed=1)
     table = optima(fit)

@@ -18,7 +18,18 @@ from models.quadrature import Estimate, sobol_nodes
 from models.results import draws_of, member_of, parameter_variables
 from models.targets import Posterior, Target
 
-__all__ = ["METHODS", "Ended", "draw_groups", "family_of", "group", "losses", "member", "named_draws", "normal_member"]
+__all__ = [
+    "METHODS",
+    "Ended",
+    "draw_groups",
+    "family_of",
+    "group",
+    "losses",
+    "member",
+    "named_draws",
+    "normal_member",
+    "stretch_of",
+]
 
 Array = NDArray[np.float64]
 
@@ -112,9 +123,15 @@ def losses(density: LogDensity, members: Sequence[tuple[Array, Array]], power: i
     """
     dim = len(members[0][0])
     z = sobol_nodes(dim, power=power, replicates=_REPLICATES, seed=seed).points
-    stretch = 1 + min(0.3, 0.45 / np.sqrt(dim))  # the variance of the weights stays below a half in any dimension
-    found = in_threads(lambda rows: [_loss(density, *member, z, stretch) for member in members[rows]], len(members), 10)
+    found = in_threads(
+        lambda rows: [_loss(density, *member, z, stretch_of(dim)) for member in members[rows]], len(members), 10
+    )
     return [estimate for part in found for estimate in part]
+
+
+def stretch_of(dim: int) -> float:
+    """How many times wider than a member of `dim` dimensions its nodes lie: the variance of their weights stays below a half."""
+    return float(1 + min(0.3, 0.45 / np.sqrt(dim)))
 
 
 def _loss(density: LogDensity, mean: Array, factor: Array, z: Array, stretch: float) -> Estimate:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from models.advi.members import named_draws
+from models.advi.members import named_draws, stretch_of
 from models.families import FAMILIES
 from models.quadrature import Estimate, sobol_nodes
 from models.targets import Posterior, Target
@@ -89,10 +89,7 @@ def reverse_by_set(target: Target, member: Target, *, seed: int) -> Array:
     """
     weights = np.asarray(member.spec.get("weights", [1.0]), dtype=float)
     z = sobol_nodes(target.dim, power=_POWER, replicates=_SETS, seed=seed).points
-    for stretch in (
-        1 + min(0.3, 0.45 / np.sqrt(target.dim)),
-        1.0,
-    ):  # farther out than the member itself is asked, it may vanish
+    for stretch in (stretch_of(target.dim), 1.0):  # farther out than the member itself is asked, it may vanish
         wide, parts = stretch * z, []
         share = np.exp(0.5 * (np.square(z) - np.square(wide)).sum(axis=1)).reshape(_SETS, -1)
         for location, factor in member.scales:

@@ -88,7 +88,7 @@ def ranked(
     -------
     ranking : Dataset
         Over ``family``, best first: ``kl_difference``, ``se``, ``clear``, ``outside`` (how many rows leave-one-out cannot judge),
-        ``others`` (how many are outside of neither it nor the best), ``elsewhere`` and ``elsewhere_se`` (the difference on these), and ``row`` (from 0) and ``row_share`` of the row that
+        ``others`` (how many are outside of neither it nor the best), ``elsewhere`` and ``elsewhere_se`` (the difference, given that a row is one of these), and ``row`` (from 0) and ``row_share`` of the row that
         outweighs the others in the difference (-1 for none; a share below zero speaks against it): the Normal approximation fails
         there, and the standard error says nothing.
     notes : list of str

@@ -27,11 +27,9 @@ _ESCAPED = 1e9  # sds at the start, beyond which a descent goes nowhere
 _CLEAR = 0.05  # nats that may be left where it is clear which optimum lies ahead
 _STEEPEST = 1e100  # entries of a Hessian
 _WIDEST = 1e100  # coordinates of a node: sds as large, squared, times the steepest Hessian, are still floats
-_LONG, _PARABOLA, _SLOWEST = (
-    (30.0, 300.0),
-    0.02,
-    1e-12,
-)  # steps, in the same units, by which a slow parabola is told, and the slowest told from rounding
+_LONG = (30.0, 300.0)  # steps, in the same units, by which a slow parabola is told
+_PARABOLA = 0.02  # relative change of the curvature between them
+_SLOWEST = 1e-12  # eigenvalue that is told from rounding
 _FLAT, _FALLING = 1e-7, -1e-4  # eigenvalues, in units of the Fisher information: above, a minimum; below, a saddle
 
 

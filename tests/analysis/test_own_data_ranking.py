@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from analysis.own_data.figures import plot
 from analysis.own_data.files import read_columns
@@ -79,6 +80,28 @@ def test_rows_outside_a_support_that_the_others_estimate_judge_nothing() -> None
     assert int(both["others"][1]) == 397
     assert np.isnan(both["kl_difference"][1])
     assert float(both["elsewhere"][1]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("truth", "low", "high"), [("normal", 0.0, 0.02), ("uniform", 0.1, 1.0)])
+def test_rows_between_the_ends_do_not_favour_the_family_that_ends_there(truth: str, low: float, high: float) -> None:
+    """How often uniform is closer by two standard errors, in 200 sets of 24 draws: without the mass between the ends, in 3 % of Normal ones."""
+    rng, closer = np.random.default_rng(0), []
+    for _ in range(200):
+        x = rng.normal(size=24) if truth == "normal" else rng.random(24)
+        others = np.array([np.delete(x, i) for i in range(24)])
+        logs = norm.logpdf(x, others.mean(axis=1), others.std(axis=1))
+        ends = (x == x.min()) | (x == x.max())
+        flat = np.where(ends, -np.inf, -np.log(np.ptp(x)))
+        found, _ = ranked(
+            x[:, None],
+            {"normal": logs, "uniform": flat},
+            {"normal": 24, "uniform": 24},
+            0.95,
+            None,
+            outside={"uniform": ends},
+        )
+        closer.append(float(found["elsewhere"][1]) < -2 * float(found["elsewhere_se"][1]))
+    assert low <= np.mean(closer) <= high
 
 
 def test_the_answer_says_which_family_leave_one_out_cannot_judge() -> None:

@@ -1,4 +1,4 @@
-"""Per-observation scores: the gradient of log p_theta at each point, by PyTensor."""
+"""Per-observation scores: the gradient of log p_theta at each point, in closed form where it is Normal, else by PyTensor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.families import Family
 from models.graphs import Deferred, compiled
 from models.graphs.distributions import logp_graph
+from models.projections.gaussian import Member, is_gaussian
 
 pytensor = Deferred("pytensor")
 
@@ -33,6 +34,8 @@ def scores(x: Array, family: Family, theta: Array) -> Array:
     -------
     ndarray (n, P)
     """
+    if is_gaussian(family):
+        return Member(family, theta, x).scores
     dim = x.shape[1]
     points = x if family.multivariate else x[:, 0]
     return np.asarray(_score_graph(family, dim)(theta, points))

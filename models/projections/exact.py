@@ -6,8 +6,8 @@ reverse   sum h q (log q - L)
 alpha     sum h (q - p^a q^(1-a)) / (a (1 - a))                     (Minka, 2005, MSR-TR-2005-173, eq. 7, as int q = 1)
 forward   sum h p (-log q)                                          the cross-entropy
 
-Only log q is a graph, so one compiled function per family serves every target. The nodes depend on theta, but as numbers:
-differentiating under the integral needs no derivative of the rule. A family with a kink (Laplace) is the exception; its
+Only log q is a graph, so one compiled function per family serves every target; of multivariate Normals it is a closed form. The
+nodes depend on theta, but as numbers: differentiating under the integral needs no derivative of the rule. A family with a kink (Laplace) is the exception; its
 nodes move with it, and the target enters by its first two derivatives.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from models.errors import InputError
 from models.families import Family
 from models.graphs import Deferred, compiled
 from models.graphs.distributions import batched_logp
+from models.projections import gaussian
+from models.projections.gaussian import Form
 from models.projections.objectives import Scalar, differentiate
 from models.quadrature import CORE, gauss_legendre, kinked, panels
 from models.targets import Target
@@ -33,7 +35,6 @@ pytensor = Deferred("pytensor")
 __all__ = ["Exact", "check_density", "divergence_graph", "exact_objective"]
 
 Array = NDArray[np.float64]
-Form = Literal["reverse", "alpha", "forward"]
 
 #: How far the members of a family reach, by their tails: offsets in units of the scale, beyond the core.
 _TAILS: dict[str, NDArray[np.floating]] = {
@@ -110,14 +111,17 @@ class Exact:
 
     def _call(self, which: int, thetas: Array) -> list[Array]:
         thetas = np.asarray(thetas, dtype=float)
-        functions = _graph(self.family, self.target.dim, self.form, self._moving)
         with np.errstate(all="ignore"):  # steps that overflow are refused by the caller's check for finite values
             if self.target.dim > 1:
-                rows = [functions[which](t[None], *self._grid(t), self.alpha) for t in thetas]
-                return [np.concatenate(part) for part in zip(*rows, strict=True)]
+                rows = [
+                    gaussian.divergence(self.family, t, self._grid(t), self.form, self.alpha, hessian=which == 1)
+                    for t in thetas
+                ]
+                return [np.array(part) for part in zip(*rows, strict=True)]
+            functions = _graph(self.family, self.form, self._moving)
             x, h = self._line(thetas)
             values = self._target_values(thetas, x, h)
-            if _batched(self.family):
+            if self.family.components == 1:
                 return [np.asarray(v) for v in functions[which](thetas, *values, self.alpha)]
             rows = [functions[which](t[None], *(v[b] for v in values), self.alpha) for b, t in enumerate(thetas)]
             return [np.concatenate(part) for part in zip(*rows, strict=True)]
@@ -234,10 +238,6 @@ def check_density(target: Target, family: Family, alpha: float) -> None:
 # --- graphs ----------------------------------------------------------------------------------------------------------
 
 
-def _batched(family: Family) -> bool:
-    return family.components == 1 and not family.multivariate
-
-
 @cache
 def _logq(family: Family) -> Any:
     def build() -> Any:
@@ -249,24 +249,24 @@ def _logq(family: Family) -> Any:
 
 
 @cache
-def _graph(family: Family, dim: int, form: Form, moving: bool) -> tuple[Any, Any]:
+def _graph(family: Family, form: Form, moving: bool) -> tuple[Any, Any]:
     def build() -> Scalar:
-        return divergence_graph(family, dim, form, moving)
+        return divergence_graph(family, form, moving)
 
     each = 6 if moving else 3  # all but alpha
     return differentiate(
-        "divergence by quadrature", (family, dim, form, moving), build, batched=_batched(family), each=each
+        "divergence by quadrature", (family, form, moving), build, batched=family.components == 1, each=each
     )
 
 
-def divergence_graph(family: Family, dim: int, form: Form, moving: bool) -> Scalar:
+def divergence_graph(family: Family, form: Form, moving: bool) -> Scalar:
     """Symbolic theta (P,), the divergence at it over given nodes, and what else it takes."""
     pt = pytensor.tensor
-    theta = pt.vector("theta", shape=(family.size(dim),))
+    theta = pt.vector("theta", shape=(family.size(1),))
     alpha = pt.scalar("alpha")
-    params = family.constrain(theta, dim)
+    params = family.constrain(theta, 1)
     weights, logp = pt.vector("h"), pt.vector("logp")
-    points = pt.matrix("x", shape=(None, dim)) if family.multivariate else pt.vector("x")
+    points = pt.vector("x")
     if not moving:
         own = [points, weights, logp]
         x, h, target = points, weights, logp
@@ -276,7 +276,7 @@ def divergence_graph(family: Family, dim: int, form: Form, moving: bool) -> Scal
         x = params[str(family.location)] + params[str(family.scale)] * z
         h = weights * params[str(family.scale)]
         target = logp + slope * (x - points) + curvature * (x - points) ** 2 / 2
-    _, logq = batched_logp(family.density, params, multivariate=family.multivariate, points=x)
+    _, logq = batched_logp(family.density, params, multivariate=False, points=x)
     return theta, pt.sum(h * _integrand(form, logq, target, alpha)), [*own, alpha], own
 
 

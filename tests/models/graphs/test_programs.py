@@ -69,7 +69,7 @@ def test_log_densities_are_those_of_pytensor(name: str) -> None:
 def test_divergences_are_those_of_pytensor(family: Family, theta: list[float], order: str) -> None:
     batched = family.components == 1
     graph: Callable[..., Any] = batch_graph if batched else single_graph
-    inputs, outputs = graph(*divergence_graph(family, 1, "reverse", False), order=order)
+    inputs, outputs = graph(*divergence_graph(family, "reverse", False), order=order)
     ours, theirs = both(list(inputs), outputs)
     assert isinstance(ours, Program)
     x, rng = np.linspace(-3, 3, 31), np.random.default_rng(2)

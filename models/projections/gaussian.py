@@ -67,17 +67,17 @@ def divergence(
     return (*found, (second * q.scores.T) @ q.scores + q.curvature(first)) if hessian else found
 
 
-def _weights(form: Form, logq: Array, logp: Array, h: Array, alpha: float) -> tuple[Array, Array, Array]:
+def _weights(form: Form, logq: Array, logp: Array, h: Array, alpha: float) -> tuple[float, Array, Array]:
     """Sum of f over the nodes; f' and f'' at each (n,)."""
     if form == "forward":
         p = h * np.exp(logp)
-        return -(p @ logq), -p, np.zeros_like(p)
+        return -float(p @ logq), -p, np.zeros_like(p)
     q = h * np.exp(logq)
     if form == "reverse":
         gap = logq - logp
-        return q @ gap, q * (gap + 1), q * (gap + 2)
+        return float(q @ gap), q * (gap + 1), q * (gap + 2)
     overlap, rest, scale = h * np.exp(alpha * logp + (1 - alpha) * logq), 1 - alpha, alpha * (1 - alpha)
-    return (q - overlap).sum() / scale, (q - rest * overlap) / scale, (q - rest**2 * overlap) / scale
+    return float((q - overlap).sum() / scale), (q - rest * overlap) / scale, (q - rest**2 * overlap) / scale
 
 
 class Member:

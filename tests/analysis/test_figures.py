@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
@@ -41,10 +42,18 @@ CURVES = [
     ("reverse", "global minimum", normal(-2.98, 1.02)),
     ("reverse", "local minimum", normal(0, 2.74)),
 ]
-PANEL = {"two modes": question.densities(TARGETS["bimodal"], CURVES)}
 BROAD = FAMILIES["mvnormal"].member({"mu": [0.0, 0.0], "cov": [[3.25, 2.25], [2.25, 3.25]]})
 ENDS = np.array([[-0.84, -0.84], [1.48, 1.48]])
-PLANE = question.densities(TARGETS["crossed"], [("forward", "", BROAD), ("reverse", "global minimum", BROAD)])
+
+
+@cache
+def panel() -> dict[str, xr.Dataset]:
+    return {"two modes": question.densities(TARGETS["bimodal"], CURVES)}
+
+
+@cache
+def plane() -> xr.Dataset:
+    return question.densities(TARGETS["crossed"], [("forward", "", BROAD), ("reverse", "global minimum", BROAD)])
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +86,7 @@ def lines(axis: Any) -> list[tuple[np.ndarray, np.ndarray, Any]]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_lines_are_the_exact_densities(theme: str) -> None:
     s = style(theme)
-    (axis,) = axes(densities(PANEL, s))
+    (axis,) = axes(densities(panel(), s))
     drawn = lines(axis)
     x = drawn[0][0]
     expected = [
@@ -100,7 +109,7 @@ def test_lines_are_the_exact_densities(theme: str) -> None:
 
 def test_one_panel_for_each_target() -> None:
     one = normal_mixture([1], [2], [0.5])
-    panels = PANEL | {"one mode": question.densities(one, [("forward", "", one)])}
+    panels = panel() | {"one mode": question.densities(one, [("forward", "", one)])}
     titled = axes(densities(panels, style(), cols=2))
     assert [axis.get_title() for axis in titled] == ["two modes", "one mode"]
     x, y, _ = lines(titled[1])[0]
@@ -117,7 +126,7 @@ def test_legend_names_each_curve_once() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
     def svg() -> bytes:
-        return Drawing(densities(PANEL, style(theme), legend=True)).svg(style(theme))
+        return Drawing(densities(panel(), style(theme), legend=True)).svg(style(theme))
 
     first = svg()
     assert first == svg()
@@ -127,16 +136,16 @@ def test_the_same_numbers_give_the_same_bytes(theme: str) -> None:
 
 
 def test_plotly_draws_without_a_warning() -> None:
-    densities(PANEL, style("light", "plotly"))
+    densities(panel(), style("light", "plotly"))
 
 
 @pytest.mark.filterwarnings("ignore:Assuming dpi:UserWarning")
 def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
     s = style("light", "plotly")
-    collection = densities(PANEL, s, legend=True)
+    collection = densities(panel(), s, legend=True)
     figure = collection.viz["figure"].item()
     figure = getattr(figure, "figure", figure)
-    x = np.asarray(lines(axes(densities(PANEL, style()))[0])[0][0])
+    x = np.asarray(lines(axes(densities(panel(), style()))[0])[0][0])
     drawn = [
         np.asarray(trace.y, dtype=float) for trace in figure.data if trace.y is not None and len(trace.y) == len(x)
     ]
@@ -148,7 +157,7 @@ def test_plotly_draws_the_same_densities(tmp_path: Any) -> None:
 
 
 def test_saved_as_svg(tmp_path: Any) -> None:
-    drawing = Drawing(densities(PANEL, style()))
+    drawing = Drawing(densities(panel(), style()))
     path = drawing.save(tmp_path / "hero", style())
     assert path.name == "hero.svg"
     assert path.read_bytes().rstrip().endswith(b"</svg>")
@@ -205,8 +214,8 @@ def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree)
         s = style(theme)
         case = case_of(results, "bimodal")
         figures = {
-            "gallery": densities(PANEL | {"again": PANEL["two modes"]}, s, cols=2),
-            "planes": planes({"one": (PLANE, ENDS), "two": (PLANE, ENDS)}, s),
+            "gallery": densities(panel() | {"again": panel()["two modes"]}, s, cols=2),
+            "planes": planes({"one": (plane(), ENDS), "two": (plane(), ENDS)}, s),
             **{draw.__name__: draw(case, s) for draw in (hero, landscape, loss, pit)},
         }
         return {name: Drawing(figure) for name, figure in figures.items()}
@@ -221,7 +230,7 @@ def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree)
 
 
 def test_planes_show_targets_and_ends() -> None:
-    (axis,) = axes(planes({"full rank": (PLANE, ENDS)}, style()))
+    (axis,) = axes(planes({"full rank": (plane(), ENDS)}, style()))
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections if len(c.get_offsets()) == 2])
     np.testing.assert_allclose(dots, ENDS)
 

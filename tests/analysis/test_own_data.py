@@ -285,7 +285,7 @@ def test_distribution_function_by_summation() -> None:
         np.testing.assert_allclose(curve.cdf(curve.quantile(p)), p, atol=0.3 if curve.discrete else 1e-6)
 
 
-@pytest.mark.parametrize("which", ["student", "geyser"])
+@pytest.mark.parametrize("which", ["student", pytest.param("geyser", marks=pytest.mark.exhaustive)])
 def test_report_is_one_page_with_every_figure(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     tree = load(save(request.getfixturevalue(which), tmp_path / "data.nc"))
     (written,) = page.write(tree, tmp_path, page.provenance(tree, 1.0))
@@ -297,7 +297,7 @@ def test_report_is_one_page_with_every_figure(which: str, request: pytest.Fixtur
         assert family in html
 
 
-@pytest.mark.parametrize("which", ["student", "geyser"])
+@pytest.mark.parametrize("which", ["student", pytest.param("geyser", marks=pytest.mark.exhaustive)])
 def test_figures_have_a_legend_and_a_hover(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     tree = request.getfixturevalue(which)
     check_pages(lambda: plot(tree, backend="plotly"), tmp_path)
@@ -308,6 +308,7 @@ def test_figures_have_a_legend_and_a_hover(which: str, request: pytest.FixtureRe
     assert "family student_t" in text if which == "student" else "fitted: mvnormal_mixture(2)" in text
 
 
+@pytest.mark.exhaustive
 def test_names_that_are_markup_are_shown_as_they_are(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(25, 3))
     columns = ["price ($)", "a|b *c*", "cost_$_<i>"]

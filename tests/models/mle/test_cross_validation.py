@@ -142,6 +142,7 @@ def test_weights_count_as_parts_of_their_sum() -> None:
     np.testing.assert_allclose(leave_one_out(x, family, weights=np.full(40, 7.0)), leave_one_out(x, family), atol=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_folds_of_many_draws_with_a_kink_mind_the_weights() -> None:
     x = np.concatenate([RNG(0).normal(size=4000), RNG(1).normal(8, 1, size=4000)])[:, None]
     w = np.repeat([1.0, 0.0], 4000)

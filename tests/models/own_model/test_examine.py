@@ -289,7 +289,7 @@ def test_draws_in_a_mode_that_was_not_met_are_unexplained() -> None:
 
 def test_a_small_mode_is_named_whichever_draws_are_ascended_from() -> None:
     """Its mass is 5 %: ascents from 24 draws of all would miss it in three seeds of ten."""
-    for seed in range(4):
+    for seed in range(2):
         tree = examine(planted(2, 0.06, 5.0), starts=2, seed=seed, budget_s=60)
         assert tree.attrs["grade"] == "missed mode"
 

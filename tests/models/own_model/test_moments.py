@@ -133,6 +133,7 @@ def test_what_does_not_vary_or_ends_at_a_bound_has_no_heavy_tail() -> None:
     assert np.isfinite(found.sd_error).all()
 
 
+@pytest.mark.exhaustive
 def test_an_improper_posterior_that_is_so_along_no_ray_is_not_called_adequate() -> None:
     """Two groups with flat priors on the mean and the sd between them: the tail of tau is that of a constant."""
     with pm.Model() as model:

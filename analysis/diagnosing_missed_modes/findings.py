@@ -142,7 +142,11 @@ def _repair(case: xr.DataTree) -> dict[str, Any]:
         "reached": int(totals["exact_reached"]) if known else None,
         "minima": int(totals["exact_minima"]) if known else None,
     }
-    return found | {"starts_missed": bool(known and found["exact_members"].value < found["mixture"].value / 2)}
+    missed = bool(known and found["exact_members"].value < found["mixture"].value / 2)
+    return found | {
+        "starts_missed": missed,
+        "nearer": bool(known and found["mixture"].value < found["exact_members"].value),
+    }
 
 
 def _members(case: xr.DataTree) -> list[dict[str, Any]]:

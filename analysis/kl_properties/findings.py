@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from analysis.kl_properties.pairs import PAIRS
 from analysis.kl_properties.study import MAPS, MISSED
-from analysis.reading import dataset_of
+from analysis.reading import dataset_of, share_of
 from models.quadrature import Estimate
 from models.results import estimate_of
 
@@ -196,7 +196,8 @@ def infinite(data: xr.Dataset) -> dict[str, Any]:
 
     seen = data["mc"].sel(case="missed").to_numpy()
     last, truth = data.sel(case="t3").isel(n=-1), estimate_of(data, "kl", case="t3", direction="pq")
-    covers = float((np.abs(last["mc"] - truth.value) <= 2 * last["mc_se"]).mean())
+    repeats = int(data.sizes["repeat"])
+    covers = share_of(float((np.abs(last["mc"] - truth.value) <= 2 * last["mc_se"]).mean()), repeats)
     middle = float(np.median(last["mc"]))
     kl = data["kl"].sel(direction="pq", case=["missed", "t2"])
     return {
@@ -205,7 +206,7 @@ def infinite(data: xr.Dataset) -> dict[str, Any]:
             for n in sizes
         ],
         "missed": MISSED,
-        "repeats": int(data.sizes["repeat"]),
+        "repeats": repeats,
         "largest_n": int(sizes[-1]),
         "n_infinite": int(np.isinf(kl).sum()),
         "n_should": kl.size,
@@ -214,7 +215,7 @@ def infinite(data: xr.Dataset) -> dict[str, Any]:
         "back": estimate_of(data, "kl", case="missed", direction="qp"),
         "truth": truth,
         "covers": covers,
-        "covers_too_few": covers < 0.9,
+        "covers_too_few": covers.value < 0.9,
         "median": middle,
         "median_below": middle < truth.value,
         "growth": float(np.diff(medians["mc"].sel(case="t2"))[-2:].mean()),

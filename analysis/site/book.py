@@ -217,7 +217,7 @@ def _question_page(
         where = [f"[its page of evidence](#{evidence[0].name})"]
     if where:
         main += f"\n\n### Evidence\n\nEvery table and check behind this page is on {' and '.join(where)}.\n"
-    return Page(frame.name, frame.title, frame.lede, main, number), evidence
+    return Page(frame.name, frame.title, frame.lede, _runs(main), number), evidence
 
 
 def _one_text(parts: Sequence[Section], texts: Sequence[str]) -> str:
@@ -263,13 +263,19 @@ def _other(
     text = filled(f"pages/{other.name}.md", templates, q=said, words=words)
     answers[other.name] = headline(words.answer)
     return Page(
-        other.name, other.title, other.lede, (_answer(words.answer) if words.answer else "") + text, str(number)
+        other.name, other.title, other.lede, (_answer(words.answer) if words.answer else "") + _runs(text), str(number)
     )
 
 
 def _answer(answer: str, question: str = "") -> str:
     asked = f"**Question.** {question}\n\n" if question else ""
     return f"::: {{.answer}}\n{asked}**Answer.** {answer}\n:::\n\n"
+
+
+def _runs(text: str) -> str:
+    """Return the text with what one needs to run its code, below the heading of that."""
+    needs = "Run it in a clone of this project, with `uv run python`; `models` is its code."
+    return re.sub(r"^### In PyMC and ArviZ\n", rf"\g<0>\n{needs}\n", text, flags=re.MULTILINE)
 
 
 def _provenance(provenance: Mapping[str, Any], heading: bool = True) -> str:

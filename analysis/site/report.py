@@ -271,7 +271,7 @@ def _link(here: Page, there: Page, words: str, more: str = "") -> str:
 def _kicker(book: Book, page: Page) -> str:
     if page.name == "index":
         return ""
-    place = f"{page.number} of {len(book.story)}"
+    place = f"{page.number} of {sum(bool(p.lede) for p in book.story)}" if page.lede else ""
     if page.of:
         place = f"Evidence for page {next(p.number for p in book.story if p.name == page.of)}"
     return f'<p class="kicker">{_link(page, book.front, html.escape(_plain(book.title)))} <span>{place}</span></p>'

@@ -111,7 +111,8 @@ def how_much(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
 
 
 def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
-    """Mean error of every estimator of KL, one row for each target."""
+    """Mean error of every estimator of KL, one row for each target; the frame holds all bars."""
+    farthest = max(float((abs(d["bias"]) + 2 * d["sd"] / np.sqrt(d["count"])).sel(n=N).max()) for d in studies.values())
     with style.settings():
         collection, (axis,) = panel_grid(["bias"], style, 1, (8.6, 7.2), height=8.6)
         style.draw.vline(0, axis, color=style.faint, width=1.2)
@@ -129,9 +130,10 @@ def bias(studies: Mapping[str, xr.Dataset], style: Style) -> PlotCollection:
             if i:
                 style.draw.hline(-i + 0.5, axis, color=style.faint, width=0.4, alpha=0.5)
         ticks = np.array([-1, -0.1, 0, 0.1, 1] if style.narrow else [-1, -0.1, -0.02, 0, 0.02, 0.1, 1])
+        ticks = ticks[np.abs(ticks) <= 1.2 * farthest]
         style.draw.xticks(_at(ticks), [short(t) for t in ticks], axis)
         _rows([data.attrs["title"] for data in studies.values()], axis, style)
-        low, high = float(_at(-1.6)), float(_at(1.6))
+        low, high = float(_at(-1.2 * farthest)), float(_at(1.2 * farthest))
         style.draw.xlim((low, high), axis)
         style.draw.xlabel("mean error, nats", axis)
         for i, (marker, role, name) in enumerate(

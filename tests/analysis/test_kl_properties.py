@@ -21,6 +21,7 @@ from analysis.kl_properties.pairs import CORRELATED, INDEPENDENT, PAIRS, Pair, f
 from analysis.kl_properties.study import DIRECTIONS, MAPS, Settings
 from analysis.site.chapter import words_of
 from models.divergences import kl
+from models.quadrature import Estimate
 from models.targets import normal_mixture
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings, check_pages
@@ -272,7 +273,11 @@ def test_truth_values_follow_the_numbers(results: xr.DataTree) -> None:
         ("ways", {"fewer_than_chance": False}, "chance alone would put"),
         ("infinite", {"n_infinite": 1}, "returns ∞ for 1 of 2, and misses the rest"),
         ("infinite", {"n_infinite": 2}, "returns ∞ for both."),
-        ("infinite", {"covers": 0.7, "covers_too_few": True}, "70% of the repeats at n = 1000, not in 95%"),
+        (
+            "infinite",
+            {"covers": Estimate(0.7, 0.05, "draws"), "covers_too_few": True},
+            "70 ± 5% of the repeats at n = 1000, not in 95%",
+        ),
         ("sign", {"bregman_holds": True}, "nowhere below zero"),
         ("sign", {"bregman_holds": False, "bregman": -1e-3}, "lowest value on a fine grid of x was −0.0010"),
     ],

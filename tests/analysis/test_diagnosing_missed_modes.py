@@ -245,6 +245,11 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
         "title": "t", "mixture": Estimate(0.2, 0, "quadrature"), "exact_members": Estimate(0.001, 0, "quadrature"),
         "starts_missed": True,
     }  # fmt: skip
+    one = f["repairs"]["equal"]
+    assert one["nearer"] == (one["mixture"].value < one["exact_members"].value)
+    for nearer in (True, False):
+        text = words(repairs={"equal": one | {"nearer": nearer}}).text
+        assert ("mix better than all exact minima" in text) == nearer
     said = words(short_of=[case, case | {"title": "u", "starts_missed": False}]).text
     assert "Where it stays short: *t*, with 0.200 nats left, though" in said
     assert "did not find them all; *u*, with 0.200 nats left." in said

@@ -30,6 +30,7 @@ from models.divergences import kl
 from models.families import FAMILIES
 from models.projections import minima, reverse_projections
 from models.projections.objectives import Objective
+from models.quadrature import Estimate
 from models.results import load, save
 from tests.analysis.computed import computed
 from tests.analysis.drawn import check_drawings, check_pages
@@ -339,6 +340,9 @@ def test_sentences_follow_the_numbers(results: xr.DataTree) -> None:
     def said(key: str, **values: Any) -> str:
         return words_of("initialisation", found | {"bimodal": case | {key: case[key] | values}}).text
 
+    kept = case["adam"] | {"same": Estimate(0.87, 0, "draws"), "same_own": Estimate(0.97, 0, "draws")}
+    answer = words_of("initialisation", found | {"bimodal": case | {"adam": kept}}).answer
+    assert "87% of runs with Adam" in answer, "the basins of the map, which the page draws"
     assert "All 16 runs ended where" in said("adam", differ=0)
     assert "Of 16 runs 4 ended elsewhere" in said("adam", differ=4)
     assert "without any noise. " in said("adam", differ=4, explained=3, mostly_explained=True)

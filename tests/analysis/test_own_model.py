@@ -542,6 +542,10 @@ def test_eight_schools(centred: bool, tmp_path: Path) -> None:
     document = summary(tree)
     check_document(document)
     assert len(document["optima"]) == 1
+    if document["reference"]["ok"]:  # as the page says
+        assert document["reference"]["method"] == ("SMC" if centred else "NUTS")
+        assert document["verdict"]["grade"] == "too narrow"
+        assert "tau" in document["verdict"]["sentence"]
     assert document["reference"]["variables"]["mu"]["mean"] == pytest.approx(4.4, abs=0.5)
     assert {f"theta[{c}]" for c in "ABCDEFGH"} <= set(document["optima"][0]["variables"])
     assert page.write(tree, tmp_path)[0].is_file()

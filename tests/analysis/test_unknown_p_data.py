@@ -17,6 +17,7 @@ from arviz_stats.utils import ELPDData
 from scipy import integrate, stats
 
 from analysis.data.columns import load_column
+from analysis.drawing.marks import squeeze
 from analysis.site.chapter import words_of
 from analysis.unknown_p_data import findings as said
 from analysis.unknown_p_data import study as question
@@ -335,6 +336,9 @@ def test_figures_show_the_numbers(results: xr.DataTree) -> None:
     dots = np.concatenate([np.asarray(c.get_offsets()) for c in axis.collections])
     for name in NAMES:
         assert np.isclose(dots[:, 0], 100 * float(results[f"{name}/coverage"].sel(estimator="kl", n=1000))).any()
+    axis = drawings["bias"].figure.viz["figure"].item().axes[0]
+    farthest = max(float(abs(results[f"{name}/bias"].sel(n=1000)).max()) for name in NAMES)
+    assert squeeze(farthest, 0.02) < min(np.abs(axis.get_xlim()))
 
 
 @pytest.mark.usefixtures("closed")

@@ -305,7 +305,8 @@ def test_findings_say_from_where_all_is_covered(results: xr.DataTree) -> None:
     assert f["trimodal"]["covers_always"]
     assert f["trimodal"]["start_ties"] == 1
     assert f["bimodal"]["start_ties"] == 2
-    assert "For two equal modes at ±3 that is at α = 0.11" in words.answer
+    assert "for two modes at ±3" in words.answer
+    assert "At equal weights that is at α = 0.11" in words.answer
     assert "three equal modes it covers every mode all the way" in words.answer
     assert "from α = 0.1149 on it covers every mode" in " ".join(words.text.split())
     assert "the right mode and its mirror image to both modes" in " ".join(words.text.split())

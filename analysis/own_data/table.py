@@ -17,6 +17,8 @@ __all__ = ["Table", "UnfitError", "tabled"]
 _ROWS = 100_000
 #: The most rows at the end that may be footers; of those without a cell for every column as many as the table has rows.
 _FOOTERS = 12
+#: Width and kind of a column, which a row below the names gives in files of the USGS.
+_WIDTH = re.compile(r"\d+[snd]")
 #: Rows among which the names are looked for.
 _HEAD = 100
 
@@ -69,12 +71,12 @@ class Table:
 
     def units(self, marks: Marks) -> bool:
         """Whether the first row names a unit above numbers, and is no row like those below: A1 and 2024-01-01 are no units."""
-        if not any(map(is_unit, self.headed(marks))):
-            return False
+        headed = self.headed(marks)
         texts = [k.texts for column in self.columns if not (k := column.kinds[marks]).numeric and k.headed]
-        return not any(
-            len(t) > 1 and any(map(str.isdigit, t[0][1])) and _shape(t[0][1]) == _shape(t[1][1]) for t in texts
-        )
+        if len(headed + texts) > 1 and all(map(_WIDTH.fullmatch, [*headed, *(t[0][1] for t in texts)])):
+            return bool(headed)
+        like = any(len(t) > 1 and any(map(str.isdigit, t[0][1])) and _shape(t[0][1]) == _shape(t[1][1]) for t in texts)
+        return any(map(is_unit, headed)) and not like
 
     def numeric(self, marks: Marks) -> list[int]:
         """Places of the columns of numbers."""

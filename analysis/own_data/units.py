@@ -16,24 +16,24 @@ _LOOKED = 100  # cells with digits by which the unit of a column is told
 #: Units that take prefixes of powers of ten and units that take none, as they are written; and units in words, in any case.
 _UNITS = {
     "with prefixes": "m g s A K mol cd Hz N Pa J W C V F Ω Ohm ohm S Wb T H lm lx Bq Gy Sv kat l L eV bar cal Wh Ah VA var B b t a Ci "
-    "rad M eq Eq osm Osm U IU Da € $",
+    "rad M eq Eq osm Osm U IU Da Nm Gal barg cts € $",
     "without": "% ‰ ° °C °F °K º ºC £ ¥ R min h d y kn kt kts mph kph in ft yd mi lb lbs oz gal pt ha ac atm Torr psi mmHg cmH psu ppm ppb ppt "
-    "dB dBA dBm pH rpm fps bpm cfu CFU cps px dpi Å hr hrs sec msec yr yrs wk mo deg degC degF grad sr au AU gC dex mag Jy pc ly RFU OD "
+    "US$ R$ dB dBA dBm pH CO NTU TCU PSU DN ppmv ppbv kmh sq sqft Min Sek Std Pkt rpm fps bpm cfu CFU cps px dpi Å hr hrs sec msec yr yrs wk mo deg degC degF grad sr au AU gC dex mag Jy pc ly RFU OD "
     "EUR USD GBP CHF JPY CNY SEK NOK DKK PLN CZK HUF INR AUD CAD BRL RUB TRY TEUR Tsd Mio Mrd Mill Stk St kcal BTU hp PS qm cbm",
     "words": "meter meters metre metres gram grams second seconds minute minutes hour hours day days week weeks month months year years volt "
     "volts watt watts ampere amperes kelvin celsius fahrenheit degree degrees percent percentage prozent pct number count counts anzahl nombre "
     "stück personen persons people index points punkte dollars euro euros thousand thousands million millions billion billions tausend millionen "
     "milliarden jahr jahre tag tage stunde stunden minuten sekunden cells copies reads units unit einheit dimensionless unitless cycles steps "
-    "samples arb log per pro je in of",
+    "samples arb log ratio fraction vol beats breaths photons pixels cent cents float double int integer numeric real per pro je in of",
 }  # fmt: skip
 _WITH, _WITHOUT, _IN_WORDS = (frozenset(units.split()) for units in _UNITS.values())
 _PREFIX = re.compile(r"(?:da|[YZEPTGMkhdcmuµnpfa])(?=.)")
-#: Units, with exponents, and what stands between them; before them a power of ten may, and within them a number of them.
+#: Units, with exponents, and what stands between them; before them a power of ten may, and a number within.
 _WORD = r"(?:[^\W\d_]|[%‰°$€£¥])+"
 _NAMED = rf"{_WORD}(?:\^?-\d|\^\d|[23]|10)?"
 _BETWEEN = r"[\s/·⋅*×_-]+"
 _TEN = r"[x×]?10(?:\^|\*\*|[eE])[-+]?\d+[\s/·*×]*|10*/\s*"
-_UNIT = re.compile(rf"[\s-]*(?:{_TEN})?({_NAMED}(?:{_BETWEEN}(?:{_NAMED}|10+))*)\s*")
+_UNIT = re.compile(rf"[\s-]*(?:{_TEN})?({_NAMED}(?:{_BETWEEN}(?:{_NAMED}|\d+))*)\s*")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _PLAINLY = str.maketrans({"\u03bc": "µ", ".": "", **dict.fromkeys("()[]{}", " ")})
 #: Marks that a number written plainly has; a column of nothing else has no unit.

@@ -426,6 +426,13 @@ def test_a_row_of_units_is_left_out_and_said(units: str, tmp_path: Path) -> None
     assert table.warnings[0].endswith("and is taken for units")
 
 
+def test_a_row_of_widths_is_left_out_and_said(tmp_path: Path) -> None:
+    text = "# USGS\nagency_cd\tsite_no\tflow\theight\n5s\t15s\t14n\t14n\nUSGS\t01646500\t5200\t3.2\nUSGS\t01646500\t6100\t3.9\n"
+    table = read_columns(saved(tmp_path / "x.txt", text))
+    assert table.values.tolist() == [[5200, 3.2], [6100, 3.9]]
+    assert "the line after the names holds no numbers (15s, 14n, 14n) and is taken for units" in table.warnings
+
+
 def test_signs_of_accountants_are_said(tmp_path: Path) -> None:
     for cells, first, x in (
         ("(1)\n(2)\n(3)\n", "'(1)' in row 1", [-1, -2, -3]),

@@ -76,7 +76,9 @@ class Table:
         if len(headed + texts) > 1 and all(map(_WIDTH.fullmatch, [*headed, *(t[0][1] for t in texts)])):
             return bool(headed)
         like = any(len(t) > 1 and any(map(str.isdigit, t[0][1])) and _shape(t[0][1]) == _shape(t[1][1]) for t in texts)
-        return any(map(is_unit, headed)) and not like
+        named = sum(map(is_unit, headed))
+        beside = any(not is_unit(t[0][1]) for t in texts)  # maybe a name of the row
+        return not like and (2 * named > len(headed) if beside else named > 0)
 
     def numeric(self, marks: Marks) -> list[int]:
         """Places of the columns of numbers."""

@@ -110,7 +110,7 @@ def read_columns(
     ------
     InputError
         If the file is missing, a folder, unreadable, empty, damaged, or not what its name says; if two readings of it are
-        possible; if a column is unknown, named twice, not numeric, infinite somewhere, empty or constant; if a weight is negative or
+        possible; if a column is unknown, named twice, not numeric or infinite somewhere; if one asked for, or every one, is empty or constant; if a weight is negative or
         all are zero; or if fewer than two complete rows are left.
     """
     path, options = Path(path), options or Options()

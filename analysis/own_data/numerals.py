@@ -245,7 +245,8 @@ class Cells:
         number = without(cell, self.unit)
         if number is None and is_number(signed(cell)):
             return f"{cell} without {''.join(self.unit)}"
-        return number or cell
+        bare = cell.removeprefix(self.unit[0]).removesuffix(self.unit[1]).strip()
+        return number or (bare if bare and is_missing(bare) else cell)  # $ - is no text
 
     def _plain(self, cells: Sequence[str], joined: str, characters: set[str]) -> Sequence[str]:
         """Cells as plain numbers, as far as they are numbers."""

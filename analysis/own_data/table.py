@@ -158,7 +158,7 @@ def tabled(
     names = [" ".join(cell.split()) for cell in cells]
     first: list[tuple[int, list[str]]] = []
     numbers = [name for name in names if is_number(tidy(name))]
-    if numbers and titles and blanks:
+    if titles and blanks and (numbers or not all(any(map(str.isalnum, name)) for name in names)):
         return None  # a column of text, with its name above it
     if len(numbers) != sum(map(bool, names)):
         numbers = values_among(names, [below for _, below in head[place + 1 :]])

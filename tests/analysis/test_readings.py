@@ -445,6 +445,12 @@ def test_signs_of_accountants_are_said(tmp_path: Path) -> None:
         assert f"{first} of column 'a' is read as a number below zero, as are others like it" in table.warnings
 
 
+def test_a_dash_beside_a_currency_is_no_value_and_no_name(tmp_path: Path) -> None:
+    table = read_columns(saved(tmp_path / "x.csv", "a\n$ -\n$ 5.00\n$ (2.50)\n$ 7.25\n $ -   \n"))
+    assert (table.names, table.values[:, 0].tolist()) == (("a",), [5, -2.5, 7.25])
+    assert table.reading["columns"][0]["missing_marks"] == "2 '-'"
+
+
 def test_printed_tables(tmp_path: Path) -> None:
     for text in (
         " a   | b\n-----+---\n 1.5 | 2\n 3.5 | 4\n 5   | 7\n",

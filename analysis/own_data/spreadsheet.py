@@ -67,7 +67,7 @@ def read_sheet(path: Path, options: Options, report: Callable[[float], None]) ->
                 except UnfitError as error:
                     failed.append((not single, error.nameless, error.rows, str(error)))
                 else:
-                    found += [(table, {"sheet": sheet.title}, [])] if table is not None else []
+                    found += [(table, {"sheet": sheet.title}, lines.left(single))] if table is not None else []
             if lines.column is None or any(table.rows for table, *_ in found):
                 break
             found, failed = ([], []) if not single else (found, failed)
@@ -95,6 +95,11 @@ class _Lines:
             return None
         place, cells = self._filled.most_common(1)[0]
         return place if 4 * (self._filled.total() - cells) <= cells else None
+
+    def left(self, single: bool) -> list[str]:
+        """What is said of cells beside the only column."""
+        beside = single and len(self._filled) > 1
+        return ["the few cells beside the only column are left out"] if beside else []
 
     def cells(self, single: bool, decimal: str) -> Iterator[list[str]]:
         """The rows, or the only column of them."""

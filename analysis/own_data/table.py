@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
+import numpy as np
+
 from analysis.own_data.footers import Aside, filled, like_a_footer
 from analysis.own_data.heads import names_at, values_among
 from analysis.own_data.numerals import Cells, Marks, is_number, tidy
@@ -79,6 +81,13 @@ class Table:
         named = sum(map(is_unit, headed))
         beside = any(not is_unit(t[0][1]) for t in texts)  # maybe a name of the row
         return not like and (2 * named > len(headed) if beside else named > 0)
+
+    def above(self, marks: Marks) -> list[tuple[int, str]]:
+        """Row and content of the cells of text in columns of numbers if all of them stand above all numbers; else none."""
+        kinds = [self.columns[i].kinds[marks] for i in self.numeric(marks)]
+        texts = sorted(cell for k in kinds for cell in k.texts)
+        first = min((int(np.argmax(~np.isnan(k.parts[0]))) for k in kinds if not np.isnan(k.parts[0]).all()), default=0)
+        return texts if len(texts) == self.wrong(marks) and all(row < first for row, _ in texts) else []
 
     def numeric(self, marks: Marks) -> list[int]:
         """Places of the columns of numbers."""

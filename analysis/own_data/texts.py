@@ -36,20 +36,24 @@ def without_units(path: Path, table: Table, marks: Marks) -> list[str]:
             f"{str(path)!r} has names in two lines: below line {table.line} ({', '.join(filter(None, table.names)):.40}), where some columns "
             f"have none, stands {', '.join(second):.40}; leave out the first with --skip {table.line}, or give every column a name in one line"
         )
-    if table.units(marks):
+    units = table.units(marks)
+    if units:
         for column in table.columns:
             column.without_first()
         table.aside = [replace(row, row=row.row - 1) for row in table.aside]
-        return [f"the line after the names holds no numbers ({', '.join(headed):.60}) and is taken for units"]
+    above = table.above(marks)
     # One that begins with a digit or is beyond a limit is a value like any other text.
-    words = not any(_beyond_a_limit(text) or any(map(str.isdigit, text)) for text in headed)
-    if headed and words and table.wrong(marks) == len(headed):
-        ways = " ".join(f"--na {text!r:.40}" for text in dict.fromkeys(headed))
+    if above and not any(_beyond_a_limit(text) or any(map(str.isdigit, text)) for _, text in above):
+        texts = list(dict.fromkeys(text for _, text in above))
+        ways = " ".join(f"--na {text!r:.40}" for text in texts)
+        last = max(row for row, _ in above) + 1
         raise InputError(
-            f"row 1 of {str(path)!r} holds text where the others hold numbers ({', '.join(headed):.60}), and no unit that is known: say {ways} "
-            f"if it means a missing value or a unit, or --skip {table.line} if it is the line of names"
+            f"row {last} of {str(path)!r} holds text where those below hold numbers ({', '.join(texts):.60}), and no unit that is known: say {ways} "
+            f"if it means a missing value or a unit, or --skip {table.line + last - 1 + units} if it is the line of names"
         )
-    return []
+    return (
+        [f"the line after the names holds no numbers ({', '.join(headed):.60}) and is taken for units"] if units else []
+    )
 
 
 def _beyond_a_limit(text: str) -> bool:

@@ -397,6 +397,10 @@ FIRST_ROWS = {
     ),
     "words": ("name,a,b\nBob,error,none yet\nx,1.5,2\ny,2.5,4\n", "say --na 'error' --na 'none yet' if it means"),
     "a title above the name": ("Exported by me\nv\n1.5\n2.5\n", "or --skip 1 if it is the line of names"),
+    "a second row of words": (
+        "t,a\ns,m\nraw,mean\n0.5,2\n3,4\n",
+        "say --na 'mean' --na 'raw' if it means a missing value or a unit, or --skip 2",
+    ),
     "not detected": ("patient,a,b\nA1,ND,ND\nA2,1.5,2\nA3,2.5,4\n", "'ND' in row 1; a value below or above a limit"),
     "a day": ("day,a\n2024-01-01,m\n2024-01-02,1.5\n2024-01-03,2.5\n", "say --na 'm'"),
     "a letter that is a unit": ("name,a,b\nBob,ND,H\nP1,1.5,2\nP2,2.5,4\n", "'ND' in row 1"),
@@ -700,6 +704,11 @@ def test_one_column_anywhere_in_a_sheet(rows: int, tmp_path: Path) -> None:
     for path in (corner, within):
         table = read_columns(path)
         assert (table.names, table.values[:rows, 0].tolist()) == (("v",), x)
+    titled = workbook(tmp_path / "z.xlsx", a=[["Report"], [], ["of us"], ["v"], *([v] for v in x)])
+    assert "or --skip 3 if it is the line of names" in refusal(titled)
+    assert read_columns(titled, None, None, Options(skip=3)).names == ("v",)
+    noted = workbook(tmp_path / "w.xlsx", a=[["v"], [x[0], None, "see below"], *([v] for v in x[1:])])
+    assert read_columns(noted).warnings == ("the few cells beside the only column are left out",)
 
 
 def test_what_a_workbook_hides_is_said(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ _MANY = 10
 _INDEX = frozenset(
     ["unnamed: 0", "id", "idx", "index", "row", "rownum", "nr", "no", "obs", "observation", "case", "key"]
 )
+_DATES = frozenset(["date", "datum", "datetime", "timestamp", "fecha"])
 #: Words in the name of a column of whole numbers that name a customer, a place or a line.
 _NAMING = frozenset(
     [
@@ -117,20 +118,21 @@ def counts_rows(name: str, x: Array) -> str | None:
     >>> counts_rows("a", np.arange(10.0)), counts_rows("ID", x), counts_rows("day", np.sort(x)), counts_rows("day", x)
     ('counts the rows', 'tells rows apart', 'tells when rows were taken', None)
     """
-    if len(x) < 3 or not np.isfinite(x).all() or (x != np.rint(x)).any():
+    known = name.strip().casefold()
+    if len(x) < 3 or not np.isfinite(x).all():
         return None
-    if _are_dates(x):
+    if known in _DATES or _are_dates(x):  # a sheet counts days, with hours as their fractions
         return "holds dates"
-    steps = np.diff(x)
-    if len(x) < _MANY:
+    if len(x) < _MANY or (x != np.rint(x)).any():
         return None
+    steps = np.diff(x)
     if (steps == 1).all():
         return "counts the rows"
     if (steps >= 0).all() and any(_CLOCK[0] * tick <= x[0] and x[-1] < _CLOCK[1] * tick for tick in _TICKS):
         return "holds times of a clock that counts from 1970"
-    if name.strip().casefold() in _INDEX and (len(np.unique(x)) == len(x) or np.abs(x).max() >= 2.0**53):
+    if known in _INDEX and (len(np.unique(x)) == len(x) or np.abs(x).max() >= 2.0**53):
         return "tells rows apart"
-    return "tells when rows were taken" if name.strip().casefold() in _TIMES and (steps > 0).all() else None
+    return "tells when rows were taken" if known in _TIMES and (steps > 0).all() else None
 
 
 def no_measurement(name: str, x: Array) -> str | None:
@@ -158,4 +160,4 @@ def _are_dates(x: Array) -> bool:
     """Whether whole numbers (n,) are dates such as 20240131."""
     month, day = x // 100 % 100, x % 100
     months = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
-    return bool(x.min() > 1.8e7 and x.max() < 2.2e7 and months.all())
+    return bool(x.min() > 1.8e7 and x.max() < 2.2e7 and (x == np.rint(x)).all() and months.all())

@@ -153,6 +153,7 @@ APART = np.random.default_rng(9).permutation(1000)[:50]
         ("ID", APART, "tells rows apart"),
         ("Day", np.sort(APART), "tells when rows were taken"),
         ("date", 20240101 + 100 * (APART % 12) + APART % 28, "holds dates"),
+        ("Datum", 45_000.25 + APART, "holds dates"),
         ("t", 1_700_000_000_000 + np.sort(APART) * 977, "holds times of a clock that counts from 1970"),
     ],
 )

@@ -37,9 +37,8 @@ _MARK_BY_NAME = {name: mark for mark, name in CALLED.items()} | {"space": " ", "
 _COMMENTS = ("#", "%", "//")
 _COMMENTED = re.compile(r"[\r\n][ \t]*(#|%|//)")
 _PROBE = 65_536
-#: A line between the rows of a printed table whose columns bars divide; and a date of a comma country.
+#: A line between the rows of a printed table whose columns bars divide.
 _RULE = re.compile(r"\s*[|+]?\s*:?-{2,}:?\s*(?:[|+]\s*:?-{2,}:?\s*)*[|+]?\s*")
-_DATE = re.compile(r"\d{1,2}\.\d{1,2}\.(?:\d\d){0,2}(?: .*)?")
 
 
 @dataclass(frozen=True)
@@ -298,7 +297,7 @@ def _one(
 # --- which reading ---------------------------------------------------------------------------------------------------
 
 
-def _plausible(table: Table, marks: Marks, how: dict[str, Any], options: Options) -> bool:
+def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], options: Options) -> bool:
     present = set().union(*(column.present for column in table.columns))
     if marks.thousands and (marks.thousands not in present):
         return options.thousands is not None
@@ -306,10 +305,10 @@ def _plausible(table: Table, marks: Marks, how: dict[str, Any], options: Options
         return options.decimal is not None
     separator = how.get("separator")
     if marks.thousands == "." and options.thousands is None and options.mark("decimal") != ",":
-        # A point is a decimal mark unless some number leaves doubt, or the file seems to be of a country where commas are.
+        # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt.
+        commas = separator == "comma" or (separator == "none" and ".csv" in path.name.lower())
         numeric = [table.columns[i] for i in table.numeric(marks)]
-        doubt = any("," in c.present or _grouped(c, marks) for c in numeric)
-        if not doubt and (separator == "comma" or not _of_a_comma_country(table, separator)):
+        if commas and not any("," in c.present or _grouped(c, marks) for c in numeric):
             return False
     if separator == "none" and "," in present:
         # Names that commas divide as they divide the rows are several columns.
@@ -318,20 +317,15 @@ def _plausible(table: Table, marks: Marks, how: dict[str, Any], options: Options
     return True
 
 
-def _of_a_comma_country(table: Table, separator: str | None) -> bool:
-    """Whether semicolons divide the columns, as where commas are decimal marks, or dates are written as there; a sheet divides by no mark."""
-    return separator in (None, "semicolon") or any(_DATE.fullmatch(column.first) for column in table.columns)
-
-
 def _grouped(column: Cells, marks: Marks) -> bool:
     """Whether points seem to divide thousands: two in one number, or whole numbers from 1 to 999 beside three digits behind every point."""
     size = np.abs(column.values(marks))
     return "." in column.shown or ("." in column.present and bool(((size > 0) & (size < 1000)).any()))
 
 
-def _readings_of(table: Table, how: dict[str, Any], options: Options) -> list[tuple[tuple[int, int], Marks]]:  # fmt: skip
+def _readings_of(path: Path, table: Table, how: dict[str, Any], options: Options) -> list[tuple[tuple[int, int], Marks]]:  # fmt: skip
     """How much sense each plausible pair of marks makes."""
-    return [(table.sense(m), m) for m in table.columns[0].kinds if _plausible(table, m, how, options)]
+    return [(table.sense(m), m) for m in table.columns[0].kinds if _plausible(path, table, m, how, options)]
 
 
 def _same(a: tuple[Table, Marks], b: tuple[Table, Marks]) -> bool:
@@ -348,7 +342,7 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, bool, int, s
     found = [
         (sense, table, marks, how, notes)
         for table, how, notes in tables
-        for sense, marks in _readings_of(table, how, options)
+        for sense, marks in _readings_of(path, table, how, options)
     ]
     most = max((entry[0] for entry in found), default=(0, 0))
     worst = max(failed, key=lambda entry: entry[:3], default=None)
@@ -369,18 +363,7 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, bool, int, s
     other = next(others, None)
     if other is not None:
         raise InputError(_two(path, best[0], other))
-    if how.get("separator") != "comma" and options.decimal is None and options.thousands is None:
-        notes = [*notes, *_points(best[0])]
     return Read(table, marks, how | {"decimal": marks.decimal, "thousands": marks.thousands or None}, list(notes))
-
-
-def _points(chosen: Any) -> list[str]:
-    """What is said where all points might divide thousands, and are read as decimal marks since nothing in the file shows that they do."""
-    sense, table, marks, *_ = chosen
-    other = Marks(",", ".")
-    known = marks == Marks(".", "") and other in table.columns[0].kinds
-    open_ = known and table.sense(other) >= sense and not _same((table, marks), (table, other))
-    return ["the points are read as decimal marks; if they divide thousands, say --thousands point"] if open_ else []
 
 
 def _more(a: Any, b: Any) -> bool:

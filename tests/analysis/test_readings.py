@@ -211,6 +211,8 @@ def test_writings(what: str, tmp_path: Path) -> None:
 TWO = {
     "thousands or decimals, quoted": 'a,b\n"1,234",1\n"2,345",2\n',
     "thousands or decimals in a comma country": "a;b\n1.234;1\n2.345;2\n",
+    "thousands or decimals, tabs": "a\tb\n1.234\t1\n2.345\t2\n",
+    "thousands or decimals, blanks": "a b\n1.234 1\n2.345 2\n",
     "thousands or decimals beside dates of a comma country": "d\ta\n1.2.2024\t1.234\n2.2.2024\t2.345\n",
     "thousands beside whole numbers, tabs": "d\ta\nx\t1.234\ny\t999\nz\t12.345\n",
     "thousands beside whole numbers": "a\n1.234\n942\n2.345\n",
@@ -743,23 +745,14 @@ def test_numbers_of_a_workbook_beside_text_that_may_be_thousands(tmp_path: Path)
     )
 
 
-def test_points_are_decimal_marks_in_every_format_unless_a_number_says_otherwise(tmp_path: Path) -> None:
-    read = "the points are read as decimal marks; if they divide thousands, say --thousands point"
+def test_three_decimals_in_one_column_are_asked_where_no_comma_divides(tmp_path: Path) -> None:
     for first in ("1.234", "0"):
         text = f"a\n{first}\n2.345\n9.876\n"
-        for name in ("x.csv", "x.txt", "x.tsv"):
-            table = read_columns(path := saved(tmp_path / name, text))
-            assert (table.values[:, 0].tolist(), table.warnings) == ([float(first), 2.345, 9.876], (read,))
-            assert read_columns(path, None, None, Options(thousands=".")).values[1] == 2345
-            assert read_columns(path, None, None, Options(decimal=".")).warnings == ()
-    for separator in "\t ":
-        path = saved(tmp_path / "y.txt", f"id{separator}a\nx{separator}1.234\ny{separator}2.345\n")
-        assert read_columns(path).warnings[0] == read
-    commas = read_columns(
-        saved(tmp_path / "z.csv", "id,a\nx,0\ny,2.345\nz,9.876\n")
-    )  # where commas divide they are no decimal marks
+        assert read_columns(saved(tmp_path / "x.csv", text)).values[1] == 2.345
+        for name in ("x.txt", "x.tsv"):
+            assert "two ways" in refusal(saved(tmp_path / name, text))
+    commas = read_columns(saved(tmp_path / "z.csv", "id,a\nx,0\ny,2.345\nz,9.876\n"))
     assert commas.values[:, 0].tolist() == [0, 2.345, 9.876]
-    assert read not in commas.warnings
     assert not read_columns(saved(tmp_path / "w.tsv", "a\n1.234\n0.345\n9.876\n")).warnings
 
 

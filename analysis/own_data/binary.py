@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.own_data.numerals import is_number, tidy
 from models.errors import InputError
 
 xr = lazy_loader.load("xarray")
 
-__all__ = ["BINARY", "coded", "damaged"]
+__all__ = ["BINARY", "coded", "damaged", "whole"]
 
 Array = NDArray[np.float64]
 Report = Callable[[float], None]
@@ -30,6 +32,17 @@ _ROWS = 100_000
 def damaged(path: Path, what: str) -> InputError:
     """Say that a file is not whole."""
     return InputError(f"{str(path)!r} is damaged or truncated ({' '.join(what.split())[:120]}); copy or write it again")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Say of whatever a library raises while it reads a file that the file is not whole: they promise no kind of error."""
+    try:
+        yield
+    except (InputError, MemoryError, PermissionError):
+        raise
+    except Exception as error:
+        raise damaged(path, str(error) or type(error).__name__) from error
 
 
 def coded(column: Array, codes: Sequence[float]) -> tuple[Array, Counter[float]]:
@@ -66,31 +79,22 @@ def _parquet(path: Path, report: Report) -> Found:
     pa = _arrow(path, "Parquet", b"PAR1")
     import pyarrow.parquet as pq  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-    try:
-        with pq.ParquetFile(path) as file:
-            rows = max(file.metadata.num_rows, 1)
-            return _batches(
-                path, file.schema_arrow, lambda names: file.iter_batches(_ROWS, columns=names), rows, report, pa
-            )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise damaged(path, str(error)) from None
+    with whole(path), pq.ParquetFile(path) as file:
+        rows = max(file.metadata.num_rows, 1)
+        return _batches(
+            path, file.schema_arrow, lambda names: file.iter_batches(_ROWS, columns=names), rows, report, pa
+        )
 
 
 def _feather(path: Path, report: Report) -> Found:
     pa = _arrow(path, "Feather", b"ARROW1")
     import pyarrow.feather as feather  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-    try:
+    with whole(path):
         table = feather.read_table(path, memory_map=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise damaged(path, str(error)) from None
-    return _batches(
-        path, table.schema, lambda names: table.select(names).to_batches(_ROWS), max(table.num_rows, 1), report, pa
-    )
+        return _batches(
+            path, table.schema, lambda names: table.select(names).to_batches(_ROWS), max(table.num_rows, 1), report, pa
+        )
 
 
 def _batches(path: Path, schema: Any, batches: Callable[[list[str]], Any], rows: int, report: Report, pa: Any) -> Found:
@@ -110,9 +114,24 @@ def _batches(path: Path, schema: Any, batches: Callable[[list[str]], Any], rows:
             parts[name].append(np.asarray(column.to_numpy(zero_copy_only=False), dtype=float))
         done += batch.num_rows
         report(done / rows)
-    others = {field.name: str(field.type) for field in schema if field.name not in numeric}
+    others = {
+        field.name: _text(batches, field.name)
+        if kinds.is_string(field.type) or kinds.is_large_string(field.type)
+        else str(field.type)
+        for field in schema
+        if field.name not in numeric
+    }
     others |= {name: "the index of a pandas frame" for name in _index_of(schema) if name in numeric}
     return {name: np.concatenate(p) if p else np.empty(0) for name, p in parts.items()}, others
+
+
+def _text(batches: Callable[[list[str]], Any], name: str) -> str:
+    """What a column of text holds, by its first cell that holds any."""
+    cells = ((row, value) for batch in batches([name]) for row, value in enumerate(batch.column(0).to_pylist(), 1))
+    row, value = next((cell for cell in islice(cells, _ROWS) if cell[1]), (0, ""))
+    return f"text{' that looks like numbers' if is_number(tidy(value)) else ''}" + (
+        f" ({value!r:.40} in row {row})" if value else ""
+    )
 
 
 def _index_of(schema: Any) -> list[str]:
@@ -126,21 +145,20 @@ def _index_of(schema: Any) -> list[str]:
 
 def _numpy(path: Path, report: Report) -> Found:
     arrays: dict[str, Any] = {}
-    try:
-        if path.suffix.lower() == ".npy":
-            arrays["x"] = np.load(path, mmap_mode="r", allow_pickle=False)
-        else:
-            # Opened here: NumPy leaves a damaged archive open.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise damaged(path, str(error)) from None
-    except ValueError as error:
-        if any(word in str(error).lower() for word in ("pickle", "object")):
-            raise InputError(
-                f"{str(path)!r} holds Python objects, not numbers; save a numeric array with numpy.save"
-            ) from None
-        raise damaged(path, str(error)) from None
+    # Opened here: NumPy leaves a damaged archive open.
+    with whole(path), path.open("rb") as stream:
+        try:
+            if path.suffix.lower() == ".npy":
+                arrays["x"] = np.load(path, mmap_mode="r", allow_pickle=False)
+            else:
+                with np.load(stream, allow_pickle=False) as archive:
+                    arrays = {name: archive[name] for name in archive.files}
+        except ValueError as error:
+            if any(word in str(error).lower() for word in ("pickle", "object")):
+                raise InputError(
+                    f"{str(path)!r} holds Python objects, not numbers; save a numeric array with numpy.save"
+                ) from None
+            raise
     report(1.0)
     if any(not isinstance(array, np.ndarray) for array in arrays.values()):
         raise InputError(
@@ -155,7 +173,7 @@ def _numpy(path: Path, report: Report) -> Found:
         elif array.ndim == 2:
             named += [(f"{name}{i}", array[:, i]) for i in range(array.shape[1])]
         else:
-            raise InputError(f"array {name!r} of {str(path)!r} has shape {array.shape}; it must be (n,) or (n, d)")
+            named.append((name, array))
     return _sorted(path, named)
 
 
@@ -168,31 +186,30 @@ def _sorted(path: Path, columns: Sequence[tuple[str, Any]]) -> Found:
             "array or field of it; give every one a name of its own"
         )
     numeric = {name: array for name, array in named.items() if array.dtype.kind in "iuf" and array.ndim == 1}
-    others = {name: f"{array.dtype}{array.shape}" for name, array in named.items() if name not in numeric}
+    others = {name: _described(array) for name, array in named.items() if name not in numeric}
     return {name: np.array(array, dtype=float) for name, array in numeric.items()}, others
+
+
+def _described(array: Any) -> str:
+    if array.ndim == 1:
+        return str(array.dtype)
+    return f"an array of shape {array.shape}, not (n,) or (n, d)" if array.ndim else "a single value"
 
 
 def _netcdf(path: Path, report: Report) -> Found:
     named: list[tuple[str, Any]] = []
-    try:
-        with xr.open_datatree(path, decode_times=False) as tree:
-            group = tree["observed_data"] if not tree.data_vars and "observed_data" in tree.children else tree
-            if not group.data_vars:
-                groups = ", ".join(tree.children) or "none"
-                raise InputError(
-                    f"{str(path)!r} has no variables at its root (groups: {groups}); save them in the root group"
-                )
-            for name, variable in group.data_vars.items():
-                if variable.ndim == 2:
-                    named += [(f"{name}{i}", variable.to_numpy()[:, i]) for i in range(variable.shape[1])]
-                else:
-                    named.append((str(name), variable.to_numpy()))
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise damaged(path, str(error)) from None
+    with whole(path), xr.open_datatree(path, decode_times=False) as tree:
+        group = tree["observed_data"] if not tree.data_vars and "observed_data" in tree.children else tree
+        if not group.data_vars:
+            groups = ", ".join(tree.children) or "none"
+            raise InputError(
+                f"{str(path)!r} has no variables at its root (groups: {groups}); save them in the root group"
+            )
+        for name, variable in group.data_vars.items():
+            if variable.ndim == 2:
+                named += [(f"{name}{i}", variable.to_numpy()[:, i]) for i in range(variable.shape[1])]
+            else:
+                named.append((str(name), variable.to_numpy()))
     report(1.0)
     return _sorted(path, named)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from analysis.own_data.binary import BINARY, coded
 from analysis.own_data.footers import Aside, why_no_observation
 from analysis.own_data.kinds import CALLED, kind_of, unreadable
-from analysis.own_data.numerals import Kind, Marks, is_number
+from analysis.own_data.numerals import Marks, is_number
 from analysis.own_data.oddities import counts_rows, missing_codes, no_measurement, total_of
 from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
-from analysis.own_data.units import beside
+from analysis.own_data.texts import remedy, told_of, without_units
 from models.errors import InputError, lookup_error
 
 __all__ = ["Columns", "Options", "read_columns"]
@@ -110,7 +110,7 @@ def read_columns(
     ------
     InputError
         If the file is missing, a folder, unreadable, empty, damaged, or not what its name says; if two readings of it are
-        possible; if a column is unknown, named twice, not numeric, infinite somewhere, empty or constant; if a weight is negative or
+        possible; if a column is unknown, named twice, not numeric or infinite somewhere; if one asked for, or every one, is empty or constant; if a weight is negative or
         all are zero; or if fewer than two complete rows are left.
     """
     path, options = Path(path), options or Options()
@@ -163,24 +163,9 @@ def _content(path: Path, read: Read) -> _Content:
     found = _Content({}, {}, [table.names[i] for i in named], read.how, list(read.notes))
     if table.titles:
         found.notes.append(f"{len(table.titles)} line(s) before the names skipped, the first {table.titles[0]!r:.60}")
-    if len(named) < len(table.names):
-        found.notes.append(f"{len(table.names) - len(named)} column(s) without a name left out")
-    if table.units(marks):
-        second = [
-            k.texts[0][1]
-            for i, column in enumerate(table.columns)
-            if i not in named and (k := column.kinds[marks]).numeric and k.headed
-        ]
-        if second:
-            raise InputError(
-                f"{str(path)!r} has names in two lines: below line {table.line} ({', '.join(table.names[i] for i in named):.40}), where some columns "
-                f"have none, stands {', '.join(second):.40}; leave out the first with --skip {table.line}, or give every column a name in one line"
-            )
-        told = ", ".join(k.texts[0][1] for column in table.columns if (k := column.kinds[marks]).numeric and k.headed)
-        found.notes.append(f"the line after the names holds no numbers ({told:.60}) and is taken for units")
-        for column in table.columns:
-            column.without_first()
-        table.aside = [replace(row, row=row.row - 1) for row in table.aside]
+    if nameless := sum(bool(column.first) for name, column in zip(table.names, table.columns, strict=True) if not name):
+        found.notes.append(f"{nameless} column(s) without a name left out")
+    found.notes += without_units(path, table, marks)
     subtotals = sorted(column.subtotal for column in table.columns if column.subtotal is not None)
     found.notes += _without_footers(table, marks)
     for row, text in subtotals:
@@ -202,10 +187,10 @@ def _content(path: Path, read: Read) -> _Content:
             f"{count} {mark!r}" if mark else f"{count} blank" for mark, count in column.missing.items()
         )
         if kind.wrong and kind.numeric:
-            told = _cells(kind)
+            told = told_of(kind)
             found.others[name] = f"text among its numbers ({told})"
             found.wrong[name] = (
-                f"column {name!r} of {str(path)!r} holds text among its numbers: {told}; {_remedy(kind.texts[0][1])}, "
+                f"column {name!r} of {str(path)!r} holds text among its numbers: {told}; {remedy(kind.texts[0][1])}, "
                 "or choose other columns with --columns"
             )
         elif kind.numeric and column.large is not None:
@@ -226,25 +211,14 @@ def _content(path: Path, read: Read) -> _Content:
             found.codes[name] = column.values(marks)
         else:
             found.numbers[name] = column.values(marks)
+            if column.turned is not None:
+                row, cell = column.turned
+                found.notes.append(
+                    f"{cell!r:.40} in row {row + 1} of column {name!r} is read as a number below zero, as are others like it"
+                )
             if unit := "".join(column.unit or ()):
                 found.notes.append(f"the numbers of column {name!r} are written with {unit!r}, which is left out")
     return found
-
-
-def _remedy(text: str) -> str:
-    if text[:1] in "<>":
-        return "a value below or above a limit is neither a number nor missing, and no fit here takes it"
-    if is_number(text):
-        return "write all its numbers with the same marks of decimals and thousands"
-    if " without " in text or any(beside([text])):
-        return "write all its numbers with the same unit, or none"
-    return f"correct or empty such fields, say --na {text!r:.40} if it means a missing value"
-
-
-def _cells(kind: Kind) -> str:
-    """The cells of text in a column of numbers."""
-    told = ", ".join(f"{value!r:.40} in row {row + 1}" for row, value in kind.texts)
-    return f"{told} and {kind.wrong - len(kind.texts)} more" if kind.wrong > len(kind.texts) else told
 
 
 def _without_footers(table: Table, marks: Marks) -> list[str]:
@@ -372,6 +346,10 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
             f"column {name!r} holds {content.others[name]} and is left out; --columns takes it in"
             for name in content.codes
         ]
+        empty = _without_spread(taken)
+        warnings += [f"column {n!r} {what} and is left out" for n, what in empty.items()]
+        content.others |= empty
+        taken = {name: column for name, column in taken.items() if name not in empty}
         counting = _counting(taken)
         warnings += [f"column {n!r} {what} and is left out; --columns takes it in" for n, what in counting.items()]
         content.others |= counting
@@ -406,6 +384,19 @@ def _counting(taken: Mapping[str, Array]) -> dict[str, str]:
     """Columns that count the rows, and what they do; none if no other is left."""
     found = {n: what for n, x in taken.items() if (what := counts_rows(n, x[~np.isnan(x)])) is not None}
     return found if len(found) < len(taken) else {}
+
+
+def _without_spread(taken: Mapping[str, Array]) -> dict[str, str]:
+    """Columns that hold no values or the same in all rows, and so have no density, and what they hold; none if no other that measures is left."""
+    found = {}
+    for name, column in taken.items():
+        filled = column[~np.isnan(column)]
+        if not len(filled):
+            found[name] = "holds no values"
+        elif len(filled) > 1 and (filled == filled[0]).all() and np.isfinite(filled[0]):
+            found[name] = f"is constant at {filled[0]:.10g}"
+    left = (counts_rows(name, column[~np.isnan(column)]) for name, column in taken.items() if name not in found)
+    return found if None in left else {}
 
 
 def _others(names: Sequence[str], bad: str) -> str:
@@ -462,7 +453,7 @@ def _odd_columns(where: str, names: Sequence[str], values: Array, *, chosen: boo
             raise InputError(
                 f"column {name!r} of {where} is constant at {column[0]:g}: it has no density; {_others(names, name)}"
             )
-        if not chosen and len(names) > 1 and (what := no_measurement(column)) is not None:
+        if not chosen and len(names) > 1 and (what := no_measurement(name, column)) is not None:
             said.append(f"column {name!r} {what}; if it is no measurement, {_others(names, name)}")
         if codes := missing_codes(column):
             counts = {f"{code:.{6 if abs(code) > 1e19 else 10}g}": int((column == code).sum()) for code in codes}

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from analysis.own_data.binary import damaged
+from analysis.own_data.binary import whole
 from models.errors import InputError
 
 __all__ = ["CALLED", "FORMATS", "kind_of", "unreadable"]
@@ -75,7 +75,7 @@ def kind_of(path: Path) -> str:
     if found == "npz" and suffix in (".xlsx", ".xlsm"):
         return _workbook(path)
     if suffix is None:
-        seems = f"; by its content it is {CALLED[found]}" if found else ""
+        seems = f"; by its content it is {_called(path, found)}" if found else ""
         raise InputError(
             f"{path.name!r} does not say by its name what it holds{seems}; rename it to one of {', '.join(FORMATS)}"
         )
@@ -88,7 +88,7 @@ def kind_of(path: Path) -> str:
     if kind == "csv" and found is None and not zipped and (other := _other_text(path)):
         raise InputError(f"{str(path)!r} holds {other}, not a table of fields; save the table as CSV")
     if (found or "csv") != kind or (suffix.endswith(".gz") and not zipped):
-        is_ = CALLED[found] if found else "no such file"
+        is_ = _called(path, found) if found else "no such file"
         raise InputError(
             f"{str(path)!r} is not what its name says: {suffix} should be {CALLED[kind]}{' in gzip' if suffix.endswith('.gz') else ''}, "
             f"and its content is {is_}; give it the right ending, or the right file"
@@ -109,12 +109,25 @@ def _old_office(path: Path) -> InputError:
     return InputError(f"{str(path)!r} is an old Office file (.xls); save it as .xlsx or CSV")
 
 
-def _workbook(path: Path) -> str:
+def _called(path: Path, kind: str) -> str:
+    """What a file is by its content: of an archive, what it holds."""
+    if kind != "npz":
+        return CALLED[kind]
     try:
-        with zipfile.ZipFile(path) as archive:
+        with whole(path), zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise damaged(path, str(error)) from None
+    except InputError:
+        return "a damaged ZIP archive"
+    if "xl/workbook.xml" in names:
+        return CALLED["xlsx"]
+    if names and all(name.endswith(".npy") for name in names):
+        return CALLED["npz"]
+    return f"a ZIP archive ({', '.join(names) or 'empty':.60}), which has to be unpacked"
+
+
+def _workbook(path: Path) -> str:
+    with whole(path), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
     if "xl/workbook.xml" not in names:
         raise InputError(
             f"{str(path)!r} is not what its name says: it is an archive and no workbook; give the right file"

@@ -46,9 +46,22 @@ MISSING = frozenset(
 #: Marks that alone in a cell, once or more, mean that nothing was measured.
 _GAPS = "-.?*/_\u2013\u2014\u2026"
 CALLED = {".": "point", ",": "comma", " ": "blank", "'": "apostrophe"}
-#: Marks in print that stand for plain ones: blanks that do not break, a minus sign or a dash for it, apostrophes of Swiss spreadsheets.
-_PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2013": "-", "\u2019": "'"})
+#: Marks in print that stand for plain ones: blanks that do not break, a minus sign or a dash for it, apostrophes of Swiss
+#: spreadsheets, the other letter for a millionth; marks without width are none.
+_PLAIN = str.maketrans(
+    {
+        "\u00a0": " ",
+        "\u202f": " ",
+        "\u2009": " ",
+        "\u2212": "-",
+        "\u2013": "-",
+        "\u2019": "'",
+        "\u03bc": "\u00b5",
+        **dict.fromkeys("\u200b\u200e\u200f\u2060\ufeff"),
+    }
+)
 _DIGITS = "0123456789"
+_FAR = 1e6  # a power of ten that no number of a file makes up for
 #: Cells of text that are told of a column of numbers.
 _TOLD = 5
 
@@ -120,8 +133,9 @@ def number_of(cell: str, marks: Marks) -> tuple[float, float] | None:
     if not _pattern(marks.decimal, marks.thousands).fullmatch(cell):
         return None
     plain = (cell.replace(marks.thousands, "") if marks.thousands else cell).replace(marks.decimal, ".").lower()
-    mantissa, _, power = plain.partition("e")
-    return float(plain), 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+    mantissa, _, exponent = plain.partition("e")
+    power = max(-_FAR, min(_FAR, float(exponent or 0)))  # beyond it all is zero or infinite, and no error
+    return float(plain), float(f"1e{power - len(mantissa.partition('.')[2]):.0f}")
 
 
 @dataclass
@@ -183,6 +197,7 @@ class Cells:
         self.shown: set[str] = set()  # marks of thousands that some cell leaves no doubt about
         self.first = ""
         self.subtotal: tuple[int, str] | None = None  # the first cell that says so
+        self.turned: tuple[int, str] | None = None  # the first number whose sign brackets or a dash behind it are
         self.unit: tuple[str, str] | None = None  # that its numbers have before or behind them
         self.present: set[str] = set()
 
@@ -230,7 +245,8 @@ class Cells:
         number = without(cell, self.unit)
         if number is None and is_number(signed(cell)):
             return f"{cell} without {''.join(self.unit)}"
-        return number or cell
+        bare = cell.removeprefix(self.unit[0]).removesuffix(self.unit[1]).strip()
+        return number or (bare if bare and is_missing(bare) else cell)  # $ - is no text
 
     def _plain(self, cells: Sequence[str], joined: str, characters: set[str]) -> Sequence[str]:
         """Cells as plain numbers, as far as they are numbers."""
@@ -238,7 +254,15 @@ class Cells:
             self.unit = beside(cells)
         if self.unit in (None, ("", "")) and not _SIGN_BEHIND.search(joined):
             return cells
-        return [self.plain(cell) for cell in cells]
+        plain = [self.plain(cell) for cell in cells]
+        if self.turned is None:
+            turned = (
+                i
+                for i, c in enumerate(cells)
+                if c[-1:] in ")-" and plain[i][:1] == "-" != c[:1] and is_number(plain[i])
+            )
+            self.turned = next(((self.rows + i, cells[i]) for i in turned), None)
+        return plain
 
     def _look(self, joined: str, characters: set[str]) -> None:
         """Look for codes, and for marks of thousands that leave no doubt."""
@@ -297,6 +321,8 @@ class Cells:
             self.subtotal = self.subtotal[0] - 1, self.subtotal[1]
         if self.large is not None:
             self.large = self.large[0] - 1, self.large[1]
+        if self.turned is not None:
+            self.turned = self.turned[0] - 1, self.turned[1]
         self.rows -= 1
 
     def values(self, marks: Marks) -> Array:

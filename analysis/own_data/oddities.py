@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,39 @@ _MANY = 10
 _INDEX = frozenset(
     ["unnamed: 0", "id", "idx", "index", "row", "rownum", "nr", "no", "obs", "observation", "case", "key"]
 )
+_DATES = frozenset(["date", "datum", "datetime", "timestamp", "fecha"])
+#: Words in the name of a column of whole numbers that name a customer, a place or a line.
+_NAMING = frozenset(
+    [
+        "id",
+        "ids",
+        "no",
+        "nr",
+        "code",
+        "key",
+        "plz",
+        "zip",
+        "zipcode",
+        "postcode",
+        "postal",
+        "phone",
+        "telephone",
+        "tel",
+        "telefon",
+        "fax",
+        "mobile",
+        "account",
+        "konto",
+        "iban",
+        "isbn",
+        "ean",
+        "barcode",
+        "serial",
+        "uuid",
+    ]
+)
+#: Seconds since 1970 at the ends of 2000 and 2036, and what other clocks count.
+_CLOCK, _TICKS = (9.78e8, 2.1e9), (1.0, 1e3, 1e6, 1e9)
 _TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "quarter", "year"])
 
 
@@ -75,7 +110,7 @@ def _is_code(value: float) -> bool:
 
 
 def counts_rows(name: str, x: Array) -> str | None:
-    """What a column of this name with values (n,) does instead of measuring: it counts rows, or its name and its numbers say so.
+    """What a column of this name with values (n,) does instead of measuring: it counts rows, holds dates, or its name and numbers say so.
 
     Examples
     --------
@@ -83,23 +118,30 @@ def counts_rows(name: str, x: Array) -> str | None:
     >>> counts_rows("a", np.arange(10.0)), counts_rows("ID", x), counts_rows("day", np.sort(x)), counts_rows("day", x)
     ('counts the rows', 'tells rows apart', 'tells when rows were taken', None)
     """
-    steps = np.diff(x)
+    known = name.strip().casefold()
+    if len(x) < 3 or not np.isfinite(x).all():
+        return None
+    if known in _DATES or _are_dates(x):  # a sheet counts days, with hours as their fractions
+        return "holds dates"
     if len(x) < _MANY or (x != np.rint(x)).any():
         return None
+    steps = np.diff(x)
     if (steps == 1).all():
         return "counts the rows"
-    if name.strip().casefold() in _INDEX and len(np.unique(x)) == len(x):
+    if (steps >= 0).all() and any(_CLOCK[0] * tick <= x[0] and x[-1] < _CLOCK[1] * tick for tick in _TICKS):
+        return "holds times of a clock that counts from 1970"
+    if known in _INDEX and (len(np.unique(x)) == len(x) or np.abs(x).max() >= 2.0**53):
         return "tells rows apart"
-    return "tells when rows were taken" if name.strip().casefold() in _TIMES and (steps > 0).all() else None
+    return "tells when rows were taken" if known in _TIMES and (steps > 0).all() else None
 
 
-def no_measurement(x: Array) -> str | None:
-    """What values (n,) do that are likely no measurement: they count rows, rise in equal steps, or are dates.
+def no_measurement(name: str, x: Array) -> str | None:
+    """What a column of this name with values (n,) does that is likely no measurement: it counts rows, goes in equal steps, or is named as a code.
 
     Examples
     --------
-    >>> no_measurement(np.arange(1990.0, 2000)), no_measurement(np.array([20240131.0, 20240201, 20240203]))
-    ('counts the rows', 'looks like dates')
+    >>> no_measurement("a", np.arange(1990.0, 2000)), no_measurement("customer_no", np.array([4171.0, 2718, 3141]))
+    ('counts the rows', 'seems by its name to tell things apart')
     """
     steps = np.diff(x)
     if len(x) < 3:
@@ -108,7 +150,14 @@ def no_measurement(x: Array) -> str | None:
         return "counts the rows"
     if steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0):
         return "goes in equal steps"
-    if (x == np.rint(x)).all() and x.min() > 1.8e7 and x.max() < 2.2e7:
-        month, day = x // 100 % 100, x % 100
-        return "looks like dates" if ((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all() else None
+    words = {word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+", name)}
+    if (x == np.rint(x)).all() and words & _NAMING and x.min() >= 0 and 2 * len(np.unique(x)) > len(x):
+        return "seems by its name to tell things apart"
     return None
+
+
+def _are_dates(x: Array) -> bool:
+    """Whether whole numbers (n,) are dates such as 20240131."""
+    month, day = x // 100 % 100, x % 100
+    months = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return bool(x.min() > 1.8e7 and x.max() < 2.2e7 and (x == np.rint(x)).all() and months.all())

@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
+import numpy as np
+
 from analysis.own_data.footers import Aside, filled, like_a_footer
 from analysis.own_data.heads import names_at, values_among
 from analysis.own_data.numerals import Cells, Marks, is_number, tidy
+from analysis.own_data.units import is_unit
 
 __all__ = ["Table", "UnfitError", "tabled"]
 
 _ROWS = 100_000
 #: The most rows at the end that may be footers; of those without a cell for every column as many as the table has rows.
 _FOOTERS = 12
-#: Text that begins as a value does, maybe one below a limit.
-_VALUE = re.compile(r"[<>~\u2264\u2265\u2248]?\s*[-+]?[.,]?\d")
+#: Width and kind of a column, which a row below the names gives in files of the USGS.
+_WIDTH = re.compile(r"\d+[snd]")
 #: Rows among which the names are looked for.
 _HEAD = 100
 
@@ -61,28 +64,54 @@ class Table:
         """Rows of the table."""
         return self.columns[0].rows if self.columns else 0
 
-    def units(self, marks: Marks) -> bool:
-        """Whether the first row holds text wherever the others hold numbers."""
+    def headed(self, marks: Marks) -> list[str]:
+        """Cells of the first row in columns of numbers if all of them are text or empty, the empty ones left out; else none."""
         kinds = [k for column in self.columns if (k := column.kinds[marks]).numeric]
         if any(not k.headed and k.parts[0][0] == k.parts[0][0] for k in kinds):
-            return False
-        texts = [k.texts[0][1] for k in kinds if k.headed]
-        return len(texts) > 1 or any(not _VALUE.match(text) for text in texts)  # one alone may be a value such as <0.05
+            return []
+        return [k.texts[0][1] for k in kinds if k.headed]
+
+    def units(self, marks: Marks) -> bool:
+        """Whether the first row names a unit above numbers, and is no row like those below: A1 and 2024-01-01 are no units."""
+        headed = self.headed(marks)
+        texts = [k.texts for column in self.columns if not (k := column.kinds[marks]).numeric and k.headed]
+        if len(headed + texts) > 1 and all(map(_WIDTH.fullmatch, [*headed, *(t[0][1] for t in texts)])):
+            return bool(headed)
+        like = any(len(t) > 1 and any(map(str.isdigit, t[0][1])) and _shape(t[0][1]) == _shape(t[1][1]) for t in texts)
+        named = sum(map(is_unit, headed))
+        beside = any(not is_unit(t[0][1]) for t in texts)  # maybe a name of the row
+        return not like and (2 * named > len(headed) if beside else named > 0)
+
+    def above(self, marks: Marks) -> list[tuple[int, str]]:
+        """Row and content of the cells of text in columns of numbers if all of them stand above all numbers; else none."""
+        kinds = [self.columns[i].kinds[marks] for i in self.numeric(marks)]
+        texts = sorted(cell for k in kinds for cell in k.texts)
+        first = min((int(np.argmax(~np.isnan(k.parts[0]))) for k in kinds if not np.isnan(k.parts[0]).all()), default=0)
+        return texts if len(texts) == self.wrong(marks) and all(row < first for row, _ in texts) else []
 
     def numeric(self, marks: Marks) -> list[int]:
         """Places of the columns of numbers."""
         return [i for i, column in enumerate(self.columns) if column.kinds[marks].numeric and column.codes is None]
 
+    def wrong(self, marks: Marks) -> int:
+        """Number of cells of text in columns of numbers."""
+        return sum(self.columns[i].kinds[marks].wrong for i in self.numeric(marks))
+
     def sense(self, marks: Marks) -> tuple[int, int]:
         """How much sense these marks make: digits of the file that become numbers, and minus the cells of text among them."""
         columns = [self.columns[i] for i in self.numeric(marks)]
         digits = sum(column.digits - column.kinds[marks].text_digits for column in columns)
-        return digits, -sum(column.kinds[marks].wrong for column in columns)
+        return digits, -self.wrong(marks)
 
     def put_back(self, row: Aside) -> None:
         """Take a row that was set aside for an observation after all."""
         for column, cell in zip(self.columns, row.cells, strict=True):
             column.add([cell])
+
+
+def _shape(text: str) -> str:
+    """How a text is written: its runs of digits and of letters."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", text))
 
 
 def tabled(
@@ -138,7 +167,7 @@ def tabled(
     names = [" ".join(cell.split()) for cell in cells]
     first: list[tuple[int, list[str]]] = []
     numbers = [name for name in names if is_number(tidy(name))]
-    if numbers and titles and blanks:
+    if titles and blanks and (numbers or not all(any(map(str.isalnum, name)) for name in names)):
         return None  # a column of text, with its name above it
     if len(numbers) != sum(map(bool, names)):
         numbers = values_among(names, [below for _, below in head[place + 1 :]])

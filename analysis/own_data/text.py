@@ -37,6 +37,8 @@ _MARK_BY_NAME = {name: mark for mark, name in CALLED.items()} | {"space": " ", "
 _COMMENTS = ("#", "%", "//")
 _COMMENTED = re.compile(r"[\r\n][ \t]*(#|%|//)")
 _PROBE = 65_536
+#: A line between the rows of a printed table whose columns bars divide.
+_RULE = re.compile(r"\s*[|+]?\s*:?-{2,}:?\s*(?:[|+]\s*:?-{2,}:?\s*)*[|+]?\s*")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class _Lines:
     """Lines of a text file; comments are set aside and counted, as are the lines skipped."""
 
     def __init__(self, stream: io.TextIOBase, skip: int, comment: str, separator: str) -> None:
-        self.stream, self.skip, self.comment, self.blanks = stream, skip, comment, separator == _BLANKS
+        self.stream, self.skip, self.comment = stream, skip, comment
+        self.blanks, self.bars = separator == _BLANKS, separator == "|"
         self.left = self.comments = 0
         self.last = ""
 
@@ -132,12 +135,14 @@ class _Lines:
             keep = []
         self.left = len(head) - len(keep)
         lines = chain(keep, self.stream)
-        return lines if not self.comment and not self.blanks else self._sifted(lines)
+        return self._sifted(lines) if self.comment or self.blanks or self.bars else lines
 
     def _sifted(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
             if self.comment and _is_comment(line, self.comment):
                 self.left, self.comments, self.last = self.left + 1, self.comments + 1, line
+            elif self.bars and _RULE.fullmatch(line):
+                self.left += 1
             else:
                 yield line.replace("\t", " ").strip() + "\n" if self.blanks else line
 
@@ -185,6 +190,8 @@ def _encodings(path: Path) -> tuple[str, ...]:
             head = stream.read(_PROBE)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{str(path)!r} is damaged or truncated ({error}); copy or write it again") from None
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return ("utf-32",)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return ("utf-16",)
     zeros = head[0::2].count(0), head[1::2].count(0)
@@ -297,11 +304,11 @@ def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], opti
     if marks.decimal == "," and "," not in present and not marks.thousands:
         return options.decimal is not None
     separator = how.get("separator")
-    commas = separator == "comma" or (separator == "none" and ".csv" in path.name.lower())
-    if marks.thousands == "." and options.thousands is None and commas:
+    if marks.thousands == "." and options.thousands is None and options.mark("decimal") != ",":
         # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt.
+        commas = separator == "comma" or (separator == "none" and ".csv" in path.name.lower())
         numeric = [table.columns[i] for i in table.numeric(marks)]
-        if options.mark("decimal") != "," and not any("," in c.present or _grouped(c, marks) for c in numeric):
+        if commas and not any("," in c.present or _grouped(c, marks) for c in numeric):
             return False
     if separator == "none" and "," in present:
         # Names that commas divide as they divide the rows are several columns.
@@ -311,8 +318,9 @@ def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], opti
 
 
 def _grouped(column: Cells, marks: Marks) -> bool:
-    """Whether points seem to divide thousands: two in one number, or whole numbers up to 999 beside three digits behind every point."""
-    return "." in column.shown or ("." in column.present and bool((np.abs(column.values(marks)) < 1000).any()))
+    """Whether points seem to divide thousands: two in one number, or whole numbers from 1 to 999 beside three digits behind every point."""
+    size = np.abs(column.values(marks))
+    return "." in column.shown or ("." in column.present and bool(((size > 0) & (size < 1000)).any()))
 
 
 def _readings_of(path: Path, table: Table, how: dict[str, Any], options: Options) -> list[tuple[tuple[int, int], Marks]]:  # fmt: skip

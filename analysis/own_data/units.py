@@ -1,4 +1,4 @@
-"""What stands beside the digits of a cell: a currency, a percent sign or a unit that a whole column has, and signs of accountants."""
+"""What stands beside the digits of a cell: a currency, a percent sign or a unit that a whole column has, and signs of accountants; and names of units."""
 
 from __future__ import annotations
 
@@ -6,13 +6,36 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["PLAIN", "beside", "signed", "without"]
+__all__ = ["PLAIN", "beside", "is_unit", "signed", "without"]
 
 _CURRENCY = r"[$£¥\u0e3f\u20a0-\u20cf]|Rs\.?|CHF|EUR|USD|GBP|SFr\.?|Fr\.|kr\.?|zł"
 _BEFORE, _BEHIND = rf"(?:{_CURRENCY}) ?", rf" ?(?:[%‰°]|°C|°F|{_CURRENCY})| [^\W\d_][^\d\s,;]{{0,11}}"
 _BODY = r"\d(?:[\d.,' ]*\d)?[.,]?(?:[eE][-+]?\d+)?|[.,]\d+"
-_WHOLE = re.compile(rf"(\(?[-+]?)({_BEFORE})?([-+]?(?:{_BODY}))({_BEHIND})?(-?\)?)")
+_WHOLE = re.compile(rf"(\(?[-+]?)({_BEFORE})?(\(?[-+]?(?:{_BODY}))({_BEHIND})?(-?\)?)")
 _LOOKED = 100  # cells with digits by which the unit of a column is told
+#: Units that take prefixes of powers of ten and units that take none, as they are written; and units in words, in any case.
+_UNITS = {
+    "with prefixes": "m g s A K mol cd Hz N Pa J W C V F Ω Ohm ohm S Wb T H lm lx Bq Gy Sv kat l L eV bar cal Wh Ah VA var B b t a Ci "
+    "rad M eq Eq osm Osm U IU Da Nm Gal barg cts € $",
+    "without": "% ‰ ° °C °F °K º ºC £ ¥ R min h d y kn kt kts mph kph in ft yd mi lb lbs oz gal pt ha ac atm Torr psi mmHg cmH psu ppm ppb ppt "
+    "US$ R$ dB dBA dBm pH CO NTU TCU PSU DN ppmv ppbv kmh sq sqft Min Sek Std Pkt rpm fps bpm cfu CFU cps px dpi Å hr hrs sec msec yr yrs wk mo deg degC degF grad sr au AU gC dex mag Jy pc ly RFU OD "
+    "EUR USD GBP CHF JPY CNY SEK NOK DKK PLN CZK HUF INR AUD CAD BRL RUB TRY TEUR Tsd Mio Mrd Mill Stk St kcal BTU hp PS qm cbm",
+    "words": "meter meters metre metres gram grams second seconds minute minutes hour hours day days week weeks month months year years volt "
+    "volts watt watts ampere amperes kelvin celsius fahrenheit degree degrees percent percentage prozent pct number count counts anzahl nombre "
+    "stück personen persons people index points punkte dollars euro euros thousand thousands million millions billion billions tausend millionen "
+    "milliarden jahr jahre tag tage stunde stunden minuten sekunden cells copies reads units unit einheit dimensionless unitless cycles steps "
+    "samples arb log ratio fraction vol beats breaths photons pixels cent cents float double int integer numeric real per pro je in of",
+}  # fmt: skip
+_WITH, _WITHOUT, _IN_WORDS = (frozenset(units.split()) for units in _UNITS.values())
+_PREFIX = re.compile(r"(?:da|[YZEPTGMkhdcmuµnpfa])(?=.)")
+#: Units, with exponents, and what stands between them; before them a power of ten may, and a number within.
+_WORD = r"(?:[^\W\d_]|[%‰°$€£¥])+"
+_NAMED = rf"{_WORD}(?:\^?-\d|\^\d|[23]|10)?"
+_BETWEEN = r"[\s/·⋅*×_-]+"
+_TEN = r"[x×]?10(?:\^|\*\*|[eE])[-+]?\d+[\s/·*×]*|10*/\s*"
+_UNIT = re.compile(rf"[\s-]*(?:{_TEN})?({_NAMED}(?:{_BETWEEN}(?:{_NAMED}|\d+))*)\s*")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_PLAINLY = str.maketrans({"\u03bc": "µ", ".": "", **dict.fromkeys("()[]{}", " ")})
 #: Marks that a number written plainly has; a column of nothing else has no unit.
 PLAIN = frozenset("0123456789.,+eE' ")
 
@@ -64,3 +87,24 @@ def signed(cell: str) -> str:
     if cell[-1:] == ")" and cell[:1] == "(" and cell[1:2].isdigit():
         return f"-{cell[1:-1]}"
     return cell
+
+
+def is_unit(text: str) -> bool:
+    """Whether text is a unit, maybe one made of several, in brackets or with a power of ten: each word of it names one.
+
+    Examples
+    --------
+    >>> [is_unit(text) for text in ("cm", "[m/s]", "10^9/L", "µg/dL", "°C", "W m⁻²", "in 1000", "k€")]
+    [True, True, True, True, True, True, True, True]
+    >>> [is_unit(text) for text in ("ND", "ERROR", "high", "n.d.", "--1.5", "5 kg", "<0.5", "A1")]
+    [False, False, False, False, False, False, False, False]
+    """
+    raised = re.sub("[⁰¹²³⁴-⁹⁻]+", lambda found: f"^{found[0].translate(_RAISED)}", text.translate(_PLAINLY))
+    found = _UNIT.fullmatch(raised)
+    return found is not None and all(map(_names_unit, re.findall(_WORD, found[1])))
+
+
+def _names_unit(word: str) -> bool:
+    found = _PREFIX.match(word)
+    known = word in _WITH or word in _WITHOUT or word.casefold() in _IN_WORDS
+    return known or (found is not None and word[found.end() :] in _WITH)

@@ -425,13 +425,14 @@ _RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def plain(text: str) -> str:
-    """Write powers of ten without Markdown.
+    """Write powers of ten without Markdown, of one number as programs read it.
 
     Examples
     --------
-    >>> plain("1.2 × 10^−5^")
-    '1.2 × 10⁻⁵'
+    >>> plain("1.2 × 10^−5^"), plain("(3.9 ± 1.0) × 10^−5^")
+    ('1.2e-5', '(3.9 ± 1.0) × 10⁻⁵')
     """
+    text = re.sub(r"(?<=\d) × 10\^([−\d]+)\^", lambda power: f"e{power.group(1).replace(_MINUS, '-')}", text)
     return re.sub(r"(?<!\\)\^([^^]*)(?<!\\)\^", lambda power: power.group(1).translate(_RAISED), text)
 
 

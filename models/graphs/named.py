@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
     name : str
         PyMC's class name, e.g. ``"StudentT"``.
     params : mapping
-        PyMC's keyword arguments, e.g. ``{"nu": 4, "mu": 0, "sigma": 1}``.
+        PyMC's keyword arguments, e.g. ``{"nu": 4, "mu": 0, "sigma": 1}``; None where PyMC takes None for a parameter that is not given.
 
     Raises
     ------
@@ -37,6 +38,8 @@ def distribution(name: str, params: Mapping[str, Any]) -> Distribution:
     """
     values: dict[str, Array] = {}
     for key, value in params.items():
+        if value is None and _may_lack(name, key):
+            continue
         try:
             values[key] = np.asarray(value, dtype=float)
         except (TypeError, ValueError):
@@ -72,6 +75,13 @@ def _univariate(name: str) -> Any:
         if scalar and name not in made and (kind.__module__.split(".")[-1] in modules or name == "DiracDelta")
         else None
     )
+
+
+def _may_lack(name: str, key: str) -> bool:
+    """Whether a parameter is None unless given, as the ends of a truncated distribution are."""
+    kind = _univariate(name)
+    known = {} if kind is None else inspect.signature(kind.dist).parameters
+    return key in known and known[key].default is None
 
 
 def _accepted(name: str, values: Mapping[str, Array], given: Mapping[str, Any]) -> dict[str, bool]:

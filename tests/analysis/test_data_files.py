@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,6 +152,9 @@ APART = np.random.default_rng(9).permutation(1000)[:50]
         ("t", np.arange(50), "counts the rows"),
         ("ID", APART, "tells rows apart"),
         ("Day", np.sort(APART), "tells when rows were taken"),
+        ("date", 20240101 + 100 * (APART % 12) + APART % 28, "holds dates"),
+        ("Datum", 45_000.25 + APART, "holds dates"),
+        ("t", 1_700_000_000_000 + np.sort(APART) * 977, "holds times of a clock that counts from 1970"),
     ],
 )
 def test_a_column_that_counts_rows_is_left_out_and_said_unless_asked_for(
@@ -174,6 +178,20 @@ def test_a_column_that_only_its_name_or_its_numbers_make_an_index_is_kept(
 ) -> None:
     table = read_columns(saved(tmp_path / "x.csv", csv(np.column_stack([column, X[:, 0]]), f"{name},a")))
     assert table.names == (name, "a")
+
+
+@pytest.mark.parametrize("name", ["customer_no", "PLZ", "phone", "userId", "zip code"])
+def test_a_column_whose_name_says_that_it_tells_things_apart_is_kept_and_said(name: str, tmp_path: Path) -> None:
+    (told,) = read_columns(saved(tmp_path / "x.csv", csv(np.column_stack([APART, X[:, 0]]), f"{name},a"))).warnings
+    assert f"column {name!r} seems by its name to tell things apart; if it is no measurement" in told
+    for other, column in ((name, X[:, 1]), (name, APART % 3), ("nodes", APART), ("idle", APART)):
+        path = saved(tmp_path / "y.csv", csv(np.column_stack([column, X[:, 0]]), f"{other},a"))
+        assert not read_columns(path).warnings
+
+
+def test_names_of_rows_that_double_precision_rounds_are_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"{2**53 + i},{a}\n" for i, a in zip(APART.tolist(), X[:, 0].tolist(), strict=True))
+    assert read_columns(saved(tmp_path / "x.csv", f"id,a\n{rows}")).names == ("a",)
 
 
 def test_an_index_alone_is_kept(tmp_path: Path) -> None:
@@ -201,6 +219,37 @@ def test_numbers_as_large_as_no_integer_of_numpy(tmp_path: Path) -> None:
     assert table.values[:, 0].tolist() == [2.0**70, 2.0**71, 1.0]
 
 
+def test_columns_without_values_or_with_one_are_left_out_and_said(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", "a,empty,b,note\n1.5,,7,\n2.5,,7,\n7,,7,\n")
+    table = read_columns(path)
+    assert (table.names, table.rows, len(table.values)) == (("a",), 3, 3)
+    assert [entry["why"] for entry in table.reading["left_out"]] == [
+        "holds no values",
+        "is constant at 7",
+        "holds no values",
+    ]
+    assert "column 'b' is constant at 7 and is left out" in table.warnings
+
+
+def test_single_values_beside_arrays_are_left_out_and_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=X[:, 0], rate=0.5)
+    table = read_columns(tmp_path / "x.npz")
+    assert table.names == ("a",)
+    assert table.warnings == ("columns that hold no numbers left out: rate: a single value",)
+
+
+def test_numbers_that_a_parquet_file_has_as_text_are_called_so(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(
+        pa.table({"a": [1.5, 2.5, 7], "b": [None, "0.5", "1"], "c": ["x", "", None]}), tmp_path / "x.parquet"
+    )
+    assert [entry["why"] for entry in read_columns(tmp_path / "x.parquet").reading["left_out"]] == [
+        "text that looks like numbers ('0.5' in row 2)",
+        "text ('x' in row 1)",
+    ]
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 GOOD = csv(X)
@@ -215,9 +264,11 @@ WRONG: dict[str, tuple[str, str | bytes, list[str] | None, tuple[str, ...]]] = {
     "text": ("x.csv", "city\nRome\nOslo\n", None, ("no column of numbers", "'Rome'", "numeric")),
     "text chosen": ("x.csv", "city,a\nRome,1\nOslo,2\n", ["city"], ("'city'", "'Rome'", "row 1", "--columns")),
     "text among numbers": ("x.csv", LATER, None, ("'b'", "'x7'", "row 81", "correct")),
-    "all missing": ("x.csv", "a,b\n1,\n2,\n3,\n", None, ("'b'", "all 3 are missing", "--columns a")),
+    "all missing": ("x.csv", "a,b\n1,\n2,\n3,\n", ["a", "b"], ("'b'", "all 3 are missing", "--columns a")),
     "no complete row": ("x.csv", "a,b\n1,\n,2\n3,\n,5\n", None, ("0 complete", "4 of 4", "fewer columns")),
-    "constant": ("x.csv", "a,b\n1,7\n2,7\n3,7\n", None, ("'b'", "constant at 7", "--columns a")),
+    "constant": ("x.csv", "a,b\n1,7\n2,7\n3,7\n", ["a", "b"], ("'b'", "constant at 7", "--columns a")),
+    "a constant alone": ("x.csv", "b\n7\n7\n7\n", None, ("'b'", "constant at 7", "--columns")),
+    "a constant beside an index": ("x.csv", "a,b\n" + "".join(f"{i},7\n" for i in range(12)), None, ("'b'", "constant at 7")),
     "infinite": ("x.csv", "a\n1\n2\ninf\n", None, ("'a'", "inf", "row 3", "remove")),
     "too large": ("x.csv", "a,b\n1,2\n1" + "0" * 400 + ",3\n", None, ("'a'", "too large", "in row 2", "divide")),
     "too large chosen": ("x.csv", "a\n1\n-1e400\n", ["a"], ("'a'", "too large", "-1e400", "row 2", "divide")),
@@ -306,7 +357,7 @@ def test_wrong_arrays(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column of numbers"):
         read_columns(path)
     np.save(path, np.zeros((2, 2, 2)))
-    with pytest.raises(InputError, match=r"shape \(2, 2, 2\)"):
+    with pytest.raises(InputError, match=r"no column of numbers: x holds an array of shape \(2, 2, 2\)"):
         read_columns(path)
     np.save(path, X)
     saved(path, path.read_bytes()[:-200])
@@ -393,12 +444,37 @@ def test_parquet_without_its_library_says_how_to_get_it(tmp_path: Path, monkeypa
         read_columns(saved(tmp_path / "x.parquet", b"PAR1" + b"\1" * 100 + b"PAR1"))
 
 
+def test_whatever_a_library_raises_is_a_damaged_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    whole = (tmp_path / "x.npy").read_bytes()
+    np.savez_compressed(tmp_path / "x.npz", a=X)
+    packed = bytearray((tmp_path / "x.npz").read_bytes())
+    packed[60:90] = bytes(30)  # of the compressed data
+    version = bytearray((tmp_path / "x.npz").read_bytes())
+    version[version.index(b"PK\x01\x02") + 6] = 250  # of a program to come
+    for name, content in (("a.npy", whole.replace(b"'fortran", b"\x01fortran")), ("b.npz", packed), ("c.npz", version)):
+        with pytest.raises(InputError, match="damaged or truncated"):
+            read_columns(saved(tmp_path / name, bytes(content)))
+
+
+def test_an_archive_is_called_what_it_holds(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.csv", GOOD)
+    with pytest.raises(InputError, match=r"it is a ZIP archive \(a\.csv\), which has to be unpacked"):
+        read_columns(tmp_path / "x.zip")
+    with pytest.raises(InputError, match=r"its content is a ZIP archive \(a\.csv\)"):
+        read_columns((tmp_path / "x.zip").rename(tmp_path / "x.csv"))
+    np.savez(tmp_path / "y.npz", a=X)
+    with pytest.raises(InputError, match="its content is a NumPy archive"):
+        read_columns((tmp_path / "y.npz").rename(tmp_path / "y.csv"))
+
+
 def test_damaged_parquet_with_both_marks(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     with pytest.raises(InputError, match="damaged or truncated"):
         read_columns(saved(tmp_path / "x.parquet", b"PAR1" + b"\1" * 100 + b"PAR1"))
     path = as_parquet(tmp_path)
-    with pytest.raises(InputError, match=r"'text' .* holds string, not numbers"):
+    with pytest.raises(InputError, match=r"'text' .* holds text \('t' in row 1\), not numbers"):
         read_columns(path, ["text"])
     saved(path, path.read_bytes()[:-30])
     with pytest.raises(InputError, match="truncated"):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.own_data.files import Options, read_columns
+from analysis.own_data.numerals import Marks, number_of
 from models.errors import InputError
 
 CASES = Path(__file__).parents[1] / "reference" / "files"
@@ -212,6 +213,8 @@ TWO = {
     "thousands or decimals in a comma country": "a;b\n1.234;1\n2.345;2\n",
     "thousands or decimals, tabs": "a\tb\n1.234\t1\n2.345\t2\n",
     "thousands or decimals, blanks": "a b\n1.234 1\n2.345 2\n",
+    "thousands or decimals beside dates of a comma country": "d\ta\n1.2.2024\t1.234\n2.2.2024\t2.345\n",
+    "thousands beside whole numbers, tabs": "d\ta\nx\t1.234\ny\t999\nz\t12.345\n",
     "thousands beside whole numbers": "a\n1.234\n942\n2.345\n",
     "one column or two": "Länge, cm\n13,15\n12,78\n",
     "one column or two, thousands": "a b\n1 234\n2 345\n",
@@ -231,7 +234,7 @@ def test_two_readings_are_refused_with_the_options_that_choose(what: str, tmp_pa
     assert results[0].shape != results[1].shape or (results[0] != results[1]).any()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
 def test_encodings(encoding: str, tmp_path: Path) -> None:
     text = "Größe in mm;b\n" + "".join(f"{i},5;{i * i}\n" for i in range(300))
     table = read_columns(saved(tmp_path / "x.csv", text.encode(encoding)))
@@ -388,6 +391,95 @@ def test_a_first_value_that_is_no_number_is_no_unit(first: str, tmp_path: Path) 
     assert "(10^9/L, 10^12/L) and is taken for units" in blood.warnings[0]
 
 
+#: A first row with text where the others have numbers: what is said of it unless it is a row of units.
+FIRST_ROWS = {
+    "a word": (
+        "a\nhigh\n1.5\n2.5\n4\n",
+        "say --na 'high' if it means a missing value or a unit, or --skip 1 if it is the line of names",
+    ),
+    "words": ("name,a,b\nBob,error,none yet\nx,1.5,2\ny,2.5,4\n", "say --na 'error' --na 'none yet' if it means"),
+    "a title above the name": ("Exported by me\nv\n1.5\n2.5\n", "or --skip 1 if it is the line of names"),
+    "a second row of words": (
+        "t,a\ns,m\nraw,mean\n0.5,2\n3,4\n",
+        "say --na 'mean' --na 'raw' if it means a missing value or a unit, or --skip 2",
+    ),
+    "not detected": ("patient,a,b\nA1,ND,ND\nA2,1.5,2\nA3,2.5,4\n", "'ND' in row 1; a value below or above a limit"),
+    "a day": ("day,a\n2024-01-01,m\n2024-01-02,1.5\n2024-01-03,2.5\n", "say --na 'm'"),
+    "a letter that is a unit": ("name,a,b\nBob,ND,H\nP1,1.5,2\nP2,2.5,4\n", "'ND' in row 1"),
+    "two signs": ("a\n--1.5\n1.5\n2.5\n", "'--1.5' in row 1"),
+    "limits": ("a,b\n<0.5,<2\n1.5,2\n2.5,4\n", "'<0.5' in row 1"),
+}
+
+
+@pytest.mark.parametrize("what", FIRST_ROWS)
+def test_a_first_row_that_is_no_row_of_units_is_not_left_out(what: str, tmp_path: Path) -> None:
+    text, words = FIRST_ROWS[what]
+    assert words in refusal(saved(tmp_path / "x.csv", text))
+
+
+def test_the_remedies_for_a_first_row_of_words_hold(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.csv", "a\nhigh\n1.5\n2.5\n4\n")
+    assert read_columns(path, None, None, Options(na=("high",))).values[:, 0].tolist() == [1.5, 2.5, 4]
+    assert read_columns(path, None, None, Options(skip=1)).names == ("high",)
+
+
+@pytest.mark.parametrize(
+    "units",
+    ["m/s,kPa", "[s],(°C)", "mg/dL,10³/µl", "Mio. EUR,%", "W m⁻²,counts", "-,kg", "in 1000,Personen"],
+)
+def test_a_row_of_units_is_left_out_and_said(units: str, tmp_path: Path) -> None:
+    table = read_columns(saved(tmp_path / "x.csv", f"site,a,b\nname,{units}\nRome,1.5,2\nOslo,2.5,4\n"))
+    assert table.values.tolist() == [[1.5, 2], [2.5, 4]]
+    assert table.warnings[0].endswith("and is taken for units")
+
+
+def test_a_row_of_widths_is_left_out_and_said(tmp_path: Path) -> None:
+    text = "# USGS\nagency_cd\tsite_no\tflow\theight\n5s\t15s\t14n\t14n\nUSGS\t01646500\t5200\t3.2\nUSGS\t01646500\t6100\t3.9\n"
+    table = read_columns(saved(tmp_path / "x.txt", text))
+    assert table.values.tolist() == [[5200, 3.2], [6100, 3.9]]
+    assert "the line after the names holds no numbers (15s, 14n, 14n) and is taken for units" in table.warnings
+
+
+def test_signs_of_accountants_are_said(tmp_path: Path) -> None:
+    for cells, first, x in (
+        ("(1)\n(2)\n(3)\n", "'(1)' in row 1", [-1, -2, -3]),
+        ("5\n7.5-\n9\n", "'7.5-' in row 2", [5, -7.5, 9]),
+        ('"$1,234.50"\n$(200.00)\n-$17.00\n$ (2.25)\n', "'$(200.00)' in row 2", [1234.5, -200, -17, -2.25]),
+    ):
+        table = read_columns(saved(tmp_path / "x.csv", f"a\n{cells}"))
+        assert table.values[:, 0].tolist() == x
+        assert f"{first} of column 'a' is read as a number below zero, as are others like it" in table.warnings
+
+
+def test_a_dash_beside_a_currency_is_no_value_and_no_name(tmp_path: Path) -> None:
+    table = read_columns(saved(tmp_path / "x.csv", "a\n$ -\n$ 5.00\n$ (2.50)\n$ 7.25\n $ -   \n"))
+    assert (table.names, table.values[:, 0].tolist()) == (("a",), [5, -2.5, 7.25])
+    assert table.reading["columns"][0]["missing_marks"] == "2 '-'"
+
+
+def test_printed_tables(tmp_path: Path) -> None:
+    for text in (
+        " a   | b\n-----+---\n 1.5 | 2\n 3.5 | 4\n 5   | 7\n",
+        "+-----+---+\n| a   | b |\n+-----+---+\n| 1.5 | 2 |\n| 3.5 | 4 |\n| 5   | 7 |\n+-----+---+\n",
+        "| a | b |\n|:--|--:|\n| 1.5 | 2 |\n| 3.5 | 4 |\n| 5 | 7 |\n",
+    ):
+        table = read_columns(saved(tmp_path / "x.txt", text))
+        assert (table.names, table.values.tolist(), table.warnings) == (("a", "b"), [[1.5, 2], [3.5, 4], [5, 7]], ())
+
+
+def test_numbers_beyond_the_floats(tmp_path: Path) -> None:
+    plain = Marks(".", "")
+    assert number_of("7E412", plain) == (np.inf, np.inf)
+    assert number_of("-1.5e-999", plain) == (0.0, 0.0)
+    assert number_of("1e" + "9" * 5000, plain) == (np.inf, np.inf)
+    assert read_columns(saved(tmp_path / "x.csv", "v,7E412\n1,2\n2,5\n4,8\n")).names == ("v", "7E412")
+
+
+def test_marks_without_width_and_letters_that_look_alike(tmp_path: Path) -> None:
+    table = read_columns(saved(tmp_path / "x.csv", "a;b\n1.5\u200b;2 \u03bcg\n\u200e2.5;4 \u00b5g\n4;5 \u03bcg\n"))
+    assert table.values.tolist() == [[1.5, 2], [2.5, 4], [4, 5]]
+
+
 def test_subtotals_are_pointed_out(tmp_path: Path) -> None:
     for word in ("Zwischensumme Nord", "Total A", "Gesamt", "total"):
         text = f"Ort;x\nA;1,5\nB;2,5\n{word};4,0\nC;3,5\n"
@@ -416,7 +508,7 @@ def test_a_code_for_missing_values_is_pointed_out(written: str, tmp_path: Path) 
     [
         (["1990", "1991", "1992", "1993"], "counts the rows"),
         (["0.0", "0.5", "1.0", "1.5"], "goes in equal steps"),
-        (["20231230", "20231231", "20240101", "20240107"], "looks like dates"),
+        (["20231230", "20231231", "20240101", "20240107"], "holds dates and is left out"),
         (["3", "1", "4", "2"], None),
     ],
 )
@@ -431,6 +523,11 @@ def test_a_value_below_a_limit_is_neither_number_nor_missing(tmp_path: Path) -> 
     assert "'<0.05' in row 2" in told
     assert "below or above a limit" in told
     assert "--na" not in told
+    assert "below or above a limit" in refusal(saved(tmp_path / "x.csv", "a\n≤0.05\n1.5\n2.5\n"))
+    for word in ("ND", "bdl", "n.d."):  # or nothing was measured
+        told = refusal(saved(tmp_path / "x.csv", f"a\n1.5\n{word}\n2.5\n"))
+        assert "below or above a limit" in told
+        assert f"say --na {word!r} if it means that nothing was measured" in told
 
 
 def test_missing_marks_and_skipped_lines(tmp_path: Path) -> None:
@@ -599,6 +696,40 @@ def test_numbers_that_a_workbook_has_as_text_are_read_beside_its_numbers(tmp_pat
     assert (table.names, table.reading["decimal"]) == (("b",), ".")
 
 
+@pytest.mark.parametrize("rows", [6, 120])
+def test_one_column_anywhere_in_a_sheet(rows: int, tmp_path: Path) -> None:
+    x = [1.5 + k * k % 7 for k in range(rows)]
+    corner = workbook(tmp_path / "x.xlsx", a=[["v"], *([v] for v in x)])
+    within = workbook(
+        tmp_path / "y.xlsx", a=[[], [], [None, None, "v"], *([None, None, v] for v in x), [], [None, "Summe", sum(x)]]
+    )
+    for path in (corner, within):
+        table = read_columns(path)
+        assert (table.names, table.values[:rows, 0].tolist()) == (("v",), x)
+    titled = workbook(tmp_path / "z.xlsx", a=[["Report"], [], ["of us"], ["v"], *([v] for v in x)])
+    assert "or --skip 3 if it is the line of names" in refusal(titled)
+    assert read_columns(titled, None, None, Options(skip=3)).names == ("v",)
+    noted = workbook(tmp_path / "w.xlsx", a=[["v"], [x[0], None, "see below"], *([v] for v in x[1:])])
+    assert read_columns(noted).warnings == ("the few cells beside the only column are left out",)
+
+
+def test_what_a_workbook_hides_is_said(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    path = workbook(tmp_path / "x.xlsx", a=ROWS, b=[])
+    book = openpyxl.load_workbook(path)
+    sheet = book["a"]
+    for row in (3, 4, 90):  # the last holds nothing
+        sheet.row_dimensions[row].hidden = True
+    for column in "BZ":  # the second is none of the table
+        sheet.column_dimensions[column].hidden = True
+    book.save(path)
+    (told, *_) = read_columns(path).warnings
+    assert told == "hidden in the workbook, and read like all others: 2 rows and 1 column"
+    sheet.sheet_state, book.active = "hidden", 1
+    book.save(path)
+    assert read_columns(path).warnings[0].endswith("2 rows and 1 column and the sheet itself")
+
+
 def test_text_of_a_workbook_that_may_be_thousands_is_asked(tmp_path: Path) -> None:
     path = workbook(tmp_path / "x.xlsx", a=[["a", "b"], ["15.160", 25.75], ["3.120", 123456.5], ["1.020", 3]])
     assert "two ways" in refusal(path)
@@ -615,10 +746,14 @@ def test_numbers_of_a_workbook_beside_text_that_may_be_thousands(tmp_path: Path)
 
 
 def test_three_decimals_in_one_column_are_asked_where_no_comma_divides(tmp_path: Path) -> None:
-    text = "a\n1.234\n2.345\n9.876\n"
-    assert read_columns(saved(tmp_path / "x.csv", text)).values[0] == 1.234
-    for name in ("x.txt", "x.tsv"):
-        assert "two ways" in refusal(saved(tmp_path / name, text))
+    for first in ("1.234", "0"):
+        text = f"a\n{first}\n2.345\n9.876\n"
+        assert read_columns(saved(tmp_path / "x.csv", text)).values[1] == 2.345
+        for name in ("x.txt", "x.tsv"):
+            assert "two ways" in refusal(saved(tmp_path / name, text))
+    commas = read_columns(saved(tmp_path / "z.csv", "id,a\nx,0\ny,2.345\nz,9.876\n"))
+    assert commas.values[:, 0].tolist() == [0, 2.345, 9.876]
+    assert not read_columns(saved(tmp_path / "w.tsv", "a\n1.234\n0.345\n9.876\n")).warnings
 
 
 def test_names_in_two_lines_are_asked_for_in_one(tmp_path: Path) -> None:

@@ -244,6 +244,7 @@ def test_student_t_mixture_refuses(scales: Any, nus: Any, words: str) -> None:
         ("MvNormal", {"mu": [0, 0], "cov": EYE}, "'MvNormal' is not univariate; use a mixture"),
         ("Normal", {"mu": 0, "sigma": -1}, "Normal refuses params .*'sigma': -1.*scale < 0"),
         ("Normal", {"mu": np.nan, "sigma": 1}, "parameter 'mu' of Normal is nan; it must be finite"),
+        ("Normal", {"mu": None, "sigma": 1}, "parameter 'mu' of Normal is None; it must be finite"),
         ("Normal", {"mu": "a", "sigma": 1}, "parameter 'mu' of Normal is 'a'; it must be a number"),
         (
             "StudentT",
@@ -255,6 +256,14 @@ def test_student_t_mixture_refuses(scales: Any, nus: Any, words: str) -> None:
 def test_from_distribution_refuses(name: str, params: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         from_distribution(name, params)
+
+
+def test_an_end_that_is_none_is_not_given() -> None:
+    given = {"mu": 0, "sigma": 1, "lower": 0}
+    assert (
+        from_distribution("TruncatedNormal", given | {"upper": None}).spec
+        == from_distribution("TruncatedNormal", given).spec
+    )
 
 
 @pytest.mark.parametrize(

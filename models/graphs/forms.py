@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.graphs.deferred import Deferred
+from models.graphs.stable import stable_logp
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
@@ -40,7 +41,7 @@ def _zero_inflated(kind: str) -> Callable[..., Any]:
 
     def logp(x: Any, psi: Any, **params: Any) -> Any:
         pt = pytensor.tensor
-        inner = pt.log(psi) + pm.logp(getattr(pm, kind).dist(**params), x)
+        inner = pt.log(psi) + stable_logp(getattr(pm, kind).dist(**params), kind, x)
         return pt.switch(pt.eq(x, 0), pt.logaddexp(pt.log1p(-psi), inner), inner)
 
     return logp
@@ -52,7 +53,7 @@ def _hurdle(kind: str) -> Callable[..., Any]:
     def logp(x: Any, psi: Any, **params: Any) -> Any:
         pt = pytensor.tensor
         beyond = pt.switch(pt.eq(x, 0), 1.0, x)
-        density = pm.logp(getattr(pm, kind).dist(**params), beyond)
+        density = stable_logp(getattr(pm, kind).dist(**params), kind, beyond)
         return pt.switch(pt.eq(x, 0), pt.log1p(-psi), pt.log(psi) + density)
 
     return logp

@@ -40,10 +40,10 @@ def divergence(
             {n: {k: finite(v) if k in numbers else v for k, v in e.as_dict().items()} for n, e in values.items()}
         )
         return
-    from analysis.site.numbers import num, plain
+    from analysis.site.numbers import est, plain
 
     for name, e in values.items():
-        known = f"{plain(num(e.value, e.error, digits=12))} nats" if e.value == e.value else "cannot be computed"
+        known = f"{plain(est(e, digits=12))} nats" if e.value == e.value else "cannot be computed"
         typer.echo(f"{name:17} {known}{f': {e.reason}' if e.reason else ''}")
 
 

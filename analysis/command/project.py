@@ -69,18 +69,18 @@ def project(
             }
         )
         return
-    from analysis.site.numbers import num, plain
+    from analysis.site.numbers import est, plain
 
     measure = f"D_{alpha:g}" if alpha is not None else "KL"
     typer.echo(f"{direction} {'divergence' if alpha is not None else 'KL'}, {p.name} onto {family.name}")
     for s in found:
         values = ", ".join(f"{k} = {_show(v)}" for k, v in s.params.items())
         known = s.divergence.value == s.divergence.value
-        divergence = f"{plain(num(s.divergence.value, s.divergence.error, digits=10))} nats" if known else "unknown"
+        divergence = f"{plain(est(s.divergence, digits=10))} nats" if known else "unknown"
         where = f" (limit {s.limit})" if s.limit is not None else ""
         typer.echo(f"  {s.status}{where}: {values}; {measure} {divergence}")
         if not known and s.cross_entropy is not None:
-            ce = plain(num(s.cross_entropy.value, s.cross_entropy.error))
+            ce = plain(est(s.cross_entropy))
             typer.echo(
                 f"    cross-entropy {ce} nats; the entropy of p_data, and so the KL, cannot be told from draws alone"
             )

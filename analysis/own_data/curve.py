@@ -90,8 +90,12 @@ class Curve:
             y, slope = self.middle + self.spread * np.sinh(18 * u), self.spread * 18 * np.cosh(18 * u)
         with np.errstate(over="ignore"):
             below = cumulative_trapezoid(np.exp(self.member.logp(y[:, None])) * slope, u, initial=0.0)
-        mass = 0.0 if self.family.atom is None else float(np.exp(self.member.logp(np.array([[self.family.atom]]))[0]))
-        return self.chart.back(y), mass + (1 - mass) * below / below[-1]
+        share = below / below[-1]
+        if self.family.atom is None:
+            return self.chart.back(y), share
+        mass = float(np.exp(self.member.logp(np.array([[self.family.atom]]))[0]))
+        # The atom lies below all that the density covers, and has its mass all at once.
+        return self.chart.back(np.append(self.family.atom, y)), np.append(mass, mass + (1 - mass) * share)
 
     def cdf(self, x: Array) -> Array:
         """Distribution function (n,) at x (n,)."""

@@ -76,11 +76,11 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "reading": _reading(s),
         "weighted": bool(s["reading"] and s["reading"]["weights"]),
         "shown": min(SHOWN, len(s["ranking"])),
-        "known": family["kl"] is not None,
+        "known": family["kl_interval"] is not None,
         "reliable": bool(family["reliable"]),
         "excludes_zero": bool(low > 0),
         "bound": num(high, _value(family["kl_error"])),
-        "interval": _interval(family) if family["kl"] is not None else "",
+        "interval": _interval(family) if family["kl_interval"] is not None else "",
         "entropy": None if s["entropy"] is None else _entropy(s),
         "rows": rows(s),
         "parameters": _parameters(s),
@@ -101,6 +101,7 @@ def _entropy(s: Mapping[str, Any]) -> dict[str, Any]:
         "excluded": excluded,
         "excludes_all": len(excluded) == len(s["families"]),
         "infinite": s["entropy"]["value"] == "-inf",
+        "told": s["entropy"]["value"] is not None,
         "negative": any(_value(family["kl"]) < 0 for family in s["families"].values()),
     }
 
@@ -165,7 +166,7 @@ def rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for i, entry in enumerate(s["ranking"]):
         family = s["families"][entry["family"]]
-        known = family["kl"] is not None
+        known = family["kl_interval"] is not None
         notes = [] if family["status"] == "converged" else [family["status"]]
         notes += [f"of {family['of']}"] if family["of"] != "x" else []
         notes += [f"row {by['row']} {_carries(by)} the difference"] if (by := entry["carried_by"]) else []

@@ -131,6 +131,8 @@ def _with_zeros(data: Array, settings: Settings) -> Interval:
             np.nan, np.nan, "draws", np.nan, np.nan, settings.level, len(data), False, ("too few rows are not zero",)
         )
     inner, _ = _entropy(rest, settings)
+    if np.isnan(inner.value):
+        return replace(inner, n=len(data))
     value = (1 - share) * (inner.value - np.log1p(-share)) - share * np.log(share)
     # The share moves the entropy by its slope; the rest has its own error.
     slope = np.log((1 - share) / share) - inner.value

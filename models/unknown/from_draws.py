@@ -50,7 +50,7 @@ def entropy_from_draws(
     Returns
     -------
     Interval
-        In nats. Shifts by log |det A| when the draws are mapped by A: they are whitened first.
+        In nats; nan where draws are copies, more than rounding makes. Shifts by log |det A| when the draws are mapped by A: they are whitened first.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def kl_from_draws(
     Returns
     -------
     Interval
-        Cross-entropy minus entropy, in nats; infinite if the model excludes a draw. A KL is never negative, the estimate
+        Cross-entropy minus entropy, in nats; infinite if the model excludes a draw, nan where no entropy is told. A KL is never negative, the estimate
         of a small one can be, by chance; the interval ends at zero, and one that would lie below it is not reliable.
         Invariant if draws and model are mapped together.
 
@@ -251,6 +251,9 @@ def kl_difference(
 def _interval(found: Terms, parts: list[Array], level: float) -> Interval:
     """Mean of the sum of parts, one of which has nearest-neighbour noise in it."""
     terms = np.sum(parts, axis=0)
+    if not found.told:
+        reasons = (*found.reasons, *found.notes)
+        return Interval(np.nan, np.nan, "draws", -np.inf, np.inf, level, len(terms), False, reasons)
     first_order = max(float(terms.var(ddof=1)) - found.noise, 0.0)
     error = float(np.sqrt((first_order + shared(found.dim) * found.noise) / len(terms)))
     reasons = list(found.reasons)

@@ -30,6 +30,7 @@ _DEEPEST = (
 )
 _SIGNIFICANT = 3.0  # standard errors by which estimates from K and from 2 K neighbours may differ
 _CHECKED = 4000  # draws, at least, of which 2 K neighbours are looked at
+_UNLIKELY = 4.0  # times as many equal draws as rounding makes on average
 _FEW_COPIES = 0.2  # times the root of the number of draws
 _ROUGH = 0.1  # rounding, in typical distances between neighbours, that moves the estimate
 #: Variance of the mean of nearest-neighbour noise over that of one draw divided by n: neighbours share their distances, so
@@ -155,6 +156,8 @@ class _Whitened:
     floor: float  # of distances: half a unit of rounding
     rounding: float  # typical shift by rounding, in whitened units
     unit: float
+    cell: float  # volume that one value stands for, in whitened units
+    copies: int
     tied: bool
     jittered: bool
     reasons: list[str]
@@ -190,9 +193,15 @@ def _whitened(data: Array, jitter: bool, seed: int) -> _Whitened:
             notes.append(f"{copies} of {n} draws are repeated, as values rounded to {unit:.3g} sometimes are")
         else:
             remedy = f"values are rounded to {unit:.3g}: jitter=True spreads them" if spread else "remove copies"
-            reasons.append(f"{copies} of {n} draws are repeated ({copies / n:.1%}), which a density forbids; {remedy}")
+            reasons.append(_repeats(copies, n, remedy))
     floor = rounding if copies and rounding and not blurred else np.finfo(float).tiny
-    return _Whitened(z @ inverse.T, log_det, floor, rounding, unit, bool(reasons), blurred, reasons, notes)
+    cell = 0.0 if blurred else float(np.prod(units) * np.exp(-log_det))
+    tied = bool(reasons)
+    return _Whitened(z @ inverse.T, log_det, floor, rounding, unit, cell, copies, tied, blurred, reasons, notes)
+
+
+def _repeats(copies: int, n: int, remedy: str) -> str:
+    return f"{copies} of {n} draws are repeated ({copies / n:.1%}), which a density forbids; {remedy}"
 
 
 def _factor(z: Array) -> Array | None:
@@ -223,6 +232,9 @@ class Terms:
         Nats of structure that rounding and jitter hide.
     reasons, notes : list of str
         What is wrong with the draws, and what was done to them.
+    told : bool
+        Whether the terms say anything: draws that are copies, and not made equal by rounding, lie at distance 0, whose logarithm
+        is any number.
     """
 
     values: Array
@@ -231,6 +243,7 @@ class Terms:
     blur: float = 0.0
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    told: bool = True
 
 
 @kept_by_content(4)
@@ -264,13 +277,13 @@ def entropy_terms(x: Array, k: int | None = None, *, jitter: bool = False, seed:
     w, noise = weights(k, dim)
     contrast, _ = _contrast(k, dim)
     distances = Distances(data.points)
-    log_r, closest, change = np.empty(n), np.empty(n), []
+    log_r, closest, farthest, change = np.empty(n), np.empty(n), np.empty(n), []
     # That twice as many neighbours say the same is checked on a part of the draws where there are very many.
     deep = np.arange(n) % max(n // _CHECKED, 1) == 0
     for rows, depth in ((np.flatnonzero(deep), 2 * k), (np.flatnonzero(~deep), k)):
         for at, r in distances.parts(depth, rows):
             logs = np.log(np.maximum(r, data.floor))
-            log_r[at], closest[at] = w @ logs[:k], logs[0]
+            log_r[at], closest[at], farthest[at] = w @ logs[:k], logs[0], logs[k - 1]
             if depth > k:
                 change.append(contrast @ logs)
     ball = dim / 2 * np.log(np.pi) - gammaln(dim / 2 + 1)
@@ -283,8 +296,14 @@ def entropy_terms(x: Array, k: int | None = None, *, jitter: bool = False, seed:
         reasons.append(f"values are rounded to {data.unit:.3g}, not small against the distance between neighbours")
     if dim > _DEEPEST:
         reasons.append(f"the draws have {dim} dimensions; beyond {_DEEPEST} the bias is not small against the error")
-    reasons += _discord(np.concatenate(change), k, n, dim)
-    return Terms(values, noise, dim, blur, reasons, data.notes)
+    # As many draws share their value with another where rounding alone makes them equal.
+    density = float(np.exp(np.log(k / n) - ball - dim * farthest).mean())
+    told = not (data.tied and data.copies > _UNLIKELY * n**2 * data.cell * density)
+    if not told:
+        reasons[0] = _repeats(data.copies, n, "rounding alone would make far fewer equal: remove copies")
+    else:
+        reasons += _discord(np.concatenate(change), k, n, dim)
+    return Terms(values, noise, dim, blur, reasons, data.notes, told)
 
 
 def _discord(change: Array, k: int, n: int, dim: int) -> list[str]:

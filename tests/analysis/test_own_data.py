@@ -267,7 +267,7 @@ def test_wrong_families() -> None:
 
 
 def test_distribution_function_by_summation() -> None:
-    x = np.linspace(-6, 9, 50)
+    x = np.append(np.linspace(-6, 9, 50), 0.0)  # where a hurdle has its atom
     for name, params in {
         "laplace": {"mu": 1.0, "b": 2.0},
         "skew_normal": {"mu": 0.0, "sigma": 2.0, "alpha": 4.0},

@@ -381,15 +381,18 @@ def test_continuous_values_have_no_unit() -> None:
     [
         np.concatenate([normal(100), normal(1)]),
         np.concatenate([normal(100), normal(100)]),
+        np.repeat(normal(100).round(5), 2, axis=0),
         np.where(RNG(0).random((200, 1)) < 0.3, 0.0, normal(200)),
     ],
-    ids=["one", "all", "zeros"],
+    ids=["one", "all", "in decimals", "zeros"],
 )
-def test_copies_are_reported_and_no_jitter_hides_them(x: np.ndarray) -> None:
-    for jitter in (False, True):
-        h = entropy_from_draws(x, jitter=jitter)
-        assert not h.reliable
-        assert "repeated" in h.warnings[0]
+def test_copies_are_reported_and_tell_no_number(x: np.ndarray) -> None:
+    # The logarithm of a distance of 0 is any number: no value, and an interval of all numbers, rather than a narrow one.
+    h, kl = entropy_from_draws(x), kl_from_draws(x, log_normal_density)
+    assert "remove copies" in h.warnings[0]
+    assert not entropy_from_draws(x, jitter=True).reliable
+    for found, lower in ((h, -np.inf), (kl, 0.0)):
+        assert (np.isnan(found.value), found.lower, found.upper, found.reliable) == (True, lower, np.inf, False)
 
 
 def test_structure_finer_than_the_distance_between_neighbours_is_reported() -> None:

@@ -172,6 +172,8 @@ CASES = [
     Case("poisson", {"mu": 4}, stats.poisson, bounds={"mu": (0, 50)}),
     Case("negative_binomial", {"mu": 4, "alpha": 2}, _nbinom, bounds={"n": (0, 50), "p": (0, 1)}),
     Case("geometric", {"p": 0.3}, stats.geom, bounds={"p": (0, 1)}),
+    Case("discrete_uniform", {"lower": 2, "upper": 9}, lambda lower, upper: stats.randint(int(lower), int(upper) + 1),
+         bounds={"low": (0, 50), "high": (0, 50)}),
     Case("bernoulli", {"p": 0.3}, stats.bernoulli, bounds={"p": (0, 1)}),
     Case("binomial", {"n": 9, "p": 0.4}, stats.binom, bounds={"n": (9, 9), "p": (0, 1)}),
     Case("beta_binomial", {"n": 9, "alpha": 2, "beta": 3}, lambda n, alpha, beta: stats.betabinom(n, alpha, beta),

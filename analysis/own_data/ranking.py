@@ -30,6 +30,7 @@ _CONTAINS: Mapping[str, tuple[str, ...]] = {
     "weibull": ("exponential",), "half_student_t": ("half_normal", "half_cauchy"), "negative_binomial": ("poisson",),
     "zero_inflated_poisson": ("poisson",), "zero_inflated_binomial": ("binomial",), "ex_gaussian": ("normal",),
     "zero_inflated_negative_binomial": ("negative_binomial", "zero_inflated_poisson", "poisson"), "beta_binomial": ("binomial",),
+    "categorical": ("discrete_uniform",),
     "normal_mixture(2)": ("normal",), "normal_mixture(3)": ("normal_mixture(2)", "normal"), "beta": ("uniform",),
     "kumaraswamy": ("uniform",), "mvnormal": ("mvnormal_diag",), "mvnormal_mixture(2)": ("mvnormal", "mvnormal_diag"),
     "hurdle_gamma": ("exponential",), "rice": ("half_normal",),

@@ -286,6 +286,8 @@ def _counts(x: Array, low: float, counts: NDArray[np.intp]) -> Values:
         families = ["bernoulli"]
     elif x.max() <= _CATEGORIES and counts.min() >= _EACH:
         families.append("categorical")
+    if np.ptp(x) <= _FLAT * x.std() and x.max() > 1:
+        families.append("discrete_uniform")
     note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
     return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
 

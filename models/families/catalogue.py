@@ -354,6 +354,10 @@ FAMILIES: Mapping[str, Family] = {
     "bernoulli": Family(
         "bernoulli", (Parameter("p", "unit"),), "Bernoulli", domain=Domain(0.0, 1.0, whole=True), closed=estimates.bernoulli
     ),
+    "discrete_uniform": Family(
+        "discrete_uniform", (Parameter("lower", "real"), Parameter("upper", "real")), "DiscreteUniform", domain=_COUNTS,
+        closed=estimates.uniform, edges=(("lower", "low"), ("upper", "high")),
+    ),
     "binomial": binomial(),
     "beta_binomial": beta_binomial(),
     "discrete_weibull": Family(

@@ -59,8 +59,16 @@ def _hurdle(kind: str) -> Callable[..., Any]:
     return logp
 
 
+def _discrete_uniform(x: Any, lower: Any, upper: Any) -> Any:
+    # The ends as numbers that a likelihood can be differentiated in.
+    pt = pytensor.tensor
+    inside = pt.and_(x >= lower, x <= upper)
+    return pt.switch(inside, -pt.log(pt.cast(upper, "float64") - lower + 1), -np.inf)
+
+
 #: Forms by PyMC's name: functions of the point and PyMC's parameters.
 SMOOTH: Mapping[str, Callable[..., Any]] = {
+    "DiscreteUniform": _discrete_uniform,
     "HurdleGamma": _hurdle("Gamma"),
     "HurdleLogNormal": _hurdle("LogNormal"),
     "Rice": _rice,

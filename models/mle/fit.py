@@ -63,7 +63,7 @@ def fit_mle(
         Observations; finite, at least two distinct. Booleans, text, dates, complex and masked entries are refused.
     family : Family
     starts : int
-        Number of starts for mixtures, whose likelihood has several maxima: the best ends of 200 short runs of
+        Number of starts for mixtures, whose likelihood has several maxima: the best ends of 600 short runs of
         expectation-maximisation (Biernacki, Celeux and Govaert, 2003).
     seed : int
         Seed of the random starts and of the draws of the fitted member.

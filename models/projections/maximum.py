@@ -236,15 +236,23 @@ def _climb(
         return None
     free = ~held
     inner = _Restricted(objective, start, free, unit[free])
+    lowest = np.inf, start[free] / unit[free]
 
     def guarded(scaled: Array) -> tuple[float, Array]:
+        nonlocal lowest
         f, g = inner.gradient(scaled[None])
-        return (float(f[0]), g[0]) if np.isfinite(f).all() and np.isfinite(g).all() else (1e10, np.zeros_like(scaled))
+        if not (np.isfinite(f).all() and np.isfinite(g).all()):
+            return 1e10, np.zeros_like(scaled)
+        if f[0] < lowest[0]:
+            lowest = float(f[0]), scaled.copy()
+        return float(f[0]), g[0]
 
     options = {"maxiter": 1000, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-8}
     bounds = np.transpose(box)[free] / unit[free, None] if np.isfinite(box).any() else None
     result = minimize(guarded, start[free] / unit[free], jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return inner.whole(result.x[None])[0], float(result.fun)
+    # Where its line search fails it goes back to where it began, and forgets that the likelihood is unbounded.
+    value, place = (float(result.fun), result.x) if result.success else lowest
+    return inner.whole(place[None])[0], value
 
 
 def _collapsed(family: Family, theta: Array) -> bool:

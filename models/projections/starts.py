@@ -131,10 +131,13 @@ def _moments(rule: Nodes, *, correlated: bool = True) -> tuple[Array, Array]:
 def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator) -> Array:
     """Starts of a 1-D mixture: the best distinct ends of short runs of EM, from k-means++ and from random points.
 
-    A mixture has many maxima: short runs are cheap enough to try hundreds, and see the highest whatever the seed.
+    A mixture has many maxima: short runs are cheap enough to try hundreds, of which the best go on. Where a component is too
+    many, it sits on some gap between the points, and which gap is best is found for most seeds, not for all.
     """
     k = family.components
-    x, weights = rule.points[:, 0], rule.weights / rule.weights.sum()
+    # Each value once: rows that carry a weight, and the same rows written out, begin alike.
+    x, place = np.unique(rule.points[:, 0], return_inverse=True)
+    weights = np.bincount(place, weights=rule.weights / rule.weights.sum())
     if len(x) > _POINTS:
         x, weights = even_quantiles(x, weights, _POINTS)
     centre = float(weights @ x)
@@ -144,14 +147,16 @@ def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator
     mu = np.concatenate([plus_plus(z, weights, k, half, rng), rng.choice(z, (_RUNS - half, k), p=weights)])
     sigma = np.concatenate([np.full((half, k), 1 / k), np.exp(rng.uniform(np.log(0.05), 0.0, (_RUNS - half, k)))])
     mu = mu + 1e-3 * np.arange(k)  # equal components would be a saddle
-    w, mu, sigma, value = short_runs(z, weights, (np.full((_RUNS, k), 1 / k), mu, sigma), steps=_STEPS, floor=_FLOOR)
-    best = np.argsort(-value)
-    floored = sigma[best].min(axis=1) < 1.001 * _FLOOR
+    short = short_runs(z, weights, (np.full((_RUNS, k), 1 / k), mu, sigma), steps=_STEPS, floor=_FLOOR)
+    # A narrow component on a cluster of points takes longer to show than a wide one.
+    w, mu, sigma = (part[_ranked(short)[:_AHEAD]] for part in short[:3])
+    longer = short_runs(z, weights, (w, mu, sigma), steps=_MORE, floor=_FLOOR)
+    # Short ones as well: where the likelihood is unbounded, all that go on may end on the floor.
+    ends = w, mu, sigma, _ = tuple(np.concatenate(parts) for parts in zip(longer, short, strict=True))
     order = np.argsort(mu, axis=1)
     shape = np.concatenate([np.take_along_axis(part, order, axis=1) for part in (w, mu, sigma)], axis=1)
-    # Those on the floor come last: they lead where the likelihood is unbounded.
     chosen: list[int] = []
-    ranked = [int(i) for i in (*best[~floored], *best[floored])]
+    ranked = _ranked(ends)
     for i in ranked:
         if len(chosen) < count and all(np.abs(shape[i] - shape[j]).max() > 0.1 for j in chosen):
             chosen.append(i)
@@ -167,7 +172,16 @@ def _clustered(family: Family, rule: Nodes, count: int, rng: np.random.Generator
 
 
 #: Short runs of EM and their steps; the smallest standard deviation in them, in that of the data; the most points they see.
-_RUNS, _STEPS, _FLOOR, _POINTS = 200, 30, 0.03, 1000
+_RUNS, _STEPS, _FLOOR, _POINTS = 600, 10, 0.03, 1000
+#: Of them those that go on, and their further steps.
+_AHEAD, _MORE = 60, 60
+
+
+def _ranked(ends: tuple[Array, ...]) -> list[int]:
+    """Places of runs, the best first; those on the floor come last: they lead where the likelihood is unbounded."""
+    best = np.argsort(-ends[3])
+    floored = ends[2][best].min(axis=1) < 1.001 * _FLOOR
+    return [int(i) for i in (*best[~floored], *best[floored])]
 
 
 def _positive_weights(w: Array) -> Array:

@@ -19,6 +19,9 @@ from models.errors import ConvergenceError, InputError
 from models.families import FAMILIES, Family, mvnormal_mixture, normal, normal_mixture, student_t
 from models.graphs import numpy_mode
 from models.mle import fit_map, fit_mle, scores
+from models.projections.starts import forward_starts
+from models.projections.units import points_of
+from models.quadrature import Nodes
 from models.results import flatten
 from models.targets import normal_mixture as mixture_target
 from tests.strategies import SLOPES
@@ -508,6 +511,19 @@ def test_counts_as_weights_are_repeated_observations(family: Family) -> None:
         assert float(weighted[name]) == pytest.approx(float(repeated[name]), rel=1e-7)
     assert float(weighted["log_likelihood"]) == pytest.approx(float(repeated["log_likelihood"]), rel=1e-10)
     np.testing.assert_allclose(weighted["se_hessian"], repeated["se_hessian"], rtol=1e-6)
+
+
+def test_a_mixture_begins_alike_from_weighted_rows_and_the_same_rows_written_out() -> None:
+    rng = np.random.default_rng(0)
+    x, counts = rng.normal(size=60), rng.integers(1, 6, 60)
+    written = rng.permutation(np.repeat(x, counts))
+    rules = (
+        Nodes(x[:, None], counts / counts.sum(), "draws"),
+        Nodes(written[:, None], np.full(len(written), 1 / len(written)), "draws"),
+    )
+    family = normal_mixture(3)
+    weighted, alike = (forward_starts(family, points_of(rule, family), 4, 7) for rule in rules)
+    np.testing.assert_allclose(weighted, alike, rtol=1e-6)
 
 
 def test_sampling_weights_give_the_sandwich_of_survey_statistics() -> None:

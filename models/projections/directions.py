@@ -64,7 +64,8 @@ def forward_projection(target: Target, family: Family, *, starts: int = 8, seed:
     Raises
     ------
     InputError
-        If the dimensions differ, or no member is at finite KL (p_data with infinite variance onto a Normal family).
+        If the dimensions differ, or no member is at finite KL (p_data with infinite variance onto a Normal family; counts onto a
+        density).
     ConvergenceError
         If no start reaches a stationary point in the interior.
 

@@ -12,11 +12,13 @@ from models.projections.objectives import forward_objective, natural_values
 from models.projections.optima import Certificate, Projection, forward_divergence, natural_point, sort_components
 from models.projections.units import merged, standardise
 from models.quadrature import Nodes, expect, nodes
-from models.targets import Draws, Target
+from models.targets import Discrete, Draws, Target
 
 __all__ = ["ends_of", "finite_forward", "lowest_forward", "second_moment", "squares"]
 
 Array = NDArray[np.float64]
+#: Integers on either side of the middle of a discrete target, at most.
+_WIDEST = 1_000_000
 
 
 def second_moment(target: Target) -> bool:
@@ -34,6 +36,9 @@ def squares(x: Array) -> Array:
 
 def finite_forward(target: Target, family: Family) -> None:
     """Refuse a family of which no member is at finite forward KL."""
+    if isinstance(target, Discrete):
+        _on_integers(target, family)
+        return
     bounded = family.dim == 1 and family.domain != Domain()
     if bounded and isinstance(target, Draws):
         family.check_support(target.draws, f"target {target.name!r}: observation")
@@ -52,12 +57,43 @@ def finite_forward(target: Target, family: Family) -> None:
         )
 
 
+def _on_integers(target: Discrete, family: Family) -> None:
+    """Refuse a family without masses on integers, or with none where a discrete target has mass."""
+    if not family.domain.whole:
+        raise InputError(
+            f"target {target.name!r} puts mass on single integers and family {family.name!r} has a density, so every forward KL is "
+            "infinite; use a family of counts, such as poisson, or draws of the target"
+        )
+    k = _masses(target).points[:, 0]
+    inside = family.domain.holds(k)
+    if not inside.all():
+        raise InputError(
+            f"target {target.name!r} has mass at {k[np.argmin(inside)]:g}, outside the support {family.domain} of family "
+            f"{family.name!r}, so every forward KL is infinite and there is no projection; use a family whose support holds it"
+        )
+
+
+def _masses(target: Discrete) -> Nodes:
+    """The integers that a discrete target puts all but 1e-12 of its mass on, and their masses."""
+    middle, reach = float(np.round(target.distribution.quantiles[3])), 64
+    while True:
+        k = middle + np.arange(-reach, reach + 1)
+        mass = np.exp(target.log_mass(k))
+        if mass.sum() > 1 - 1e-12:
+            return Nodes(k[mass > 0, None], mass[mass > 0], "draws")
+        if reach > _WIDEST:
+            raise InputError(
+                f"target {target.name!r} is spread over more than {_WIDEST:,} integers, and no more are summed; give draws of it"
+            )
+        reach *= 4
+
+
 def _within(target: Target, family: Family) -> None:
     """Refuse a density with mass where every member has none, or without the ends that the family puts its own at."""
     if family.domain.whole:
         raise InputError(
             f"target {target.name!r} has a density and family {family.name!r} puts mass on integers, so every forward KL is "
-            "infinite; use a family with a density, or draws of a discrete law"
+            "infinite; use a family with a density, or a discrete target"
         )
     low, high = ends_of(target)
     if low < family.domain.low or high > family.domain.high:
@@ -92,7 +128,7 @@ def _fades(target: Target, family: Family, power: int) -> bool:
 
 
 def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Projection:
-    """The lowest minimum of the cross-entropy: maximum likelihood, over draws or over the nodes of a density.
+    """The lowest minimum of the cross-entropy: maximum likelihood, over draws, the nodes of a density, or integers and their masses.
 
     Raises
     ------
@@ -101,9 +137,12 @@ def lowest_forward(target: Target, family: Family, starts: int, seed: int) -> Pr
     ConvergenceError
         If none is reached in the interior.
     """
-    rule = merged(nodes(target, [squares] if family.degree == 2 else []), family)
+    if isinstance(target, Discrete):
+        rule = _masses(target)
+    else:
+        rule = merged(nodes(target, [squares] if family.degree == 2 else []), family)
     family = family.resolved(rule.points)
-    bounded = not isinstance(target, Draws) and target.dim == 1
+    bounded = not isinstance(target, Draws | Discrete) and target.dim == 1
     ends = ends_of(target) if bounded else None
     share = rule.weights / rule.weights.sum()
     units, z = standardise(rule.points, share, family, whiten=True, ends=ends)

@@ -336,7 +336,7 @@ class Density(Target):
 class Discrete(Target):
     """A target that puts mass on integers, by a PyMC ``distribution``: entropies and divergences are sums, in nats.
 
-    It has no density, so what fits one to it refuses it; what needs draws alone can have them from `rvs`.
+    It has no density, so what needs one refuses it; a family of counts can be projected on, and draws are those of `rvs`.
     """
 
     distribution: Distribution

@@ -215,6 +215,8 @@ def test_projection_matches_the_sufficient_statistics() -> None:
         (("Normal", {"mu": 0, "sigma": 1}), "gamma", "mass below 0, where every member of gamma has density 0"),
         (("Gamma", {"alpha": 2, "beta": 1}), "beta", "mass above 1"),
         (("Gamma", {"alpha": 2, "beta": 1}), "poisson", "puts mass on integers"),
+        (("Poisson", {"mu": 3}), "normal", "puts mass on single integers and family 'normal' has a density"),
+        (("Poisson", {"mu": 3}), "geometric", "has mass at 0, outside the support"),
         (("Gamma", {"alpha": 2, "beta": 1}), "uniform", "mass without end"),
         (("HalfCauchy", {"beta": 1}), "half_normal", "infinite variance"),
     ],
@@ -222,6 +224,14 @@ def test_projection_matches_the_sufficient_statistics() -> None:
 def test_families_at_infinite_forward_kl_are_refused(target: Any, name: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         forward_projection(from_distribution(*target), FAMILIES[name])
+
+
+def test_projection_of_a_discrete_target_is_maximum_likelihood_with_its_masses() -> None:
+    target = from_distribution("BetaBinomial", {"n": 20, "alpha": 2, "beta": 3})
+    found = forward_projection(target, FAMILIES["poisson"])
+    k, law = np.arange(21), stats.betabinom(20, 2, 3)
+    assert float(found.params["mu"]) == pytest.approx(8, rel=1e-12)
+    assert found.divergence.value == pytest.approx(law.pmf(k) @ (law.logpmf(k) - stats.poisson(8).logpmf(k)), rel=1e-9)
 
 
 def test_projection_of_draws_is_maximum_likelihood() -> None:

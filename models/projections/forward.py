@@ -77,8 +77,8 @@ def _masses(target: Discrete) -> Nodes:
     """The integers that a discrete target puts all but 1e-12 of its mass on, and their masses."""
     middle, reach = float(np.round(target.distribution.quantiles[3])), 64
     while True:
-        k = middle + np.arange(-reach, reach + 1)
-        mass = np.exp(target.log_mass(k))
+        k: Array = middle + np.arange(-reach, reach + 1, dtype=float)
+        mass: Array = np.exp(target.log_mass(k))
         if mass.sum() > 1 - 1e-12:
             return Nodes(k[mass > 0, None], mass[mass > 0], "draws")
         if reach > _WIDEST:

@@ -252,8 +252,8 @@ def _interval(found: Terms, parts: list[Array], level: float) -> Interval:
     """Mean of the sum of parts, one of which has nearest-neighbour noise in it."""
     terms = np.sum(parts, axis=0)
     if not found.told:
-        reasons = (*found.reasons, *found.notes)
-        return Interval(np.nan, np.nan, "draws", -np.inf, np.inf, level, len(terms), False, reasons)
+        why = (*found.reasons, *found.notes)
+        return Interval(np.nan, np.nan, "draws", -np.inf, np.inf, level, len(terms), False, why)
     first_order = max(float(terms.var(ddof=1)) - found.noise, 0.0)
     error = float(np.sqrt((first_order + shared(found.dim) * found.noise) / len(terms)))
     reasons = list(found.reasons)

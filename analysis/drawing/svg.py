@@ -11,6 +11,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import count, groupby, product
 from string import ascii_lowercase
 from typing import NamedTuple
@@ -282,6 +283,7 @@ def _segments(data: str) -> list[_Segment]:
     return found
 
 
+@lru_cache(maxsize=256)  # letters occur in every drawing, and each is drawn in two themes
 def _path(data: str, *, thin: bool) -> str:
     """Write path data with relative, rounded coordinates; sums of the rounded ones stay within rounding of the old."""
     segments = _segments(data)

@@ -463,6 +463,13 @@ def test_an_infinite_divergence_calls_its_distributions_by_their_letters(duality
     assert back["kl_pq"]["reason"] == "p has mass below 0, where q has none"
 
 
+def test_a_divergence_of_which_the_error_is_a_part_shows_it(duality: Duality) -> None:
+    pair = [f'{{"weights": [1], "means": [0], "sds": [{sd}]}}' for sd in (1, 1.0000001)]
+    lines = {line.split()[0]: line for line in duality("divergence", *pair).out.splitlines()}
+    assert " ± " in lines["kl_pq"].replace("\xa0", " ")
+    assert "±" not in lines["entropy_p"]
+
+
 def test_a_json_file_is_the_same_as_its_text(tmp_path: Path, duality: Duality) -> None:
     text = mixture("[0.3, 0.7]", "[-1, 1]", "[1, 2]")
     (tmp_path / "target.json").write_text(text)

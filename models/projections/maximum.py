@@ -30,8 +30,8 @@ Mask = NDArray[np.bool_]
 LARGE, _SUMMARY, _ROWS = 5000, 2048, 20_000
 #: What rounding may do to a mean log density near the limit of a parameter, where log gamma functions cancel.
 _ROUNDING = 1e-8
-#: Nats of an average log likelihood: a step of Newton's that gains less moves no estimate by a ten-thousandth of its error at n = 1e6.
-_GAIN = 1e-15
+#: Nats of an average log likelihood: a step of Newton's that gains less moves no estimate by a thousandth of its error at n = 1e6.
+_GAIN = 1e-13
 
 
 @dataclass(frozen=True, eq=False)

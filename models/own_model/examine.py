@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from models.advi.dadvi import fit_dadvi
 from models.advi.members import member, named_draws, normal_member
@@ -21,7 +22,7 @@ from models.graphs import single_threaded
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
 from models.own_model.grid import by_grid
 from models.own_model.mixture import Repair, repair, weighed
-from models.own_model.modes import Image, Mode, ascend, assign, covers, image, places, unexplained
+from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
 from models.own_model.short_chains import lower_bounds
@@ -288,7 +289,7 @@ class _Found:
             names.append(f"optimum {k}")
             missed &= ~np.array(self.covered(k), dtype=bool)
         for i, mode in enumerate(self.modes):
-            if missed[i] and not any(covers(*part, mode) for part in parts):
+            if missed[i]:
                 parts.append((mode.place, mode.factor))
                 guess.append(mode.log_evidence)
                 names.append(f"mode {i}")
@@ -297,13 +298,17 @@ class _Found:
         return parts, np.array(guess), names
 
     def covered(self, k: int = 0) -> list[bool]:
-        """Whether an optimum covers each mode: by its own width or that of linear response, whichever is wider."""
-        mean, own = member(self.fit, k).scales[0]
-        if not self.modes:
-            return []
-        # Where it is, whatever the shape: the mode of a funnel is far from its mass.
-        home = assign(self.modes, mean[None])[0]
-        return [i == home or covers(mean, own, m) or covers(*self.normals[k], m) for i, m in enumerate(self.modes)]
+        """Whether an optimum covers each mode: by its own width or that of linear response, whichever does (see `has`)."""
+        own = [has(self.modes, _drawn(*n, self.seed), self._mass()) for n in (member(self.fit, k).scales[0], self.normals[k])]
+        return [one or other for one, other in zip(*own, strict=True)]
+
+    def _mass(self) -> Array:
+        """Share (k,) of the posterior in each mode: by a reference that is one, else by the evidence."""
+        if self.reference is not None and self.reference.ok and self.modes:
+            owner = assign(self.modes, self.reference.flat)
+            return np.asarray(np.bincount(owner, minlength=len(self.modes)) / len(owner))
+        evidence = np.array([m.log_evidence for m in self.modes])
+        return np.asarray(np.exp(evidence - logsumexp(evidence))) if self.modes else np.empty(0)
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
@@ -317,7 +322,9 @@ class _Found:
             return self.reference.share(inside)
         if not mended.k_hat < _HOLDS:
             return None
-        elsewhere = [self._apart(part) for part in self.components()[0]]
+        with np.errstate(divide="ignore"):
+            parts = [Mode(part[0], 0.0, part[1], w) for part, w in zip(self.components()[0], np.log(mended.weights), strict=True)]
+        elsewhere = ~np.array(has(parts, _drawn(*self.normals[0], self.seed), mended.weights))
         mass = float(mended.weights[elsewhere].sum())
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
         return mass, max(0.0, mass - half), min(1.0, mass + half)
@@ -327,11 +334,6 @@ class _Found:
         if sum(covered) > 1:
             return self.missed(covered, mended)
         return (1 - 1 / len(covered),) * 3
-
-    def _apart(self, part: tuple[Array, Array]) -> bool:
-        """Whether a component of the repair lies where the lowest optimum does not."""
-        mean, factor = self.normals[0]
-        return bool(np.linalg.norm(np.linalg.solve(factor, part[0] - mean)) > 3)
 
     def images(self, covered: Sequence[bool]) -> Image | None:
         """How each mode that is not covered is one that is: with labels exchanged, or with signs turned and no more; ``None`` if one is not."""
@@ -509,6 +511,11 @@ class _Found:
             },
             coords={"mode": np.arange(len(self.modes)), "coordinate": self.target.coordinates},
         )
+
+
+def _drawn(mean: Array, factor: Array, seed: int) -> Array:
+    """Draws (n, d) of a Normal."""
+    return np.asarray(mean + np.random.default_rng([seed, 61]).standard_normal((_DRAWS, len(mean))) @ factor.T)
 
 
 def _as_target(normal: tuple[Array, Array]) -> Target:

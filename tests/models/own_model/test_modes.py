@@ -1,0 +1,60 @@
+"""Modes, which of them an approximation covers, and which are no separate ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
+
+from models.own_model.modes import Mode, ascend, assign, has, places
+
+Array = NDArray[np.float64]
+
+
+def mixed(weights: Array, means: Array, sds: Array) -> tuple[object, object]:
+    """Log density with its slope, and a sampler, of a mixture of Normals with these sds (k, d) along the axes."""
+
+    def density(points: Array) -> tuple[Array, Array]:
+        z = (np.asarray(points)[:, None] - means) / sds
+        parts = np.log(weights) - 0.5 * np.square(z).sum(axis=2) - np.log(sds).sum(axis=1)
+        return logsumexp(parts, axis=1), -(softmax(parts, axis=1)[:, :, None] * z / sds).sum(axis=1)
+
+    def draw(n: int) -> Array:
+        rng = np.random.default_rng(1)
+        k = rng.choice(len(weights), size=n, p=weights)
+        return means[k] + sds[k] * rng.standard_normal((n, means.shape[1]))
+
+    return density, draw
+
+
+def test_a_spike_under_a_wide_optimum_is_not_covered() -> None:
+    """Half of the mass within .03 of zero, where a standard Normal has 2 % of its draws: within its sds in position alone."""
+    density, draw = mixed(np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[0.01], [1.0]]))
+    modes = ascend(density, [np.array([x]) for x in (-1.0, 0.001, 0.5)])  # type: ignore[arg-type]
+    assert len(modes) == 1
+    wide = Mode(np.array([0.03]), float(density(np.array([[0.03]]))[0][0]), np.array([[0.9]]), -0.61)  # type: ignore[operator]
+    spike = Mode(np.zeros(1), modes[0].height, np.array([[0.0105]]), -0.66)
+    found = places(density, modes, [wide, spike])  # type: ignore[arg-type]
+    assert found == [modes[0], wide]
+    mass = np.bincount(assign(found, draw(20_000))) / 20_000  # type: ignore[operator]
+    assert abs(mass[0] - 0.5) < 0.03
+    z = np.random.default_rng(0).standard_normal((2000, 1))
+    assert has(found, wide.place + 0.957 * z, mass) == [False, True]
+    assert has(found, 0.0105 * z, mass) == [True, False]
+    assert places(density, modes, [spike]) == modes  # type: ignore[arg-type]
+
+
+def test_a_spike_on_the_flank_of_a_wide_mode_is_a_mode_of_its_own() -> None:
+    """The density rises all the way from the top of one to that of the other."""
+    density, draw = mixed(np.array([0.4, 0.6]), np.array([[0.0, 0], [1.0, 0]]), np.array([[1.5, 1], [0.05, 1]]))
+    modes = ascend(density, [np.zeros(2), np.array([1.0, 0.1])])  # type: ignore[arg-type]
+    assert [round(float(m.place[0]), 1) for m in modes] == [1.0, 0.0]
+    mass = np.bincount(assign(modes, draw(20_000))) / 20_000  # type: ignore[operator]
+    assert abs(mass[0] - 0.6) < 0.03
+
+
+def test_one_mode_is_covered_wherever_the_optimum_is() -> None:
+    """As in a funnel, whose mode is far from its mass."""
+    mode = Mode(np.zeros(1), 0.0, np.eye(1))
+    assert has([mode], np.full((10, 1), 50.0), np.ones(1)) == [True]
+    assert has([], np.zeros((10, 1)), np.empty(0)) == []

@@ -21,7 +21,7 @@ from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
 from models.own_model.grid import by_grid
-from models.own_model.mixture import Repair, repair, weighed
+from models.own_model.mixture import Repair, best, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
@@ -76,7 +76,8 @@ def examine(
     Returns
     -------
     xarray.DataTree
-        ``posterior``: draws of the repair (the mixture of all optima by posterior mass), with the model's names, dims and coords, beside
+        ``posterior``: draws of the repair (the mixture of all optima by posterior mass, or the lowest optimum alone where that is not nearer in reverse KL), or, where its
+        k-hat is above 0.5, of the reference if there is one to be relied on (its attribute ``source`` says which; the repair is then in ``repair/posterior``), with the model's names, dims and coords, beside
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws), with
@@ -299,7 +300,10 @@ class _Found:
 
     def covered(self, k: int = 0) -> list[bool]:
         """Whether an optimum covers each mode: by its own width or that of linear response, whichever does (see `has`)."""
-        own = [has(self.modes, _drawn(*n, self.seed), self._mass()) for n in (member(self.fit, k).scales[0], self.normals[k])]
+        own = [
+            has(self.modes, _drawn(*n, self.seed), self._mass())
+            for n in (member(self.fit, k).scales[0], self.normals[k])
+        ]
         return [one or other for one, other in zip(*own, strict=True)]
 
     def _mass(self) -> Array:
@@ -323,7 +327,10 @@ class _Found:
         if not mended.k_hat < _HOLDS:
             return None
         with np.errstate(divide="ignore"):
-            parts = [Mode(part[0], 0.0, part[1], w) for part, w in zip(self.components()[0], np.log(mended.weights), strict=True)]
+            parts = [
+                Mode(part[0], 0.0, part[1], w)
+                for part, w in zip(self.components()[0], np.log(mended.weights), strict=True)
+            ]
         elsewhere = ~np.array(has(parts, _drawn(*self.normals[0], self.seed), mended.weights))
         mass = float(mended.weights[elsewhere].sum())
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
@@ -374,7 +381,7 @@ class _Found:
     def _made(self, mended: Repair, names: list[str]) -> tuple[Repair, list[str]]:
         """The repair and its components; the lowest optimum alone unless the mixture is nearer than that in reverse KL, beyond doubt."""
         alone = _as_target(self.normals[0])
-        if len(names) == 1 or nearer(self.target, mended.mixture, alone, seed=self.seed + 41):
+        if names == ["optimum 0"] or nearer(self.target, mended.mixture, alone, seed=self.seed + 41):
             return mended, names
         return repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed), ["optimum 0"]
 
@@ -423,15 +430,15 @@ class _Found:
         found = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
             not self.fit.attrs["complete"], int(self.fit.attrs["starts_tried"]), float(data["k_hat"]),
-            float(data["k_hat_linear_response"]), mixed.k_hat, missed, how, len(self.modes), sum(covered),
+            float(data["k_hat_linear_response"]), mixed.k_hat, len(names) > 1, best(self.reference, mended.k_hat, names), missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
             () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws),
         )  # fmt: skip
         verdict = judge(found)
         result = self.fit.copy()
-        for name, key in (("mixture", "posterior"), ("linear response", "linear_response/posterior")):
-            if name in draws:
-                result[key] = xr.DataTree(dataset=_named(target, draws[name]))
+        result["posterior"] = xr.DataTree(dataset=self._best(mended, names, draws["mixture"]))
+        if "linear response" in draws:
+            result["linear_response/posterior"] = xr.DataTree(dataset=_named(target, draws["linear response"]))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
         result["divergences"] = xr.DataTree(dataset=self._divergences(members, evidence))
@@ -443,6 +450,8 @@ class _Found:
                 coords={"component": names},
             )
         )  # fmt: skip
+        if result["posterior"].attrs["source"] == "reference":
+            result["repair/posterior"] = xr.DataTree(dataset=_named(target, draws["mixture"]))
         if bounds is not None:
             result["lower_bounds"] = xr.DataTree(dataset=bounds)
         if self.reference is not None:
@@ -454,6 +463,15 @@ class _Found:
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
                                          "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched)}  # fmt: skip
         return result
+
+    def _best(self, mended: Repair, names: Sequence[str], draws: Array) -> xr.Dataset:
+        """Draws of the best that is known (see `models.own_model.mixture.best`)."""
+        source = best(self.reference, mended.k_hat, names)
+        if self.reference is not None and source == "reference":
+            return _chains(self.target, replace(self.reference, points=self.reference.chains)).assign_attrs(
+                source=source
+            )
+        return _named(self.target, draws).assign_attrs(source=source)
 
     def _bounds(self) -> xr.Dataset | None:
         """What short chains from the optima show, where there is no reference to be relied on; the lowest optimum first."""

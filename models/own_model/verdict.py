@@ -54,6 +54,10 @@ class Evidence:
     starts : int
         That were tried.
     k_hat, k_hat_response, k_hat_repair : float
+    mixed : bool
+        Whether the repair is the mixture of all optima, and not the lowest alone, than which the mixture is then no nearer.
+    saved : str
+        What stands for the posterior: see `models.own_model.mixture.best`.
     missed : (float, float, float), optional
         Mass of the modes that the lowest optimum does not cover, with its 95 % interval.
     images : {"labels", "signs"}, optional
@@ -80,6 +84,8 @@ class Evidence:
     k_hat: float
     k_hat_response: float
     k_hat_repair: float
+    mixed: bool
+    saved: str
     missed: tuple[float, float, float] | None
     images: Image | None
     modes: int
@@ -146,11 +152,12 @@ def _missed(e: Evidence) -> Verdict:
             f"can be read off one of them{_of_one(e)}; {remedy} to have one mode",
         )
     which = "a mode" if e.modes - e.covered == 1 else f"{e.modes - e.covered} modes"
-    remedy = (
-        "the mixture of all optima has it (its posterior is saved)"
-        if e.k_hat_repair < 0.7
-        else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
-    )
+    if not e.mixed:
+        remedy = f"the mixture of all optima is no nearer to the posterior: {_instead(e)}"
+    elif e.saved == "mixture" and e.k_hat_repair < 0.7:
+        remedy = "the mixture of all optima has it (its posterior is saved)"
+    else:
+        remedy = f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
     return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import digamma, gammaln, polygamma
 
 from models.own_model.comparison import kl_forward, kl_forward_fitted, kl_reverse, nearer
-from models.own_model.mixture import repair, weighed
+from models.own_model.examine import _Found
+from models.own_model.mixture import best, repair, weighed
 from models.own_model.modes import Mode, ascend, assign, places
 from models.own_model.reference import Reference
 from models.own_model.tempering import move
@@ -74,6 +76,19 @@ def test_the_evidence_of_a_tail_like_an_exponential_is_within_its_error() -> Non
         off.append((found.log_evidence.value - gammaln(0.3)) / found.log_evidence.error)
     assert np.abs(off).max() < 5
     assert np.abs(np.mean(off)) < 1.2
+
+
+def test_a_normal_at_a_mode_that_is_farther_off_is_no_repair_and_a_reference_is_better_than_none_that_holds() -> None:
+    """An optimum that is not at rest has no component of its own; that alone puts no Normal at a mode in its place."""
+    p = LogGamma(name="log gamma", dim=1, shape=0.3)
+    at_mode, fit = (np.array([6.0]), np.eye(1)), (np.array([digamma(0.3)]), 1.5 * np.eye(1))
+    found = _Found(p, xr.DataTree(), 1, [fit], [], None, 0, lambda: False)  # type: ignore[arg-type]
+    mended = repair(p, [at_mode], np.zeros(1), seed=0)
+    assert found._made(mended, ["mode 0"])[1] == ["optimum 0"]
+    reference = Reference("NUTS", np.zeros((4, 10, 1)), 40.0, ())
+    assert best(reference, 0.88, ["optimum 0"]) == "reference"
+    assert best(replace(reference, reasons=("R-hat",)), 0.88, ["optimum 0"]) == "optimum 0"
+    assert best(reference, 0.2, ["optimum 0", "optimum 1"]) == "mixture"
 
 
 def test_weights_of_a_reference_are_its_shares() -> None:

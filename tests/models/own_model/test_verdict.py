@@ -36,7 +36,7 @@ def bounds(factor: float, shift: float) -> xr.Dataset:
 def evidence(**changes: object) -> Evidence:
     plain = {
         "at_rest": True, "optimum_verdict": "at rest", "flattest": "a - b", "eigenvalue": 0.5, "cut": False, "starts": 33, "k_hat": 0.3, "k_hat_response": 0.2, "k_hat_repair": 0.2,
-        "missed": (0.0, 0.0, 0.0), "images": None, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
+        "mixed": True, "saved": "mixture", "missed": (0.0, 0.0, 0.0), "images": None, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
         "comparison": table(1.0, 0.0, 1.0),
     }  # fmt: skip
     return Evidence(**(plain | changes))  # type: ignore[arg-type]
@@ -222,6 +222,11 @@ def evidence(**changes: object) -> Evidence:
             "which says nothing of what they do not reach",
         ),
         ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
+        (
+            {"missed": (0.38, 0.31, 0.45), "modes": 2, "mixed": False},
+            "missed mode",
+            "the mixture of all optima is no nearer to the posterior: use the draws of the reference$",
+        ),
         (
             {"missed": (0.38, 0.31, 0.45), "modes": 2, "images": "labels"},
             "label switching",

@@ -162,8 +162,10 @@ def written_moments(node: Mapping[str, Any], name: str) -> tuple[str, str]:
 
 
 def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
-    def mass(m: Mapping[str, float] | None) -> str:
-        return "–" if m is None else f"{_percent(m['value'])} [{_percent(m['lower'])}, {_percent(m['upper'])}]"
+    def mass(m: Mapping[str, float | None] | None) -> str:
+        if m is None or m["lower"] is None:
+            return "–" if m is None else f"{_percent(m['value'])} (not to be relied on)"
+        return f"{_percent(m['value'])} [{_percent(m['lower'])}, {_percent(m['upper'])}]"
 
     return [
         {"mode": i + 1, "mass": mass(mode["mass"]), "covered": mode["covered"]} for i, mode in enumerate(s["modes"])

@@ -25,6 +25,8 @@ from models.own_model.mixture import Repair, best, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
+from models.own_model.ridges import joined
+from models.own_model.saturation import saturated
 from models.own_model.short_chains import lower_bounds
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
@@ -46,7 +48,8 @@ _FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothin
 _EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
-_NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
+_SEARCH, _SEARCH_OF_ONE = 0.75, 0.5  # of the budget, at which the search for optima ends, and if one mode was met
+_NUTS_SHARE, _NUTS_END = 0.6, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
 
 
@@ -124,17 +127,20 @@ def examine(
     if look is not None:
         modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
-    seconds = max(1.0, begun + 0.75 * budget_s - time.monotonic())
+    # Where one mode was met, NUTS comes next, which takes longer than what several need.
+    seconds = max(1.0, begun + (_SEARCH if len(modes) > 1 else _SEARCH_OF_ONE) * budget_s - time.monotonic())
     fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
     compiling = begun - called
     around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
-    reference = _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
+    reference = _whole(
+        target, _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
+    )
     on_progress("comparing", 0.9)
-    modes = places(density, modes, _stand_ins(target, fit, count))
+    modes, ridge = joined(density, places(density, modes, _stand_ins(target, fit, count)), stop=until(1.0))
     normals = _normals(target, fit, count, seed)
-    found = _Found(target, fit, count, normals, modes, reference, seed, until(1.0))
+    found = _Found(target, fit, count, normals, modes, reference, seed, until(1.0), ridge)
     tree = found.tree()
     tree.attrs["seconds_compiling"] = compiling
     return tree
@@ -208,6 +214,14 @@ def _reference(
     return found if grid is None or (found is not None and found.ok) else grid
 
 
+def _whole(target: Posterior, reference: Reference | None) -> Reference | None:
+    """The reference, with what is to be said against it where double precision ends before the posterior does."""
+    if reference is None or not (names := saturated(target, reference.flat)):
+        return reference
+    hidden = f"{' and '.join(names)} {'reaches' if len(names) == 1 else 'reach'} the end of double precision, as a probability of exactly 0 or 1, beyond which its mass is not seen"
+    return replace(reference, reasons=(*reference.reasons, hidden))
+
+
 def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Reference | None:
     """NUTS, and where its diagnostics do not hold and so many seconds are left, again: with smaller steps if it diverged, else as many chains more."""
 
@@ -276,6 +290,7 @@ class _Found:
     reference: Reference | None
     seed: int
     over: Callable[[], bool]
+    ridge: int = 0  # places that were no separate modes
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -316,14 +331,13 @@ class _Found:
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
-        if self.modes and all(covered):
-            return 0.0, 0.0, 0.0
-        if not self.modes:
+        if not self.modes or (all(covered) and self.ridge):  # of a ridge an optimum covers a part, that no mode tells
             return None
+        if all(covered):
+            return 0.0, 0.0, 0.0
         reliable = self.reference is not None and self.reference.ok
         if self.reference is not None and (reliable or not mended.k_hat < _HOLDS):
-            inside = ~np.array(covered)[assign(self.modes, self.reference.flat)]
-            return self.reference.share(inside)
+            return self._share(~np.array(covered)[assign(self.modes, self.reference.flat)])
         if not mended.k_hat < _HOLDS:
             return None
         with np.errstate(divide="ignore"):
@@ -335,6 +349,12 @@ class _Found:
         mass = float(mended.weights[elsewhere].sum())
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
         return mass, max(0.0, mass - half), min(1.0, mass + half)
+
+    def _share(self, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
+        """By the reference; without an interval where it is not to be relied on, for then neither is that."""
+        assert self.reference is not None
+        found = self.reference.share(inside)
+        return found if self.reference.ok else (found[0], float("nan"), float("nan"))
 
     def _by_symmetry(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """As `missed`, of the images of one mode: each has as much mass, which is better known than by draws."""
@@ -373,7 +393,7 @@ class _Found:
         found = self
         if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
             points = mended.draws.reshape(4, -1, self.target.dim)
-            found = replace(self, reference=Reference("importance", points, mended.looks, ()))
+            found = replace(self, reference=_whole(self.target, Reference("importance", points, mended.looks, ())))
         elif self.reference is not None and not weak and not mended.k_hat < _HOLDS and len(parts) > 1:
             mended = weighed(mended, parts, self.reference)
         return found._with_mass()._tree(mended, *self._made(mended, names))
@@ -432,7 +452,7 @@ class _Found:
             not self.fit.attrs["complete"], int(self.fit.attrs["starts_tried"]), float(data["k_hat"]),
             float(data["k_hat_linear_response"]), mixed.k_hat, len(names) > 1, best(self.reference, mended.k_hat, names), missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
-            () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws),
+            () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws), self.ridge,
         )  # fmt: skip
         verdict = judge(found)
         result = self.fit.copy()
@@ -515,7 +535,7 @@ class _Found:
         shares = [(np.nan,) * 3] * len(self.modes)
         if self.reference is not None and self.modes:
             owner = assign(self.modes, self.reference.flat)
-            shares = [self.reference.share(owner == i) for i in range(len(self.modes))]
+            shares = [self._share(owner == i) for i in range(len(self.modes))]
         places = np.array([m.place for m in self.modes]).reshape(-1, self.target.dim)
         return xr.Dataset(
             {

@@ -14,13 +14,13 @@ from models.advi.search import images
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["Image", "Mode", "ascend", "assign", "covers", "has", "image", "places", "unexplained"]
+__all__ = ["DIP", "Image", "Mode", "ascend", "assign", "covers", "has", "image", "places", "top", "unexplained"]
 
 Array = NDArray[np.float64]
 Image = Literal["labels", "signs"]
 
 _NEGLIGIBLE = 14.0  # nats of evidence below the highest: less than a millionth of the mass
-_DIP = 0.3  # nats that the density falls between two points before they count as two modes
+DIP = 0.3  # nats that the density falls between two points before they count as two modes
 _UNEXPLAINED = 2.0  # nats that a density has at a draw beyond what the modes known account for, or an optimum beyond what there is at its place
 _ALIKE_NATS, _ALIKE_SDS = (
     0.05,
@@ -29,6 +29,7 @@ _ALIKE_NATS, _ALIKE_SDS = (
 _ALIKE_EVIDENCE = (
     0.1  # nats, within which one has as much mass, and so the same volume: exchanges and mirrors keep that
 )
+_NOWHERE = 1e300  # minus the log density where it is not finite
 _COVERED = 3.0  # sds of an approximation within which a place is its own
 _FAIR = 0.5  # of the mass of a mode, that an approximation must have there to cover it
 _AS_WIDE = 4.0  # times as wide in a direction, from which on one is a spike on the other, and another place though no dip is between them
@@ -117,33 +118,45 @@ def _climb(density: LogDensity, place: Array) -> Mode | None:
         return None
 
 
-def _ascended(density: LogDensity, place: Array) -> Mode | None:
+def top(density: LogDensity, place: Array) -> tuple[Array, float]:
+    """Where a climb from a place (d,) ends, and how high that is: minus infinity where the density is not finite at its beginning."""
     from scipy.optimize import minimize
 
-    def falling(x: Array) -> tuple[float, Array]:
-        value, slope = density(x[None])
-        if not (np.isfinite(value[0]) and np.isfinite(slope).all()):
-            return 1e300, np.zeros_like(x)
-        return -float(value[0]), -slope[0]
-
     with np.errstate(all="ignore"):
-        if falling(place)[0] >= 1e300:
-            return None
-        x = minimize(
-            falling, place, jac=True, method="L-BFGS-B", options={"maxiter": 500, "maxcor": 20, "gtol": 1e-6}
-        ).x
+        if _falling(density, place)[0] >= _NOWHERE:
+            return place, -np.inf
+        found = minimize(
+            lambda x: _falling(density, x), place, jac=True, method="L-BFGS-B",
+            options={"maxiter": 500, "maxcor": 20, "gtol": 1e-6},
+        )  # fmt: skip
+    return found.x, -float(found.fun)
+
+
+def _falling(density: LogDensity, x: Array) -> tuple[float, Array]:
+    """Minus the log density with its gradient; a large number where it is not finite."""
+    value, slope = density(x[None])
+    if not (np.isfinite(value[0]) and np.isfinite(slope).all()):
+        return _NOWHERE, np.zeros_like(x)
+    return -float(value[0]), -slope[0]
+
+
+def _ascended(density: LogDensity, place: Array) -> Mode | None:
+    x, height = top(density, place)
+    if height == -np.inf:
+        return None
+    with np.errstate(all="ignore"):
         for _ in range(3):  # Newton steps, which also say whether it is a mode at all
             hessian = curvature(density, x, np.maximum(1.0, np.abs(x)))
             if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 1e-10:
                 return None
-            step = np.linalg.solve(hessian, falling(x)[1])
-            if falling(x - step)[0] > falling(x)[0]:
+            step = np.linalg.solve(hessian, _falling(density, x)[1])
+            if _falling(density, x - step)[0] > _falling(density, x)[0]:
                 break
             x = x - step
-    left = falling(x)[1]
+    left = _falling(density, x)[1]
     if left @ np.linalg.solve(hessian, left) > 1e-2:
         return None
-    return Mode(x, -falling(x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
+    return Mode(x, -_falling(density, x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
 
 
 def _as_wide(mode: Mode, other: Mode) -> bool:
@@ -161,7 +174,7 @@ def _same(density: LogDensity, mode: Mode, other: Mode) -> bool:
     way = np.linspace(0, 1, 33)[:, None]
     with np.errstate(all="ignore"):
         heights = density(mode.place + way * (other.place - mode.place))[0]
-    return bool(np.isfinite(heights).all() and heights.min() > min(mode.height, other.height) - _DIP)
+    return bool(np.isfinite(heights).all() and heights.min() > min(mode.height, other.height) - DIP)
 
 
 def places(density: LogDensity, modes: Sequence[Mode], optima: Sequence[Mode]) -> list[Mode]:

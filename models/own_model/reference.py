@@ -22,8 +22,12 @@ Array = NDArray[np.float64]
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
-_FIRST_MOVES, _ENOUGH_MOVES, _MOST_MOVES = 12, 48, 200  # of all populations, in the rounds that settle them
-_DRIFT, _ERRORS = 0.02, 3.0  # sds that a mean may move in a round, beyond so many standard errors
+_FIRST_MOVES, _MOST_MOVES = 12, 200  # of all populations, in the rounds that settle them
+_ENOUGH = 150_000  # moves of all points in a round, that show a drift: of few points, more each
+_DRIFT, _ERRORS = (
+    0.02,
+    3.0,
+)  # sds that a mean may move in two rounds, or share by which an sd may grow, beyond so many standard errors
 
 
 class Cells(NamedTuple):
@@ -144,7 +148,7 @@ def by_tempering(
     points, drifting = _settled(target, np.array([p.points for p in whole]), seed, stop)
     reasons, _ = _reasons("SMC", points, target.coordinates)
     if drifting is not None:
-        reasons.append(f"the mean of {target.coordinates[drifting]} had not settled")
+        reasons.append(f"{drifting} had not settled")
     looks = [len(np.unique(p.ancestors)) for p in whole]
     if min(looks) < _ANCESTORS:
         reasons.append(f"only {min(looks)} of {particles} particles have descendants left")
@@ -153,24 +157,44 @@ def by_tempering(
     return Reference("SMC", points, float(sum(looks)), tuple(reasons))
 
 
-def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool]) -> tuple[Array, int | None]:
-    """Populations (c, n, d) moved on, each round twice as far as the last, until one that is long enough leaves their means where they are.
+def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool]) -> tuple[Array, str | None]:
+    """Populations (c, n, d) moved on, each round twice as far as the last, until two that are long enough leave their means and sds where they are.
 
-    Where the moves of tempering do not mix, as in the neck of a funnel, all populations are off in the same way, which no R-hat sees; but they
-    move towards the posterior. The second value is the coordinate that still did when the clock or the moves ended.
+    Where the moves of tempering do not mix, as in the neck of a funnel or far out on a bent ridge, all populations are off in the same way, which no
+    R-hat sees; but they move towards the posterior: the sds most of all, where it is a tail that they have yet to enter. The second value says what still
+    did when the clock or the moves ended.
     """
-    flat, moves, quiet = points.reshape(-1, points.shape[-1]), _FIRST_MOVES, True
+    flat, moves, drifting = points.reshape(-1, points.shape[-1]), _FIRST_MOVES, None
+    before = flat
     while True:
-        sd = flat.std(axis=0) + np.finfo(float).tiny
-        moved, made = move(target.log_density, flat, sd, moves=moves, seed=seed + moves, stop=stop)
-        change = (moved - flat) / sd
-        drift = np.abs(change.mean(axis=0)) - _ERRORS * change.std(axis=0) / np.sqrt(len(flat))
-        flat, worst = moved, int(np.argmax(drift))
+        moved, made = move(
+            target.log_density, flat, flat.std(axis=0) + np.finfo(float).tiny, moves=moves, seed=seed + moves, stop=stop
+        )
         if made:
-            quiet = bool(drift[worst] <= _DRIFT)
-        if (quiet and moves >= _ENOUGH_MOVES) or made < moves or moves > _MOST_MOVES:
-            return flat.reshape(points.shape), None if quiet else worst
+            drifting = _drifting(before, moved, target.coordinates)
+        before, flat = flat, moved
+        if (drifting is None and moves * len(flat) >= _ENOUGH) or made < moves or moves > _MOST_MOVES:
+            return flat.reshape(points.shape), drifting
         moves *= 2
+
+
+def _drifting(before: Array, after: Array, names: Sequence[str]) -> str | None:
+    """Which mean or sd of points (n, d) moved by more than chance allows; ``None`` if none did."""
+    sd = before.std(axis=0) + np.finfo(float).tiny
+    far, end = (
+        (before - before.mean(axis=0)) / sd,
+        (after - after.mean(axis=0)) / (after.std(axis=0) + np.finfo(float).tiny),
+    )
+    growth = (np.square(end) - np.square(far)) / 2  # influence of each point on the log of the ratio of the sds
+    with np.errstate(divide="ignore"):
+        gains = {"mean": (after - before) / sd, "sd": growth + np.log(after.std(axis=0) / sd)}
+    found = {}
+    for what, gain in gains.items():
+        drift = np.abs(gain.mean(axis=0)) - _ERRORS * gain.std(axis=0) / np.sqrt(len(gain))
+        worst = int(np.argmax(drift))
+        found[f"the {what} of {names[worst]}"] = float(drift[worst])
+    most = max(found, key=found.__getitem__)
+    return most if found[most] > _DRIFT else None
 
 
 def by_nuts(

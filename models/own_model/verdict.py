@@ -73,6 +73,8 @@ class Evidence:
         ``mean_error`` and ``sd_factor`` by (optimum, variable), where there is no reference: see `models.own_model.short_chains.LowerBounds`.
     of_one : xarray.Dataset, optional
         As `comparison`, with those draws of the reference only that are in the modes which the lowest optimum covers.
+    ridge : int
+        Places where ascents and optima ended that a ridge joins (see `models.own_model.ridges.joined`).
     """
 
     at_rest: bool
@@ -95,6 +97,7 @@ class Evidence:
     comparison: xr.Dataset
     bounds: xr.Dataset | None = None
     of_one: xr.Dataset | None = None
+    ridge: int = 0
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -111,11 +114,19 @@ def judge(evidence: Evidence) -> Verdict:
     e = evidence
     if not e.at_rest:
         return _not_at_rest(e)
-    if e.missed is not None and e.missed[0] >= _MISSED and e.missed[1] > 0:
-        return _missed(e)
-    if e.reference is None or e.reasons:
-        return _untold(e)
-    return _widths(e)
+    if e.missed is not None and e.missed[0] >= _MISSED and not e.missed[1] <= 0:
+        found = _missed(e)
+    elif e.reference is None or e.reasons:
+        found = _untold(e)
+    else:
+        found = _widths(e)
+    if not e.ridge:
+        return found
+    return replace(
+        found,
+        sentence=f"{found.sentence}; {e.ridge} places where searches ended are no separate modes: a ridge joins them, along which the density is level, and ADVI "
+        "lies on a part of it; what the data and priors leave open there, fix or leave out of the model",
+    )
 
 
 def _not_at_rest(e: Evidence) -> Verdict:
@@ -142,7 +153,8 @@ def _not_at_rest(e: Evidence) -> Verdict:
 def _missed(e: Evidence) -> Verdict:
     assert e.missed is not None
     within = f" [{100 * e.missed[1]:.0f}, {100 * e.missed[2]:.0f}]" if e.missed[1] < e.missed[2] else ""
-    share = f"{100 * e.missed[0]:.0f} %{within} of the mass"
+    unsure = " by a reference that may not be relied on" if np.isnan(e.missed[1]) else ""
+    share = f"{100 * e.missed[0]:.0f} %{within} of the mass{unsure}"
     if e.images is not None:
         done, remedy = _IMAGES[e.images]
         one, are = ("the other", "is") if e.modes - e.covered == 1 else ("the others", "are")

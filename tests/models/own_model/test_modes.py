@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
 from models.own_model.modes import Mode, ascend, assign, has, places
+from models.own_model.ridges import joined
 
 Array = NDArray[np.float64]
 
@@ -58,3 +59,33 @@ def test_one_mode_is_covered_wherever_the_optimum_is() -> None:
     mode = Mode(np.zeros(1), 0.0, np.eye(1))
     assert has([mode], np.full((10, 1), 50.0), np.ones(1)) == [True]
     assert has([], np.zeros((10, 1)), np.empty(0)) == []
+
+
+def sphere(points: Array) -> tuple[Array, Array]:
+    """Of a vector in three dimensions only the square of its length is measured, as 9 +- 0.5."""
+    x = np.asarray(points)
+    off = (np.square(x).sum(axis=1) - 9) / 0.25
+    return -0.125 * np.square(off), -off[:, None] * 2 * x
+
+
+def test_places_all_over_a_sphere_are_one_ridge() -> None:
+    rng = np.random.default_rng(0)
+    way = rng.standard_normal((30, 3))
+    ends = 3 * way / np.linalg.norm(way, axis=1)[:, None]
+    modes = [Mode(x, 0.0, np.diag(rng.uniform(1, 1000, 3))) for x in ends]
+    beside = np.array([0.0, 0.0, 2.9])
+    optimum = Mode(beside, float(sphere(beside[None])[0][0]), 0.5 * np.eye(3), -7.4)
+    found, count = joined(sphere, [*modes, optimum])  # type: ignore[arg-type]
+    assert found == modes[:1]
+    assert count == 31
+
+
+def test_modes_and_spikes_are_no_ridge() -> None:
+    """Ascents from between two modes slide to one of them; a spike is higher than what it stands on."""
+    density, _ = mixed(np.full(3, 1 / 3), np.array([[-3.0, 0], [3.0, 0], [0.0, 4.0]]), np.ones((3, 2)))
+    three = ascend(density, [np.array([x, y]) for x, y in ((-3.0, 0.1), (2.9, 0.0), (0.0, 4.0))])  # type: ignore[arg-type]
+    assert joined(density, three) == (three, 0)  # type: ignore[arg-type]
+    density, _ = mixed(np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[0.01], [1.0]]))
+    spike = ascend(density, [np.zeros(1)])  # type: ignore[arg-type]
+    wide = Mode(np.array([0.3]), float(density(np.array([[0.3]]))[0][0]), np.array([[0.9]]), -0.61)  # type: ignore[operator]
+    assert joined(density, [*spike, wide])[1] == 0  # type: ignore[arg-type]

@@ -223,6 +223,16 @@ def evidence(**changes: object) -> Evidence:
         ),
         ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
         (
+            {"missed": (0.38, np.nan, np.nan), "modes": 2, "reasons": ("R-hat of x is 1.3",), "k_hat_repair": 0.9},
+            "missed mode",
+            "ADVI misses a mode holding 38 % of the mass by a reference that may not be relied on; the mixture",
+        ),
+        (
+            {"missed": None, "ridge": 39, "reference": None},
+            "cannot tell",
+            "39 places where searches ended are no separate modes: a ridge joins them",
+        ),
+        (
             {"missed": (0.38, 0.31, 0.45), "modes": 2, "mixed": False},
             "missed mode",
             "the mixture of all optima is no nearer to the posterior: use the draws of the reference$",

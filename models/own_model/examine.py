@@ -24,7 +24,7 @@ from models.own_model.grid import by_grid
 from models.own_model.mixture import Repair, best, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
-from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
+from models.own_model.reference import Reference, by_nuts, by_tempering, pooled, settled
 from models.own_model.ridges import joined
 from models.own_model.saturation import saturated
 from models.own_model.short_chains import lower_bounds
@@ -47,7 +47,7 @@ _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothing, though Laplace's approximation be off by a nat or two
 _EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
-_SAME = 0.2  # sds, or relative, by which two samplers may differ
+_SAME = 0.1  # sds, or relative, by which two samplers may differ
 _SEARCH, _SEARCH_OF_ONE = 0.75, 0.5  # of the budget, at which the search for optima ends, and if one mode was met
 _NUTS_SHARE, _NUTS_END = 0.6, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
@@ -206,11 +206,14 @@ def _reference(
     grid = by_grid(target, around, modes, seed=seed) if target.dim <= 2 else None
     if grid is not None and grid.ok:
         return grid
-    found = look
+    chains = None
     # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
     if optima == 1 and len(modes) <= 1 and not late() and left() > compiling:
         chains = _by_nuts(target, seed, left)
-        found = look if chains is None else _agreed(chains, look, target.coordinates)
+        if chains is not None and chains.ok:
+            return chains
+    found = None if look is None else settled(target, look, seed=seed, stop=lambda: left() < 0)
+    found = found if chains is None else _agreed(chains, found, target.coordinates)
     return found if grid is None or (found is not None and found.ok) else grid
 
 
@@ -241,8 +244,8 @@ def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Referen
 
 
 def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> Reference:
-    """NUTS if it is a reference; else the tempered populations, if they are one and NUTS saw the same."""
-    if chains.ok or look is None or not look.ok:
+    """The tempered populations, if they are a reference and NUTS, which is none, saw the same; else NUTS."""
+    if look is None or not look.ok:
         return chains
     mean, sd = look.flat.mean(axis=0), look.flat.std(axis=0)
     apart = np.maximum(np.abs(chains.flat.mean(axis=0) - mean) / sd, np.abs(np.log(chains.flat.std(axis=0) / sd)))

@@ -15,7 +15,7 @@ from models.own_model.tempering import move, temper
 from models.quadrature import Estimate
 from models.targets import Posterior
 
-__all__ = ["Cells", "Reference", "by_nuts", "by_tempering", "pooled"]
+__all__ = ["Cells", "Reference", "by_nuts", "by_tempering", "pooled", "settled"]
 
 Array = NDArray[np.float64]
 
@@ -24,10 +24,8 @@ _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
 _FIRST_MOVES, _MOST_MOVES = 12, 200  # of all populations, in the rounds that settle them
 _ENOUGH = 150_000  # moves of all points in a round, that show a drift: of few points, more each
-_DRIFT, _ERRORS = (
-    0.02,
-    3.0,
-)  # sds that a mean may move in two rounds, or share by which an sd may grow, beyond so many standard errors
+_DRIFT = 0.02  # sds that a mean may move in two rounds, or share by which an sd may grow,
+_ON, _ERRORS = 2.0, 3.0  # beyond so many standard errors: to be moved on, and to be no reference
 
 
 class Cells(NamedTuple):
@@ -136,7 +134,7 @@ def _reasons(method: str, points: Array, names: Sequence[str]) -> tuple[list[str
 def by_tempering(
     target: Posterior, centre: Array, sd: Array, *, particles: int, seed: int, stop: Callable[[], bool]
 ) -> Reference | None:
-    """Four populations tempered from N(centre, sd^2), and moved on until they stay as they are; ``None`` if the clock left no two of them."""
+    """Four populations tempered from N(centre, sd^2), to look around by (see `settled`); ``None`` if the clock left no two of them."""
     populations = []
     for k in range(_POPULATIONS):
         if stop():
@@ -145,16 +143,22 @@ def by_tempering(
     whole = [p for p in populations if p.temperature >= 1]
     if len(whole) < 2:
         return None
-    points, drifting = _settled(target, np.array([p.points for p in whole]), seed, stop)
-    reasons, _ = _reasons("SMC", points, target.coordinates)
-    if drifting is not None:
-        reasons.append(f"{drifting} had not settled")
+    reasons = []
     looks = [len(np.unique(p.ancestors)) for p in whole]
     if min(looks) < _ANCESTORS:
         reasons.append(f"only {min(looks)} of {particles} particles have descendants left")
     if min(p.acceptance for p in whole) < 0.1:
         reasons.append("its last moves are hardly ever accepted")
-    return Reference("SMC", points, float(sum(looks)), tuple(reasons))
+    return Reference("SMC", np.array([p.points for p in whole]), float(sum(looks)), tuple(reasons))
+
+
+def settled(target: Posterior, look: Reference, *, seed: int, stop: Callable[[], bool]) -> Reference:
+    """Tempered populations moved on until they stay as they are, which makes a reference of them if they are as one."""
+    points, drifting = _settled(target, look.points, seed, stop)
+    reasons, _ = _reasons("SMC", points, target.coordinates)
+    if drifting is not None:
+        reasons.append(f"{drifting} had not settled")
+    return replace(look, points=points, reasons=(*reasons, *look.reasons))
 
 
 def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool]) -> tuple[Array, str | None]:
@@ -164,22 +168,22 @@ def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], boo
     R-hat sees; but they move towards the posterior: the sds most of all, where it is a tail that they have yet to enter. The second value says what still
     did when the clock or the moves ended.
     """
-    flat, moves, drifting = points.reshape(-1, points.shape[-1]), _FIRST_MOVES, None
+    flat, moves, moving, drifting = points.reshape(-1, points.shape[-1]), _FIRST_MOVES, None, None
     before = flat
     while True:
         moved, made = move(
             target.log_density, flat, flat.std(axis=0) + np.finfo(float).tiny, moves=moves, seed=seed + moves, stop=stop
         )
         if made:
-            drifting = _drifting(before, moved, target.coordinates)
+            moving, drifting = (_drifting(before, moved, target.coordinates, errors) for errors in (_ON, _ERRORS))
         before, flat = flat, moved
-        if (drifting is None and moves * len(flat) >= _ENOUGH) or made < moves or moves > _MOST_MOVES:
+        if (moving is None and moves * len(flat) >= _ENOUGH) or made < moves or moves > _MOST_MOVES:
             return flat.reshape(points.shape), drifting
         moves *= 2
 
 
-def _drifting(before: Array, after: Array, names: Sequence[str]) -> str | None:
-    """Which mean or sd of points (n, d) moved by more than chance allows; ``None`` if none did."""
+def _drifting(before: Array, after: Array, names: Sequence[str], errors: float = _ERRORS) -> str | None:
+    """Which mean or sd of points (n, d) moved by more than so many standard errors; ``None`` if none did."""
     sd = before.std(axis=0) + np.finfo(float).tiny
     far, end = (
         (before - before.mean(axis=0)) / sd,
@@ -190,7 +194,7 @@ def _drifting(before: Array, after: Array, names: Sequence[str]) -> str | None:
         gains = {"mean": (after - before) / sd, "sd": growth + np.log(after.std(axis=0) / sd)}
     found = {}
     for what, gain in gains.items():
-        drift = np.abs(gain.mean(axis=0)) - _ERRORS * gain.std(axis=0) / np.sqrt(len(gain))
+        drift = np.abs(gain.mean(axis=0)) - errors * gain.std(axis=0) / np.sqrt(len(gain))
         worst = int(np.argmax(drift))
         found[f"the {what} of {names[worst]}"] = float(drift[worst])
     most = max(found, key=found.__getitem__)

@@ -14,7 +14,7 @@ __all__ = ["joined"]
 
 Array = NDArray[np.float64]
 
-_NEIGHBOURS = 3  # of each place, that a ridge may lead to next
+_NEIGHBOURS = 3  # of what a ridge joins already, to which it may lead next
 _HALVINGS = 4  # of the way between two
 _BESIDE = 1.0  # nats that the density rises from the place of an optimum to the top of the ridge that it lies along; to that of a spike it is more
 _END = 0.2  # of the way, within which an ascent from its middle has slid to an end
@@ -42,12 +42,22 @@ def joined(
     places = np.array([place for place, _ in tops])
     far = np.linalg.norm(places[:, None] - places, axis=2)
     owner = np.arange(len(modes))
-    for i in range(len(modes)):
-        for j in np.argsort(far[i])[1 : _NEIGHBOURS + 1]:
-            if stop():
-                break
-            if owner[i] != owner[j] and _level(density, tops[i], tops[j], _HALVINGS):
-                owner[owner == max(owner[i], owner[j])] = min(owner[i], owner[j])
+    tried: set[tuple[int, int]] = set()
+    for _ in modes:  # each round at least halves the groups on a ridge, or ends
+        before = len(np.unique(owner))
+        for group in np.unique(owner):
+            inside = np.flatnonzero(owner == group)
+            others = np.flatnonzero(owner != group)
+            near = np.argsort(far[np.ix_(inside, others)], axis=None)[:_NEIGHBOURS]
+            for i, j in ((inside[k // len(others)], others[k % len(others)]) for k in near):
+                if stop() or (i, j) in tried:
+                    continue
+                tried |= {(i, j), (j, i)}
+                if _level(density, tops[i], tops[j], _HALVINGS):
+                    owner[(owner == owner[i]) | (owner == owner[j])] = min(owner[i], owner[j])
+                    break
+        if len(np.unique(owner)) == before:
+            break
     counts = np.bincount(owner, minlength=len(modes))
     return [modes[i] for i in np.unique(owner)], int(counts[counts > 1].sum())
 

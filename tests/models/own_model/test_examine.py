@@ -19,7 +19,7 @@ from models.own_model.grid import by_grid
 from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, image, unexplained
 from models.own_model.moments import of_reference
-from models.own_model.reference import _drifting, by_tempering
+from models.own_model.reference import _drifting, by_tempering, settled
 from models.own_model.short_chains import lower_bounds
 from models.own_model.tempering import temper
 from models.targets import from_model, mvnormal_mixture, normal_mixture
@@ -222,12 +222,12 @@ def test_populations_that_lag_in_a_funnel_are_moved_on() -> None:
     with pm.Model() as model:
         pm.Normal("x", 0, pm.math.exp(pm.Normal("v", 0, 2) / 2), shape=8)
     target = from_model(model)
-    found = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: False)
-    assert found is not None
+    look = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: False)
+    assert look is not None
+    found = settled(target, look, seed=0, stop=lambda: False)
     assert abs(found.flat[:, target.coordinates.index("v")].mean()) < 0.8
     clock = iter(range(10_000))
-    cut = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: next(clock) > 55)
-    assert cut is not None
+    cut = settled(target, look, seed=0, stop=lambda: next(clock) > 20)
     assert "the mean of v had not settled" in cut.reasons
 
 

@@ -24,12 +24,14 @@ __all__ = [
     "nearer",
     "pit",
     "reverse_by_set",
+    "told",
 ]
 
 Array = NDArray[np.float64]
 MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
 _POWER, _SETS = 12, 8  # nodes of each Normal, to base 2, and sets of them, whose spread is the standard error
 _DOUBT = 2.5  # standard errors, of seven degrees of freedom
+_TOLD = 0.1  # relative error of a number of nats, beyond which, and beyond a nat, it says nothing
 _ERRORS, _ROUNDING = 3.0, 1e-6  # standard errors and nats, by which an estimate of a KL may be below zero
 
 
@@ -151,7 +153,15 @@ def _forward(gain: Array, log_evidence: Estimate, looks: float) -> Estimate:
 
 
 def _possible(value: float, error: float, kind: Literal["quasi-Monte Carlo", "draws"]) -> Estimate:
-    """A KL, or nan where it came out below zero by more than three errors, which none is: the draws or the evidence, and so the error, are wrong."""
-    if value < -_ERRORS * error - _ROUNDING:
+    """A KL, or nan where it is not known (see `told`), or came out below zero by more than three errors, which none is: the draws or the evidence, and so the error, are wrong."""
+    if value < -_ERRORS * error - _ROUNDING or (np.isfinite(value) and not told(value, error)):
         return Estimate(float("nan"), float("nan"), kind)
     return Estimate(value, error, kind)
+
+
+def told(value: float, error: float) -> bool:
+    """Whether a number of nats is known, to a nat or to a tenth.
+
+    Beyond that a few nodes make it, as those far out do of E exp(x) where x is the log of a scale with an sd of 10, and its error is unknown as well.
+    """
+    return error <= max(1.0, _TOLD * abs(value))

@@ -206,13 +206,13 @@ def _reference(
     grid = by_grid(target, around, modes, seed=seed) if target.dim <= 2 else None
     if grid is not None and grid.ok:
         return grid
-    chains = None
+    chains, one = None, optima == 1 and len(modes) <= 1
     # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
-    if optima == 1 and len(modes) <= 1 and not late() and left() > compiling:
+    if one and not late() and left() > compiling:
         chains = _by_nuts(target, seed, left)
         if chains is not None and chains.ok:
             return chains
-    found = None if look is None else settled(target, look, seed=seed, stop=lambda: left() < 0)
+    found = None if look is None else settled(target, look, seed=seed, stop=lambda: left() < 0, alone=one)
     found = found if chains is None else _agreed(chains, found, target.coordinates)
     return found if grid is None or (found is not None and found.ok) else grid
 

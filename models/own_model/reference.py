@@ -152,16 +152,24 @@ def by_tempering(
     return Reference("SMC", np.array([p.points for p in whole]), float(sum(looks)), tuple(reasons))
 
 
-def settled(target: Posterior, look: Reference, *, seed: int, stop: Callable[[], bool]) -> Reference:
-    """Tempered populations moved on until they stay as they are, which makes a reference of them if they are as one."""
-    points, drifting = _settled(target, look.points, seed, stop)
+def settled(
+    target: Posterior, look: Reference, *, seed: int, stop: Callable[[], bool], alone: bool = False
+) -> Reference:
+    """Tempered populations moved on until they stay as they are, which makes a reference of them if they are as one.
+
+    Where one optimum was found, and they stand `alone` since NUTS, which moves farther, could not be had or mixes slowly, they are moved as far as
+    they may be: what they have yet to enter shows then.
+    """
+    points, drifting = _settled(target, look.points, seed, stop, _MOST_MOVES if alone else 0)
     reasons, _ = _reasons("SMC", points, target.coordinates)
     if drifting is not None:
         reasons.append(f"{drifting} had not settled")
     return replace(look, points=points, reasons=(*reasons, *look.reasons))
 
 
-def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool]) -> tuple[Array, str | None]:
+def _settled(
+    target: Posterior, points: Array, seed: int, stop: Callable[[], bool], least: int
+) -> tuple[Array, str | None]:
     """Populations (c, n, d) moved on, each round twice as far as the last, until two that are long enough leave their means and sds where they are.
 
     Where the moves of tempering do not mix, as in the neck of a funnel or far out on a bent ridge, all populations are off in the same way, which no
@@ -177,7 +185,7 @@ def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], boo
         if made:
             moving, drifting = (_drifting(before, moved, target.coordinates, errors) for errors in (_ON, _ERRORS))
         before, flat = flat, moved
-        if (moving is None and moves * len(flat) >= _ENOUGH) or made < moves or moves > _MOST_MOVES:
+        if (moving is None and moves * len(flat) >= _ENOUGH and moves >= least) or made < moves or moves > _MOST_MOVES:
             return flat.reshape(points.shape), drifting
         moves *= 2
 

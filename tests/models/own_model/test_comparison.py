@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from models.own_model.comparison import entries
+from models.own_model.comparison import entries, told
 
 
 def test_entries_have_names_of_their_own_and_an_empty_variable_has_none() -> None:
@@ -18,3 +18,11 @@ def test_entries_have_names_of_their_own_and_an_empty_variable_has_none() -> Non
         coords={"twice": ["a", "a"], "site": ["a", "b"]},
     )
     assert list(entries(data)) == ["x[0]", "x[1]", "z[a]", "z[b]"]
+
+
+def test_a_number_of_nats_with_an_error_of_its_own_size_is_not_told() -> None:
+    """Reverse KL came out as (3.8 +- 3.6) 10^7 beside an ELBO of (-8.2 +- 5.6) 10^21, which differ by the log evidence and no more."""
+    assert not told(-8.2e21, 5.6e21)
+    assert not told(3.8e7, 3.6e7)
+    assert told(0.01, 0.3)
+    assert told(-5000.0, 20.0)

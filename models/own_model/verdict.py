@@ -147,7 +147,8 @@ def _not_at_rest(e: Evidence) -> Verdict:
         if e.cut
         else "the search ended there, and more seconds will not help; reparametrise the model"
     )
-    return Verdict("cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}")
+    known = f"; draws of the reference ({e.reference}) are saved as the posterior" if e.saved == "reference" else ""
+    return Verdict("cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}{known}")
 
 
 def _missed(e: Evidence) -> Verdict:

@@ -258,6 +258,11 @@ def evidence(**changes: object) -> Evidence:
         ),
         ({"at_rest": False, "optimum_verdict": "still moving"}, "cannot tell", "more seconds will not help"),
         (
+            {"at_rest": False, "optimum_verdict": "still moving", "saved": "reference"},
+            "cannot tell",
+            "draws of the reference (NUTS) are saved as the posterior$",
+        ),
+        (
             {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},
             "cannot tell",
             "a saddle, which is at rest but",

@@ -213,7 +213,7 @@ def _reference(
         if chains is not None and chains.ok:
             return chains
     found = None if look is None else settled(target, look, seed=seed, stop=lambda: left() < 0, alone=one)
-    found = found if chains is None else _agreed(chains, found, target.coordinates)
+    found = found if chains is None else _agreed(target, chains, found)
     return found if grid is None or (found is not None and found.ok) else grid
 
 
@@ -243,16 +243,22 @@ def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Referen
     return again if again is not None and len(again.reasons) <= len(found.reasons) else found
 
 
-def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> Reference:
+def _agreed(target: Posterior, chains: Reference, look: Reference | None) -> Reference:
     """The tempered populations, if they are a reference and NUTS, which is none, saw the same; else NUTS."""
     if look is None or not look.ok:
         return chains
-    mean, sd = look.flat.mean(axis=0), look.flat.std(axis=0)
-    apart = np.maximum(np.abs(chains.flat.mean(axis=0) - mean) / sd, np.abs(np.log(chains.flat.std(axis=0) / sd)))
-    worst = int(np.argmax(apart))
-    if apart[worst] <= _SAME:
+    seen, there = (natural(target, r.thinned) for r in (chains, look))
+    with np.errstate(all="ignore"):
+        apart = [
+            max(abs(seen[v].mean() - x.mean()) / x.std(), abs(np.log(seen[v].std() / x.std())))
+            for v, x in there.items()
+        ]
+    worst = int(np.argmax(np.nan_to_num(apart, posinf=0.0)))
+    if not apart[worst] > _SAME:
         return look
-    return replace(chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {names[worst]}"))
+    return replace(
+        chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {list(there)[worst]}")
+    )
 
 
 def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int) -> list[tuple[Array, Array]]:

@@ -11,6 +11,7 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from models.graphs import rounded_alike
+from models.own_model.comparison import natural
 from models.own_model.tempering import move, temper
 from models.quadrature import Estimate
 from models.targets import Posterior
@@ -160,51 +161,49 @@ def settled(
     Where one optimum was found, and they stand `alone` since NUTS, which moves farther, could not be had or mixes slowly, they are moved as far as
     they may be: what they have yet to enter shows then.
     """
-    points, drifting = _settled(target, look.points, seed, stop, _MOST_MOVES if alone else 0)
+    before, points = _settled(target, look.points, seed, stop, _MOST_MOVES if alone else 0)
+    # As it will be judged by: how far down its log a scale goes tells in no mean and no sd of the scale.
+    there, here = (natural(target, p.reshape(-1, target.dim)) for p in (before, points))
+    drifting = _drifting(np.column_stack([*there.values()]), np.column_stack([*here.values()]), list(here))
     reasons, _ = _reasons("SMC", points, target.coordinates)
     if drifting is not None:
         reasons.append(f"{drifting} had not settled")
     return replace(look, points=points, reasons=(*reasons, *look.reasons))
 
 
-def _settled(
-    target: Posterior, points: Array, seed: int, stop: Callable[[], bool], least: int
-) -> tuple[Array, str | None]:
+def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool], least: int) -> tuple[Array, Array]:
     """Populations (c, n, d) moved on, each round twice as far as the last, until two that are long enough leave their means and sds where they are.
 
     Where the moves of tempering do not mix, as in the neck of a funnel or far out on a bent ridge, all populations are off in the same way, which no
-    R-hat sees; but they move towards the posterior: the sds most of all, where it is a tail that they have yet to enter. The second value says what still
-    did when the clock or the moves ended.
+    R-hat sees; but they move towards the posterior: the sds most of all, where it is a tail that they have yet to enter. Two values: where they were two rounds ago, and
+    where they are.
     """
-    flat, moves, moving, drifting = points.reshape(-1, points.shape[-1]), _FIRST_MOVES, None, None
+    flat, moves = points.reshape(-1, points.shape[-1]), _FIRST_MOVES
     before = flat
     while True:
         moved, made = move(
             target.log_density, flat, flat.std(axis=0) + np.finfo(float).tiny, moves=moves, seed=seed + moves, stop=stop
         )
-        if made:
-            moving, drifting = (_drifting(before, moved, target.coordinates, errors) for errors in (_ON, _ERRORS))
+        moving = _drifting(before, moved, target.coordinates, _ON)
+        enough = moving is None and moves * len(flat) >= _ENOUGH and moves >= least
+        if enough or made < moves or moves > _MOST_MOVES:
+            return before.reshape(points.shape), moved.reshape(points.shape)
         before, flat = flat, moved
-        if (moving is None and moves * len(flat) >= _ENOUGH and moves >= least) or made < moves or moves > _MOST_MOVES:
-            return flat.reshape(points.shape), drifting
         moves *= 2
 
 
 def _drifting(before: Array, after: Array, names: Sequence[str], errors: float = _ERRORS) -> str | None:
     """Which mean or sd of points (n, d) moved by more than so many standard errors; ``None`` if none did."""
-    sd = before.std(axis=0) + np.finfo(float).tiny
-    far, end = (
-        (before - before.mean(axis=0)) / sd,
-        (after - after.mean(axis=0)) / (after.std(axis=0) + np.finfo(float).tiny),
-    )
-    growth = (np.square(end) - np.square(far)) / 2  # influence of each point on the log of the ratio of the sds
-    with np.errstate(divide="ignore"):
-        gains = {"mean": (after - before) / sd, "sd": growth + np.log(after.std(axis=0) / sd)}
-    found = {}
-    for what, gain in gains.items():
-        drift = np.abs(gain.mean(axis=0)) - errors * gain.std(axis=0) / np.sqrt(len(gain))
-        worst = int(np.argmax(drift))
-        found[f"the {what} of {names[worst]}"] = float(drift[worst])
+    least, found = np.finfo(float).tiny, {}
+    with np.errstate(all="ignore"):  # a deterministic may be no number, or not vary
+        sd, ends = before.std(axis=0) + least, after.std(axis=0) + least
+        far, end = (before - before.mean(axis=0)) / sd, (after - after.mean(axis=0)) / ends
+        growth = (np.square(end) - np.square(far)) / 2  # influence of each point on the log of the ratio of the sds
+        for what, gain in {"mean": (after - before) / sd, "sd": growth + np.log(ends / sd)}.items():
+            drift = np.abs(gain.mean(axis=0)) - errors * gain.std(axis=0) / np.sqrt(len(gain))
+            drift = np.nan_to_num(drift, nan=-np.inf, posinf=-np.inf)
+            worst = int(np.argmax(drift))
+            found[f"the {what} of {names[worst]}"] = float(drift[worst])
     most = max(found, key=found.__getitem__)
     return most if found[most] > _DRIFT else None
 

@@ -148,7 +148,9 @@ def _not_at_rest(e: Evidence) -> Verdict:
         else "the search ended there, and more seconds will not help; reparametrise the model"
     )
     known = f"; draws of the reference ({e.reference}) are saved as the posterior" if e.saved == "reference" else ""
-    return Verdict("cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}{known}")
+    return Verdict(
+        "cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}{known}"
+    )
 
 
 def _missed(e: Evidence) -> Verdict:

@@ -22,7 +22,7 @@ from models.graphs import single_threaded
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
 from models.own_model.grid import by_grid
 from models.own_model.mixture import Repair, best, repair, weighed
-from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, unexplained
+from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, stand_in, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled, settled
 from models.own_model.ridges import joined
@@ -283,7 +283,7 @@ def _stand_ins(target: Posterior, fit: xr.DataTree, count: int) -> list[Mode]:
         mean, factor = (linear_response(fit, k) if wide else member(fit, k)).scales[0]
         with np.errstate(all="ignore"):
             height = float(target.log_density(mean[None])[0][0])
-        optima.append(Mode(mean, height, factor, -float(data["loss"])))
+        optima.append(stand_in(mean, height, factor, -float(data["loss"]), member(fit, k).scales[0][1]))
     return optima
 
 

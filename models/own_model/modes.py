@@ -14,14 +14,28 @@ from models.advi.search import images
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["DIP", "Image", "Mode", "ascend", "assign", "covers", "has", "image", "places", "top", "unexplained"]
+__all__ = [
+    "DIP",
+    "Image",
+    "Mode",
+    "ascend",
+    "assign",
+    "covers",
+    "has",
+    "image",
+    "places",
+    "stand_in",
+    "top",
+    "unexplained",
+]
 
 Array = NDArray[np.float64]
 Image = Literal["labels", "signs"]
 
 _NEGLIGIBLE = 14.0  # nats of evidence below the highest: less than a millionth of the mass
 DIP = 0.3  # nats that the density falls between two points before they count as two modes
-_UNEXPLAINED = 2.0  # nats that a density has at a draw beyond what the modes known account for, or an optimum beyond what there is at its place
+_UNEXPLAINED = 2.0  # nats that a density has at a draw beyond what the modes known account for
+_HOLLOW = 1.0  # nats of its ELBO, that an optimum has beyond what there is at its place: of a Normal posterior, none
 _ALIKE_NATS, _ALIKE_SDS = (
     0.05,
     0.1,
@@ -48,27 +62,20 @@ class Mode:
         Of the covariance of Laplace's approximation.
     elbo : float, optional
         In nats, of an optimum of reverse KL that stands where the density has no mode (see `places`).
+    hollow : bool
+        Whether such an optimum has its mass elsewhere than at its own place, as one between two modes.
     """
 
     place: Array
     height: float
     factor: Array
     elbo: float | None = None
+    hollow: bool = False
 
     @property
     def log_evidence(self) -> float:
         """Laplace's approximation of the log integral about the mode; the ELBO where an optimum stands for one."""
-        return self._by_height if self.elbo is None else self.elbo
-
-    @property
-    def _by_height(self) -> float:
-        d = len(self.place)
-        return self.height + 0.5 * d * np.log(2 * np.pi) + float(np.log(np.diag(self.factor)).sum())
-
-    @property
-    def hollow(self) -> bool:
-        """Whether an optimum has its mass elsewhere than at its own place, where the density is too low for its ELBO: between two modes, say."""
-        return self.elbo is not None and self._by_height < self.elbo - _UNEXPLAINED
+        return _by_height(self.height, self.factor) if self.elbo is None else self.elbo
 
     def log_density(self, points: Array) -> Array:
         """Log density (n,) of Laplace's approximation."""
@@ -78,6 +85,15 @@ class Mode:
             - 0.5 * len(self.place) * np.log(2 * np.pi)
             - np.log(np.diag(self.factor)).sum()
         )
+
+
+def _by_height(height: float, factor: Array) -> float:
+    return height + 0.5 * len(factor) * np.log(2 * np.pi) + float(np.log(np.diag(factor)).sum())
+
+
+def stand_in(place: Array, height: float, factor: Array, elbo: float, own: Array) -> Mode:
+    """An optimum as a mode (see `places`): with the Cholesky factor by linear response, say, beside its `own`, of which the ELBO is that of a Normal."""
+    return Mode(place, height, factor, elbo, _by_height(height, own) < elbo - _HOLLOW)
 
 
 def ascend(

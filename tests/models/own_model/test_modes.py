@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
-from models.own_model.modes import Mode, ascend, assign, has, places
+from models.own_model.modes import Mode, ascend, assign, has, places, stand_in
 from models.own_model.ridges import joined
 
 Array = NDArray[np.float64]
@@ -33,7 +33,10 @@ def test_a_spike_under_a_wide_optimum_is_not_covered() -> None:
     density, draw = mixed(np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[0.01], [1.0]]))
     modes = ascend(density, [np.array([x]) for x in (-1.0, 0.001, 0.5)])  # type: ignore[arg-type]
     assert len(modes) == 1
-    wide = Mode(np.array([0.03]), float(density(np.array([[0.03]]))[0][0]), np.array([[0.9]]), -0.61)  # type: ignore[operator]
+    height = float(density(np.array([[0.034]]))[0][0])  # type: ignore[operator]
+    # Linear response sees the spike's flank, and makes it narrower than it is.
+    wide = stand_in(np.array([0.034]), height, np.array([[0.195]]), -0.61, np.array([[0.957]]))
+    assert not wide.hollow
     spike = Mode(np.zeros(1), modes[0].height, np.array([[0.0105]]), -0.66)
     found = places(density, modes, [wide, spike])  # type: ignore[arg-type]
     assert found == [modes[0], wide]
@@ -89,3 +92,17 @@ def test_modes_and_spikes_are_no_ridge() -> None:
     spike = ascend(density, [np.zeros(1)])  # type: ignore[arg-type]
     wide = Mode(np.array([0.3]), float(density(np.array([[0.3]]))[0][0]), np.array([[0.9]]), -0.61)  # type: ignore[operator]
     assert joined(density, [*spike, wide])[1] == 0  # type: ignore[arg-type]
+
+
+def test_a_wide_optimum_between_two_modes_is_no_place_of_its_own() -> None:
+    """It covers both, far wider than either, with its mass where they are: the density at its place is low."""
+    density, _ = mixed(np.array([0.5, 0.5]), np.array([[-6.0], [6.0]]), np.ones((2, 1)))
+    modes = ascend(density, [np.array([-5.9]), np.array([6.1])])  # type: ignore[arg-type]
+    x = np.linspace(-40, 40, 4001)[:, None]
+    q = np.exp(-0.5 * (x[:, 0] / 6.1) ** 2) / (6.1 * np.sqrt(2 * np.pi))
+    elbo = float((q * density(x)[0]).sum() * 0.02 + 0.5 * np.log(2 * np.pi * np.e) + np.log(6.1))  # type: ignore[operator]
+    between = stand_in(np.zeros(1), float(density(np.zeros((1, 1)))[0][0]), np.array([[20.0]]), elbo, np.array([[6.1]]))  # type: ignore[operator]
+    assert between.hollow
+    assert places(density, modes, [between]) == modes  # type: ignore[arg-type]
+    homes = [stand_in(m.place, m.height, m.factor, -0.7, m.factor) for m in modes]
+    assert places(density, modes, [*homes, between]) == modes  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from scipy.special import digamma, gammaln, polygamma
 from models.own_model.comparison import kl_forward, kl_forward_fitted, kl_reverse, nearer
 from models.own_model.examine import _Found
 from models.own_model.mixture import best, repair, weighed
-from models.own_model.modes import Mode, ascend, assign, places
+from models.own_model.modes import Mode, ascend, assign, places, stand_in
 from models.own_model.reference import Reference
 from models.own_model.tempering import move
 from models.quadrature import Estimate
@@ -34,8 +34,8 @@ class LogGamma(Target):
             return self.shape * x - np.exp(x)
 
 
-def stand_in(place: list[float], sd: list[float], elbo: float, height: float = 0.0) -> Mode:
-    return Mode(np.array(place), height, np.diag(sd), elbo)
+def optimum(place: list[float], sd: list[float], elbo: float, height: float = 0.0) -> Mode:
+    return stand_in(np.array(place), height, np.diag(sd), elbo, np.diag(sd))
 
 
 def two_ridges(points: Array) -> tuple[Array, Array]:
@@ -47,9 +47,9 @@ def two_ridges(points: Array) -> tuple[Array, Array]:
 
 def test_optima_stand_for_modes_where_a_density_has_none() -> None:
     height = float(two_ridges(np.array([[8.0, 0.0]]))[0][0])
-    right, left = (stand_in([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
-    between = stand_in([0.0, 0.0], [7.0, 0.5], -4.0, -30.0)  # covers both
-    beside = stand_in([12.0, 0.0], [1.0, 0.5], -2.0, -8.0)  # on the flank of one: no dip between
+    right, left = (optimum([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
+    between = optimum([0.0, 0.0], [7.0, 0.5], -4.0, -30.0)  # covers both
+    beside = optimum([12.0, 0.0], [1.0, 0.5], -2.0, -8.0)  # on the flank of one: no dip between
     found = places(two_ridges, [], [right, left, between, beside])  # type: ignore[arg-type]
     assert found == [right, left]
     assert places(two_ridges, [], [right, between]) == []  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def test_optima_stand_for_modes_where_a_density_has_none() -> None:
 def test_an_optimum_far_from_its_mode_is_no_place_of_its_own_but_a_second_one_is() -> None:
     height = float(two_ridges(np.array([[8.0, 0.0]]))[0][0])
     mode = Mode(np.array([8.0, -9.0]), height + 27, np.diag([1.0, 0.5]))
-    right, left = (stand_in([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
+    right, left = (optimum([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
     assert places(two_ridges, [mode], [right]) == [mode]  # type: ignore[arg-type]
     assert places(two_ridges, [mode], [right, left]) == [mode, left]  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.members import named_draws, stretch_of
+from models.errors import InputError
 from models.families import FAMILIES
 from models.quadrature import Estimate, sobol_nodes
 from models.targets import Posterior, Target
@@ -75,12 +76,15 @@ def pit(draws: Array, truth: Array) -> float:
     return float(max(np.abs(steps - u).max(), np.abs(steps - 1 / len(u) - u).max()))
 
 
-def forward_normal(reference: Array) -> Target:
-    """Normal that maximises the likelihood of draws (n, d): the solution of forward KL over Normals."""
+def forward_normal(reference: Array) -> Target | None:
+    """Normal that maximises the likelihood of draws (n, d): the solution of forward KL over Normals; ``None`` where they have no proper covariance, as of a chain that stands still."""
     mean, cov = reference.mean(axis=0), np.cov(reference, rowvar=False, bias=True)
-    if reference.shape[1] == 1:
-        return FAMILIES["normal"].member({"mu": mean[0], "sigma": float(np.sqrt(cov))})
-    return FAMILIES["mvnormal"].member({"mu": mean, "cov": cov})
+    try:
+        if reference.shape[1] == 1:
+            return FAMILIES["normal"].member({"mu": mean[0], "sigma": float(np.sqrt(cov))})
+        return FAMILIES["mvnormal"].member({"mu": mean, "cov": cov})
+    except InputError:
+        return None
 
 
 def reverse_by_set(target: Target, member: Target, *, seed: int) -> Array:
@@ -141,8 +145,10 @@ def kl_forward_fitted(target: Target, chains: Array, log_evidence: Estimate, loo
     gains = []
     with np.errstate(all="ignore"):
         for i, chain in enumerate(chains):
-            others = np.delete(chains, i, axis=0).reshape(-1, chains.shape[2])
-            gains.append(target.logp(chain) - forward_normal(others).logp(chain))
+            others = forward_normal(np.delete(chains, i, axis=0).reshape(-1, chains.shape[2]))
+            if others is None:
+                return Estimate(float("nan"), float("nan"), "draws")
+            gains.append(target.logp(chain) - others.logp(chain))
         return _forward(np.concatenate(gains), log_evidence, looks)
 
 

@@ -440,8 +440,8 @@ class _Found:
         if np.isfinite(data["cov_linear_response"]).all():
             members["linear response"] = linear_response(self.fit, 0)
         members["mixture"] = mended.mixture
-        if self.reference is not None:
-            members["forward"] = forward_normal(self.reference.flat)
+        if self.reference is not None and (forward := forward_normal(self.reference.flat)) is not None:
+            members["forward"] = forward
         draws = {
             name: m.rvs(_DRAWS, seed + 31 + i).reshape(-1, target.dim) for i, (name, m) in enumerate(members.items())
         }
@@ -532,9 +532,8 @@ class _Found:
         if self.reference is not None:
             seen, looks = self.reference.thinned, self.reference.looks
             forward = [kl_forward(self.target, m, seen, log_evidence, looks) for m in members.values()]
-            forward[-1] = kl_forward_fitted(
-                self.target, self.reference.chains, log_evidence, looks
-            )  # to these very draws
+            if "forward" in members:  # which is fitted to these very draws
+                forward[-1] = kl_forward_fitted(self.target, self.reference.chains, log_evidence, looks)
         columns = {"reverse": reverse, "forward": forward}
         data = {name: ("approximation", [e.value for e in column]) for name, column in columns.items()}
         data |= {f"{name}_se": ("approximation", [e.error for e in column]) for name, column in columns.items()}

@@ -85,7 +85,8 @@ def worst(table: xr.Dataset, count: int) -> list[str]:
 
 def drawn_draws(tree: xr.DataTree) -> dict[str, dict[str, Array]]:
     """Draws of each variable that are drawn: what is taken for the truth first, then ADVI, linear response and the mixture."""
-    groups = {"reference": "reference", "ADVI": "optimum_0", "linear response": "linear_response", "mixture": ""}
+    repair = "repair" if "posterior" in tree["repair"].children else ""
+    groups = {"reference": "reference", "ADVI": "optimum_0", "linear response": "linear_response", "mixture": repair}
     found = {
         name: entries(tree[f"{group}/posterior".lstrip("/")].to_dataset())
         for name, group in groups.items()

@@ -51,6 +51,8 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "found": len(s["optima"]),
         "spikes": [literal(name) for name in spikes(tree)],
         "mixed": mixed(s),
+        "alone": [*s["mixture"]] == ["optimum 1"],
+        "saved": tree["posterior"].attrs.get("source"),
         "astray": astray(s),
         "variables": rows,
         "truth": next(iter(drawn_draws(tree))),
@@ -62,7 +64,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "drawn": min(DRAWN, len(names)),
         "modes": _mode_rows(s),
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
-        "divergences": _divergence_rows(tree["divergences"].to_dataset(), mixed(s)),
+        "divergences": _divergence_rows(tree["divergences"].to_dataset(), [*s["mixture"]] != ["optimum 1"]),
         "reference": _reference(s, tree),
         "bounds": _bounds(s, tree),
     }
@@ -160,8 +162,10 @@ def written_moments(node: Mapping[str, Any], name: str) -> tuple[str, str]:
 
 
 def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
-    def mass(m: Mapping[str, float] | None) -> str:
-        return "–" if m is None else f"{_percent(m['value'])} [{_percent(m['lower'])}, {_percent(m['upper'])}]"
+    def mass(m: Mapping[str, float | None] | None) -> str:
+        if m is None or m["lower"] is None:
+            return "–" if m is None else f"{_percent(m['value'])} (not to be relied on)"
+        return f"{_percent(m['value'])} [{_percent(m['lower'])}, {_percent(m['upper'])}]"
 
     return [
         {"mode": i + 1, "mass": mass(mode["mass"]), "covered": mode["covered"]} for i, mode in enumerate(s["modes"])
@@ -169,7 +173,7 @@ def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _divergence_rows(table: xr.Dataset, several: bool) -> list[dict[str, Any]]:
-    """KL of each approximation, an infinite one shown as such; a mixture of one component is one of the others."""
+    """KL of each approximation, an infinite one shown as such; a mixture of the first optimum alone is one of the others."""
 
     def written(value: float, error: float) -> str:
         return "–" if np.isnan(value) else est({"value": value, "error": error})

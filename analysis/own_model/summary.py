@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.own_model.study import optima_of
-from models.own_model.comparison import MOST_ENTRIES
+from models.own_model.comparison import MOST_ENTRIES, told
 from models.own_model.verdict import written_k_hat
 
 __all__ = ["open_moments", "reasons_of", "summary"]
@@ -31,6 +31,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
         reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
         likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``verdict``, ``seconds``, ``warnings``.
+        An ELBO or a KL that is known neither to a nat nor to a tenth is ``None``.
         A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
         and sds; ``sd_linear_response_not_trusted`` names those whose sd by linear response may be off by more than 15 % (`models.advi.response_trusted`); KL and ELBO in nats; ``None`` where there is no number.
@@ -64,9 +65,10 @@ def _optimum(tree: xr.DataTree, k: int) -> dict[str, Any]:
     repair = tree["repair"].to_dataset()
     own = f"optimum {k}"
     known = own in repair["component"].to_numpy()
+    known_elbo = told(float(fit["loss"]), float(np.nan_to_num(fit["loss_se"])))
     return {
-        "elbo": _number(-fit["loss"]),
-        "elbo_se": _number(fit["loss_se"]),
+        "elbo": _number(-fit["loss"]) if known_elbo else None,
+        "elbo_se": _number(fit["loss_se"]) if known_elbo else None,
         "evidence_weight": _number(repair["weight"].sel(component=own)) if known else None,
         "share_of_starts": _number(fit["share"]),
         "at_rest": bool(fit["converged"]),

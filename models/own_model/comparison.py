@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.members import named_draws, stretch_of
+from models.errors import InputError
 from models.families import FAMILIES
 from models.quadrature import Estimate, sobol_nodes
 from models.targets import Posterior, Target
@@ -24,12 +25,14 @@ __all__ = [
     "nearer",
     "pit",
     "reverse_by_set",
+    "told",
 ]
 
 Array = NDArray[np.float64]
 MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
 _POWER, _SETS = 12, 8  # nodes of each Normal, to base 2, and sets of them, whose spread is the standard error
 _DOUBT = 2.5  # standard errors, of seven degrees of freedom
+_TOLD = 0.1  # relative error of a number of nats, beyond which, and beyond a nat, it says nothing
 _ERRORS, _ROUNDING = 3.0, 1e-6  # standard errors and nats, by which an estimate of a KL may be below zero
 
 
@@ -73,12 +76,15 @@ def pit(draws: Array, truth: Array) -> float:
     return float(max(np.abs(steps - u).max(), np.abs(steps - 1 / len(u) - u).max()))
 
 
-def forward_normal(reference: Array) -> Target:
-    """Normal that maximises the likelihood of draws (n, d): the solution of forward KL over Normals."""
+def forward_normal(reference: Array) -> Target | None:
+    """Normal that maximises the likelihood of draws (n, d): the solution of forward KL over Normals; ``None`` where they have no proper covariance, as of a chain that stands still."""
     mean, cov = reference.mean(axis=0), np.cov(reference, rowvar=False, bias=True)
-    if reference.shape[1] == 1:
-        return FAMILIES["normal"].member({"mu": mean[0], "sigma": float(np.sqrt(cov))})
-    return FAMILIES["mvnormal"].member({"mu": mean, "cov": cov})
+    try:
+        if reference.shape[1] == 1:
+            return FAMILIES["normal"].member({"mu": mean[0], "sigma": float(np.sqrt(cov))})
+        return FAMILIES["mvnormal"].member({"mu": mean, "cov": cov})
+    except InputError:
+        return None
 
 
 def reverse_by_set(target: Target, member: Target, *, seed: int) -> Array:
@@ -139,8 +145,10 @@ def kl_forward_fitted(target: Target, chains: Array, log_evidence: Estimate, loo
     gains = []
     with np.errstate(all="ignore"):
         for i, chain in enumerate(chains):
-            others = np.delete(chains, i, axis=0).reshape(-1, chains.shape[2])
-            gains.append(target.logp(chain) - forward_normal(others).logp(chain))
+            others = forward_normal(np.delete(chains, i, axis=0).reshape(-1, chains.shape[2]))
+            if others is None:
+                return Estimate(float("nan"), float("nan"), "draws")
+            gains.append(target.logp(chain) - others.logp(chain))
         return _forward(np.concatenate(gains), log_evidence, looks)
 
 
@@ -151,7 +159,15 @@ def _forward(gain: Array, log_evidence: Estimate, looks: float) -> Estimate:
 
 
 def _possible(value: float, error: float, kind: Literal["quasi-Monte Carlo", "draws"]) -> Estimate:
-    """A KL, or nan where it came out below zero by more than three errors, which none is: the draws or the evidence, and so the error, are wrong."""
-    if value < -_ERRORS * error - _ROUNDING:
+    """A KL, or nan where it is not known (see `told`), or came out below zero by more than three errors, which none is: the draws or the evidence, and so the error, are wrong."""
+    if value < -_ERRORS * error - _ROUNDING or (np.isfinite(value) and not told(value, error)):
         return Estimate(float("nan"), float("nan"), kind)
     return Estimate(value, error, kind)
+
+
+def told(value: float, error: float) -> bool:
+    """Whether a number of nats is known, to a nat or to a tenth.
+
+    Beyond that a few nodes make it, as those far out do of E exp(x) where x is the log of a scale with an sd of 10, and its error is unknown as well.
+    """
+    return error <= max(1.0, _TOLD * abs(value))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from models.advi.dadvi import fit_dadvi
 from models.advi.members import member, named_draws, normal_member
@@ -20,10 +21,12 @@ from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
 from models.own_model.grid import by_grid
-from models.own_model.mixture import Repair, repair, weighed
-from models.own_model.modes import Image, Mode, ascend, assign, covers, image, places, unexplained
+from models.own_model.mixture import Repair, best, repair, weighed
+from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, stand_in, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
-from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
+from models.own_model.reference import Reference, by_nuts, by_tempering, pooled, settled
+from models.own_model.ridges import joined
+from models.own_model.saturation import saturated
 from models.own_model.short_chains import lower_bounds
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
@@ -44,8 +47,9 @@ _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothing, though Laplace's approximation be off by a nat or two
 _EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
-_SAME = 0.2  # sds, or relative, by which two samplers may differ
-_NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
+_SAME = 0.1  # sds, or relative, by which two samplers may differ
+_SEARCH, _SEARCH_OF_ONE = 0.75, 0.5  # of the budget, at which the search for optima ends, and if one mode was met
+_NUTS_SHARE, _NUTS_END = 0.6, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
 
 
@@ -75,7 +79,8 @@ def examine(
     Returns
     -------
     xarray.DataTree
-        ``posterior``: draws of the repair (the mixture of all optima by posterior mass), with the model's names, dims and coords, beside
+        ``posterior``: draws of the repair (the mixture of all optima by posterior mass, or the lowest optimum alone where that is not nearer in reverse KL), or, where its
+        k-hat is above 0.5, of the reference if there is one to be relied on (its attribute ``source`` says which; the repair is then in ``repair/posterior``), with the model's names, dims and coords, beside
         ``observed_data`` and ``constant_data``; ``optimum_k`` and ``restarts`` as from `models.advi.fit_dadvi`; ``linear_response/posterior``, of the lowest
         optimum; ``reference/posterior`` with ``method``, ``ok`` and ``reasons`` as attributes; ``comparison`` (see `models.own_model.moments.compare`) of
         ``ADVI``, ``linear response``, ``mixture`` and ``forward`` (the Normal that maximises the likelihood of the reference draws), with
@@ -122,17 +127,20 @@ def examine(
     if look is not None:
         modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
-    seconds = max(1.0, begun + 0.75 * budget_s - time.monotonic())
+    # Where one mode was met, NUTS comes next, which takes longer than what several need.
+    seconds = max(1.0, begun + (_SEARCH if len(modes) > 1 else _SEARCH_OF_ONE) * budget_s - time.monotonic())
     fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
     compiling = begun - called
     around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
-    reference = _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
+    reference = _whole(
+        target, _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
+    )
     on_progress("comparing", 0.9)
-    modes = places(density, modes, _stand_ins(target, fit, count))
+    modes, ridge = joined(density, places(density, modes, _stand_ins(target, fit, count)), stop=until(1.0))
     normals = _normals(target, fit, count, seed)
-    found = _Found(target, fit, count, normals, modes, reference, seed, until(1.0))
+    found = _Found(target, fit, count, normals, modes, reference, seed, until(1.0), ridge)
     tree = found.tree()
     tree.attrs["seconds_compiling"] = compiling
     return tree
@@ -198,12 +206,23 @@ def _reference(
     grid = by_grid(target, around, modes, seed=seed) if target.dim <= 2 else None
     if grid is not None and grid.ok:
         return grid
-    found = look
+    chains, one = None, optima == 1 and len(modes) <= 1
     # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
-    if optima == 1 and len(modes) <= 1 and not late() and left() > compiling:
+    if one and not late() and left() > compiling:
         chains = _by_nuts(target, seed, left)
-        found = look if chains is None else _agreed(chains, look, target.coordinates)
+        if chains is not None and chains.ok:
+            return chains
+    found = None if look is None else settled(target, look, seed=seed, stop=lambda: left() < 0, alone=one)
+    found = found if chains is None else _agreed(target, chains, found)
     return found if grid is None or (found is not None and found.ok) else grid
+
+
+def _whole(target: Posterior, reference: Reference | None) -> Reference | None:
+    """The reference, with what is to be said against it where double precision ends before the posterior does."""
+    if reference is None or not (names := saturated(target, reference.flat)):
+        return reference
+    hidden = f"{' and '.join(names)} {'reaches' if len(names) == 1 else 'reach'} the end of double precision, as a probability of exactly 0 or 1, beyond which its mass is not seen"
+    return replace(reference, reasons=(*reference.reasons, hidden))
 
 
 def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Reference | None:
@@ -224,16 +243,22 @@ def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Referen
     return again if again is not None and len(again.reasons) <= len(found.reasons) else found
 
 
-def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> Reference:
-    """NUTS if it is a reference; else the tempered populations, if they are one and NUTS saw the same."""
-    if chains.ok or look is None or not look.ok:
+def _agreed(target: Posterior, chains: Reference, look: Reference | None) -> Reference:
+    """The tempered populations, if they are a reference and NUTS, which is none, saw the same; else NUTS."""
+    if look is None or not look.ok:
         return chains
-    mean, sd = look.flat.mean(axis=0), look.flat.std(axis=0)
-    apart = np.maximum(np.abs(chains.flat.mean(axis=0) - mean) / sd, np.abs(np.log(chains.flat.std(axis=0) / sd)))
-    worst = int(np.argmax(apart))
-    if apart[worst] <= _SAME:
+    seen, there = (natural(target, r.thinned) for r in (chains, look))
+    with np.errstate(all="ignore"):
+        apart = [
+            max(abs(seen[v].mean() - x.mean()) / x.std(), abs(np.log(seen[v].std() / x.std())))
+            for v, x in there.items()
+        ]
+    worst = int(np.argmax(np.nan_to_num(apart, posinf=0.0)))
+    if not apart[worst] > _SAME:
         return look
-    return replace(chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {names[worst]}"))
+    return replace(
+        chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {list(there)[worst]}")
+    )
 
 
 def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int) -> list[tuple[Array, Array]]:
@@ -258,7 +283,7 @@ def _stand_ins(target: Posterior, fit: xr.DataTree, count: int) -> list[Mode]:
         mean, factor = (linear_response(fit, k) if wide else member(fit, k)).scales[0]
         with np.errstate(all="ignore"):
             height = float(target.log_density(mean[None])[0][0])
-        optima.append(Mode(mean, height, factor, -float(data["loss"])))
+        optima.append(stand_in(mean, height, factor, -float(data["loss"]), member(fit, k).scales[0][1]))
     return optima
 
 
@@ -274,6 +299,7 @@ class _Found:
     reference: Reference | None
     seed: int
     over: Callable[[], bool]
+    ridge: int = 0  # places that were no separate modes
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -288,7 +314,7 @@ class _Found:
             names.append(f"optimum {k}")
             missed &= ~np.array(self.covered(k), dtype=bool)
         for i, mode in enumerate(self.modes):
-            if missed[i] and not any(covers(*part, mode) for part in parts):
+            if missed[i]:
                 parts.append((mode.place, mode.factor))
                 guess.append(mode.log_evidence)
                 names.append(f"mode {i}")
@@ -297,41 +323,53 @@ class _Found:
         return parts, np.array(guess), names
 
     def covered(self, k: int = 0) -> list[bool]:
-        """Whether an optimum covers each mode: by its own width or that of linear response, whichever is wider."""
-        mean, own = member(self.fit, k).scales[0]
-        if not self.modes:
-            return []
-        # Where it is, whatever the shape: the mode of a funnel is far from its mass.
-        home = assign(self.modes, mean[None])[0]
-        return [i == home or covers(mean, own, m) or covers(*self.normals[k], m) for i, m in enumerate(self.modes)]
+        """Whether an optimum covers each mode: by its own width or that of linear response, whichever does (see `has`)."""
+        own = [
+            has(self.modes, _drawn(*n, self.seed), self._mass())
+            for n in (member(self.fit, k).scales[0], self.normals[k])
+        ]
+        return [one or other for one, other in zip(*own, strict=True)]
+
+    def _mass(self) -> Array:
+        """Share (k,) of the posterior in each mode: by a reference that is one, else by the evidence."""
+        if self.reference is not None and self.reference.ok and self.modes:
+            owner = assign(self.modes, self.reference.flat)
+            return np.asarray(np.bincount(owner, minlength=len(self.modes)) / len(owner))
+        evidence = np.array([m.log_evidence for m in self.modes])
+        return np.asarray(np.exp(evidence - logsumexp(evidence))) if self.modes else np.empty(0)
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
-        if self.modes and all(covered):
-            return 0.0, 0.0, 0.0
-        if not self.modes:
+        if not self.modes or (all(covered) and self.ridge):  # of a ridge an optimum covers a part, that no mode tells
             return None
+        if all(covered):
+            return 0.0, 0.0, 0.0
         reliable = self.reference is not None and self.reference.ok
         if self.reference is not None and (reliable or not mended.k_hat < _HOLDS):
-            inside = ~np.array(covered)[assign(self.modes, self.reference.flat)]
-            return self.reference.share(inside)
+            return self._share(~np.array(covered)[assign(self.modes, self.reference.flat)])
         if not mended.k_hat < _HOLDS:
             return None
-        elsewhere = [self._apart(part) for part in self.components()[0]]
+        with np.errstate(divide="ignore"):
+            parts = [
+                Mode(part[0], 0.0, part[1], w)
+                for part, w in zip(self.components()[0], np.log(mended.weights), strict=True)
+            ]
+        elsewhere = ~np.array(has(parts, _drawn(*self.normals[0], self.seed), mended.weights))
         mass = float(mended.weights[elsewhere].sum())
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
         return mass, max(0.0, mass - half), min(1.0, mass + half)
+
+    def _share(self, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
+        """By the reference; without an interval where it is not to be relied on, for then neither is that."""
+        assert self.reference is not None
+        found = self.reference.share(inside)
+        return found if self.reference.ok else (found[0], float("nan"), float("nan"))
 
     def _by_symmetry(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
         """As `missed`, of the images of one mode: each has as much mass, which is better known than by draws."""
         if sum(covered) > 1:
             return self.missed(covered, mended)
         return (1 - 1 / len(covered),) * 3
-
-    def _apart(self, part: tuple[Array, Array]) -> bool:
-        """Whether a component of the repair lies where the lowest optimum does not."""
-        mean, factor = self.normals[0]
-        return bool(np.linalg.norm(np.linalg.solve(factor, part[0] - mean)) > 3)
 
     def images(self, covered: Sequence[bool]) -> Image | None:
         """How each mode that is not covered is one that is: with labels exchanged, or with signs turned and no more; ``None`` if one is not."""
@@ -364,7 +402,7 @@ class _Found:
         found = self
         if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
             points = mended.draws.reshape(4, -1, self.target.dim)
-            found = replace(self, reference=Reference("importance", points, mended.looks, ()))
+            found = replace(self, reference=_whole(self.target, Reference("importance", points, mended.looks, ())))
         elif self.reference is not None and not weak and not mended.k_hat < _HOLDS and len(parts) > 1:
             mended = weighed(mended, parts, self.reference)
         return found._with_mass()._tree(mended, *self._made(mended, names))
@@ -372,7 +410,7 @@ class _Found:
     def _made(self, mended: Repair, names: list[str]) -> tuple[Repair, list[str]]:
         """The repair and its components; the lowest optimum alone unless the mixture is nearer than that in reverse KL, beyond doubt."""
         alone = _as_target(self.normals[0])
-        if len(names) == 1 or nearer(self.target, mended.mixture, alone, seed=self.seed + 41):
+        if names == ["optimum 0"] or nearer(self.target, mended.mixture, alone, seed=self.seed + 41):
             return mended, names
         return repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed), ["optimum 0"]
 
@@ -402,8 +440,8 @@ class _Found:
         if np.isfinite(data["cov_linear_response"]).all():
             members["linear response"] = linear_response(self.fit, 0)
         members["mixture"] = mended.mixture
-        if self.reference is not None:
-            members["forward"] = forward_normal(self.reference.flat)
+        if self.reference is not None and (forward := forward_normal(self.reference.flat)) is not None:
+            members["forward"] = forward
         draws = {
             name: m.rvs(_DRAWS, seed + 31 + i).reshape(-1, target.dim) for i, (name, m) in enumerate(members.items())
         }
@@ -421,15 +459,15 @@ class _Found:
         found = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
             not self.fit.attrs["complete"], int(self.fit.attrs["starts_tried"]), float(data["k_hat"]),
-            float(data["k_hat_linear_response"]), mixed.k_hat, missed, how, len(self.modes), sum(covered),
+            float(data["k_hat_linear_response"]), mixed.k_hat, len(names) > 1, best(self.reference, mended.k_hat, names), missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
-            () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws),
+            () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws), self.ridge,
         )  # fmt: skip
         verdict = judge(found)
         result = self.fit.copy()
-        for name, key in (("mixture", "posterior"), ("linear response", "linear_response/posterior")):
-            if name in draws:
-                result[key] = xr.DataTree(dataset=_named(target, draws[name]))
+        result["posterior"] = xr.DataTree(dataset=self._best(mended, names, draws["mixture"]))
+        if "linear response" in draws:
+            result["linear_response/posterior"] = xr.DataTree(dataset=_named(target, draws["linear response"]))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
         result["divergences"] = xr.DataTree(dataset=self._divergences(members, evidence))
@@ -441,6 +479,8 @@ class _Found:
                 coords={"component": names},
             )
         )  # fmt: skip
+        if result["posterior"].attrs["source"] == "reference":
+            result["repair/posterior"] = xr.DataTree(dataset=_named(target, draws["mixture"]))
         if bounds is not None:
             result["lower_bounds"] = xr.DataTree(dataset=bounds)
         if self.reference is not None:
@@ -452,6 +492,15 @@ class _Found:
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
                                          "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched)}  # fmt: skip
         return result
+
+    def _best(self, mended: Repair, names: Sequence[str], draws: Array) -> xr.Dataset:
+        """Draws of the best that is known (see `models.own_model.mixture.best`)."""
+        source = best(self.reference, mended.k_hat, names)
+        if self.reference is not None and source == "reference":
+            return _chains(self.target, replace(self.reference, points=self.reference.chains)).assign_attrs(
+                source=source
+            )
+        return _named(self.target, draws).assign_attrs(source=source)
 
     def _bounds(self) -> xr.Dataset | None:
         """What short chains from the optima show, where there is no reference to be relied on; the lowest optimum first."""
@@ -483,9 +532,8 @@ class _Found:
         if self.reference is not None:
             seen, looks = self.reference.thinned, self.reference.looks
             forward = [kl_forward(self.target, m, seen, log_evidence, looks) for m in members.values()]
-            forward[-1] = kl_forward_fitted(
-                self.target, self.reference.chains, log_evidence, looks
-            )  # to these very draws
+            if "forward" in members:  # which is fitted to these very draws
+                forward[-1] = kl_forward_fitted(self.target, self.reference.chains, log_evidence, looks)
         columns = {"reverse": reverse, "forward": forward}
         data = {name: ("approximation", [e.value for e in column]) for name, column in columns.items()}
         data |= {f"{name}_se": ("approximation", [e.error for e in column]) for name, column in columns.items()}
@@ -495,7 +543,7 @@ class _Found:
         shares = [(np.nan,) * 3] * len(self.modes)
         if self.reference is not None and self.modes:
             owner = assign(self.modes, self.reference.flat)
-            shares = [self.reference.share(owner == i) for i in range(len(self.modes))]
+            shares = [self._share(owner == i) for i in range(len(self.modes))]
         places = np.array([m.place for m in self.modes]).reshape(-1, self.target.dim)
         return xr.Dataset(
             {
@@ -509,6 +557,11 @@ class _Found:
             },
             coords={"mode": np.arange(len(self.modes)), "coordinate": self.target.coordinates},
         )
+
+
+def _drawn(mean: Array, factor: Array, seed: int) -> Array:
+    """Draws (n, d) of a Normal."""
+    return np.asarray(mean + np.random.default_rng([seed, 61]).standard_normal((_DRAWS, len(mean))) @ factor.T)
 
 
 def _as_target(normal: tuple[Array, Array]) -> Target:

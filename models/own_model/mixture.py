@@ -14,13 +14,14 @@ from models.own_model.reference import Reference
 from models.quadrature import Estimate
 from models.targets import Target, mvnormal_mixture, normal_mixture
 
-__all__ = ["Repair", "repair", "weighed"]
+__all__ = ["Repair", "best", "repair", "weighed"]
 
 Array = NDArray[np.float64]
 
 _DRAWS, _KEPT = 10_000, 4000  # draws of the mixture, and as many of the posterior resampled from them
 _HALVES = 8  # parts of the draws, whose spread is the standard error
 _LEAST_WEIGHT = 1e-6
+_GOOD = 0.5  # k-hat of weights, below which what they are drawn from is a posterior as it is
 _TAIL = 5.0  # degrees of freedom of Student's t
 
 
@@ -122,6 +123,13 @@ def weighed(mended: Repair, components: Sequence[tuple[Array, Array]], reference
     shares = np.array([reference.share(owner == i) for i in range(len(means))])
     se = (shares[:, 2] - shares[:, 1]) / (2 * 1.96)
     return replace(mended, mixture=_mixture(means, factors, shares[:, 0]), weights=shares[:, 0], weights_se=se)
+
+
+def best(reference: Reference | None, k_hat: float, names: Sequence[str]) -> str:
+    """What to give as the posterior: ``reference`` if it is one and the k-hat of the repair says that this is none yet, else what the repair is made of."""
+    if reference is not None and reference.ok and not k_hat < _GOOD:
+        return "reference"
+    return "mixture" if len(names) > 1 else names[0]
 
 
 def _mixture(means: Array, factors: Array, weights: Array) -> Target:

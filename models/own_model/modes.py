@@ -14,14 +14,28 @@ from models.advi.search import images
 from models.graphs.log_density import LogDensity
 from models.targets import Target
 
-__all__ = ["Image", "Mode", "ascend", "assign", "covers", "image", "places", "unexplained"]
+__all__ = [
+    "DIP",
+    "Image",
+    "Mode",
+    "ascend",
+    "assign",
+    "covers",
+    "has",
+    "image",
+    "places",
+    "stand_in",
+    "top",
+    "unexplained",
+]
 
 Array = NDArray[np.float64]
 Image = Literal["labels", "signs"]
 
 _NEGLIGIBLE = 14.0  # nats of evidence below the highest: less than a millionth of the mass
-_DIP = 0.3  # nats that the density falls between two points before they count as two modes
+DIP = 0.3  # nats that the density falls between two points before they count as two modes
 _UNEXPLAINED = 2.0  # nats that a density has at a draw beyond what the modes known account for
+_HOLLOW = 1.0  # nats of its ELBO, that an optimum has beyond what there is at its place: of a Normal posterior, none
 _ALIKE_NATS, _ALIKE_SDS = (
     0.05,
     0.1,
@@ -29,7 +43,10 @@ _ALIKE_NATS, _ALIKE_SDS = (
 _ALIKE_EVIDENCE = (
     0.1  # nats, within which one has as much mass, and so the same volume: exchanges and mirrors keep that
 )
-_COVERED = 3.0  # sds of an approximation within which it covers a mode
+_NOWHERE = 1e300  # minus the log density where it is not finite
+_COVERED = 3.0  # sds of an approximation within which a place is its own
+_FAIR = 0.5  # of the mass of a mode, that an approximation must have there to cover it
+_AS_WIDE = 4.0  # times as wide in a direction, from which on one is a spike on the other, and another place though no dip is between them
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,20 +62,20 @@ class Mode:
         Of the covariance of Laplace's approximation.
     elbo : float, optional
         In nats, of an optimum of reverse KL that stands where the density has no mode (see `places`).
+    hollow : bool
+        Whether such an optimum has its mass elsewhere than at its own place, as one between two modes.
     """
 
     place: Array
     height: float
     factor: Array
     elbo: float | None = None
+    hollow: bool = False
 
     @property
     def log_evidence(self) -> float:
         """Laplace's approximation of the log integral about the mode; the ELBO where an optimum stands for one."""
-        if self.elbo is not None:
-            return self.elbo
-        d = len(self.place)
-        return self.height + 0.5 * d * np.log(2 * np.pi) + float(np.log(np.diag(self.factor)).sum())
+        return _by_height(self.height, self.factor) if self.elbo is None else self.elbo
 
     def log_density(self, points: Array) -> Array:
         """Log density (n,) of Laplace's approximation."""
@@ -68,6 +85,15 @@ class Mode:
             - 0.5 * len(self.place) * np.log(2 * np.pi)
             - np.log(np.diag(self.factor)).sum()
         )
+
+
+def _by_height(height: float, factor: Array) -> float:
+    return height + 0.5 * len(factor) * np.log(2 * np.pi) + float(np.log(np.diag(factor)).sum())
+
+
+def stand_in(place: Array, height: float, factor: Array, elbo: float, own: Array) -> Mode:
+    """An optimum as a mode (see `places`): with the Cholesky factor by linear response, say, beside its `own`, of which the ELBO is that of a Normal."""
+    return Mode(place, height, factor, elbo, _by_height(height, own) < elbo - _HOLLOW)
 
 
 def ascend(
@@ -108,48 +134,70 @@ def _climb(density: LogDensity, place: Array) -> Mode | None:
         return None
 
 
-def _ascended(density: LogDensity, place: Array) -> Mode | None:
+def top(density: LogDensity, place: Array) -> tuple[Array, float]:
+    """Where a climb from a place (d,) ends, and how high that is: minus infinity where the density is not finite at its beginning."""
     from scipy.optimize import minimize
 
-    def falling(x: Array) -> tuple[float, Array]:
-        value, slope = density(x[None])
-        if not (np.isfinite(value[0]) and np.isfinite(slope).all()):
-            return 1e300, np.zeros_like(x)
-        return -float(value[0]), -slope[0]
-
     with np.errstate(all="ignore"):
-        if falling(place)[0] >= 1e300:
-            return None
-        x = minimize(
-            falling, place, jac=True, method="L-BFGS-B", options={"maxiter": 500, "maxcor": 20, "gtol": 1e-6}
-        ).x
+        if _falling(density, place)[0] >= _NOWHERE:
+            return place, -np.inf
+        found = minimize(
+            lambda x: _falling(density, x), place, jac=True, method="L-BFGS-B",
+            options={"maxiter": 500, "maxcor": 20, "gtol": 1e-6},
+        )  # fmt: skip
+    return found.x, -float(found.fun)
+
+
+def _falling(density: LogDensity, x: Array) -> tuple[float, Array]:
+    """Minus the log density with its gradient; a large number where it is not finite."""
+    value, slope = density(x[None])
+    if not (np.isfinite(value[0]) and np.isfinite(slope).all()):
+        return _NOWHERE, np.zeros_like(x)
+    return -float(value[0]), -slope[0]
+
+
+def _ascended(density: LogDensity, place: Array) -> Mode | None:
+    x, height = top(density, place)
+    if height == -np.inf:
+        return None
+    with np.errstate(all="ignore"):
         for _ in range(3):  # Newton steps, which also say whether it is a mode at all
             hessian = curvature(density, x, np.maximum(1.0, np.abs(x)))
             if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 1e-10:
                 return None
-            step = np.linalg.solve(hessian, falling(x)[1])
-            if falling(x - step)[0] > falling(x)[0]:
+            step = np.linalg.solve(hessian, _falling(density, x)[1])
+            if _falling(density, x - step)[0] > _falling(density, x)[0]:
                 break
             x = x - step
-    left = falling(x)[1]
+    left = _falling(density, x)[1]
     if left @ np.linalg.solve(hessian, left) > 1e-2:
         return None
-    return Mode(x, -falling(x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
+    return Mode(x, -_falling(density, x)[0], np.linalg.cholesky(np.linalg.inv(hessian)))
+
+
+def _as_wide(mode: Mode, other: Mode) -> bool:
+    """Whether no direction is much wider in one than in the other, as far as both have mass where they are."""
+    if mode.hollow or other.hollow:
+        return True
+    ratios = np.linalg.svd(np.linalg.solve(mode.factor, other.factor), compute_uv=False)
+    return bool(1 / _AS_WIDE <= ratios.min() <= ratios.max() <= _AS_WIDE)
 
 
 def _same(density: LogDensity, mode: Mode, other: Mode) -> bool:
-    """Whether no dip lies between two ends of ascents."""
+    """Whether two ends of ascents are as wide, and no dip lies between them."""
+    if not _as_wide(mode, other):  # a spike on the flank of something wide: it rises all the way, and yet they are two
+        return False
     way = np.linspace(0, 1, 33)[:, None]
     with np.errstate(all="ignore"):
         heights = density(mode.place + way * (other.place - mode.place))[0]
-    return bool(np.isfinite(heights).all() and heights.min() > min(mode.height, other.height) - _DIP)
+    return bool(np.isfinite(heights).all() and heights.min() > min(mode.height, other.height) - DIP)
 
 
 def places(density: LogDensity, modes: Sequence[Mode], optima: Sequence[Mode]) -> list[Mode]:
     """The modes, and the optima of reverse KL where there is no mode: a density may rise for ever, as at zero of the scale of a hierarchy.
 
-    An optimum is a place of its own if no mode is its home, and a dip of the density lies between it and every other place; one that
-    covers another, or is covered, is none: it straddles what the other is at.
+    An optimum is a place of its own if no mode is its home, and a dip of the density lies between it and every other place, or it is a spike on the
+    other, or has the other as one; one that covers another as wide, or is covered by it, is none: it straddles what the other is at.
 
     Parameters
     ----------
@@ -158,26 +206,29 @@ def places(density: LogDensity, modes: Sequence[Mode], optima: Sequence[Mode]) -
     optima : sequence of Mode
         At rest, the lowest loss first, with their ELBOs.
     """
-    found, homes = list(modes), set()
     known: list[Mode] = []  # the optima that have a place
     for optimum in optima:
-        apart = not any(_straddles(optimum, other) or _same(density, optimum, other) for other in known)
-        if modes and apart:
-            # Where it is, whatever the shape: the mode of a funnel is far from its mass. But one mode is the home of one optimum.
-            near = [i for i, m in enumerate(modes) if _straddles(optimum, m)]
-            home = near[0] if near else int(assign(modes, optimum.place[None])[0])
-            new = home in homes and not near
-            homes.add(home)
+        if not any(_straddles(optimum, other) or _same(density, optimum, other) for other in known):
             known.append(optimum)
-        else:
-            new = apart
-            known += [optimum] * apart
-        found += [optimum] * new
-    return found if len(found) > 1 or modes else []
+    if not modes:
+        return known if len(known) > 1 else []
+    near = [next((i for i, m in enumerate(modes) if _straddles(optimum, m)), None) for optimum in known]
+    found, homes = list(modes), set(near)
+    for optimum, mode in zip(known, near, strict=True):
+        if mode is not None:
+            continue
+        # Where it is, whatever the shape: the mode of a funnel is far from its mass. But one mode is the home of one optimum.
+        home = int(assign(modes, optimum.place[None])[0])
+        if home in homes:
+            found.append(optimum)
+        homes.add(home)
+    return found
 
 
 def _straddles(one: Mode, other: Mode) -> bool:
-    """Whether one covers the other, or the other way round."""
+    """Whether both are as wide, and one covers the other, or the other way round."""
+    if not _as_wide(one, other):
+        return False
     return covers(one.place, one.factor, other) or covers(other.place, other.factor, one)
 
 
@@ -204,8 +255,27 @@ def unexplained(density: LogDensity, modes: Sequence[Mode], points: Array) -> ND
     return np.flatnonzero(height > known + _UNEXPLAINED)
 
 
+def has(modes: Sequence[Mode], draws: Array, mass: Array) -> list[bool]:
+    """Whether an approximation covers each mode: at least half of the mode's mass is there, by its own draws (n, d).
+
+    That a mode lies within its sds is not enough: a spike under a wide Normal has almost none of its draws.
+
+    Parameters
+    ----------
+    modes : sequence of Mode
+    draws : ndarray (n, d)
+        Of the approximation.
+    mass : ndarray (k,)
+        Of each mode, by `assign`, as that of the draws is.
+    """
+    if len(modes) < 2:
+        return [True] * len(modes)
+    own = np.bincount(assign(modes, draws), minlength=len(modes)) / len(draws)
+    return [bool(there) for there in own >= _FAIR * mass]
+
+
 def covers(mean: Array, factor: Array, mode: Mode) -> bool:
-    """Whether a Normal covers a mode: its place lies within three sds, in the metric of the Normal (mean, Cholesky factor)."""
+    """Whether the place of a mode lies within three sds of a Normal (mean, Cholesky factor)."""
     return bool(np.linalg.norm(np.linalg.solve(factor, mode.place - mean)) <= _COVERED)
 
 

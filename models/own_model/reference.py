@@ -11,19 +11,22 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from models.graphs import rounded_alike
+from models.own_model.comparison import natural
 from models.own_model.tempering import move, temper
 from models.quadrature import Estimate
 from models.targets import Posterior
 
-__all__ = ["Cells", "Reference", "by_nuts", "by_tempering", "pooled"]
+__all__ = ["Cells", "Reference", "by_nuts", "by_tempering", "pooled", "settled"]
 
 Array = NDArray[np.float64]
 
 _POPULATIONS = 4
 _R_HAT = {"grid": 1.05, "NUTS": 1.01, "SMC": 1.1}
 _ESS, _ANCESTORS = 400, 20
-_FIRST_MOVES, _ENOUGH_MOVES, _MOST_MOVES = 12, 48, 200  # of all populations, in the rounds that settle them
-_DRIFT, _ERRORS = 0.02, 3.0  # sds that a mean may move in a round, beyond so many standard errors
+_FIRST_MOVES, _MOST_MOVES = 12, 200  # of all populations, in the rounds that settle them
+_ENOUGH = 150_000  # moves of all points in a round, that show a drift: of few points, more each
+_DRIFT = 0.02  # sds that a mean may move in two rounds, or share by which an sd may grow,
+_ON, _ERRORS = 2.0, 3.0  # beyond so many standard errors: to be moved on, and to be no reference
 
 
 class Cells(NamedTuple):
@@ -132,7 +135,7 @@ def _reasons(method: str, points: Array, names: Sequence[str]) -> tuple[list[str
 def by_tempering(
     target: Posterior, centre: Array, sd: Array, *, particles: int, seed: int, stop: Callable[[], bool]
 ) -> Reference | None:
-    """Four populations tempered from N(centre, sd^2), and moved on until they stay as they are; ``None`` if the clock left no two of them."""
+    """Four populations tempered from N(centre, sd^2), to look around by (see `settled`); ``None`` if the clock left no two of them."""
     populations = []
     for k in range(_POPULATIONS):
         if stop():
@@ -141,36 +144,68 @@ def by_tempering(
     whole = [p for p in populations if p.temperature >= 1]
     if len(whole) < 2:
         return None
-    points, drifting = _settled(target, np.array([p.points for p in whole]), seed, stop)
-    reasons, _ = _reasons("SMC", points, target.coordinates)
-    if drifting is not None:
-        reasons.append(f"the mean of {target.coordinates[drifting]} had not settled")
+    reasons = []
     looks = [len(np.unique(p.ancestors)) for p in whole]
     if min(looks) < _ANCESTORS:
         reasons.append(f"only {min(looks)} of {particles} particles have descendants left")
     if min(p.acceptance for p in whole) < 0.1:
         reasons.append("its last moves are hardly ever accepted")
-    return Reference("SMC", points, float(sum(looks)), tuple(reasons))
+    return Reference("SMC", np.array([p.points for p in whole]), float(sum(looks)), tuple(reasons))
 
 
-def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool]) -> tuple[Array, int | None]:
-    """Populations (c, n, d) moved on, each round twice as far as the last, until one that is long enough leaves their means where they are.
+def settled(
+    target: Posterior, look: Reference, *, seed: int, stop: Callable[[], bool], alone: bool = False
+) -> Reference:
+    """Tempered populations moved on until they stay as they are, which makes a reference of them if they are as one.
 
-    Where the moves of tempering do not mix, as in the neck of a funnel, all populations are off in the same way, which no R-hat sees; but they
-    move towards the posterior. The second value is the coordinate that still did when the clock or the moves ended.
+    Where one optimum was found, and they stand `alone` since NUTS, which moves farther, could not be had or mixes slowly, they are moved as far as
+    they may be: what they have yet to enter shows then.
     """
-    flat, moves, quiet = points.reshape(-1, points.shape[-1]), _FIRST_MOVES, True
+    before, points = _settled(target, look.points, seed, stop, _MOST_MOVES if alone else 0)
+    # As it will be judged by: how far down its log a scale goes tells in no mean and no sd of the scale.
+    there, here = (natural(target, p.reshape(-1, target.dim)) for p in (before, points))
+    drifting = _drifting(np.column_stack([*there.values()]), np.column_stack([*here.values()]), list(here))
+    reasons, _ = _reasons("SMC", points, target.coordinates)
+    if drifting is not None:
+        reasons.append(f"{drifting} had not settled")
+    return replace(look, points=points, reasons=(*reasons, *look.reasons))
+
+
+def _settled(target: Posterior, points: Array, seed: int, stop: Callable[[], bool], least: int) -> tuple[Array, Array]:
+    """Populations (c, n, d) moved on, each round twice as far as the last, until two that are long enough leave their means and sds where they are.
+
+    Where the moves of tempering do not mix, as in the neck of a funnel or far out on a bent ridge, all populations are off in the same way, which no
+    R-hat sees; but they move towards the posterior: the sds most of all, where it is a tail that they have yet to enter. Two values: where they were two rounds ago, and
+    where they are.
+    """
+    flat, moves = points.reshape(-1, points.shape[-1]), _FIRST_MOVES
+    before = flat
     while True:
-        sd = flat.std(axis=0) + np.finfo(float).tiny
-        moved, made = move(target.log_density, flat, sd, moves=moves, seed=seed + moves, stop=stop)
-        change = (moved - flat) / sd
-        drift = np.abs(change.mean(axis=0)) - _ERRORS * change.std(axis=0) / np.sqrt(len(flat))
-        flat, worst = moved, int(np.argmax(drift))
-        if made:
-            quiet = bool(drift[worst] <= _DRIFT)
-        if (quiet and moves >= _ENOUGH_MOVES) or made < moves or moves > _MOST_MOVES:
-            return flat.reshape(points.shape), None if quiet else worst
+        moved, made = move(
+            target.log_density, flat, flat.std(axis=0) + np.finfo(float).tiny, moves=moves, seed=seed + moves, stop=stop
+        )
+        moving = _drifting(before, moved, target.coordinates, _ON)
+        enough = moving is None and moves * len(flat) >= _ENOUGH and moves >= least
+        if enough or made < moves or moves > _MOST_MOVES:
+            return before.reshape(points.shape), moved.reshape(points.shape)
+        before, flat = flat, moved
         moves *= 2
+
+
+def _drifting(before: Array, after: Array, names: Sequence[str], errors: float = _ERRORS) -> str | None:
+    """Which mean or sd of points (n, d) moved by more than so many standard errors; ``None`` if none did."""
+    least, found = np.finfo(float).tiny, {}
+    with np.errstate(all="ignore"):  # a deterministic may be no number, or not vary
+        sd, ends = before.std(axis=0) + least, after.std(axis=0) + least
+        far, end = (before - before.mean(axis=0)) / sd, (after - after.mean(axis=0)) / ends
+        growth = (np.square(end) - np.square(far)) / 2  # influence of each point on the log of the ratio of the sds
+        for what, gain in {"mean": (after - before) / sd, "sd": growth + np.log(ends / sd)}.items():
+            drift = np.abs(gain.mean(axis=0)) - errors * gain.std(axis=0) / np.sqrt(len(gain))
+            drift = np.nan_to_num(drift, nan=-np.inf, posinf=-np.inf)
+            worst = int(np.argmax(drift))
+            found[f"the {what} of {names[worst]}"] = float(drift[worst])
+    most = max(found, key=found.__getitem__)
+    return most if found[most] > _DRIFT else None
 
 
 def by_nuts(

@@ -54,6 +54,10 @@ class Evidence:
     starts : int
         That were tried.
     k_hat, k_hat_response, k_hat_repair : float
+    mixed : bool
+        Whether the repair is the mixture of all optima, and not the lowest alone, than which the mixture is then no nearer.
+    saved : str
+        What stands for the posterior: see `models.own_model.mixture.best`.
     missed : (float, float, float), optional
         Mass of the modes that the lowest optimum does not cover, with its 95 % interval.
     images : {"labels", "signs"}, optional
@@ -69,6 +73,8 @@ class Evidence:
         ``mean_error`` and ``sd_factor`` by (optimum, variable), where there is no reference: see `models.own_model.short_chains.LowerBounds`.
     of_one : xarray.Dataset, optional
         As `comparison`, with those draws of the reference only that are in the modes which the lowest optimum covers.
+    ridge : int
+        Places where ascents and optima ended that a ridge joins (see `models.own_model.ridges.joined`).
     """
 
     at_rest: bool
@@ -80,6 +86,8 @@ class Evidence:
     k_hat: float
     k_hat_response: float
     k_hat_repair: float
+    mixed: bool
+    saved: str
     missed: tuple[float, float, float] | None
     images: Image | None
     modes: int
@@ -89,6 +97,7 @@ class Evidence:
     comparison: xr.Dataset
     bounds: xr.Dataset | None = None
     of_one: xr.Dataset | None = None
+    ridge: int = 0
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -105,11 +114,19 @@ def judge(evidence: Evidence) -> Verdict:
     e = evidence
     if not e.at_rest:
         return _not_at_rest(e)
-    if e.missed is not None and e.missed[0] >= _MISSED and e.missed[1] > 0:
-        return _missed(e)
-    if e.reference is None or e.reasons:
-        return _untold(e)
-    return _widths(e)
+    if e.missed is not None and e.missed[0] >= _MISSED and not e.missed[1] <= 0:
+        found = _missed(e)
+    elif e.reference is None or e.reasons:
+        found = _untold(e)
+    else:
+        found = _widths(e)
+    if not e.ridge:
+        return found
+    return replace(
+        found,
+        sentence=f"{found.sentence}; {e.ridge} places where searches ended are no separate modes: a ridge joins them, along which the density is level, and ADVI "
+        "lies on a part of it; what the data and priors leave open there, fix or leave out of the model",
+    )
 
 
 def _not_at_rest(e: Evidence) -> Verdict:
@@ -130,13 +147,17 @@ def _not_at_rest(e: Evidence) -> Verdict:
         if e.cut
         else "the search ended there, and more seconds will not help; reparametrise the model"
     )
-    return Verdict("cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}")
+    known = f"; draws of the reference ({e.reference}) are saved as the posterior" if e.saved == "reference" else ""
+    return Verdict(
+        "cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}{known}"
+    )
 
 
 def _missed(e: Evidence) -> Verdict:
     assert e.missed is not None
     within = f" [{100 * e.missed[1]:.0f}, {100 * e.missed[2]:.0f}]" if e.missed[1] < e.missed[2] else ""
-    share = f"{100 * e.missed[0]:.0f} %{within} of the mass"
+    unsure = " by a reference that may not be relied on" if np.isnan(e.missed[1]) else ""
+    share = f"{100 * e.missed[0]:.0f} %{within} of the mass{unsure}"
     if e.images is not None:
         done, remedy = _IMAGES[e.images]
         one, are = ("the other", "is") if e.modes - e.covered == 1 else ("the others", "are")
@@ -146,11 +167,12 @@ def _missed(e: Evidence) -> Verdict:
             f"can be read off one of them{_of_one(e)}; {remedy} to have one mode",
         )
     which = "a mode" if e.modes - e.covered == 1 else f"{e.modes - e.covered} modes"
-    remedy = (
-        "the mixture of all optima has it (its posterior is saved)"
-        if e.k_hat_repair < 0.7
-        else f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
-    )
+    if not e.mixed:
+        remedy = f"the mixture of all optima is no nearer to the posterior: {_instead(e)}"
+    elif e.saved == "mixture" and e.k_hat_repair < 0.7:
+        remedy = "the mixture of all optima has it (its posterior is saved)"
+    else:
+        remedy = f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
     return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
 
 

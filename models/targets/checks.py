@@ -114,6 +114,28 @@ def check_names(model: Any) -> None:
         )
 
 
+def check_angles(model: Any) -> None:
+    """Refuse a PyMC model with a free variable on the circle: its log density is periodic where fits live, so that every mode is there without end.
+
+    Raises
+    ------
+    InputError
+    """
+    angles = [v.name for v, t in model.rvs_to_transforms.items() if v in model.free_RVs and _circular(t)]
+    if angles:
+        one = len(angles) == 1
+        raise InputError(
+            f"the {'variable' if one else 'variables'} {' and '.join(map(repr, angles))} {'is an angle' if one else 'are angles'} (PyMC's circular transform): the log "
+            "density repeats itself every 2 pi, and has no finite integral over the unbounded space where fits live; give the angle a Normal or Uniform prior about "
+            "where it is, or one turn about it as its range (default_transform=pm.distributions.transforms.Interval(lower, upper))"
+        )
+
+
+def _circular(transform: Any) -> bool:
+    """Whether a transform, or one of a chain of them, is PyMC's of angles."""
+    return any(getattr(t, "name", None) == "circular" for t in getattr(transform, "transform_list", [transform]))
+
+
 def labels_of(values: Sequence[Any]) -> NDArray[Any]:
     """Labels (n,) of a dimension as netCDF can hold them: numbers, booleans, texts and dates as they are, anything else as its text.
 

@@ -13,6 +13,7 @@ from models.errors import InputError
 from models.graphs.distributions import Distribution
 from models.graphs.named import distribution
 from models.targets.checks import (
+    check_angles,
     check_draws,
     check_names,
     cholesky,
@@ -278,13 +279,14 @@ def from_model(pm_model: Any, *, name: str = "posterior") -> Posterior:
     Raises
     ------
     InputError
-        If the model has discrete variables or none, or a variable that is called as an axis of draws is.
+        If the model has discrete variables, angles or no variables, or a variable that is called as an axis of draws is.
     """
     if not pm_model.free_RVs:
         raise InputError("the PyMC model has no free variables; there is nothing to approximate")
     if pm_model.discrete_value_vars:
         raise InputError(_discrete([v.name for v in pm_model.discrete_value_vars]))
     check_names(pm_model)
+    check_angles(pm_model)
     whole = with_whole_data(pm_model)
     start = np.concatenate([np.ravel(v) for v in whole.initial_point().values()])
     if not len(start):

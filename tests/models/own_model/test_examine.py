@@ -19,7 +19,7 @@ from models.own_model.grid import by_grid
 from models.own_model.mixture import repair
 from models.own_model.modes import ascend, assign, covers, image, unexplained
 from models.own_model.moments import of_reference
-from models.own_model.reference import by_tempering
+from models.own_model.reference import _drifting, by_tempering, settled
 from models.own_model.short_chains import lower_bounds
 from models.own_model.tempering import temper
 from models.targets import from_model, mvnormal_mixture, normal_mixture
@@ -222,13 +222,25 @@ def test_populations_that_lag_in_a_funnel_are_moved_on() -> None:
     with pm.Model() as model:
         pm.Normal("x", 0, pm.math.exp(pm.Normal("v", 0, 2) / 2), shape=8)
     target = from_model(model)
-    found = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: False)
-    assert found is not None
+    look = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: False)
+    assert look is not None
+    found = settled(target, look, seed=0, stop=lambda: False)
     assert abs(found.flat[:, target.coordinates.index("v")].mean()) < 0.8
     clock = iter(range(10_000))
-    cut = by_tempering(target, np.zeros(9), np.full(9, 8.0), particles=300, seed=0, stop=lambda: next(clock) > 55)
-    assert cut is not None
+    cut = settled(target, look, seed=0, stop=lambda: next(clock) > 20)
     assert "the mean of v had not settled" in cut.reasons
+
+
+def test_a_tail_that_no_population_has_entered_is_seen_by_the_sds_that_grow() -> None:
+    """Where it is thin and bent, all of them lack it: the sds of their means say that these are known to .03, and they are off by .15."""
+    a = np.random.default_rng(0).standard_normal(4000)
+    b = a**2 + 0.3 * np.random.default_rng(1).standard_normal(4000)
+    inner = np.abs(a) < 1.7
+    entered = np.column_stack([a, b])
+    lacking = np.where(inner[:, None], entered, 0.9 * entered)
+    assert _drifting(lacking, entered, ["a", "b"]) == "the sd of b"
+    assert _drifting(entered, entered[::-1], ["a", "b"]) is None
+    assert _drifting(entered, entered + np.array([0.0, 0.2]), ["a", "b"]) == "the mean of b"
 
 
 def test_one_or_two_unknowns_have_a_grid_without_a_look_around() -> None:

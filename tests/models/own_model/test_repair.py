@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import digamma, gammaln, polygamma
 
 from models.own_model.comparison import kl_forward, kl_forward_fitted, kl_reverse, nearer
-from models.own_model.mixture import repair, weighed
-from models.own_model.modes import Mode, ascend, assign, places
+from models.own_model.examine import _Found
+from models.own_model.mixture import best, repair, weighed
+from models.own_model.modes import Mode, ascend, assign, places, stand_in
 from models.own_model.reference import Reference
 from models.own_model.tempering import move
 from models.quadrature import Estimate
@@ -32,8 +34,8 @@ class LogGamma(Target):
             return self.shape * x - np.exp(x)
 
 
-def stand_in(place: list[float], sd: list[float], elbo: float, height: float = 0.0) -> Mode:
-    return Mode(np.array(place), height, np.diag(sd), elbo)
+def optimum(place: list[float], sd: list[float], elbo: float, height: float = 0.0) -> Mode:
+    return stand_in(np.array(place), height, np.diag(sd), elbo, np.diag(sd))
 
 
 def two_ridges(points: Array) -> tuple[Array, Array]:
@@ -45,9 +47,9 @@ def two_ridges(points: Array) -> tuple[Array, Array]:
 
 def test_optima_stand_for_modes_where_a_density_has_none() -> None:
     height = float(two_ridges(np.array([[8.0, 0.0]]))[0][0])
-    right, left = (stand_in([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
-    between = stand_in([0.0, 0.0], [7.0, 0.5], -4.0, -30.0)  # covers both
-    beside = stand_in([12.0, 0.0], [1.0, 0.5], -2.0, -8.0)  # on the flank of one: no dip between
+    right, left = (optimum([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
+    between = optimum([0.0, 0.0], [7.0, 0.5], -4.0, -30.0)  # covers both
+    beside = optimum([12.0, 0.0], [1.0, 0.5], -2.0, -8.0)  # on the flank of one: no dip between
     found = places(two_ridges, [], [right, left, between, beside])  # type: ignore[arg-type]
     assert found == [right, left]
     assert places(two_ridges, [], [right, between]) == []  # type: ignore[arg-type]
@@ -58,7 +60,7 @@ def test_optima_stand_for_modes_where_a_density_has_none() -> None:
 def test_an_optimum_far_from_its_mode_is_no_place_of_its_own_but_a_second_one_is() -> None:
     height = float(two_ridges(np.array([[8.0, 0.0]]))[0][0])
     mode = Mode(np.array([8.0, -9.0]), height + 27, np.diag([1.0, 0.5]))
-    right, left = (stand_in([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
+    right, left = (optimum([x, 0.0], [1.0, 0.5], elbo, height) for x, elbo in ((8.0, -1.0), (-8.0, -1.2)))
     assert places(two_ridges, [mode], [right]) == [mode]  # type: ignore[arg-type]
     assert places(two_ridges, [mode], [right, left]) == [mode, left]  # type: ignore[arg-type]
 
@@ -74,6 +76,19 @@ def test_the_evidence_of_a_tail_like_an_exponential_is_within_its_error() -> Non
         off.append((found.log_evidence.value - gammaln(0.3)) / found.log_evidence.error)
     assert np.abs(off).max() < 5
     assert np.abs(np.mean(off)) < 1.2
+
+
+def test_a_normal_at_a_mode_that_is_farther_off_is_no_repair_and_a_reference_is_better_than_none_that_holds() -> None:
+    """An optimum that is not at rest has no component of its own; that alone puts no Normal at a mode in its place."""
+    p = LogGamma(name="log gamma", dim=1, shape=0.3)
+    at_mode, fit = (np.array([6.0]), np.eye(1)), (np.array([digamma(0.3)]), 1.5 * np.eye(1))
+    found = _Found(p, xr.DataTree(), 1, [fit], [], None, 0, lambda: False)  # type: ignore[arg-type]
+    mended = repair(p, [at_mode], np.zeros(1), seed=0)
+    assert found._made(mended, ["mode 0"])[1] == ["optimum 0"]
+    reference = Reference("NUTS", np.zeros((4, 10, 1)), 40.0, ())
+    assert best(reference, 0.88, ["optimum 0"]) == "reference"
+    assert best(replace(reference, reasons=("R-hat",)), 0.88, ["optimum 0"]) == "optimum 0"
+    assert best(reference, 0.2, ["optimum 0", "optimum 1"]) == "mixture"
 
 
 def test_weights_of_a_reference_are_its_shares() -> None:

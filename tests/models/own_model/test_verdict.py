@@ -36,7 +36,7 @@ def bounds(factor: float, shift: float) -> xr.Dataset:
 def evidence(**changes: object) -> Evidence:
     plain = {
         "at_rest": True, "optimum_verdict": "at rest", "flattest": "a - b", "eigenvalue": 0.5, "cut": False, "starts": 33, "k_hat": 0.3, "k_hat_response": 0.2, "k_hat_repair": 0.2,
-        "missed": (0.0, 0.0, 0.0), "images": None, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
+        "mixed": True, "saved": "mixture", "missed": (0.0, 0.0, 0.0), "images": None, "modes": 1, "covered": 1, "reference": "NUTS", "reasons": (),
         "comparison": table(1.0, 0.0, 1.0),
     }  # fmt: skip
     return Evidence(**(plain | changes))  # type: ignore[arg-type]
@@ -223,6 +223,21 @@ def evidence(**changes: object) -> Evidence:
         ),
         ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
         (
+            {"missed": (0.38, np.nan, np.nan), "modes": 2, "reasons": ("R-hat of x is 1.3",), "k_hat_repair": 0.9},
+            "missed mode",
+            "ADVI misses a mode holding 38 % of the mass by a reference that may not be relied on; the mixture",
+        ),
+        (
+            {"missed": None, "ridge": 39, "reference": None},
+            "cannot tell",
+            "39 places where searches ended are no separate modes: a ridge joins them",
+        ),
+        (
+            {"missed": (0.38, 0.31, 0.45), "modes": 2, "mixed": False},
+            "missed mode",
+            "the mixture of all optima is no nearer to the posterior: use the draws of the reference$",
+        ),
+        (
             {"missed": (0.38, 0.31, 0.45), "modes": 2, "images": "labels"},
             "label switching",
             "ADVI covers 1 of 2 modes found, and the other (38 % [31, 45] of the mass) is the same with labels exchanged: what does not depend on labels "
@@ -242,6 +257,11 @@ def evidence(**changes: object) -> Evidence:
             "still moving); give more seconds",
         ),
         ({"at_rest": False, "optimum_verdict": "still moving"}, "cannot tell", "more seconds will not help"),
+        (
+            {"at_rest": False, "optimum_verdict": "still moving", "saved": "reference"},
+            "cannot tell",
+            "draws of the reference (NUTS) are saved as the posterior$",
+        ),
         (
             {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},
             "cannot tell",

@@ -297,6 +297,18 @@ def test_from_model_refuses_a_model_without_continuous_free_variables() -> None:
         from_model(discrete)
 
 
+def test_a_free_angle_is_refused_and_one_with_a_range_is_not() -> None:
+    """On the line its density has a copy of every mode each 2 pi: so its log evidence came out higher the more copies a search met."""
+    with pm.Model() as circle:
+        pm.VonMises("h", pm.VonMises("mu", 0.0, 1.0), 2.0, observed=[3.0, -3.1])
+        pm.VonMises("other", 0.0, 1.0, shape=2)
+    with pytest.raises(InputError, match=r"variables 'mu' and 'other' are angles .*circular.*Interval"):
+        from_model(circle)
+    with pm.Model() as turn:
+        pm.VonMises("mu", 0.0, 1.0, default_transform=pm.distributions.transforms.Interval(0.0, 2 * np.pi))
+    assert from_model(turn).dim == 1
+
+
 @pytest.mark.parametrize("names", [("chain", "draw"), ("x_dim_0",)])
 def test_a_variable_called_as_an_axis_of_draws_is_refused(names: tuple[str, ...]) -> None:
     with pm.Model() as model:

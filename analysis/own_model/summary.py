@@ -9,8 +9,10 @@ import numpy as np
 import xarray as xr
 
 from analysis.own_model.study import optima_of
+from models.advi.starts import NOT_DRAWN
 from models.own_model.comparison import MOST_ENTRIES
 from models.own_model.verdict import written_k_hat
+from models.results import names_in_file
 
 __all__ = ["open_moments", "reasons_of", "summary"]
 
@@ -204,6 +206,17 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         found.append(f"the budget left no time for linear response at optimum {', '.join(map(str, late))}")
     if "comparison" in tree.children and tree["comparison"].sizes["variable"] >= MOST_ENTRIES:
         found.append(f"of the entries of all variables the first {MOST_ENTRIES} are compared")
+    if names := names_in_file(tree):
+        said = ", ".join(f"{name!r} is {other!r}" for name, other in names.items())
+        found.append(f"netCDF refuses some names: in model.nc {said} (models.results.load gives the names back)")
+    if thinned := int(attrs.get("thinned", 0)):
+        found.append(
+            f"of each posterior no more than {thinned} draws are saved: its variables have so many values that more would not fit into 200 MB"
+        )
+    if lost := sum(NOT_DRAWN in str(label) for label in _labels(tree)):
+        found.append(
+            f"{lost} draws of the prior failed or were not finite; these starts lie near the initial point instead"
+        )
     if failed := int(attrs.get("starts_failed", 0)):
         found.append(
             f"the loss was finite at {attrs['starts_tried'] - failed} of {attrs['starts_tried']} starts; the others are set aside"
@@ -218,6 +231,11 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:
             found.append("there is no reference: the budget left no time for one")
     return found
+
+
+def _labels(tree: xr.DataTree) -> Any:
+    """Labels of the starts."""
+    return tree["restarts/restart"].to_numpy() if "restarts" in tree.children else ()
 
 
 def _by_weights(tree: xr.DataTree) -> str:

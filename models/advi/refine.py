@@ -91,6 +91,7 @@ def refine(
     powers: tuple[int, int],
     seed: int,
     stop: Callable[[], bool],
+    most: int | None = None,
 ) -> Optimum:
     """Follow an optimum to finer nodes until what they leave open is within tolerance.
 
@@ -107,11 +108,13 @@ def refine(
     seed : int
     stop : callable
         Asked now and then; when it says yes, the optimum is returned as it stands.
+    most : int, optional
+        Evaluations that a Hessian may take.
     """
     found = None
     for power in range(powers[0], powers[1] + 1, 2):
         replicates = fixed_nodes(shape.noise, power=power - 3, replicates=_REPLICATES, seed=seed + power)
-        loss = FixedLoss(density, shape, replicates.reshape(-1, shape.noise))
+        loss = FixedLoss(density, shape, replicates.reshape(-1, shape.noise), most)
         if not np.isfinite(loss(theta)[0]):
             break
         theta, here = _settle(loss, theta, stop)
@@ -119,7 +122,7 @@ def refine(
         if (found.node_gap <= nats and found.node_shift <= relative) or stop():
             break
     if found is None:
-        loss = FixedLoss(density, shape, fixed_nodes(shape.noise, power=5, seed=seed)[0])
+        loss = FixedLoss(density, shape, fixed_nodes(shape.noise, power=5, seed=seed)[0], most)
         return Optimum(shape, theta, rest(loss, theta), np.inf, np.inf, len(loss.nodes), None)
     return found
 

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.dadvi import fit_dadvi
+from models.advi.effort import draws_within, evaluations_within, looked_at
 from models.advi.members import member, named_draws, normal_member
 from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.starts import Start, dispersed_starts
@@ -24,7 +25,7 @@ from models.own_model.mixture import Repair, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, covers, image, places, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
-from models.own_model.short_chains import lower_bounds
+from models.own_model.short_chains import LEAST_EVALUATIONS, lower_bounds
 from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
 from models.targets import Posterior, Target, from_model
@@ -45,6 +46,13 @@ _FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothin
 _EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
+_SLOW = 1e-3  # seconds, from which on what one evaluation takes is said
+_ON_A_GRID = {1: 10_000, 2: 100_000}  # evaluations that a grid takes, about
+_SAVED, _POSTERIORS, _FEWEST = (
+    25_000_000,
+    4,
+    50,
+)  # numbers that are saved, beside the optima in how many posteriors, and draws at least
 _NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
 
@@ -114,16 +122,21 @@ def examine(
     def left() -> float:
         return begun + _NUTS_END * budget_s - time.monotonic()
 
-    on_progress("looking around", 0.1)
+    cost = density.seconds(target.initial_point)
+    on_progress("looking around" + f" (one evaluation of the density takes {1e3 * cost:.2g} ms)" * (cost > _SLOW), 0.1)
     dispersed = [np.asarray(s.mean) for s in dispersed_starts(target, _ASCENTS, seed)]
     modes = ascend(density, dispersed, stop=until(0.1))
     centre, sd = _wide(target, modes, dispersed)
-    look = by_tempering(target, centre, sd, particles=_particles(target, centre, budget_s), seed=seed, stop=until(0.4))
+    particles = _particles(target, budget_s)
+    look = None
+    if particles:
+        look = by_tempering(target, centre, sd, particles=particles, seed=seed, stop=until(0.4))
     if look is not None:
         modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
     seconds = max(1.0, begun + 0.75 * budget_s - time.monotonic())
-    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
+    draws = _kept(target, len(modes))
+    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=draws)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
     compiling = begun - called
@@ -131,8 +144,11 @@ def examine(
     reference = _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
     on_progress("comparing", 0.9)
     modes = places(density, modes, _stand_ins(target, fit, count))
-    normals = _normals(target, fit, count, seed)
-    found = _Found(target, fit, count, normals, modes, reference, seed, until(1.0))
+    each = looked_at(budget_s)
+    normals = _normals(target, fit, count, seed, each)
+    found = _Found(
+        target, fit, count, normals, modes, reference, seed, each, draws, lambda: begun + budget_s - time.monotonic()
+    )
     tree = found.tree()
     tree.attrs["seconds_compiling"] = compiling
     return tree
@@ -167,14 +183,16 @@ def _from_draws(target: Posterior, points: Array, modes: Sequence[Mode], *, stop
     return found
 
 
-def _particles(target: Posterior, centre: Array, budget_s: float) -> int:
-    """As many particles as a quarter of the budget allows, by the time that one evaluation takes."""
-    points = np.repeat(centre[None], 64, axis=0)
-    target.log_density(points)
-    begun = time.perf_counter()
-    target.log_density(points)
-    each = (time.perf_counter() - begun) / len(points)
-    return int(np.clip(0.25 * budget_s / (4 * _EVALUATIONS * each), _LEAST_PARTICLES, _MOST_PARTICLES))
+def _particles(target: Posterior, budget_s: float) -> int:
+    """As many particles as a quarter of the budget allows, by the time that one evaluation takes; 0 if the least there may be would take all of it."""
+    allowed = evaluations_within(target.log_density, target.initial_point, 0.25 * budget_s) / (4 * _EVALUATIONS)
+    return 0 if allowed < _LEAST_PARTICLES / 4 else int(np.clip(allowed, _LEAST_PARTICLES, _MOST_PARTICLES))
+
+
+def _kept(target: Posterior, modes: int) -> int:
+    """Draws of each posterior that are saved: no more than fit into a file of some 200 MB, where a deterministic has a row for each of many observations."""
+    groups = modes + _POSTERIORS  # an optimum for each mode, about, each with draws
+    return int(np.clip(_SAVED // (groups * target.numbers), _FEWEST, _DRAWS))
 
 
 def _at_modes(modes: Sequence[Mode]) -> list[Start]:
@@ -195,7 +213,10 @@ def _reference(
     left: Callable[[], float],
     compiling: float,
 ) -> Reference | None:
-    grid = by_grid(target, around, modes, seed=seed) if target.dim <= 2 else None
+    affordable = evaluations_within(target.log_density, target.initial_point, left()) > _ON_A_GRID.get(
+        target.dim, np.inf
+    )
+    grid = by_grid(target, around, modes, seed=seed) if affordable else None
     if grid is not None and grid.ok:
         return grid
     found = look
@@ -236,14 +257,14 @@ def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> 
     return replace(chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {names[worst]}"))
 
 
-def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int) -> list[tuple[Array, Array]]:
+def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int, seconds: float) -> list[tuple[Array, Array]]:
     """Mean and Cholesky factor of each optimum, by linear response where that is nearer in reverse KL beyond doubt."""
     found = []
     for k in range(count):
         own = member(fit, k)
         if np.isfinite(fit[f"optimum_{k}/fit/cov_linear_response"]).all():
             wide = linear_response(fit, k)
-            own = wide if nearer(target, wide, own, seed=seed + 41) else own
+            own = wide if nearer(target, wide, own, seed=seed + 41, seconds=seconds) else own
         found.append(own.scales[0])
     return found
 
@@ -273,7 +294,9 @@ class _Found:
     modes: Sequence[Mode]  # and optima where there is none
     reference: Reference | None
     seed: int
-    over: Callable[[], bool]
+    each: float  # seconds that one look may take
+    draws: int  # of each posterior that are saved
+    left: Callable[[], float]  # seconds
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -372,7 +395,7 @@ class _Found:
     def _made(self, mended: Repair, names: list[str]) -> tuple[Repair, list[str]]:
         """The repair and its components; the lowest optimum alone unless the mixture is nearer than that in reverse KL, beyond doubt."""
         alone = _as_target(self.normals[0])
-        if len(names) == 1 or nearer(self.target, mended.mixture, alone, seed=self.seed + 41):
+        if len(names) == 1 or nearer(self.target, mended.mixture, alone, seed=self.seed + 41, seconds=self.each):
             return mended, names
         return repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed), ["optimum 0"]
 
@@ -409,12 +432,12 @@ class _Found:
         }
         moments = {name: of_normals(target, m, seed=seed) for name, m in members.items()}
         if "linear response" in members:
-            sds = response_sds(target, members["ADVI"], self._entries, seed=seed)
+            sds = response_sds(target, members["ADVI"], self._entries, seed=seed, seconds=self.each)
             moments["linear response"] = with_sds(moments["linear response"], sds)
         comparison = compare(target, moments, draws, self.reference)
         if "linear response" in members:
             one = missed is None or missed[0] < _ELSEWHERE
-            trusted = one & response_trusted(target, self.fit, 0, self._entries, sds, seed=seed)
+            trusted = one & response_trusted(target, self.fit, 0, self._entries, sds, seed=seed, seconds=self.each)
             comparison["linear_response_trusted"] = ("variable", trusted)
             comparison["sd_linear_response"] = ("variable", sds)
         bounds = self._bounds()
@@ -429,7 +452,7 @@ class _Found:
         result = self.fit.copy()
         for name, key in (("mixture", "posterior"), ("linear response", "linear_response/posterior")):
             if name in draws:
-                result[key] = xr.DataTree(dataset=_named(target, draws[name]))
+                result[key] = xr.DataTree(dataset=_named(target, draws[name][: self.draws]))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
         result["divergences"] = xr.DataTree(dataset=self._divergences(members, evidence))
@@ -444,13 +467,13 @@ class _Found:
         if bounds is not None:
             result["lower_bounds"] = xr.DataTree(dataset=bounds)
         if self.reference is not None:
-            result["reference/posterior"] = xr.DataTree(dataset=_chains(target, self.reference))
+            result["reference/posterior"] = xr.DataTree(dataset=_chains(target, self.reference, self.draws))
             result["reference"].attrs = {"method": self.reference.method, "ok": int(self.reference.ok), "looks": self.reference.looks,
                                          "reasons": list(self.reference.reasons) or ""}  # fmt: skip
         nowhere = (float("nan"),) * 3
         value, lower, upper = missed if missed is not None else nowhere
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
-                                         "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched)}  # fmt: skip
+                                         "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched), "thinned": self.draws if self.draws < _DRAWS else 0}  # fmt: skip
         return result
 
     def _bounds(self) -> xr.Dataset | None:
@@ -459,7 +482,9 @@ class _Found:
             return None
         found = []
         for k in range(min(self.count, _BOUNDED)):
-            one = lower_bounds(self.target, member(self.fit, k), seed=self.seed + 51 + k, stop=self.over)
+            if evaluations_within(self.target.log_density, self.target.initial_point, self.left()) < LEAST_EVALUATIONS:
+                break
+            one = lower_bounds(self.target, member(self.fit, k), seed=self.seed + 51 + k, stop=lambda: self.left() < 0)
             if one is None:
                 break
             found.append(one)
@@ -477,15 +502,18 @@ class _Found:
         return np.column_stack(list(natural(self.target, points).values()))
 
     def _divergences(self, members: dict[str, Target], log_evidence: Estimate) -> xr.Dataset:
-        reverse = [kl_reverse(self.target, m, log_evidence, seed=self.seed + 41) for m in members.values()]
+        reverse = [
+            kl_reverse(self.target, m, log_evidence, seed=self.seed + 41, seconds=self.each) for m in members.values()
+        ]
         nowhere = Estimate(float("nan"), float("nan"), "draws")
         forward = [nowhere] * len(members)
         if self.reference is not None:
-            seen, looks = self.reference.thinned, self.reference.looks
+            looks, most = self.reference.looks, 4000
+            most = draws_within(self.target.log_density, self.target.initial_point, self.each, most)
+            seen, chains = _every(self.reference.flat, most), self.reference.chains
+            chains = chains[:, : max(2, most // len(chains))]
             forward = [kl_forward(self.target, m, seen, log_evidence, looks) for m in members.values()]
-            forward[-1] = kl_forward_fitted(
-                self.target, self.reference.chains, log_evidence, looks
-            )  # to these very draws
+            forward[-1] = kl_forward_fitted(self.target, chains, log_evidence, looks)  # to these very draws
         columns = {"reverse": reverse, "forward": forward}
         data = {name: ("approximation", [e.value for e in column]) for name, column in columns.items()}
         data |= {f"{name}_se": ("approximation", [e.error for e in column]) for name, column in columns.items()}
@@ -522,6 +550,15 @@ def _named(target: Target, points: Array) -> xr.Dataset:
     return found
 
 
-def _chains(target: Posterior, reference: Reference) -> xr.Dataset:
-    parts = [_named(target, chain).assign_coords(chain=[i]) for i, chain in enumerate(reference.points)]
+def _every(points: Array, most: int) -> Array:
+    """Points (n, d), evenly thinned to no more than `most`."""
+    return points[np.linspace(0, len(points) - 1, min(len(points), most)).astype(int)]
+
+
+def _chains(target: Posterior, reference: Reference, draws: int) -> xr.Dataset:
+    """Chains on the natural scale, thinned evenly where all draws would be too much to save."""
+    points, most = reference.points, max(1, draws // len(reference.points))
+    if draws < _DRAWS:
+        points = np.stack([_every(chain, most) for chain in points])
+    parts = [_named(target, chain).assign_coords(chain=[i]) for i, chain in enumerate(points)]
     return xr.concat(parts, dim="chain")

@@ -11,6 +11,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from models.advi.effort import MOST_NUMBERS
 from models.advi.fixed import fixed_nodes
 from models.own_model.comparison import natural, pit
 from models.own_model.reference import Cells, Reference
@@ -53,8 +54,8 @@ class Moments:
 def of_normals(target: Target, member: Target, *, seed: int = 0) -> Moments:
     """Moments of a Normal of unconstrained space, or of a mixture of them, on eight sets of quasi-Monte Carlo nodes.
 
-    What is linear in the unknowns is exact, for the nodes have the mean and the covariance of a Normal; the errors of what is not are the
-    spread over the sets.
+    What is linear in the unknowns is exact, for the nodes have the mean and the covariance of a Normal (the latter up to some 500 unknowns); the errors of
+    what is not are the spread over the sets.
 
     Parameters
     ----------
@@ -66,6 +67,7 @@ def of_normals(target: Target, member: Target, *, seed: int = 0) -> Moments:
     """
     weights = np.asarray(member.spec.get("weights", [1.0]), dtype=float)
     power = max(_POWER, int(np.ceil(np.log2(4 * target.dim))))
+    power = min(power, int(np.log2(MOST_NUMBERS / (_REPLICATES * target.dim))))
     z = fixed_nodes(target.dim, power=power, replicates=_REPLICATES, seed=seed)
     parts = []
     with np.errstate(all="ignore"):

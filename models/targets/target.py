@@ -438,6 +438,11 @@ class Posterior(Target):
         points = np.asarray(points, dtype=float).reshape(-1, self.dim)
         return {name: np.asarray(v) for name, v in self._natural_graph(points).items()}
 
+    @cached_property
+    def numbers(self) -> int:
+        """How many numbers its free variables and deterministics have at one point."""
+        return sum(v[0].size for v in self.natural(self.initial_point[None]).values())
+
     def blocks(self) -> list[tuple[slice, tuple[int, ...]]]:
         """Where each value variable stands in a point of unconstrained space, and its shape there."""
         result, done = [], 0
@@ -496,7 +501,8 @@ class Posterior(Target):
     def prior_points(self, n: int, seed: int) -> Array | None:
         """Draws (n, d) from the prior of a PyMC model in unconstrained space; ``None`` if a prior cannot be drawn from.
 
-        Rows may hold numbers that are not finite, as an ``ordered`` variable gives them whose prior draws are not in order.
+        Rows may hold numbers that are not finite, as an ``ordered`` variable gives them whose prior draws are not in order, and do where a draw fails, as
+        one of ``InverseGamma(0.001, 0.001)``, which divides by zero.
         """
         if n == 0:
             return np.empty((0, self.dim))
@@ -505,11 +511,17 @@ class Posterior(Target):
             # Every variable from its prior, also those that the model gives an initial value.
             overrides = dict.fromkeys(model.free_RVs, "prior")
             function = pm.initial_point.make_initial_point_fn(model=model, overrides=overrides)
-            seeds = np.random.SeedSequence(seed).generate_state(n).tolist()
-            points = [np.concatenate([np.ravel(v) for v in function(s).values()]) for s in seeds]
         except NotImplementedError:  # Flat, HalfFlat and potentials are no distributions to draw from
             return None
-        return np.asarray(points, dtype=float)
+        points = np.full((n, self.dim), np.nan)
+        for row, own in zip(points, np.random.SeedSequence(seed).generate_state(n).tolist(), strict=True):
+            try:
+                row[:] = np.concatenate([np.ravel(v) for v in function(own).values()])
+            except NotImplementedError:
+                return None
+            except (ArithmeticError, ValueError):  # of that draw
+                continue
+        return points
 
     @cached_property
     def _natural_graph(self) -> Callable[[Array], dict[str, Array]]:

@@ -86,7 +86,7 @@ def optima_of(tree: xr.DataTree) -> list[xr.DataTree]:
 
 def _natural(tree: xr.DataTree, model: Any, k: int, seed: int, each: float, *, late: bool) -> xr.Dataset:
     target, normal = from_model(model), member(tree, k)
-    own = of_normals(target, normal, seed=seed)
+    own = of_normals(target, normal, seed=seed, moves=tree[f"optimum_{k}/fit/node_moves"].to_numpy())
 
     def entries(x: Any) -> Any:
         return np.column_stack(list(natural(target, x).values()))

@@ -93,8 +93,8 @@ def fit_dadvi(
     xarray.DataTree
         As `models.advi.fit_advi` returns: ``restarts``, and ``optimum_0``, ... (lowest loss first). ``optimum_k/fit`` also has ``cov_linear_response``
         (nan where the Hessian is not positive definite), ``k_hat`` and ``k_hat_linear_response``, ``verdict``, ``eigenvalue`` (the
-        smallest, in units of the Fisher information), ``flattest`` (the coordinates of that direction), ``node_gap``, ``node_shift``
-        and ``nodes``. ``restarts`` has ``optimum`` -1 for a start whose loss is not finite, or that the budget left out.
+        smallest, in units of the Fisher information), ``flattest`` (the coordinates of that direction), ``node_gap``, ``node_shift``,
+        ``nodes``, and ``node_moves`` of means and log sds by replicate of the nodes, whose root sum of squares is the standard error that these leave. ``restarts`` has ``optimum`` -1 for a start whose loss is not finite, or that the budget left out.
         At the root, ``posterior`` and ``sample_stats`` are those of the lowest optimum, with ``observed_data`` and ``constant_data``.
 
     Raises

@@ -16,7 +16,7 @@ __all__ = ["MOST_NUMBERS", "draws_within", "evaluations_within", "looked_at", "p
 Array = NDArray[np.float64]
 
 MOST_NUMBERS = 2**23  # coordinates of nodes that are held at once: 64 MB, of which there are a few copies
-_LOOK, _LEAST_LOOK = 0.02, 1.0  # of the budget, and seconds at least, that one look at an optimum may take
+_LOOK, _LEAST_LOOK = 0.05, 1.0  # of the budget, and seconds at least, that one look at an optimum may take
 _FEWEST_DRAWS = 200  # from which the tail of weights can still be fitted
 
 

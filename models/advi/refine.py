@@ -38,6 +38,9 @@ class Optimum:
     node_shift : float
         Standard error of the means, in sds, and of log sds, for the same reason; the largest.
     nodes : int
+    moves : ndarray (r, 2, d), optional
+        How the means, and the log sds, would move with the nodes, by each of their replicates: the root of the sum of their squares is the standard error that
+        the nodes leave (the sandwich of Giordano, Ingram and Broderick, 2024, section 4).
     response : ndarray (d, d), optional
         Covariance by linear response (Giordano, Broderick and Jordan, 2018): the mean block of the inverse Hessian.
     """
@@ -49,6 +52,7 @@ class Optimum:
     node_shift: float
     nodes: int
     response: Array | None
+    moves: Array | None = None
 
     @property
     def mean(self) -> Array:
@@ -156,6 +160,7 @@ def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
     fisher = shape.fisher(theta)
     inverse = here.inverse if here.inverse is not None else np.diag(1 / fisher)
     gap = shift = np.inf
+    moved = None
     if values is not None:
         by_replicate = gradients.reshape(_REPLICATES, -1, len(theta)).mean(axis=1)
         noise = (by_replicate - by_replicate.mean(axis=0)) / np.sqrt(_REPLICATES * (_REPLICATES - 1))
@@ -163,9 +168,21 @@ def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
             moves = noise @ inverse
             gap = 0.5 * float((moves * noise).sum())
             shift = float(np.sqrt(np.square(moves * np.sqrt(fisher)).sum(axis=0)).max())
+            moved = _moved(shape, theta, moves)
     response = None
     if here.inverse is not None:
         d = shape.moments(theta)[0].shape[0]
         factor = getattr(shape, "factor", np.eye(d))
         response = factor @ here.inverse[:d, :d] @ factor.T
-    return Optimum(shape, theta, here, gap, shift, len(loss.nodes), response)
+    return Optimum(shape, theta, here, gap, shift, len(loss.nodes), response, moved)
+
+
+def _moved(shape: Shape, theta: Array, moves: Array) -> Array:
+    """Moves (r, q) of the parameters as those of means and log sds (r, 2, d)."""
+
+    def of(at: Array) -> Array:
+        mean, factor = shape.moments(at)
+        return np.array([mean, 0.5 * np.log(np.square(factor).sum(axis=1))])
+
+    here = of(theta)
+    return np.array([of(theta + move) - here for move in moves])

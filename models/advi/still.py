@@ -141,6 +141,7 @@ def _evidence(target: Target, optimum: Optimum, seed: int, seconds: float) -> di
     return {
         "mean": ("coordinate", optimum.mean),
         "sd": ("coordinate", optimum.sd),
+        "node_moves": (("replicate", "moment", "coordinate"), _moves(optimum)),
         "cov_linear_response": (dims, np.full((target.dim, target.dim), np.nan) if response is None else response),
         "k_hat_linear_response": of_response,
         "converged": optimum.converged,
@@ -152,6 +153,13 @@ def _evidence(target: Target, optimum: Optimum, seed: int, seconds: float) -> di
         "node_shift": optimum.node_shift,
         "nodes": optimum.nodes,
     }
+
+
+def _moves(optimum: Optimum) -> Array:
+    """Moves of means and log sds with the nodes; nan where they are not known."""
+    if optimum.moves is not None:
+        return optimum.moves
+    return np.full((1, 2, len(optimum.mean)), np.nan)
 
 
 def _restarts(

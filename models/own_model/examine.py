@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.dadvi import fit_dadvi
-from models.advi.effort import draws_within, evaluations_within, looked_at
+from models.advi.effort import MOST_NUMBERS, draws_within, evaluations_within, looked_at
 from models.advi.members import member, named_draws, normal_member
 from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.starts import Start, dispersed_starts
@@ -26,7 +26,7 @@ from models.own_model.modes import Image, Mode, ascend, assign, covers, image, p
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
 from models.own_model.short_chains import LEAST_EVALUATIONS, lower_bounds
-from models.own_model.verdict import Evidence, judge
+from models.own_model.verdict import Evidence, judge, wanting
 from models.quadrature import Estimate
 from models.targets import Posterior, Target, from_model
 
@@ -53,6 +53,7 @@ _SAVED, _POSTERIORS, _FEWEST = (
     4,
     50,
 )  # numbers that are saved, beside the optima in how many posteriors, and draws at least
+_RUNS = 4  # of NUTS, each as long as all before, beyond the one whose diagnostics hold
 _NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
 
@@ -142,6 +143,7 @@ def examine(
     compiling = begun - called
     around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
     reference = _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
+    reference = _longer(target, fit, reference, seed, left)
     on_progress("comparing", 0.9)
     modes = places(density, modes, _stand_ins(target, fit, count))
     each = looked_at(budget_s)
@@ -243,6 +245,33 @@ def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Referen
         return found if again is None else pooled(found, again, target.coordinates)
     again = by_nuts(target, seed=seed + 2, stop=over, draws=2000, target_accept=0.99)
     return again if again is not None and len(again.reasons) <= len(found.reasons) else found
+
+
+def _longer(
+    target: Posterior, fit: xr.DataTree, reference: Reference | None, seed: int, left: Callable[[], float]
+) -> Reference | None:
+    """NUTS run on, each time for as long as all before, while its errors are what leaves the verdict open and there is time."""
+    if reference is None or reference.method != "NUTS" or not reference.ok:
+        return reference
+    own, took = member(fit, 0), 0.0
+    moments, draws = (
+        {"ADVI": of_normals(target, own, seed=seed)},
+        {"ADVI": own.rvs(_EACH, seed).reshape(-1, target.dim)},
+    )
+    for k in range(_RUNS):
+        each = len(reference.flat) // 4
+        if not wanting(compare(target, moments, draws, reference), "NUTS"):
+            break
+        if left() < 2 * took or 8 * each * target.dim > MOST_NUMBERS:
+            break
+        begun = time.monotonic()
+        more = by_nuts(target, seed=seed + 11 + k, stop=lambda: left() < 0, draws=each)
+        took = time.monotonic() - begun
+        together = reference if more is None else pooled(reference, more, target.coordinates)
+        if together is reference or not together.ok:
+            break
+        reference = together
+    return reference
 
 
 def _agreed(chains: Reference, look: Reference | None, names: Sequence[str]) -> Reference:
@@ -430,7 +459,11 @@ class _Found:
         draws = {
             name: m.rvs(_DRAWS, seed + 31 + i).reshape(-1, target.dim) for i, (name, m) in enumerate(members.items())
         }
-        moments = {name: of_normals(target, m, seed=seed) for name, m in members.items()}
+        moves = data["node_moves"].to_numpy()
+        moments = {
+            name: of_normals(target, m, seed=seed, moves=moves if name == "ADVI" else None)
+            for name, m in members.items()
+        }
         if "linear response" in members:
             sds = response_sds(target, members["ADVI"], self._entries, seed=seed, seconds=self.each)
             moments["linear response"] = with_sds(moments["linear response"], sds)

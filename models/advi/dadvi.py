@@ -21,8 +21,9 @@ from models.advi.effort import evaluations_within, looked_at, power_within
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
 from models.advi.given import as_target
 from models.advi.members import group
-from models.advi.propriety import ends_between, refuse_improper
-from models.advi.refine import NOT_FINITE, Optimum, refine
+from models.advi.propriety import refuse_improper
+from models.advi.refine import Optimum, refine
+from models.advi.refusals import refuse_failure, refuse_infinite
 from models.advi.runs import cores
 from models.advi.search import about, images
 from models.advi.shapes import FullRank, MeanField, Shape, shape_for
@@ -41,7 +42,6 @@ FIXED_METHODS = ("advi", "fullrank_advi", "lowrank_advi")
 _STARTS = 20
 _START_SDS = (0.1, 0.7)  # by turns: a narrow start ends at a mode near by, a wide one can end at a broad optimum
 _LIGHT = 30.0  # nats above the lowest optimum: one that is named, and never weighed
-_LOOKED_AT = 16  # nodes at which the density is not finite
 _OPTIMA = 8  # that are followed to finer nodes
 _SEARCHED, _LEFT = 0.6, 0.1  # of the budget: for the search on coarse nodes, and for the optima at least
 _HESSIAN = 0.05  # of the budget, that one Hessian may take
@@ -128,7 +128,8 @@ def fit_dadvi(
             raise InputError("there are no starts; give at least one")
         given = _checked([*starts, *also], target.dim)
         search.wave(given, len(given))
-    search.refuse_failure()
+    if not search.groups:
+        refuse_failure(target, [np.asarray(start.mean, dtype=float) for start in search.starts])
     search.refuse_improper()
     search.settle()
     leads = [search.runs[alike[0]] for alike in search.groups[:_OPTIMA]]
@@ -139,7 +140,7 @@ def fit_dadvi(
         light = run.value > leads[0].value + _LIGHT
         share = max(clock.left(), _LEFT * budget_s) / (len(leads) - len(mean_field))
         mean_field.append(_refined(target, search.shape, run, clock, seed, nats, relative, share, light=light))
-    _refuse_infinite(target, mean_field)
+    refuse_infinite(target, mean_field)
     optima = mean_field
     if method != "advi" and target.dim > 1:
         optima = [_continued(target, o, method, clock, seed, nats, relative, _LEFT * budget_s) for o in mean_field]
@@ -299,39 +300,6 @@ class _Search:
             if here.kind != "minimum" and len(here.eigenvalues):
                 steps.insert(0, (here.direction / np.sqrt(self.shape.fisher(run.theta)))[: self.target.dim])
             refuse_improper(self.target, run.mean, run.sd, steps)
-
-    def refuse_failure(self) -> None:
-        """Refuse a search that found nothing, with the variable to blame."""
-        if self.groups:
-            return
-        if not self.runs:
-            raise InputError("the budget was used up before the first start was done; give more seconds")
-        blame = self.target.blame(self.starts[0].mean) if isinstance(self.target, Posterior) else ""
-        raise InputError(
-            f"the log density is finite at none of {len(self.runs)} starts{blame}; give initial values (initval=) or starts where it is"
-        )
-
-
-def _refuse_infinite(target: Target, optima: Sequence[Optimum]) -> None:
-    """Refuse a density that vanishes where every Normal has mass, so that its reverse KL is infinite for all of them.
-
-    One that is too small for a float, as at a scale of exp(-400), vanishes nowhere.
-    """
-    if any(o.verdict != NOT_FINITE for o in optima):
-        return
-    lead = optima[0]
-    nodes = fixed_nodes(lead.shape.noise, power=12, seed=0)[0]
-    points = lead.shape.points(lead.theta, nodes)
-    with np.errstate(all="ignore"):
-        bad = points[~np.isfinite(target.log_density(points)[0])]
-    beyond = next((x for x in bad[:_LOOKED_AT] if ends_between(target.log_density, lead.mean, x)), None)
-    if beyond is None:
-        return
-    blame = target.blame(beyond) if isinstance(target, Posterior) else ""
-    raise InputError(
-        f"the density vanishes where every Normal has mass{blame.replace(' at the first', '')}, so reverse KL is infinite for all of "
-        "them; give the variable a prior on the support that the likelihood allows (HalfNormal for a rate, say)"
-    )
 
 
 def _refined(

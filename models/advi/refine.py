@@ -165,7 +165,7 @@ def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
         by_replicate = gradients.reshape(_REPLICATES, -1, len(theta)).mean(axis=1)
         noise = (by_replicate - by_replicate.mean(axis=0)) / np.sqrt(_REPLICATES * (_REPLICATES - 1))
         with np.errstate(over="ignore", invalid="ignore"):  # where a run was stuck among gradients of 1e200
-            moves = noise @ inverse
+            moves = (noise @ inverse) * _unresolved(shape, theta, here.inverse)
             gap = 0.5 * float((moves * noise).sum())
             shift = float(np.sqrt(np.square(moves * np.sqrt(fisher)).sum(axis=0)).max())
             moved = _moved(shape, theta, moves)
@@ -175,6 +175,22 @@ def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
         factor = getattr(shape, "factor", np.eye(d))
         response = factor @ here.inverse[:d, :d] @ factor.T
     return Optimum(shape, theta, here, gap, shift, len(loss.nodes), response, moved)
+
+
+def _unresolved(shape: Shape, theta: Array, inverse: Array | None) -> Array:
+    """How many times too steep (q,) the loss is on its nodes in each coordinate; 1 where it is as steep as it must be.
+
+    At an optimum the mean curvature of -log p along a coordinate is one over the variance there (Stein's identity, as Opper and Archambeau, 2009, use it). Of a
+    spike that is narrower than its nodes are apart the Hessian has the curvature of a node, or of none, and a step by it is no error.
+    """
+    result = np.ones(len(theta))
+    if inverse is not None:
+        d = len(shape.moments(theta)[0])
+        steep = np.diag(np.linalg.inv(inverse))[:d] / shape.fisher(theta)[:d]
+        result[:d] = np.maximum(steep, 1.0)
+        if len(theta) == 2 * d:  # mean field: the sd of each coordinate with its mean
+            result[d:] = result[:d]
+    return result
 
 
 def _moved(shape: Shape, theta: Array, moves: Array) -> Array:

@@ -452,17 +452,26 @@ class Posterior(Target):
             done += size
         return result
 
+    def vanishing(self, point: Array) -> list[str]:
+        """Variables and potentials whose log density is not finite at a point (d,) of unconstrained space; none if that cannot be said."""
+        places = zip(self.source.value_vars, self.blocks(), strict=True)
+        values = {v.name: point[where].reshape(shape) for v, (where, shape) in places}
+        try:
+            names, evaluate = self._by_variable
+            return [name for name, value in zip(names, evaluate(values), strict=True) if not np.isfinite(value)]
+        except Exception:  # whatever a user's model does there: it was asked for a word only
+            return []
+
+    @cached_property
+    def _by_variable(self) -> tuple[list[str], Callable[[dict[str, Array]], list[Any]]]:
+        model = self.source
+        factors = [*model.basic_RVs, *model.potentials]
+        sums = [pytensor.tensor.sum(term) for term in model.logp(vars=factors, sum=False)]
+        return [v.name for v in factors], model.compile_fn(sums, on_unused_input="ignore")
+
     def blame(self, point: Array) -> str:
         """Say which variable has no finite log density at a point (d,) of unconstrained space; empty if that cannot be said."""
-        values = {
-            v.name: point[where].reshape(shape)
-            for v, (where, shape) in zip(self.source.value_vars, self.blocks(), strict=True)
-        }
-        try:
-            by_variable = self.source.point_logps(values)
-        except Exception:  # whatever a user's model does there: it was asked for a word only
-            return ""
-        bad = [name for name, value in by_variable.items() if not np.isfinite(value)]
+        bad = self.vanishing(point)
         return f" (of {', '.join(map(repr, bad))} at the first)" if bad else ""
 
     def data_groups(self) -> dict[str, Any]:

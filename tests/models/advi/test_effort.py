@@ -76,3 +76,22 @@ def test_the_nodes_error_of_an_optimum_is_how_far_other_nodes_put_it(power: int)
     errors = np.array([np.sqrt(np.square(o.moves).sum(axis=0))[:, 0] for o in found if o.moves is not None])
     ratio = np.sqrt(np.square(errors).mean(axis=0)) / moments.std(axis=0, ddof=1)
     assert np.all((ratio > 0.6) & (ratio < 1.7))
+
+
+def spiked(x: Array, _numbers: Array) -> tuple[Array, Array]:
+    """Half a standard Normal, half one with an sd of 0.01, and the gradient of its log."""
+    each = np.stack([-(x**2) / 2, np.log(100) - (x / 0.01) ** 2 / 2])
+    value = np.logaddexp(*each)
+    return value[:, 0], -x * (np.exp(each - value) * np.array([1.0, 1e4])[:, None, None]).sum(axis=0)
+
+
+def test_a_spike_between_the_nodes_is_no_optimum_until_they_are_many() -> None:
+    density, shape, start = LogDensity(spiked, np.zeros(1)), MeanField(1), np.array([0.034, np.log(0.957)])
+    few, many = (
+        refine(density, shape, start, nats=0.005, relative=0.01, powers=(11, last), seed=0, stop=lambda: False)
+        for last in (11, 15)
+    )
+    assert few.node_shift > 0.03
+    assert many.node_shift < 0.01
+    assert many.mean[0] == pytest.approx(0.0, abs=0.002)
+    assert many.sd[0] == pytest.approx(0.95795, abs=0.001)

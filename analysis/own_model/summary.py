@@ -32,7 +32,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     dict
         As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
         reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
-        likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``verdict``, ``seconds``, ``warnings``.
+        likelihood of the reference draws, and KL of all approximations both ways), ``modes`` (numbered as in the mixture), ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``verdict``, ``seconds``, ``warnings``.
         A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
         and sds; ``sd_linear_response_not_trusted`` names those whose sd by linear response may be off by more than 15 % (`models.advi.response_trusted`); KL and ELBO in nats; ``None`` where there is no number.
@@ -144,7 +144,11 @@ def _modes(tree: xr.DataTree) -> list[dict[str, Any]]:
     modes = tree["modes"].to_dataset()
     keys = ("mass", "mass_lower", "mass_upper")
     return [
-        {"mass": _interval({k: float(modes[k][i]) for k in keys}, *keys), "covered": bool(modes["covered"][i])}
+        {
+            "mode": int(modes["mode"][i]) + 1,
+            "mass": _interval({k: float(modes[k][i]) for k in keys}, *keys),
+            "covered": bool(modes["covered"][i]),
+        }
         for i in range(modes.sizes["mode"])
     ]
 

@@ -102,7 +102,8 @@ def response_sds(
     Returns
     -------
     ndarray (p,)
-        nan where the Hessian is not positive definite, or would take too long.
+        nan where the Hessian is not positive definite, or would take too long; and of a function that changes in steps alone, as a comparison does: its
+        mean on nodes has no derivative.
     """
     location, factor = normal.scales[0]
     shape = MeanField(target.dim)
@@ -121,7 +122,9 @@ def response_sds(
     sides = _SIDE / np.sqrt(shape.fisher(theta))
     moved = [[of(shape.points(theta + sign * step, nodes)).mean(axis=0) for sign in (1, -1)] for step in np.diag(sides)]
     slopes = np.array([(up - down) / (2 * side) for (up, down), side in zip(moved, sides, strict=True)])
-    return np.sqrt(np.einsum("ip,ij,jp->p", slopes, inverse, slopes))
+    found = np.sqrt(np.einsum("ip,ij,jp->p", slopes, inverse, slopes))
+    steps = (found == 0) & (np.ptp(of(shape.points(theta, nodes)), axis=0) > 0)
+    return np.where(steps, np.nan, found)
 
 
 def response_trusted(

@@ -32,7 +32,7 @@ pytensor = Deferred("pytensor")
 __all__ = ["LogDensity", "of_distribution", "of_model"]
 
 Array = NDArray[np.float64]
-_TIMED = 0.02  # seconds, over which the cost of an evaluation is measured
+_TIMED = 0.005  # seconds, over which the cost of an evaluation is measured
 #: Builds symbolic points (n, d) and numbers (m,), and the log densities (n,) there.
 Build = Callable[[], tuple[Any, Any, Any]]
 
@@ -68,16 +68,22 @@ class LogDensity:
         return values, slopes
 
     def seconds(self, point: Array) -> float:
-        """Seconds that one point (d,) takes, in the mean over some, measured once: what a search will cost is known by it beforehand."""
+        """Seconds that one point (d,) takes, measured once: what a search will cost is known by it beforehand.
+
+        In the mean over a few milliseconds, of which the median of five counts: the machine may do something else meanwhile.
+        """
         if not self._seconds:
             with np.errstate(all="ignore"):
                 self(point[None])
-                begun, tries = perf_counter(), 0
-                while tries < 3 or perf_counter() - begun < _TIMED:
-                    self(point[None])
-                    tries += 1
-            self._seconds.append((perf_counter() - begun) / tries)
+                self._seconds.append(float(np.median([self._timed(point[None]) for _ in range(5)])))
         return self._seconds[0]
+
+    def _timed(self, points: Array) -> float:
+        begun, tries = perf_counter(), 0
+        while not tries or perf_counter() - begun < _TIMED:
+            self(points)
+            tries += 1
+        return (perf_counter() - begun) / tries
 
 
 # --- distributions ---------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ _SAVED, _POSTERIORS, _FEWEST = (
     4,
     50,
 )  # numbers that are saved, beside the optima in how many posteriors, and draws at least
+_EACH_COORDINATE = 10  # draws of a reference at least, for each coordinate
 _RUNS = 4  # of NUTS, each as long as all before, beyond the one whose diagnostics hold
 _NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
@@ -326,6 +327,7 @@ class _Found:
     each: float  # seconds that one look may take
     draws: int  # of each posterior that are saved
     left: Callable[[], float]  # seconds
+    numbers: NDArray[np.intp] | None = None  # of the modes, among all that were found
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -358,20 +360,23 @@ class _Found:
         return [i == home or covers(mean, own, m) or covers(*self.normals[k], m) for i, m in enumerate(self.modes)]
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
-        """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
+        """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold and are better known."""
         if self.modes and all(covered):
             return 0.0, 0.0, 0.0
         if not self.modes:
             return None
         reliable = self.reference is not None and self.reference.ok
+        seen = None
         if self.reference is not None and (reliable or not mended.k_hat < _HOLDS):
-            inside = ~np.array(covered)[assign(self.modes, self.reference.flat)]
-            return self.reference.share(inside)
+            seen = self.reference.share(~np.array(covered)[assign(self.modes, self.reference.flat)])
         if not mended.k_hat < _HOLDS:
-            return None
+            return seen
         elsewhere = [self._apart(part) for part in self.components()[0]]
         mass = float(mended.weights[elsewhere].sum())
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
+        # The weights of the table, where these are what the reference saw, and better known.
+        if seen is not None and not (seen[1] <= mass <= seen[2] and 2 * half < seen[2] - seen[1]):
+            return seen
         return mass, max(0.0, mass - half), min(1.0, mass + half)
 
     def _by_symmetry(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
@@ -438,7 +443,8 @@ class _Found:
         else:
             evidence = np.array([m.log_evidence for m in self.modes])
             kept = evidence > evidence.max() - _FAINT
-        return replace(self, modes=[m for m, one in zip(self.modes, kept, strict=True) if one])
+        modes = [m for m, one in zip(self.modes, kept, strict=True) if one]
+        return replace(self, modes=modes, numbers=np.flatnonzero(kept))
 
     def _tree(self, mixed: Repair, mended: Repair, names: Sequence[str]) -> xr.DataTree:
         """All that is reported: masses by the mixture of all optima and modes, draws of the repair that is made of it."""
@@ -541,10 +547,11 @@ class _Found:
         nowhere = Estimate(float("nan"), float("nan"), "draws")
         forward = [nowhere] * len(members)
         if self.reference is not None:
-            looks, most = self.reference.looks, 4000
-            most = draws_within(self.target.log_density, self.target.initial_point, self.each, most)
-            seen, chains = _every(self.reference.flat, most), self.reference.chains
-            chains = chains[:, : max(2, most // len(chains))]
+            looks, whole = self.reference.looks, self.reference.chains
+            most = draws_within(self.target.log_density, self.target.initial_point, self.each, 4000)
+            most = max(most, _EACH_COORDINATE * self.target.dim)  # to which a Normal can be fitted
+            seen = _every(self.reference.flat, most)
+            chains = np.stack([_every(chain, most // len(whole)) for chain in whole])
             forward = [kl_forward(self.target, m, seen, log_evidence, looks) for m in members.values()]
             forward[-1] = kl_forward_fitted(self.target, chains, log_evidence, looks)  # to these very draws
         columns = {"reverse": reverse, "forward": forward}
@@ -568,7 +575,10 @@ class _Found:
                     for i, name in enumerate(("mass", "mass_lower", "mass_upper"))
                 },
             },
-            coords={"mode": np.arange(len(self.modes)), "coordinate": self.target.coordinates},
+            coords={
+                "mode": np.arange(len(self.modes)) if self.numbers is None else self.numbers,
+                "coordinate": self.target.coordinates,
+            },
         )
 
 

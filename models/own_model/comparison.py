@@ -61,15 +61,15 @@ def _labels(coords: xr.DataArray) -> list[str]:
 
 def natural(target: Target, points: Array) -> dict[str, Array]:
     """Draws (n, d) of unconstrained space as entries on the natural scale, without what PyMC adds to a model."""
-    if not isinstance(target, Posterior):
-        names = target.coordinates
-        return {name: points[:, i] for i, name in enumerate(names)}
-    each = max(1, _NUMBERS // target.numbers)  # a deterministic may have a row for every observation
+    # A deterministic may have a row for every observation.
+    each = max(1, _NUMBERS // target.numbers) if isinstance(target, Posterior) else len(points)
+    added = target.added if isinstance(target, Posterior) else ()
     parts = []
-    for i in range(0, max(1, len(points)), each):
+    for i in range(0, max(1, len(points)), max(1, each)):
         found = named_draws(target, points[i : i + each])
-        assert found is not None  # a posterior always has its variables
-        parts.append(entries(found, target.added))
+        if found is None:
+            return {name: points[:, j] for j, name in enumerate(target.coordinates)}
+        parts.append(entries(found, added))
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

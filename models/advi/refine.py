@@ -164,7 +164,7 @@ def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
     if values is not None:
         by_replicate = gradients.reshape(_REPLICATES, -1, len(theta)).mean(axis=1)
         noise = (by_replicate - by_replicate.mean(axis=0)) / np.sqrt(_REPLICATES * (_REPLICATES - 1))
-        with np.errstate(over="ignore", invalid="ignore"):  # where a run was stuck among gradients of 1e200
+        with np.errstate(all="ignore"):  # where a run was stuck among gradients of 1e200
             moves = (noise @ inverse) * _unresolved(shape, theta, here.inverse)
             gap = 0.5 * float((moves * noise).sum())
             shift = float(np.sqrt(np.square(moves * np.sqrt(fisher)).sum(axis=0)).max())

@@ -328,6 +328,7 @@ class _Found:
     draws: int  # of each posterior that are saved
     left: Callable[[], float]  # seconds
     numbers: NDArray[np.intp] | None = None  # of the modes, among all that were found
+    parts: Sequence[tuple[Array, Array]] = ()  # of the mixture, made of all of these
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -371,7 +372,7 @@ class _Found:
             seen = self.reference.share(~np.array(covered)[assign(self.modes, self.reference.flat)])
         if not mended.k_hat < _HOLDS:
             return seen
-        elsewhere = [self._apart(part) for part in self.components()[0]]
+        elsewhere = [self._apart(part) for part in (self.parts or self.components()[0])]
         mass = float(mended.weights[elsewhere].sum())
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
         # The weights of the table, where these are what the reference saw, and better known.
@@ -418,10 +419,10 @@ class _Found:
         parts, guess, names = self.components()
         mended = repair(self.target, parts, guess, seed=self.seed)
         weak = self.reference is None or not self.reference.ok
-        found = self
+        found = replace(self, parts=parts)
         if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
             points = mended.draws.reshape(4, -1, self.target.dim)
-            found = replace(self, reference=Reference("importance", points, mended.looks, ()))
+            found = replace(found, reference=Reference("importance", points, mended.looks, ()))
         elif self.reference is not None and not weak and not mended.k_hat < _HOLDS and len(parts) > 1:
             mended = weighed(mended, parts, self.reference)
         return found._with_mass()._tree(mended, *self._made(mended, names))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.advi.effort import MOST_NUMBERS, draws_within, evaluations_within, looked_at, power_within
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
+from models.advi.propriety import improper_direction
 from models.advi.refine import refine
 from models.advi.shapes import MeanField
 from models.graphs.log_density import LogDensity
@@ -95,3 +96,14 @@ def test_a_spike_between_the_nodes_is_no_optimum_until_they_are_many() -> None:
     assert many.node_shift < 0.01
     assert many.mean[0] == pytest.approx(0.0, abs=0.002)
     assert many.sd[0] == pytest.approx(0.95795, abs=0.001)
+
+
+@pytest.mark.parametrize(("height", "improper"), [(0.0, False), (-1e6, False), (-1e34, False), (None, True)])
+def test_a_density_is_not_flat_where_rounding_hides_its_fall(height: float | None, improper: bool) -> None:
+    """A start at which a scale is exp(40) has a log density of -1e34, beside which that of a mean is nothing."""
+
+    def heights(x: Array, _numbers: Array) -> tuple[Array, Array]:
+        return (np.zeros(len(x)) if height is None else height - (x[:, 0] / 2e7) ** 2 * 1e6), np.zeros_like(x)
+
+    found = improper_direction(LogDensity(heights, np.zeros(1)), np.zeros(1), [np.ones(1)], 1.0)
+    assert (found is not None) is improper

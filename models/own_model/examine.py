@@ -26,6 +26,7 @@ from models.own_model.modes import Image, Mode, ascend, assign, covers, image, p
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled
 from models.own_model.short_chains import LEAST_EVALUATIONS, lower_bounds
+from models.own_model.spending import draws_kept, evenly, particles_within
 from models.own_model.verdict import Evidence, judge, wanting
 from models.quadrature import Estimate
 from models.targets import Posterior, Target, from_model
@@ -37,8 +38,6 @@ Progress = Callable[[str, float], None]
 
 _ASCENTS, _WAVES = 24, 4
 _DRAWS = 2000
-_MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
-_EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _HOLDS = 0.7  # k-hat of weights, below which they are relied on
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
@@ -48,11 +47,6 @@ _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of 
 _SAME = 0.2  # sds, or relative, by which two samplers may differ
 _SLOW = 1e-3  # seconds, from which on what one evaluation takes is said
 _ON_A_GRID = {1: 10_000, 2: 100_000}  # evaluations that a grid takes, about
-_SAVED, _POSTERIORS, _FEWEST = (
-    25_000_000,
-    4,
-    50,
-)  # numbers that are saved, beside the optima in how many posteriors, and draws at least
 _EACH_COORDINATE = 10  # draws of a reference at least, for each coordinate
 _RUNS = 4  # of NUTS, each as long as all before, beyond the one whose diagnostics hold
 _NUTS_SHARE, _NUTS_END = 0.55, 0.9  # of the budget: NUTS begins before, and ends there
@@ -129,7 +123,7 @@ def examine(
     dispersed = [np.asarray(s.mean) for s in dispersed_starts(target, _ASCENTS, seed)]
     modes = ascend(density, dispersed, stop=until(0.1))
     centre, sd = _wide(target, modes, dispersed)
-    particles = _particles(target, budget_s)
+    particles = particles_within(target, budget_s)
     look = None
     if particles:
         look = by_tempering(target, centre, sd, particles=particles, seed=seed, stop=until(0.4))
@@ -137,7 +131,7 @@ def examine(
         modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
     seconds = max(1.0, begun + 0.75 * budget_s - time.monotonic())
-    draws = _kept(target, len(modes))
+    draws = draws_kept(target, len(modes), _DRAWS)
     fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=draws)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
@@ -184,18 +178,6 @@ def _from_draws(target: Posterior, points: Array, modes: Sequence[Mode], *, stop
         if not len(rows):
             break
     return found
-
-
-def _particles(target: Posterior, budget_s: float) -> int:
-    """As many particles as a quarter of the budget allows, by the time that one evaluation takes; 0 if the least there may be would take all of it."""
-    allowed = evaluations_within(target.log_density, target.initial_point, 0.25 * budget_s) / (4 * _EVALUATIONS)
-    return 0 if allowed < _LEAST_PARTICLES / 4 else int(np.clip(allowed, _LEAST_PARTICLES, _MOST_PARTICLES))
-
-
-def _kept(target: Posterior, modes: int) -> int:
-    """Draws of each posterior that are saved: no more than fit into a file of some 200 MB, where a deterministic has a row for each of many observations."""
-    groups = modes + _POSTERIORS  # an optimum for each mode, about, each with draws
-    return int(np.clip(_SAVED // (groups * target.numbers), _FEWEST, _DRAWS))
 
 
 def _at_modes(modes: Sequence[Mode]) -> list[Start]:
@@ -551,8 +533,8 @@ class _Found:
             looks, whole = self.reference.looks, self.reference.chains
             most = draws_within(self.target.log_density, self.target.initial_point, self.each, 4000)
             most = max(most, _EACH_COORDINATE * self.target.dim)  # to which a Normal can be fitted
-            seen = _every(self.reference.flat, most)
-            chains = np.stack([_every(chain, most // len(whole)) for chain in whole])
+            seen = evenly(self.reference.flat, most)
+            chains = np.stack([evenly(chain, most // len(whole)) for chain in whole])
             forward = [kl_forward(self.target, m, seen, log_evidence, looks) for m in members.values()]
             forward[-1] = kl_forward_fitted(self.target, chains, log_evidence, looks)  # to these very draws
         columns = {"reverse": reverse, "forward": forward}
@@ -594,15 +576,10 @@ def _named(target: Target, points: Array) -> xr.Dataset:
     return found
 
 
-def _every(points: Array, most: int) -> Array:
-    """Points (n, d), evenly thinned to no more than `most`."""
-    return points[np.linspace(0, len(points) - 1, min(len(points), most)).astype(int)]
-
-
 def _chains(target: Posterior, reference: Reference, draws: int) -> xr.Dataset:
     """Chains on the natural scale, thinned evenly where all draws would be too much to save."""
     points, most = reference.points, max(1, draws // len(reference.points))
     if draws < _DRAWS:
-        points = np.stack([_every(chain, most) for chain in points])
+        points = np.stack([evenly(chain, most) for chain in points])
     parts = [_named(target, chain).assign_coords(chain=[i]) for i, chain in enumerate(points)]
     return xr.concat(parts, dim="chain")

@@ -12,9 +12,9 @@ import pytest
 from models.graphs.log_density import LogDensity
 from models.own_model import comparison
 from models.own_model.comparison import natural
-from models.own_model.examine import _every, _kept, _particles
 from models.own_model.moments import _same, unknowns
 from models.own_model.reference import Reference, _unknowns_alone, pooled
+from models.own_model.spending import draws_kept, evenly, particles_within
 from models.targets import from_model
 
 
@@ -25,21 +25,21 @@ def costing(seconds: float) -> Any:
 
 
 def test_what_is_saved_fits_into_a_file() -> None:
-    assert _kept(SimpleNamespace(numbers=5), 1) == 2000  # type: ignore[arg-type]
-    kept = _kept(SimpleNamespace(numbers=30_003), 1)  # type: ignore[arg-type]
+    assert draws_kept(SimpleNamespace(numbers=5), 1, 2000) == 2000  # type: ignore[arg-type]
+    kept = draws_kept(SimpleNamespace(numbers=30_003), 1, 2000)  # type: ignore[arg-type]
     assert 100 < kept < 300
     assert 5 * kept * 30_003 * 8 <= 200e6
 
 
 def test_no_population_is_begun_that_would_take_all_of_the_budget() -> None:
-    assert _particles(costing(1e-6), 60.0) == 1000
-    assert _particles(costing(1e-4), 60.0) == 200
-    assert _particles(costing(1e-2), 60.0) == 0
+    assert particles_within(costing(1e-6), 60.0) == 1000
+    assert particles_within(costing(1e-4), 60.0) == 200
+    assert particles_within(costing(1e-2), 60.0) == 0
 
 
 def test_draws_are_thinned_evenly() -> None:
-    assert _every(np.arange(10.0)[:, None], 4).ravel().tolist() == [0, 3, 6, 9]
-    assert len(_every(np.arange(3.0)[:, None], 4)) == 3
+    assert evenly(np.arange(10.0)[:, None], 4).ravel().tolist() == [0, 3, 6, 9]
+    assert len(evenly(np.arange(3.0)[:, None], 4)) == 3
 
 
 def test_entries_that_are_an_earlier_one_in_all_draws() -> None:

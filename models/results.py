@@ -7,8 +7,10 @@ that the children feed ArviZ's plots directly.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +34,7 @@ __all__ = [
     "flatten",
     "load",
     "member_of",
+    "names_in_file",
     "parameter_variables",
     "projections_dataset",
     "projections_of",
@@ -41,6 +44,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 SCHEMA_VERSION = "1"
+_NAMES = "names"  # attribute of a file: by name in it, the name that netCDF refuses
 
 
 def versions() -> dict[str, str]:
@@ -233,6 +237,8 @@ def member_of(fit: xr.Dataset, family: Family) -> Target:
 def save(results: xr.DataTree, path: Path) -> Path:
     """Write a DataTree to netCDF, whole or not at all.
 
+    A name that netCDF refuses, as ``(Intercept)``, is another one in the file (see `names_in_file`); `load` gives it back.
+
     Raises
     ------
     OSError
@@ -241,12 +247,48 @@ def save(results: xr.DataTree, path: Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if names := names_in_file(results):
+        results = _renamed(results, names)
+        results.attrs[_NAMES] = json.dumps({other: name for name, other in names.items()})
     try:
         results.to_netcdf(part, engine="h5netcdf" if _has_h5netcdf() else "netcdf4")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def names_in_file(results: xr.DataTree) -> dict[str, str]:
+    """Names of variables and dims that netCDF refuses, and what stands for each in a file: ``_(Intercept)`` for ``(Intercept)``.
+
+    netCDF wants a letter, a digit, an underscore or what is not ASCII first, no blank last, and no control characters.
+
+    Examples
+    --------
+    >>> names_in_file(xr.DataTree(xr.Dataset({"(Intercept)": 1.0, "b ": 2.0, "a (b)": 3.0})))
+    {'(Intercept)': '_(Intercept)', 'b ': 'b_'}
+    """
+    known = dict.fromkeys(str(n) for node in results.subtree for n in (*node.to_dataset().variables, *node.sizes))
+    found: dict[str, str] = {}
+    for name in known:
+        other = re.sub(r"[\x00-\x1f\x7f]", "_", name)
+        other = re.sub(r" $", "_", re.sub(r"^(?![A-Za-z0-9_\u0080-\U0010ffff])", "_", other))
+        while other != name and (other in known or other in found.values()):
+            other += "_"
+        if other != name:
+            found[name] = other
+    return found
+
+
+def _renamed(results: xr.DataTree, names: Mapping[str, str]) -> xr.DataTree:
+    """The same tree with other names of variables and dims."""
+
+    def there(data: xr.Dataset) -> xr.Dataset:
+        return data.rename({n: other for n, other in names.items() if n in data.variables or n in data.dims})
+
+    found = xr.DataTree.from_dict({node.path: there(node.to_dataset(inherit=False)) for node in results.subtree})
+    found.attrs = dict(results.attrs)
+    return found
 
 
 def _has_h5netcdf() -> bool:
@@ -258,4 +300,6 @@ def _has_h5netcdf() -> bool:
 def load(path: Path) -> xr.DataTree:
     """Read a DataTree written by `save`, into memory."""
     with xr.open_datatree(path) as tree:
-        return tree.load()
+        found = tree.load()
+    names = found.attrs.pop(_NAMES, None)
+    return found if names is None else _renamed(found, json.loads(names))

@@ -50,7 +50,7 @@ Output = Annotated[
     Path,
     typer.Option("--output", help="Folder to write to.", show_default="reports/", parser=folder_of, metavar="PATH"),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Parent of every random number.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Parent of every random number.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Parts computed at the same time.", show_default="all cores")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler to compute on.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Compute again what is already stored.")]

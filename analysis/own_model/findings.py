@@ -63,6 +63,10 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "open": [literal(name) for name in open_moments(tree)],
         "drawn": min(DRAWN, len(names)),
         "modes": _mode_rows(s),
+        "light": sum(
+            name.startswith("mode") and int(name.split()[1]) not in {mode["mode"] for mode in s["modes"]}
+            for name in s["mixture"]
+        ),
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
         "divergences": _divergence_rows(tree["divergences"].to_dataset(), [*s["mixture"]] != ["optimum 1"]),
         "reference": _reference(s, tree),
@@ -128,16 +132,22 @@ def optima_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _variable_rows(s: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    """A few variables at every optimum, and in the reference."""
+    """A few variables at every optimum, those with the same numbers in one row, and in the reference."""
     sources = {f"optimum {k + 1}": o for k, o in enumerate(s["optima"])}
     if s["reference"]:
         doubt = "" if s["reference"]["ok"] else ", not to be relied on"
         sources[f"reference ({s['reference']['method']}{doubt})"] = s["reference"]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    values: dict[str, tuple[str, str, str]] = {}
     for name in names:
+        alike: dict[tuple[str, str, str], list[str]] = {}  # images of one optimum have the same numbers
         for source, node in sources.items():
-            mean, sd = written_moments(node, name)
-            response = written_response(node, name)
+            written = *written_moments(node, name), written_response(node, name)
+            alike.setdefault(written if source.startswith("optimum") else (source, *written[1:]), []).append(source)
+            values[source] = written
+        for group in alike.values():
+            mean, sd, response = values[group[0]]
+            source = ", ".join([group[0], *(other.removeprefix("optimum ") for other in group[1:])])
             rows.append({"variable": literal(name), "source": source, "mean": mean, "sd": sd, "response": response})
     return rows
 
@@ -167,9 +177,7 @@ def _mode_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
             return "–" if m is None else f"{_percent(m['value'])} (not to be relied on)"
         return f"{_percent(m['value'])} [{_percent(m['lower'])}, {_percent(m['upper'])}]"
 
-    return [
-        {"mode": i + 1, "mass": mass(mode["mass"]), "covered": mode["covered"]} for i, mode in enumerate(s["modes"])
-    ]
+    return [{"mode": mode["mode"], "mass": mass(mode["mass"]), "covered": mode["covered"]} for mode in s["modes"]]
 
 
 def _divergence_rows(table: xr.Dataset, several: bool) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from analysis.parts import Progress
 from models.advi import member, response_sds, response_trusted
+from models.advi.effort import looked_at
 from models.errors import ImproperError
 from models.own_model import examine
 from models.own_model.comparison import natural
@@ -68,7 +69,9 @@ def analyse(
     end = begun + float(tree.attrs.get("seconds_compiling", 0.0)) + budget_s
     for k in range(len(optima_of(tree))):
         late = k > 0 and time.monotonic() > end
-        tree[f"optimum_{k}/natural"] = xr.DataTree(dataset=_natural(tree, model, k, seed, late=late))
+        tree[f"optimum_{k}/natural"] = xr.DataTree(
+            dataset=_natural(tree, model, k, seed, looked_at(budget_s), late=late)
+        )
     tree.attrs |= {
         "name": name, "seed": seed, "budget_s": budget_s, "seconds": time.monotonic() - begun,
         "schema_version": SCHEMA_VERSION, "versions": json.dumps(versions()),
@@ -81,9 +84,9 @@ def optima_of(tree: xr.DataTree) -> list[xr.DataTree]:
     return [child for name, child in tree.children.items() if name.startswith("optimum_")]
 
 
-def _natural(tree: xr.DataTree, model: Any, k: int, seed: int, *, late: bool) -> xr.Dataset:
+def _natural(tree: xr.DataTree, model: Any, k: int, seed: int, each: float, *, late: bool) -> xr.Dataset:
     target, normal = from_model(model), member(tree, k)
-    own = of_normals(target, normal, seed=seed)
+    own = of_normals(target, normal, seed=seed, moves=tree[f"optimum_{k}/fit/node_moves"].to_numpy())
 
     def entries(x: Any) -> Any:
         return np.column_stack(list(natural(target, x).values()))
@@ -95,8 +98,8 @@ def _natural(tree: xr.DataTree, model: Any, k: int, seed: int, *, late: bool) ->
             tree[f"comparison/{name}"].to_numpy() for name in ("sd_linear_response", "linear_response_trusted")
         )
     else:
-        sds = response_sds(target, normal, entries, seed=seed)
-        trusted = response_trusted(target, tree, k, entries, sds, seed=seed)
+        sds = response_sds(target, normal, entries, seed=seed, seconds=each)
+        trusted = response_trusted(target, tree, k, entries, sds, seed=seed, seconds=each)
     data = {
         "mean": own.mean,
         "sd": own.sd,

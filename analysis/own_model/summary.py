@@ -9,8 +9,10 @@ import numpy as np
 import xarray as xr
 
 from analysis.own_model.study import optima_of
+from models.advi.starts import NOT_DRAWN
 from models.own_model.comparison import MOST_ENTRIES, told
 from models.own_model.verdict import written_k_hat
+from models.results import names_in_file
 
 __all__ = ["open_moments", "reasons_of", "summary"]
 
@@ -30,7 +32,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     dict
         As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
         reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
-        likelihood of the reference draws, and KL of all approximations both ways), ``modes``, ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``verdict``, ``seconds``, ``warnings``.
+        likelihood of the reference draws, and KL of all approximations both ways), ``modes`` (numbered as in the mixture), ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``verdict``, ``seconds``, ``warnings``.
         An ELBO or a KL that is known neither to a nat nor to a tenth is ``None``.
         A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
@@ -144,7 +146,11 @@ def _modes(tree: xr.DataTree) -> list[dict[str, Any]]:
     modes = tree["modes"].to_dataset()
     keys = ("mass", "mass_lower", "mass_upper")
     return [
-        {"mass": _interval({k: float(modes[k][i]) for k in keys}, *keys), "covered": bool(modes["covered"][i])}
+        {
+            "mode": int(modes["mode"][i]) + 1,
+            "mass": _interval({k: float(modes[k][i]) for k in keys}, *keys),
+            "covered": bool(modes["covered"][i]),
+        }
         for i in range(modes.sizes["mode"])
     ]
 
@@ -206,6 +212,17 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         found.append(f"the budget left no time for linear response at optimum {', '.join(map(str, late))}")
     if "comparison" in tree.children and tree["comparison"].sizes["variable"] >= MOST_ENTRIES:
         found.append(f"of the entries of all variables the first {MOST_ENTRIES} are compared")
+    if names := names_in_file(tree):
+        said = ", ".join(f"{name!r} is {other!r}" for name, other in names.items())
+        found.append(f"netCDF refuses some names: in model.nc {said} (models.results.load gives the names back)")
+    if thinned := int(attrs.get("thinned", 0)):
+        found.append(
+            f"of each posterior no more than {thinned} draws are saved: its variables have so many values that more would not fit into 200 MB"
+        )
+    if lost := sum(NOT_DRAWN in str(label) for label in _labels(tree)):
+        found.append(
+            f"{lost} draws of the prior failed or were not finite; these starts lie near the initial point instead"
+        )
     if failed := int(attrs.get("starts_failed", 0)):
         found.append(
             f"the loss was finite at {attrs['starts_tried'] - failed} of {attrs['starts_tried']} starts; the others are set aside"
@@ -220,6 +237,11 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:
             found.append("there is no reference: the budget left no time for one")
     return found
+
+
+def _labels(tree: xr.DataTree) -> Any:
+    """Labels of the starts."""
+    return tree["restarts/restart"].to_numpy() if "restarts" in tree.children else ()
 
 
 def _by_weights(tree: xr.DataTree) -> str:

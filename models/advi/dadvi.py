@@ -17,11 +17,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from models.advi.effort import evaluations_within, looked_at, power_within
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
 from models.advi.given import as_target
 from models.advi.members import group
-from models.advi.propriety import ends_between, refuse_improper
-from models.advi.refine import NOT_FINITE, Optimum, refine
+from models.advi.propriety import refuse_improper
+from models.advi.refine import Optimum, refine
+from models.advi.refusals import refuse_failure, refuse_infinite
 from models.advi.runs import cores
 from models.advi.search import about, images
 from models.advi.shapes import FullRank, MeanField, Shape, shape_for
@@ -40,8 +42,11 @@ FIXED_METHODS = ("advi", "fullrank_advi", "lowrank_advi")
 _STARTS = 20
 _START_SDS = (0.1, 0.7)  # by turns: a narrow start ends at a mode near by, a wide one can end at a broad optimum
 _LIGHT = 30.0  # nats above the lowest optimum: one that is named, and never weighed
-_LOOKED_AT = 16  # nodes at which the density is not finite
 _OPTIMA = 8  # that are followed to finer nodes
+_SEARCHED, _LEFT = 0.6, 0.1  # of the budget: for the search on coarse nodes, and for the optima at least
+_HESSIAN = 0.05  # of the budget, that one Hessian may take
+_DESCENT = 1000  # evaluations at each coarse node that a search takes, about
+_ROUNDS = 13  # evaluations at each node with which an optimum is followed, about
 
 
 @single_threaded
@@ -88,8 +93,8 @@ def fit_dadvi(
     xarray.DataTree
         As `models.advi.fit_advi` returns: ``restarts``, and ``optimum_0``, ... (lowest loss first). ``optimum_k/fit`` also has ``cov_linear_response``
         (nan where the Hessian is not positive definite), ``k_hat`` and ``k_hat_linear_response``, ``verdict``, ``eigenvalue`` (the
-        smallest, in units of the Fisher information), ``flattest`` (the coordinates of that direction), ``node_gap``, ``node_shift``
-        and ``nodes``. ``restarts`` has ``optimum`` -1 for a start whose loss is not finite, or that the budget left out.
+        smallest, in units of the Fisher information), ``flattest`` (the coordinates of that direction), ``node_gap``, ``node_shift``,
+        ``nodes``, and ``node_moves`` of means and log sds by replicate of the nodes, whose root sum of squares is the standard error that these leave. ``restarts`` has ``optimum`` -1 for a start whose loss is not finite, or that the budget left out.
         At the root, ``posterior`` and ``sample_stats`` are those of the lowest optimum, with ``observed_data`` and ``constant_data``.
 
     Raises
@@ -111,7 +116,7 @@ def fit_dadvi(
     _check(method, seed, budget_s, draws)
     clock = _Clock(time.monotonic() + budget_s)
     # A third of the budget at least is kept for the optima.
-    search = _Search(target, seed, _Clock(time.monotonic() + 0.6 * budget_s), on_start)
+    search = _Search(target, seed, _Clock(time.monotonic() + _SEARCHED * budget_s), on_start, budget_s)
     if starts is None or isinstance(starts, int | np.integer):
         count = _STARTS if starts is None else int(starts)
         first = [*_first(target, count, seed), *_checked(also, target.dim)]
@@ -123,20 +128,24 @@ def fit_dadvi(
             raise InputError("there are no starts; give at least one")
         given = _checked([*starts, *also], target.dim)
         search.wave(given, len(given))
-    search.refuse_failure()
+    if not search.groups:
+        refuse_failure(target, [np.asarray(start.mean, dtype=float) for start in search.starts])
     search.refuse_improper()
     search.settle()
     leads = [search.runs[alike[0]] for alike in search.groups[:_OPTIMA]]
-    mean_field = [
-        _refined(target, search.shape, run, clock, seed, nats, relative, light=run.value > leads[0].value + _LIGHT)
-        for run in leads
-    ]
-    _refuse_infinite(target, mean_field)
+    mean_field: list[Optimum] = []
+    for run in leads:
+        if mean_field and clock():
+            break
+        light = run.value > leads[0].value + _LIGHT
+        share = max(clock.left(), _LEFT * budget_s) / (len(leads) - len(mean_field))
+        mean_field.append(_refined(target, search.shape, run, clock, seed, nats, relative, share, light=light))
+    refuse_infinite(target, mean_field)
     optima = mean_field
     if method != "advi" and target.dim > 1:
-        optima = [_continued(target, o, method, clock, seed, nats, relative) for o in mean_field]
+        optima = [_continued(target, o, method, clock, seed, nats, relative, _LEFT * budget_s) for o in mean_field]
     return as_tree(target, method, search.starts, search.runs, search.groups, optima, seed=seed, draws=draws,
-                   complete=not (clock() or search.cut))  # fmt: skip
+                   complete=not (clock() or search.cut), seconds=looked_at(budget_s))  # fmt: skip
 
 
 def _check(method: str, seed: int, budget_s: float, draws: int) -> None:
@@ -175,17 +184,25 @@ class _Clock:
     end: float
 
     def __call__(self) -> bool:
-        return time.monotonic() > self.end
+        return self.left() < 0
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.monotonic()
 
 
 class _Search:
     """Starts that have been descended on coarse nodes, and the groups in which they ended."""
 
-    def __init__(self, target: Target, seed: int, clock: _Clock, on_start: Callable[[int, int], None] | None) -> None:
+    def __init__(
+        self, target: Target, seed: int, clock: _Clock, on_start: Callable[[int, int], None] | None, budget_s: float
+    ) -> None:
         self.target, self.seed, self.clock = target, seed, clock
         self.shape = MeanField(target.dim)
-        power = 5 if target.dim <= 20 else 6
-        self.loss = FixedLoss(target.log_density, self.shape, fixed_nodes(target.dim, power=power, seed=seed)[0])
+        density, point = target.log_density, target.initial_point
+        power = power_within(density, point, _SEARCHED * budget_s / _DESCENT, 5 if target.dim <= 20 else 6, least=4)
+        most = evaluations_within(density, point, _HESSIAN * budget_s)
+        self.loss = FixedLoss(density, self.shape, fixed_nodes(target.dim, power=power, seed=seed)[0], most)
         self.starts: list[Start] = []
         self.runs: list[Descended] = []
         self.groups: list[list[int]] = []
@@ -284,39 +301,6 @@ class _Search:
                 steps.insert(0, (here.direction / np.sqrt(self.shape.fisher(run.theta)))[: self.target.dim])
             refuse_improper(self.target, run.mean, run.sd, steps)
 
-    def refuse_failure(self) -> None:
-        """Refuse a search that found nothing, with the variable to blame."""
-        if self.groups:
-            return
-        if not self.runs:
-            raise InputError("the budget was used up before the first start was done; give more seconds")
-        blame = self.target.blame(self.starts[0].mean) if isinstance(self.target, Posterior) else ""
-        raise InputError(
-            f"the log density is finite at none of {len(self.runs)} starts{blame}; give initial values (initval=) or starts where it is"
-        )
-
-
-def _refuse_infinite(target: Target, optima: Sequence[Optimum]) -> None:
-    """Refuse a density that vanishes where every Normal has mass, so that its reverse KL is infinite for all of them.
-
-    One that is too small for a float, as at a scale of exp(-400), vanishes nowhere.
-    """
-    if any(o.verdict != NOT_FINITE for o in optima):
-        return
-    lead = optima[0]
-    nodes = fixed_nodes(lead.shape.noise, power=12, seed=0)[0]
-    points = lead.shape.points(lead.theta, nodes)
-    with np.errstate(all="ignore"):
-        bad = points[~np.isfinite(target.log_density(points)[0])]
-    beyond = next((x for x in bad[:_LOOKED_AT] if ends_between(target.log_density, lead.mean, x)), None)
-    if beyond is None:
-        return
-    blame = target.blame(beyond) if isinstance(target, Posterior) else ""
-    raise InputError(
-        f"the density vanishes where every Normal has mass{blame.replace(' at the first', '')}, so reverse KL is infinite for all of "
-        "them; give the variable a prior on the support that the likelihood allows (HalfNormal for a rate, say)"
-    )
-
 
 def _refined(
     target: Target,
@@ -326,17 +310,24 @@ def _refined(
     seed: int,
     nats: float,
     relative: float,
+    seconds: float,
     *,
     light: bool = False,
 ) -> Optimum:
     # Each replicate must be moment-matched, and be so with little bias: it falls as one over their number, and no spread shows it.
     first = max(11, 3 + int(np.ceil(np.log2(4 * target.dim))))
-    return refine(target.log_density, shape, run.theta, nats=nats, relative=relative, powers=(first, first if light else max(first, 15)),
-                  seed=seed, stop=clock)  # fmt: skip
+    density, last = target.log_density, first if light else max(first, 15)
+    # A Hessian takes two evaluations more for each coordinate, at a thousand nodes or less.
+    once = max(
+        seconds / (_ROUNDS + 2 * target.dim), (seconds - 2048 * target.dim * density.seconds(run.mean)) / _ROUNDS
+    )
+    powers = [power_within(density, run.mean, once, power) for power in (first, last)]
+    return refine(density, shape, run.theta, nats=nats, relative=relative, powers=(powers[0], powers[1]), seed=seed, stop=clock,
+                  most=evaluations_within(density, run.mean, seconds))  # fmt: skip
 
 
 def _continued(
-    target: Target, optimum: Optimum, method: str, clock: _Clock, seed: int, nats: float, relative: float
+    target: Target, optimum: Optimum, method: str, clock: _Clock, seed: int, nats: float, relative: float, least: float
 ) -> Optimum:
     """A richer family from an optimum of mean field: on coarse nodes, then refined."""
     mean, dim = optimum.mean, target.dim
@@ -352,7 +343,8 @@ def _continued(
         mean, factor = shape.moments(theta)
         shape = FullRank(mean, factor)
         theta = shape.of(mean, factor)
-    return _refined(target, shape, Descended(shape, theta, 0.0, theta), clock, seed, nats, relative)
+    seconds = max(clock.left(), least)
+    return _refined(target, shape, Descended(shape, theta, 0.0, theta), clock, seed, nats, relative, seconds)
 
 
 def _richer(method: str, optimum: Optimum, dim: int) -> tuple[Shape, Array]:

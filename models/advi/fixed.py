@@ -60,11 +60,21 @@ def fixed_nodes(dim: int, *, power: int, replicates: int = 1, seed: int = 0) -> 
 
 @dataclass(frozen=True, eq=False)
 class FixedLoss:
-    """-ELBO in nats, on nodes z (n, k) that are held still."""
+    """-ELBO in nats, on nodes z (n, k) that are held still.
+
+    Attributes
+    ----------
+    density : LogDensity
+    shape : Shape
+    nodes : ndarray (n, k)
+    most : int, optional
+        Evaluations that a Hessian may take; where it would take more, none is at hand.
+    """
 
     density: LogDensity
     shape: Shape
     nodes: Array
+    most: int | None = None
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """Loss and gradient (q,); infinite, with a gradient of zeros, where the density vanishes at a node, or a node is farther than sds can be squared."""
@@ -85,13 +95,15 @@ class FixedLoss:
         return -values - self.shape.entropy(theta), self.shape.gradient(theta, self.nodes, slopes)
 
     def hessian(self, theta: Array) -> Array | None:
-        """Hessian (q, q) of the loss; ``None`` where the shape offers none, or the density is not smooth enough, or so steep that squares overflow.
+        """Hessian (q, q) of the loss; ``None`` where the shape offers none, it would take too long, or the density is not smooth enough, or so steep that squares overflow.
 
         On the first thousand nodes: steps with it go to where the gradient on all of them vanishes.
         """
         if len(theta) > _NEWTON_PARAMETERS:
             return None
         nodes = self.nodes[:_HESSIAN_NODES]
+        if self.most is not None and len(nodes) * (1 + 2 * len(self.shape.moments(theta)[0])) > self.most:
+            return None
         points = self.shape.points(theta, nodes)
         _, factor = self.shape.moments(theta)
         sides = _SIDE * np.sqrt(np.square(factor).sum(axis=1))

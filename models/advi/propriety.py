@@ -21,6 +21,7 @@ _FLAT = 1e-6  # of the curvature of a Normal as wide, below which a direction is
 _SHARE = 0.4  # of the largest entry of a direction, from which on a coordinate is named
 _ASIDE = (0.01, 0.1)  # of the largest entry, below which an entry may be chance
 _OVERFLOW = -1e100  # nats, far below all that a log density has before it ends, and far above where floats do
+_RESOLVED = 0.1  # nats, to which a log density must be rounded at most
 _PROPER = -1.01  # slope of log p in log t, above which the integral along the ray is infinite
 
 
@@ -56,7 +57,8 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
         for direction in (step, -step):
             with np.errstate(all="ignore"):
                 values = density(point + _DISTANCES[:, None] * direction)[0]
-            if not np.isfinite(values).all():
+            # Where a log density is so large that rounding hides a fall of a nat, it looks flat along whatever it rests on less.
+            if not (np.abs(values) * np.finfo(float).eps < _RESOLVED).all():
                 continue
             slopes = np.diff(values) / np.diff(np.log(_DISTANCES))
             recovering = slopes[-1] > -_PROPER and values[-1] < here

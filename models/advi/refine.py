@@ -38,6 +38,9 @@ class Optimum:
     node_shift : float
         Standard error of the means, in sds, and of log sds, for the same reason; the largest.
     nodes : int
+    moves : ndarray (r, 2, d), optional
+        How the means, and the log sds, would move with the nodes, by each of their replicates: the root of the sum of their squares is the standard error that
+        the nodes leave (the sandwich of Giordano, Ingram and Broderick, 2024, section 4).
     response : ndarray (d, d), optional
         Covariance by linear response (Giordano, Broderick and Jordan, 2018): the mean block of the inverse Hessian.
     """
@@ -49,6 +52,7 @@ class Optimum:
     node_shift: float
     nodes: int
     response: Array | None
+    moves: Array | None = None
 
     @property
     def mean(self) -> Array:
@@ -91,6 +95,7 @@ def refine(
     powers: tuple[int, int],
     seed: int,
     stop: Callable[[], bool],
+    most: int | None = None,
 ) -> Optimum:
     """Follow an optimum to finer nodes until what they leave open is within tolerance.
 
@@ -107,11 +112,13 @@ def refine(
     seed : int
     stop : callable
         Asked now and then; when it says yes, the optimum is returned as it stands.
+    most : int, optional
+        Evaluations that a Hessian may take.
     """
     found = None
     for power in range(powers[0], powers[1] + 1, 2):
         replicates = fixed_nodes(shape.noise, power=power - 3, replicates=_REPLICATES, seed=seed + power)
-        loss = FixedLoss(density, shape, replicates.reshape(-1, shape.noise))
+        loss = FixedLoss(density, shape, replicates.reshape(-1, shape.noise), most)
         if not np.isfinite(loss(theta)[0]):
             break
         theta, here = _settle(loss, theta, stop)
@@ -119,7 +126,7 @@ def refine(
         if (found.node_gap <= nats and found.node_shift <= relative) or stop():
             break
     if found is None:
-        loss = FixedLoss(density, shape, fixed_nodes(shape.noise, power=5, seed=seed)[0])
+        loss = FixedLoss(density, shape, fixed_nodes(shape.noise, power=5, seed=seed)[0], most)
         return Optimum(shape, theta, rest(loss, theta), np.inf, np.inf, len(loss.nodes), None)
     return found
 
@@ -153,16 +160,45 @@ def _judged(loss: FixedLoss, theta: Array, here: Rest) -> Optimum:
     fisher = shape.fisher(theta)
     inverse = here.inverse if here.inverse is not None else np.diag(1 / fisher)
     gap = shift = np.inf
+    moved = None
     if values is not None:
         by_replicate = gradients.reshape(_REPLICATES, -1, len(theta)).mean(axis=1)
         noise = (by_replicate - by_replicate.mean(axis=0)) / np.sqrt(_REPLICATES * (_REPLICATES - 1))
-        with np.errstate(over="ignore", invalid="ignore"):  # where a run was stuck among gradients of 1e200
-            moves = noise @ inverse
+        with np.errstate(all="ignore"):  # where a run was stuck among gradients of 1e200
+            moves = (noise @ inverse) * _unresolved(shape, theta, here.inverse)
             gap = 0.5 * float((moves * noise).sum())
             shift = float(np.sqrt(np.square(moves * np.sqrt(fisher)).sum(axis=0)).max())
+            moved = _moved(shape, theta, moves)
     response = None
     if here.inverse is not None:
         d = shape.moments(theta)[0].shape[0]
         factor = getattr(shape, "factor", np.eye(d))
         response = factor @ here.inverse[:d, :d] @ factor.T
-    return Optimum(shape, theta, here, gap, shift, len(loss.nodes), response)
+    return Optimum(shape, theta, here, gap, shift, len(loss.nodes), response, moved)
+
+
+def _unresolved(shape: Shape, theta: Array, inverse: Array | None) -> Array:
+    """How many times too steep (q,) the loss is on its nodes in each coordinate; 1 where it is as steep as it must be.
+
+    At an optimum the mean curvature of -log p along a coordinate is one over the variance there (Stein's identity, as Opper and Archambeau, 2009, use it). Of a
+    spike that is narrower than its nodes are apart the Hessian has the curvature of a node, or of none, and a step by it is no error.
+    """
+    result = np.ones(len(theta))
+    if inverse is not None:
+        d = len(shape.moments(theta)[0])
+        steep = np.diag(np.linalg.inv(inverse))[:d] / shape.fisher(theta)[:d]
+        result[:d] = np.maximum(steep, 1.0)
+        if len(theta) == 2 * d:  # mean field: the sd of each coordinate with its mean
+            result[d:] = result[:d]
+    return result
+
+
+def _moved(shape: Shape, theta: Array, moves: Array) -> Array:
+    """Moves (r, q) of the parameters as those of means and log sds (r, 2, d)."""
+
+    def of(at: Array) -> Array:
+        mean, factor = shape.moments(at)
+        return np.array([mean, 0.5 * np.log(np.square(factor).sum(axis=1))])
+
+    here = of(theta)
+    return np.array([of(theta + move) - here for move in moves])

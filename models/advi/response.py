@@ -10,6 +10,7 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 from scipy.stats import multivariate_t, norm
 
+from models.advi.effort import draws_within, evaluations_within, power_within
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
 from models.advi.members import member, normal_member
 from models.advi.shapes import MeanField
@@ -22,6 +23,7 @@ __all__ = ["linear_response", "response_sds", "response_trusted"]
 Array = NDArray[np.float64]
 _SIDE = 1e-4  # of difference quotients, in sds
 _POWER = 10  # of the nodes that the Hessian is taken on
+_ROUNDS = 20  # evaluations at each of them beside the Hessian, about
 _DRAWS, _TAIL = 10_000, 5.0  # of which half are of Student's t with so many degrees of freedom
 _NEAR, _ERRORS = 0.15, 2.0  # relative error of an sd that passes, and standard errors that are added to it
 _K_HAT, _EVEN = (
@@ -77,7 +79,9 @@ def linear_response(fit: xr.DataTree, k: int = 0) -> Target:
     return normal_member(FAMILIES["mvnormal" if normal.multivariate else "normal"], mean, cov)
 
 
-def response_sds(target: Target, normal: Target, of: Callable[[Array], Array], *, seed: int = 0) -> Array:
+def response_sds(
+    target: Target, normal: Target, of: Callable[[Array], Array], *, seed: int = 0, seconds: float = np.inf
+) -> Array:
     """Standard deviations (p,) of functions of the unknowns by linear response at an optimum of mean field.
 
     Tilting log p by t g(x) moves E_q[g] by t G H^-1 G', with H the Hessian of the loss by all parameters of q, and G the derivative of E_q[g]:
@@ -92,16 +96,25 @@ def response_sds(target: Target, normal: Target, of: Callable[[Array], Array], *
     of : callable
         Functions (n, p) of points (n, d) of unconstrained space: the variables of a model on their own scale, say.
     seed : int
+    seconds : float
+        That it may take, by fewer nodes if need be.
 
     Returns
     -------
     ndarray (p,)
-        nan where the Hessian is not positive definite.
+        nan where the Hessian is not positive definite, or would take too long; and of a function that changes in steps alone, as a comparison does: its
+        mean on nodes has no derivative.
     """
     location, factor = normal.scales[0]
     shape = MeanField(target.dim)
-    nodes = fixed_nodes(target.dim, power=_POWER, seed=seed)[0]
-    loss = FixedLoss(target.log_density, shape, nodes)
+    power, most = _POWER, None
+    if seconds < np.inf:
+        most = evaluations_within(target.log_density, location, seconds)
+        power = power_within(target.log_density, location, seconds / (_ROUNDS + 2 * target.dim), _POWER)
+    nodes = fixed_nodes(target.dim, power=power, seed=seed)[0]
+    loss = FixedLoss(target.log_density, shape, nodes, most)
+    if loss.hessian(shape.at(location, np.sqrt(np.square(factor).sum(axis=1)))) is None:
+        return np.full(of(location[None]).shape[1], np.nan)
     theta = descend(loss, shape.at(location, np.sqrt(np.square(factor).sum(axis=1))))  # the optimum on these very nodes
     inverse = rest(loss, theta).inverse
     if inverse is None:
@@ -109,11 +122,20 @@ def response_sds(target: Target, normal: Target, of: Callable[[Array], Array], *
     sides = _SIDE / np.sqrt(shape.fisher(theta))
     moved = [[of(shape.points(theta + sign * step, nodes)).mean(axis=0) for sign in (1, -1)] for step in np.diag(sides)]
     slopes = np.array([(up - down) / (2 * side) for (up, down), side in zip(moved, sides, strict=True)])
-    return np.sqrt(np.einsum("ip,ij,jp->p", slopes, inverse, slopes))
+    found = np.sqrt(np.einsum("ip,ij,jp->p", slopes, inverse, slopes))
+    steps = (found == 0) & (np.ptp(of(shape.points(theta, nodes)), axis=0) > 0)
+    return np.where(steps, np.nan, found)
 
 
 def response_trusted(
-    target: Target, fit: xr.DataTree, k: int, of: Callable[[Array], Array], sds: Array, *, seed: int = 0
+    target: Target,
+    fit: xr.DataTree,
+    k: int,
+    of: Callable[[Array], Array],
+    sds: Array,
+    *,
+    seed: int = 0,
+    seconds: float = np.inf,
 ) -> NDArray[np.bool_]:
     """Which sds (p,) of linear response the density itself shows to be within 15 % of the posterior's, about this optimum.
 
@@ -133,6 +155,8 @@ def response_trusted(
     sds : ndarray (p,)
         Of `response_sds` for these.
     seed : int
+    seconds : float
+        That the density at the draws may take, by fewer of them if need be.
 
     Returns
     -------
@@ -145,7 +169,8 @@ def response_trusted(
     if not np.isfinite(fit[f"optimum_{k}/fit/cov_linear_response"]).all() or _share(fit, k) < 1 - _ELSEWHERE:
         return nothing
     corrected = linear_response(fit, k)
-    x, log_q = _wider(corrected, seed)
+    n = _DRAWS if seconds == np.inf else draws_within(target.log_density, corrected.scales[0][0], seconds, _DRAWS)
+    x, log_q = _wider(corrected, n, seed)
     with np.errstate(all="ignore"):
         log_ratio = target.logp(x) - log_q
         log_ratio, x = log_ratio[log_ratio > -np.inf], x[log_ratio > -np.inf]  # where p is zero, so is the weight
@@ -154,7 +179,7 @@ def response_trusted(
         smoothed, k_hat = array_stats.psislw(-log_ratio)
         weight = np.exp(smoothed - smoothed.max())
         weight = (weight / weight.sum())[:, None]
-        if not (k_hat <= _K_HAT or 1 / np.square(weight).sum() > _EVEN * _DRAWS):
+        if not (k_hat <= _K_HAT or 1 / np.square(weight).sum() > _EVEN * n):
             return nothing
         values = of(x)
         squares = np.square(values - (weight * values).sum(axis=0))
@@ -164,13 +189,13 @@ def response_trusted(
     return np.asarray((off < _NEAR) | ((variance == 0) & (sds == 0)))
 
 
-def _wider(normal: Target, seed: int) -> tuple[Array, Array]:
-    """Draws (n, d) of a Normal and of Student's t of its place and scale, half of each, with the log density (n,) of the mixture."""
+def _wider(normal: Target, n: int, seed: int) -> tuple[Array, Array]:
+    """So many draws (n, d) of a Normal and of Student's t of its place and scale, half of each, with the log density (n,) of the mixture."""
     location, factor = normal.scales[0]
     d = len(location)
     tail = multivariate_t(np.zeros(d), np.eye(d), df=_TAIL, seed=seed)  # of which a factor near singular takes no part
     z = np.concatenate(
-        [np.random.default_rng([seed, 37]).standard_normal((_DRAWS // 2, d)), tail.rvs(_DRAWS // 2).reshape(-1, d)]
+        [np.random.default_rng([seed, 37]).standard_normal((n // 2, d)), tail.rvs(n // 2).reshape(-1, d)]
     )
     beside = tail.logpdf(z) - norm.logpdf(z).sum(axis=1)
     x = location + z @ factor.T

@@ -12,9 +12,20 @@ from models.advi.runs import Gradient, Noise, Optimizer
 from models.errors import InputError
 from models.targets import Posterior, Target
 
-__all__ = ["PYMC_ADAM", "PYMC_DEFAULT", "Schedule", "Start", "default_starts", "dispersed_starts", "seeded", "spread"]
+__all__ = [
+    "NOT_DRAWN",
+    "PYMC_ADAM",
+    "PYMC_DEFAULT",
+    "Schedule",
+    "Start",
+    "default_starts",
+    "dispersed_starts",
+    "seeded",
+    "spread",
+]
 
 Array = NDArray[np.float64]
+NOT_DRAWN = " (no draw of the prior)"  # at the end of the label of a start that lies near the initial point instead
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,10 @@ def dispersed_starts(target: Target, count: int, seed: int = 0) -> list[Start]:
     else:
         places = np.array([m for m, _ in target.scales])
         means = places.mean(axis=0) + 2 * spread(target) * rng.standard_normal((count - 1, target.dim))
-    return [centre, *[Start(f"start {i + 2}", mean) for i, mean in enumerate(means)]]
+    labels = [f"start {i + 2}" for i in range(count - 1)]
+    if isinstance(target, Posterior) and prior is not None:
+        labels = [label if ok else label + NOT_DRAWN for label, ok in zip(labels, whole, strict=True)]
+    return [centre, *[Start(label, mean) for label, mean in zip(labels, means, strict=True)]]
 
 
 def _centre(target: Target) -> Start:

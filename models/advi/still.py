@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from models.advi.diagnostics import k_hat
+from models.advi.effort import power_within
 from models.advi.given import batched
 from models.advi.members import draw_groups, family_of, group, losses, normal_member
 from models.advi.propriety import named_direction
@@ -66,11 +67,12 @@ def as_tree(
     seed: int,
     draws: int,
     complete: bool,
+    seconds: float,
 ) -> xr.DataTree:
     """Put optima and the starts that led to them together as `models.advi.fit_dadvi` returns them."""
     kept = [k for k, o in enumerate(followed) if o.verdict.startswith(("at rest", "saddle", "flat"))] or [0]
     merged = _one_valley([[kept[j] for j in alike] for alike in group([followed[k] for k in kept])], followed)
-    elbos = [_elbo(target, followed[alike[0]], seed) for alike in merged]
+    elbos = [_elbo(target, followed[alike[0]], seed, seconds) for alike in merged]
     order = np.argsort([e.value for e in elbos])
     family = family_of(target, method)
     optimum = np.full(len(runs), -1)
@@ -84,8 +86,8 @@ def as_tree(
             tree[f"optimum_{k}/{name}"] = dataset
         labels = ", ".join(starts[i].label for i in sorted(members))
         data = parameter_variables(normal.spec["params"]) | estimate_variables("loss", elbos[j], error="se")
-        data |= _evidence(target, lead, seed + k) | {"share": len(members) / max(1, len(runs))}
-        data["k_hat"] = k_hat(target, normal, seed=seed + k + 2000)
+        data |= _evidence(target, lead, seed + k, seconds) | {"share": len(members) / max(1, len(runs))}
+        data["k_hat"] = k_hat(target, normal, seed=seed + k + 2000, seconds=seconds)
         tree[f"optimum_{k}/fit"] = xr.Dataset(
             data, attrs={"starts": labels, "lead": k, "family": family.name}, coords={"coordinate": target.coordinates}
         )
@@ -117,9 +119,10 @@ def _one_valley(groups: list[list[int]], followed: Sequence[Optimum]) -> list[li
     return result
 
 
-def _elbo(target: Target, optimum: Optimum, seed: int) -> Estimate:
-    """Loss on fresh nodes, as many as its error asks for."""
-    for power in range(_POWERS[0], _POWERS[1] + 1, 2):
+def _elbo(target: Target, optimum: Optimum, seed: int, seconds: float) -> Estimate:
+    """Loss on fresh nodes, as many as its error asks for and some seconds allow."""
+    first, last = (power_within(target.log_density, optimum.mean, seconds, power) for power in _POWERS)
+    for power in range(first, last + 1, 2):
         # Not the seeds of `refine`: an optimum lies where its own nodes are too kind to it.
         found = losses(target.log_density, [(optimum.mean, optimum.factor)], power, seed + 3000 + power)[0]
         if found.error < _ELBO_SE:
@@ -127,17 +130,18 @@ def _elbo(target: Target, optimum: Optimum, seed: int) -> Estimate:
     return found
 
 
-def _evidence(target: Target, optimum: Optimum, seed: int) -> dict[str, Any]:
+def _evidence(target: Target, optimum: Optimum, seed: int, seconds: float) -> dict[str, Any]:
     eigenvalues = optimum.rest.eigenvalues
     response = optimum.response
     of_response = np.nan
     if response is not None:
         corrected = normal_member(family_of(target, "fullrank_advi"), optimum.mean, response)
-        of_response = k_hat(target, corrected, seed=seed + 1000)
+        of_response = k_hat(target, corrected, seed=seed + 1000, seconds=seconds)
     dims = ("coordinate", "coordinate_2")
     return {
         "mean": ("coordinate", optimum.mean),
         "sd": ("coordinate", optimum.sd),
+        "node_moves": (("replicate", "moment", "coordinate"), _moves(optimum)),
         "cov_linear_response": (dims, np.full((target.dim, target.dim), np.nan) if response is None else response),
         "k_hat_linear_response": of_response,
         "converged": optimum.converged,
@@ -149,6 +153,13 @@ def _evidence(target: Target, optimum: Optimum, seed: int) -> dict[str, Any]:
         "node_shift": optimum.node_shift,
         "nodes": optimum.nodes,
     }
+
+
+def _moves(optimum: Optimum) -> Array:
+    """Moves of means and log sds with the nodes; nan where they are not known."""
+    if optimum.moves is not None:
+        return optimum.moves
+    return np.full((1, 2, len(optimum.mean)), np.nan)
 
 
 def _restarts(

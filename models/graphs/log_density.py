@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,7 @@ pytensor = Deferred("pytensor")
 __all__ = ["LogDensity", "of_distribution", "of_model"]
 
 Array = NDArray[np.float64]
+_TIMED = 0.005  # seconds, over which the cost of an evaluation is measured
 #: Builds symbolic points (n, d) and numbers (m,), and the log densities (n,) there.
 Build = Callable[[], tuple[Any, Any, Any]]
 
@@ -49,6 +51,7 @@ class LogDensity:
 
     function: Any
     numbers: Array
+    _seconds: list[float] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, points: Array) -> tuple[Array, Array]:
         """Log densities (n,) in nats and gradients (n, d) at points (n, d)."""
@@ -63,6 +66,24 @@ class LogDensity:
             parts = [self(point[None]) for point in points]
             return np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts])
         return values, slopes
+
+    def seconds(self, point: Array) -> float:
+        """Seconds that one point (d,) takes, measured once: what a search will cost is known by it beforehand.
+
+        In the mean over a few milliseconds, of which the median of five counts: the machine may do something else meanwhile.
+        """
+        if not self._seconds:
+            with np.errstate(all="ignore"):
+                self(point[None])
+                self._seconds.append(float(np.median([self._timed(point[None]) for _ in range(5)])))
+        return self._seconds[0]
+
+    def _timed(self, points: Array) -> float:
+        begun, tries = perf_counter(), 0
+        while not tries or perf_counter() - begun < _TIMED:
+            self(points)
+            tries += 1
+        return (perf_counter() - begun) / tries
 
 
 # --- distributions ---------------------------------------------------------------------------------------------------
@@ -216,26 +237,53 @@ def _function_of(model: Any) -> Any:
         logp = pm.pytensorf.rewrite_pregrad(in_double_precision(outputs[0]))
         try:
             slope = pytensor.grad(logp, point)
-        except (NotImplementedError, pytensor.gradient.NullTypeGradError) as error:
-            names = ", ".join(_without_gradient(model)) or "the model"
-            raise InputError(
-                f"the log density of {names} has no gradient, which ADVI needs; write it in functions of PyTensor (of a pm.Simulator there is none)"
-            ) from error
+        except Exception as error:  # whatever an Op of a user's, or a scan of theirs, raises when it is differentiated
+            raise _no_gradient(model, error) from error
         with rounded_alike():
             function = pm.pytensorf.compile([point], [logp, slope], mode="NUMBA")
         _compiled_models[model] = known = size, function
     return known[1]
 
 
-def _without_gradient(model: Any) -> list[str]:
-    """Variables and potentials of a model whose log density cannot be differentiated."""
+def _no_gradient(model: Any, error: Exception) -> InputError:
+    """Which variables and potentials of a model have a log density that cannot be differentiated, where they are written, and what can be done."""
     found = []
     for variable in [*model.basic_RVs, *model.potentials]:
         try:
             pytensor.grad(model.logp(vars=[variable]), model.value_vars, disconnected_inputs="ignore")
-        except (NotImplementedError, pytensor.gradient.NullTypeGradError):
-            found.append(variable.name)
-    return found
+        except Exception:
+            found.append(variable)
+    names = ", ".join(f"{v.name}{_written_at(v)}" for v in found) or "the model"
+    if isinstance(error, NotImplementedError | pytensor.gradient.NullTypeGradError):
+        return InputError(
+            f"the log density of {names} has no gradient, which ADVI needs; write it in functions of PyTensor (of a pm.Simulator there is none)"
+        )
+    said = str(error).strip().splitlines() or [""]
+    if any(_closes_over_random(v) for v in found):
+        return InputError(
+            f"the log density of {names} has no gradient, which ADVI needs: the inner function of a scan uses random variables from around it; "
+            "pass what it uses as non_sequences, with strict=True"
+        )
+    return InputError(
+        f"the log density of {names} cannot be differentiated, which ADVI needs ({type(error).__name__}: {said[0]}); write it in functions of PyTensor that have a gradient"
+    )
+
+
+def _written_at(variable: Any) -> str:
+    """Say in which file and line a variable was made, as PyTensor has it; empty if that is not known."""
+    frames = [f for trace in getattr(variable.tag, "trace", None) or [] for f in trace]
+    theirs = [f for f in frames if "site-packages" not in f[0] and not f[0].startswith("<")]
+    return f" ({Path(theirs[-1][0]).name}, line {theirs[-1][1]})" if theirs else ""
+
+
+def _closes_over_random(variable: Any) -> bool:
+    """Whether what a variable is made of has a scan with a generator of random numbers among its inputs."""
+    from pytensor.graph.traversal import ancestors
+    from pytensor.scan.op import Scan
+    from pytensor.tensor.random.type import RandomType
+
+    nodes = {v.owner for v in ancestors([variable]) if v.owner is not None and isinstance(v.owner.op, Scan)}
+    return any(isinstance(i.type, RandomType) for node in nodes for i in node.inputs)
 
 
 @lru_cache(maxsize=32)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from models.advi.effort import power_within
 from models.advi.members import named_draws, stretch_of
 from models.errors import InputError
 from models.families import FAMILIES
@@ -30,6 +31,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
+_NUMBERS = 2**23  # of all variables at all points, that are held at once
 _POWER, _SETS = 12, 8  # nodes of each Normal, to base 2, and sets of them, whose spread is the standard error
 _DOUBT = 2.5  # standard errors, of seven degrees of freedom
 _TOLD = 0.1  # relative error of a number of nats, beyond which, and beyond a nat, it says nothing
@@ -62,11 +64,16 @@ def _labels(coords: xr.DataArray) -> list[str]:
 
 def natural(target: Target, points: Array) -> dict[str, Array]:
     """Draws (n, d) of unconstrained space as entries on the natural scale, without what PyMC adds to a model."""
-    found = named_draws(target, points)
-    if found is None:
-        names = target.coordinates
-        return {name: points[:, i] for i, name in enumerate(names)}
-    return entries(found, target.added if isinstance(target, Posterior) else ())
+    # A deterministic may have a row for every observation.
+    each = max(1, _NUMBERS // target.numbers) if isinstance(target, Posterior) else len(points)
+    added = target.added if isinstance(target, Posterior) else ()
+    parts = []
+    for i in range(0, max(1, len(points)), max(1, each)):
+        found = named_draws(target, points[i : i + each])
+        if found is None:
+            return {name: points[:, j] for j, name in enumerate(target.coordinates)}
+        parts.append(entries(found, added))
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def pit(draws: Array, truth: Array) -> float:
@@ -87,14 +94,17 @@ def forward_normal(reference: Array) -> Target | None:
         return None
 
 
-def reverse_by_set(target: Target, member: Target, *, seed: int) -> Array:
+def reverse_by_set(target: Target, member: Target, *, seed: int, seconds: float = np.inf) -> Array:
     """E_q[log q - log p] (8,) of a Normal or a mixture of them, in nats, on as many sets of nodes; infinite where the density vanishes.
 
     The nodes lie wider than each Normal, as those of `models.advi.members.losses` do and for its reason. The same seed gives any two
-    members the same nodes, so that a difference set by set has less noise than either.
+    members the same nodes, so that a difference set by set has less noise than either. They are as many as some seconds allow for each Normal.
     """
+    power = _POWER
+    if seconds < np.inf:
+        power = power_within(target.log_density, member.scales[0][0], seconds, _POWER)
     weights = np.asarray(member.spec.get("weights", [1.0]), dtype=float)
-    z = sobol_nodes(target.dim, power=_POWER, replicates=_SETS, seed=seed).points
+    z = sobol_nodes(target.dim, power=power, replicates=_SETS, seed=seed).points
     for stretch in (stretch_of(target.dim), 1.0):  # farther out than the member itself is asked, it may vanish
         wide, parts = stretch * z, []
         share = np.exp(0.5 * (np.square(z) - np.square(wide)).sum(axis=1)).reshape(_SETS, -1)
@@ -110,9 +120,9 @@ def reverse_by_set(target: Target, member: Target, *, seed: int) -> Array:
     return np.full(_SETS, np.inf)
 
 
-def nearer(target: Target, one: Target, other: Target, *, seed: int) -> bool:
+def nearer(target: Target, one: Target, other: Target, *, seed: int, seconds: float = np.inf) -> bool:
     """Whether the first is nearer to the target than the other in reverse KL, beyond doubt: by `_DOUBT` standard errors of the difference."""
-    first, second = (reverse_by_set(target, member, seed=seed) for member in (one, other))
+    first, second = (reverse_by_set(target, member, seed=seed, seconds=seconds) for member in (one, other))
     if not np.isfinite(first).all():
         return False
     with np.errstate(all="ignore"):  # a repair may be so far off that its square overflows
@@ -120,9 +130,11 @@ def nearer(target: Target, one: Target, other: Target, *, seed: int) -> bool:
         return bool(not np.isfinite(gain).all() or gain.mean() > _DOUBT * gain.std(ddof=1) / np.sqrt(_SETS))
 
 
-def kl_reverse(target: Target, member: Target, log_evidence: Estimate, *, seed: int) -> Estimate:
+def kl_reverse(
+    target: Target, member: Target, log_evidence: Estimate, *, seed: int, seconds: float = np.inf
+) -> Estimate:
     """KL(q||p) in nats of a Normal or a mixture of them: E_q[log q - log p] + log Z."""
-    by_set = reverse_by_set(target, member, seed=seed)
+    by_set = reverse_by_set(target, member, seed=seed, seconds=seconds)
     if not np.isfinite(by_set).all():
         return Estimate(float("inf"), 0.0, "quasi-Monte Carlo")
     with np.errstate(all="ignore"):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from models.advi.dadvi import fit_dadvi
+from models.advi.effort import MOST_NUMBERS, draws_within, evaluations_within, looked_at
 from models.advi.members import member, named_draws, normal_member
 from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.starts import Start, dispersed_starts
@@ -27,8 +28,9 @@ from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_nuts, by_tempering, pooled, settled
 from models.own_model.ridges import joined
 from models.own_model.saturation import saturated
-from models.own_model.short_chains import lower_bounds
-from models.own_model.verdict import Evidence, judge
+from models.own_model.short_chains import LEAST_EVALUATIONS, lower_bounds
+from models.own_model.spending import draws_kept, evenly, particles_within
+from models.own_model.verdict import Evidence, judge, wanting
 from models.quadrature import Estimate
 from models.targets import Posterior, Target, from_model
 
@@ -39,8 +41,6 @@ Progress = Callable[[str, float], None]
 
 _ASCENTS, _WAVES = 24, 4
 _DRAWS = 2000
-_MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
-_EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
 _HOLDS = 0.7  # k-hat of weights, below which they are relied on
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
@@ -48,6 +48,10 @@ _FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothin
 _EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
 _SAME = 0.1  # sds, or relative, by which two samplers may differ
+_SLOW = 1e-3  # seconds, from which on what one evaluation takes is said
+_ON_A_GRID = {1: 10_000, 2: 100_000}  # evaluations that a grid takes, about
+_EACH_COORDINATE = 10  # draws of a reference at least, for each coordinate
+_RUNS = 4  # of NUTS, each as long as all before, beyond the one whose diagnostics hold
 _SEARCH, _SEARCH_OF_ONE = 0.75, 0.5  # of the budget, at which the search for optima ends, and if one mode was met
 _NUTS_SHARE, _NUTS_END = 0.6, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
@@ -119,28 +123,45 @@ def examine(
     def left() -> float:
         return begun + _NUTS_END * budget_s - time.monotonic()
 
-    on_progress("looking around", 0.1)
+    cost = density.seconds(target.initial_point)
+    on_progress("looking around" + f" (one evaluation of the density takes {1e3 * cost:.2g} ms)" * (cost > _SLOW), 0.1)
     dispersed = [np.asarray(s.mean) for s in dispersed_starts(target, _ASCENTS, seed)]
     modes = ascend(density, dispersed, stop=until(0.1))
     centre, sd = _wide(target, modes, dispersed)
-    look = by_tempering(target, centre, sd, particles=_particles(target, centre, budget_s), seed=seed, stop=until(0.4))
+    particles = particles_within(target, budget_s)
+    look = None
+    if particles:
+        look = by_tempering(target, centre, sd, particles=particles, seed=seed, stop=until(0.4))
     if look is not None:
         modes = _from_draws(target, look.flat, modes, stop=until(0.45))
     on_progress("descending to the optima of reverse KL", 0.3)
     # Where one mode was met, NUTS comes next, which takes longer than what several need.
     seconds = max(1.0, begun + (_SEARCH if len(modes) > 1 else _SEARCH_OF_ONE) * budget_s - time.monotonic())
-    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=_DRAWS)
+    draws = draws_kept(target, len(modes), _DRAWS)
+    fit = fit_dadvi(target, starts=starts, also=_at_modes(modes), seed=seed, budget_s=seconds, draws=draws)
     count = sum(name.startswith("optimum_") for name in fit.children)
     on_progress("reference", 0.6)
     compiling = begun - called
     around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
-    reference = _whole(
-        target, _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
-    )
+    reference = _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
+    reference = _whole(target, _longer(target, fit, reference, seed, left))
     on_progress("comparing", 0.9)
     modes, ridge = joined(density, places(density, modes, _stand_ins(target, fit, count)), stop=until(1.0))
-    normals = _normals(target, fit, count, seed)
-    found = _Found(target, fit, count, normals, modes, reference, seed, until(1.0), ridge)
+    each = looked_at(budget_s)
+    normals = _normals(target, fit, count, seed, each)
+    found = _Found(
+        target,
+        fit,
+        count,
+        normals,
+        modes,
+        reference,
+        seed,
+        each,
+        draws,
+        lambda: begun + budget_s - time.monotonic(),
+        ridge,
+    )
     tree = found.tree()
     tree.attrs["seconds_compiling"] = compiling
     return tree
@@ -175,16 +196,6 @@ def _from_draws(target: Posterior, points: Array, modes: Sequence[Mode], *, stop
     return found
 
 
-def _particles(target: Posterior, centre: Array, budget_s: float) -> int:
-    """As many particles as a quarter of the budget allows, by the time that one evaluation takes."""
-    points = np.repeat(centre[None], 64, axis=0)
-    target.log_density(points)
-    begun = time.perf_counter()
-    target.log_density(points)
-    each = (time.perf_counter() - begun) / len(points)
-    return int(np.clip(0.25 * budget_s / (4 * _EVALUATIONS * each), _LEAST_PARTICLES, _MOST_PARTICLES))
-
-
 def _at_modes(modes: Sequence[Mode]) -> list[Start]:
     return [
         Start(f"mode {i + 1}", m.place, sd=0.7 * np.sqrt(np.square(m.factor).sum(axis=1)))
@@ -203,7 +214,10 @@ def _reference(
     left: Callable[[], float],
     compiling: float,
 ) -> Reference | None:
-    grid = by_grid(target, around, modes, seed=seed) if target.dim <= 2 else None
+    affordable = evaluations_within(target.log_density, target.initial_point, left()) > _ON_A_GRID.get(
+        target.dim, np.inf
+    )
+    grid = by_grid(target, around, modes, seed=seed) if affordable else None
     if grid is not None and grid.ok:
         return grid
     chains, one = None, optima == 1 and len(modes) <= 1
@@ -243,6 +257,33 @@ def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Referen
     return again if again is not None and len(again.reasons) <= len(found.reasons) else found
 
 
+def _longer(
+    target: Posterior, fit: xr.DataTree, reference: Reference | None, seed: int, left: Callable[[], float]
+) -> Reference | None:
+    """NUTS run on, each time for as long as all before, while its errors are what leaves the verdict open and there is time."""
+    if reference is None or reference.method != "NUTS" or not reference.ok:
+        return reference
+    own, took = member(fit, 0), 0.0
+    moments, draws = (
+        {"ADVI": of_normals(target, own, seed=seed)},
+        {"ADVI": own.rvs(_EACH, seed).reshape(-1, target.dim)},
+    )
+    for k in range(_RUNS):
+        each = len(reference.flat) // 4
+        if not wanting(compare(target, moments, draws, reference), "NUTS"):
+            break
+        if left() < 2 * took or 8 * each * target.dim > MOST_NUMBERS:
+            break
+        begun = time.monotonic()
+        more = by_nuts(target, seed=seed + 11 + k, stop=lambda: left() < 0, draws=each)
+        took = time.monotonic() - begun
+        together = reference if more is None else pooled(reference, more, target.coordinates)
+        if together is reference or not together.ok:
+            break
+        reference = together
+    return reference
+
+
 def _agreed(target: Posterior, chains: Reference, look: Reference | None) -> Reference:
     """The tempered populations, if they are a reference and NUTS, which is none, saw the same; else NUTS."""
     if look is None or not look.ok:
@@ -261,14 +302,14 @@ def _agreed(target: Posterior, chains: Reference, look: Reference | None) -> Ref
     )
 
 
-def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int) -> list[tuple[Array, Array]]:
+def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int, seconds: float) -> list[tuple[Array, Array]]:
     """Mean and Cholesky factor of each optimum, by linear response where that is nearer in reverse KL beyond doubt."""
     found = []
     for k in range(count):
         own = member(fit, k)
         if np.isfinite(fit[f"optimum_{k}/fit/cov_linear_response"]).all():
             wide = linear_response(fit, k)
-            own = wide if nearer(target, wide, own, seed=seed + 41) else own
+            own = wide if nearer(target, wide, own, seed=seed + 41, seconds=seconds) else own
         found.append(own.scales[0])
     return found
 
@@ -298,8 +339,12 @@ class _Found:
     modes: Sequence[Mode]  # and optima where there is none
     reference: Reference | None
     seed: int
-    over: Callable[[], bool]
+    each: float  # seconds that one look may take
+    draws: int  # of each posterior that are saved
+    left: Callable[[], float]  # seconds
     ridge: int = 0  # places that were no separate modes
+    numbers: NDArray[np.intp] | None = None  # of the modes, among all that were found
+    parts: Sequence[tuple[Array, Array]] = ()  # of the mixture, made of all of these
 
     def components(self) -> tuple[list[tuple[Array, Array]], Array, list[str]]:
         """Normals of the repair: optima (with linear response where it holds), then modes that none of them covers."""
@@ -339,24 +384,28 @@ class _Found:
         return np.asarray(np.exp(evidence - logsumexp(evidence))) if self.modes else np.empty(0)
 
     def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
-        """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold."""
+        """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold and are better known."""
         if not self.modes or (all(covered) and self.ridge):  # of a ridge an optimum covers a part, that no mode tells
             return None
         if all(covered):
             return 0.0, 0.0, 0.0
         reliable = self.reference is not None and self.reference.ok
+        seen = None
         if self.reference is not None and (reliable or not mended.k_hat < _HOLDS):
-            return self._share(~np.array(covered)[assign(self.modes, self.reference.flat)])
+            seen = self._share(~np.array(covered)[assign(self.modes, self.reference.flat)])
         if not mended.k_hat < _HOLDS:
-            return None
+            return seen
         with np.errstate(divide="ignore"):
             parts = [
                 Mode(part[0], 0.0, part[1], w)
-                for part, w in zip(self.components()[0], np.log(mended.weights), strict=True)
+                for part, w in zip(self.parts or self.components()[0], np.log(mended.weights), strict=True)
             ]
         elsewhere = ~np.array(has(parts, _drawn(*self.normals[0], self.seed), mended.weights))
         mass = float(mended.weights[elsewhere].sum())
         half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
+        # The weights of the table, where these are what the reference saw, and better known.
+        if seen is not None and not (seen[1] <= mass <= seen[2] and 2 * half < seen[2] - seen[1]):
+            return seen
         return mass, max(0.0, mass - half), min(1.0, mass + half)
 
     def _share(self, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -399,10 +448,10 @@ class _Found:
         parts, guess, names = self.components()
         mended = repair(self.target, parts, guess, seed=self.seed)
         weak = self.reference is None or not self.reference.ok
-        found = self
+        found = replace(self, parts=parts)
         if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
             points = mended.draws.reshape(4, -1, self.target.dim)
-            found = replace(self, reference=_whole(self.target, Reference("importance", points, mended.looks, ())))
+            found = replace(found, reference=_whole(self.target, Reference("importance", points, mended.looks, ())))
         elif self.reference is not None and not weak and not mended.k_hat < _HOLDS and len(parts) > 1:
             mended = weighed(mended, parts, self.reference)
         return found._with_mass()._tree(mended, *self._made(mended, names))
@@ -410,7 +459,7 @@ class _Found:
     def _made(self, mended: Repair, names: list[str]) -> tuple[Repair, list[str]]:
         """The repair and its components; the lowest optimum alone unless the mixture is nearer than that in reverse KL, beyond doubt."""
         alone = _as_target(self.normals[0])
-        if names == ["optimum 0"] or nearer(self.target, mended.mixture, alone, seed=self.seed + 41):
+        if names == ["optimum 0"] or nearer(self.target, mended.mixture, alone, seed=self.seed + 41, seconds=self.each):
             return mended, names
         return repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed), ["optimum 0"]
 
@@ -424,7 +473,8 @@ class _Found:
         else:
             evidence = np.array([m.log_evidence for m in self.modes])
             kept = evidence > evidence.max() - _FAINT
-        return replace(self, modes=[m for m, one in zip(self.modes, kept, strict=True) if one])
+        modes = [m for m, one in zip(self.modes, kept, strict=True) if one]
+        return replace(self, modes=modes, numbers=np.flatnonzero(kept))
 
     def _tree(self, mixed: Repair, mended: Repair, names: Sequence[str]) -> xr.DataTree:
         """All that is reported: masses by the mixture of all optima and modes, draws of the repair that is made of it."""
@@ -445,14 +495,18 @@ class _Found:
         draws = {
             name: m.rvs(_DRAWS, seed + 31 + i).reshape(-1, target.dim) for i, (name, m) in enumerate(members.items())
         }
-        moments = {name: of_normals(target, m, seed=seed) for name, m in members.items()}
+        moves = data["node_moves"].to_numpy()
+        moments = {
+            name: of_normals(target, m, seed=seed, moves=moves if name == "ADVI" else None)
+            for name, m in members.items()
+        }
         if "linear response" in members:
-            sds = response_sds(target, members["ADVI"], self._entries, seed=seed)
+            sds = response_sds(target, members["ADVI"], self._entries, seed=seed, seconds=self.each)
             moments["linear response"] = with_sds(moments["linear response"], sds)
         comparison = compare(target, moments, draws, self.reference)
         if "linear response" in members:
             one = missed is None or missed[0] < _ELSEWHERE
-            trusted = one & response_trusted(target, self.fit, 0, self._entries, sds, seed=seed)
+            trusted = one & response_trusted(target, self.fit, 0, self._entries, sds, seed=seed, seconds=self.each)
             comparison["linear_response_trusted"] = ("variable", trusted)
             comparison["sd_linear_response"] = ("variable", sds)
         bounds = self._bounds()
@@ -465,9 +519,10 @@ class _Found:
         )  # fmt: skip
         verdict = judge(found)
         result = self.fit.copy()
-        result["posterior"] = xr.DataTree(dataset=self._best(mended, names, draws["mixture"]))
+        result["posterior"] = xr.DataTree(dataset=self._best(mended, names, draws["mixture"][: self.draws]))
         if "linear response" in draws:
-            result["linear_response/posterior"] = xr.DataTree(dataset=_named(target, draws["linear response"]))
+            linear = draws["linear response"][: self.draws]
+            result["linear_response/posterior"] = xr.DataTree(dataset=_named(target, linear))
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
         result["divergences"] = xr.DataTree(dataset=self._divergences(members, evidence))
@@ -484,20 +539,20 @@ class _Found:
         if bounds is not None:
             result["lower_bounds"] = xr.DataTree(dataset=bounds)
         if self.reference is not None:
-            result["reference/posterior"] = xr.DataTree(dataset=_chains(target, self.reference))
+            result["reference/posterior"] = xr.DataTree(dataset=_chains(target, self.reference, self.draws))
             result["reference"].attrs = {"method": self.reference.method, "ok": int(self.reference.ok), "looks": self.reference.looks,
                                          "reasons": list(self.reference.reasons) or ""}  # fmt: skip
         nowhere = (float("nan"),) * 3
         value, lower, upper = missed if missed is not None else nowhere
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
-                                         "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched)}  # fmt: skip
+                                         "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched), "thinned": self.draws if self.draws < _DRAWS else 0}  # fmt: skip
         return result
 
     def _best(self, mended: Repair, names: Sequence[str], draws: Array) -> xr.Dataset:
         """Draws of the best that is known (see `models.own_model.mixture.best`)."""
         source = best(self.reference, mended.k_hat, names)
         if self.reference is not None and source == "reference":
-            return _chains(self.target, replace(self.reference, points=self.reference.chains)).assign_attrs(
+            return _chains(self.target, replace(self.reference, points=self.reference.chains), self.draws).assign_attrs(
                 source=source
             )
         return _named(self.target, draws).assign_attrs(source=source)
@@ -508,7 +563,9 @@ class _Found:
             return None
         found = []
         for k in range(min(self.count, _BOUNDED)):
-            one = lower_bounds(self.target, member(self.fit, k), seed=self.seed + 51 + k, stop=self.over)
+            if evaluations_within(self.target.log_density, self.target.initial_point, self.left()) < LEAST_EVALUATIONS:
+                break
+            one = lower_bounds(self.target, member(self.fit, k), seed=self.seed + 51 + k, stop=lambda: self.left() < 0)
             if one is None:
                 break
             found.append(one)
@@ -526,14 +583,20 @@ class _Found:
         return np.column_stack(list(natural(self.target, points).values()))
 
     def _divergences(self, members: dict[str, Target], log_evidence: Estimate) -> xr.Dataset:
-        reverse = [kl_reverse(self.target, m, log_evidence, seed=self.seed + 41) for m in members.values()]
+        reverse = [
+            kl_reverse(self.target, m, log_evidence, seed=self.seed + 41, seconds=self.each) for m in members.values()
+        ]
         nowhere = Estimate(float("nan"), float("nan"), "draws")
         forward = [nowhere] * len(members)
         if self.reference is not None:
-            seen, looks = self.reference.thinned, self.reference.looks
+            looks, whole = self.reference.looks, self.reference.chains
+            most = draws_within(self.target.log_density, self.target.initial_point, self.each, 4000)
+            most = max(most, _EACH_COORDINATE * self.target.dim)  # to which a Normal can be fitted
+            seen = evenly(self.reference.flat, most)
+            chains = np.stack([evenly(chain, most // len(whole)) for chain in whole])
             forward = [kl_forward(self.target, m, seen, log_evidence, looks) for m in members.values()]
             if "forward" in members:  # which is fitted to these very draws
-                forward[-1] = kl_forward_fitted(self.target, self.reference.chains, log_evidence, looks)
+                forward[-1] = kl_forward_fitted(self.target, chains, log_evidence, looks)
         columns = {"reverse": reverse, "forward": forward}
         data = {name: ("approximation", [e.value for e in column]) for name, column in columns.items()}
         data |= {f"{name}_se": ("approximation", [e.error for e in column]) for name, column in columns.items()}
@@ -555,7 +618,10 @@ class _Found:
                     for i, name in enumerate(("mass", "mass_lower", "mass_upper"))
                 },
             },
-            coords={"mode": np.arange(len(self.modes)), "coordinate": self.target.coordinates},
+            coords={
+                "mode": np.arange(len(self.modes)) if self.numbers is None else self.numbers,
+                "coordinate": self.target.coordinates,
+            },
         )
 
 
@@ -575,6 +641,10 @@ def _named(target: Target, points: Array) -> xr.Dataset:
     return found
 
 
-def _chains(target: Posterior, reference: Reference) -> xr.Dataset:
-    parts = [_named(target, chain).assign_coords(chain=[i]) for i, chain in enumerate(reference.points)]
+def _chains(target: Posterior, reference: Reference, draws: int) -> xr.Dataset:
+    """Chains on the natural scale, thinned evenly where all draws would be too much to save."""
+    points, most = reference.points, max(1, draws // len(reference.points))
+    if draws < _DRAWS:
+        points = np.stack([evenly(chain, most) for chain in points])
+    parts = [_named(target, chain).assign_coords(chain=[i]) for i, chain in enumerate(points)]
     return xr.concat(parts, dim="chain")

@@ -78,7 +78,9 @@ def repair(target: Target, components: Sequence[tuple[Array, Array]], log_weight
     z[::2] *= np.sqrt(_TAIL / rng.chisquare(_TAIL, (len(z[::2]), 1)))
     z[::4] *= _reach(target.dim)
     means, factors = np.array([m for m, _ in components]), np.array([f for _, f in components])
-    x = means[chosen] + np.einsum("nij,nj->ni", factors[chosen], z)
+    x = means[chosen]
+    for i, factor in enumerate(factors):  # not all at once: of 1500 unknowns a factor for each draw would be 170 GB
+        x[chosen == i] += z[chosen == i] @ factor.T
     log_q = np.stack([_log_proposal(x, m, f) for m, f in components], axis=1) + np.log(guess)
     total = logsumexp(log_q, axis=1)
     with np.errstate(all="ignore"):

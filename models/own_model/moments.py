@@ -11,18 +11,20 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from models.advi.effort import MOST_NUMBERS
 from models.advi.fixed import fixed_nodes
 from models.own_model.comparison import natural, pit
 from models.own_model.reference import Cells, Reference
-from models.targets import Target
+from models.targets import Posterior, Target
 
-__all__ = ["Moments", "compare", "of_normals", "of_reference", "settles", "tails", "with_sds"]
+__all__ = ["Moments", "compare", "of_normals", "of_reference", "settles", "tails", "unknowns", "with_sds"]
 
 Array = NDArray[np.float64]
 
 _REPLICATES = 8
 _POWER = 9  # logarithm to base 2 of the nodes of each, at least
 _ROWS = 4096  # of points that are carried to the natural scale at once
+_ROUNDING = 1e-13  # relative sd of what is a constant
 _OPEN = 0.1  # of the mean distance from the mode, that may lie beyond the box of a grid
 _FIRM = 0.1  # relative error of an sd, above which it is open
 _NO_SD, _NO_MEAN = 0.5, 1.0  # shape of a tail, above which the variance is infinite, and the mean
@@ -50,11 +52,11 @@ class Moments:
     sd_error: Array
 
 
-def of_normals(target: Target, member: Target, *, seed: int = 0) -> Moments:
+def of_normals(target: Target, member: Target, *, seed: int = 0, moves: Array | None = None) -> Moments:
     """Moments of a Normal of unconstrained space, or of a mixture of them, on eight sets of quasi-Monte Carlo nodes.
 
-    What is linear in the unknowns is exact, for the nodes have the mean and the covariance of a Normal; the errors of what is not are the
-    spread over the sets.
+    What is linear in the unknowns is exact, for the nodes have the mean and the covariance of a Normal (the latter up to some 500 unknowns); the errors of
+    what is not are the spread over the sets.
 
     Parameters
     ----------
@@ -63,9 +65,12 @@ def of_normals(target: Target, member: Target, *, seed: int = 0) -> Moments:
     member : Target
         A Normal or a mixture of Normals, with its components as ``scales``.
     seed : int
+    moves : ndarray (r, 2, d), optional
+        ``node_moves`` of the optimum that a Normal is (see `models.advi.fit_dadvi`): where nodes put it is a part of the errors then.
     """
     weights = np.asarray(member.spec.get("weights", [1.0]), dtype=float)
     power = max(_POWER, int(np.ceil(np.log2(4 * target.dim))))
+    power = min(power, int(np.log2(MOST_NUMBERS / (_REPLICATES * target.dim))))
     z = fixed_nodes(target.dim, power=power, replicates=_REPLICATES, seed=seed)
     parts = []
     with np.errstate(all="ignore"):
@@ -78,7 +83,25 @@ def of_normals(target: Target, member: Target, *, seed: int = 0) -> Moments:
         sds = np.sqrt(second - first**2)
         sd = np.sqrt(second.mean(axis=0))
         errors = [by_set.std(axis=0, ddof=1) / np.sqrt(_REPLICATES) for by_set in (first, sds)]
+        if moves is not None and np.isfinite(moves).all():
+            [(location, factor)] = member.scales
+            by_nodes = _by_nodes(target, location, factor, moves, z[0])
+            errors = [np.hypot(error, part) for error, part in zip(errors, by_nodes, strict=True)]
     return Moments(list(found), centre, sd, *errors)
+
+
+def _by_nodes(target: Target, location: Array, factor: Array, moves: Array, z: Array) -> tuple[Array, Array]:
+    """Standard errors (v,) of means and sds on the natural scale that come of moves (r, 2, d) of the means and log sds, on common nodes z (n, d)."""
+
+    def of(shift: Array, log_scale: Array) -> tuple[Array, Array]:
+        points = location + shift + np.exp(log_scale) * (z @ factor.T)
+        found = np.stack(list(natural(target, points).values()), axis=-1)
+        return found.mean(axis=0), found.std(axis=0)
+
+    here = of(*np.zeros((2, len(location))))
+    there = [of(*move) for move in moves]
+    mean, sd = (np.sqrt(np.square([at[i] - here[i] for at in there]).sum(axis=0)) for i in (0, 1))
+    return mean, sd
 
 
 def of_reference(target: Target, reference: Reference) -> Moments:
@@ -198,7 +221,8 @@ def compare(
     xarray.Dataset
         Over (approximation, variable): ``mean``, ``sd`` and their errors ``mean_se``, ``sd_se``; beside a reference also ``mean_shift`` (in its sds),
         ``sd_ratio`` and ``pit`` (see `models.own_model.comparison.pit`); over (variable): ``reference_mean``, ``reference_sd``,
-        ``reference_mean_se``, ``reference_sd_se``. A mean or an sd that the reference leaves open is nan, and so is what is divided by it.
+        ``reference_mean_se``, ``reference_sd_se``, ``unknown`` (whether it is an unknown of the model, and not computed from these), ``same`` (whether it
+        is the same number as an earlier one in all draws) and ``reference_lost``, the share of the draws in which it is no finite number. A mean or an sd that the reference leaves open is nan, and so is what is divided by it.
     """
     dims = ("approximation", "variable")
     names = next(iter(approximations.values())).names
@@ -208,6 +232,9 @@ def compare(
     }
     if reference is not None:
         truth = of_reference(target, reference)
+        # What is a constant comes out of a transform with the rounding of one.
+        constant = np.asarray(truth.sd <= _ROUNDING * np.abs(truth.mean))
+        truth = replace(truth, sd=np.where(constant, 0.0, truth.sd), sd_error=np.where(constant, 0.0, truth.sd_error))
         truth = replace(
             truth,
             mean=np.where(np.isfinite(truth.mean_error), truth.mean, np.nan),
@@ -218,8 +245,31 @@ def compare(
             data["mean_shift"] = (dims, [(m.mean - truth.mean) / truth.sd for m in approximations.values()])
             data["sd_ratio"] = (dims, [m.sd / truth.sd for m in approximations.values()])
         seen = natural(target, reference.thinned)
+        values = np.stack(list(seen.values()), axis=-1)
+        data["unknown"] = ("variable", np.arange(len(names)) < unknowns(target))
+        data["same"] = ("variable", _same(values))
+        data["reference_lost"] = ("variable", 1 - np.isfinite(values).mean(axis=0))
         data["pit"] = (dims, [[pit(x, seen[v]) for v, x in natural(target, draws[a]).items()] for a in approximations])
     return xr.Dataset(data, coords={"approximation": list(approximations), "variable": names})
+
+
+def unknowns(target: Target) -> int:
+    """How many of the entries of `models.own_model.comparison.natural` are unknowns of a model: the first ones."""
+    if not isinstance(target, Posterior):
+        return target.dim
+    found = target.natural(target.initial_point[None])
+    return sum(found[rv.name][0].size for rv in target.source.free_RVs)
+
+
+def _same(values: Array) -> NDArray[np.bool_]:
+    """Which columns of draws (n, v) are an earlier one once more, as the other half of a correlation matrix."""
+    known: dict[tuple[float, ...], list[int]] = {}
+    found = np.zeros(values.shape[1], dtype=bool)
+    for j, column in enumerate(values.T):
+        alike = known.setdefault(tuple(float(f"{x:.6g}") for x in column[:3]), [])
+        found[j] = any(np.allclose(column, values[:, i], rtol=1e-9, atol=0, equal_nan=True) for i in alike)
+        alike.append(j)
+    return found
 
 
 def settles(sd: Array, error: Array) -> NDArray[np.bool_]:

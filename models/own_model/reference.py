@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -227,7 +228,7 @@ def by_nuts(
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with rounded_alike():
+        with rounded_alike(), _unknowns_alone(target.source):
             tree = pm.sample(draws=draws, tune=1000, chains=4, cores=1, random_seed=seed, progressbar=False, model=target.source,
                              callback=watch, compute_convergence_checks=False, nuts_sampler="pymc", target_accept=target_accept,
                              idata_kwargs={"include_transformed": True})  # fmt: skip
@@ -251,6 +252,17 @@ def by_nuts(
     )
 
 
+@contextmanager
+def _unknowns_alone(model: Any) -> Iterator[None]:
+    """A model without its deterministics, which PyMC would compute and hold at each draw: one may have a row for every observation."""
+    kept = list(model.deterministics)
+    model.deterministics.clear()
+    try:
+        yield
+    finally:
+        model.deterministics.extend(kept)
+
+
 def _judged(points: Array, divergences: int, names: Sequence[str], known: Sequence[str] = ()) -> Reference:
     """Chains (c, n, d) of NUTS with what is to be said against them, beside what is `known`."""
     reasons, ess = _reasons("NUTS", points, names)
@@ -264,10 +276,13 @@ def _judged(points: Array, divergences: int, names: Sequence[str], known: Sequen
 
 
 def pooled(one: Reference, other: Reference, names: Sequence[str]) -> Reference:
-    """Chains of NUTS of the same length, as of one run; the first alone where the other's are shorter."""
-    if one.points.shape[1:] != other.points.shape[1:]:
+    """Chains of NUTS as of one run, those of the other cut into as many of the same length; the first alone where these are shorter, or do not come out even."""
+    _, each, d = one.points.shape
+    if other.points.shape[1] % each:
         return one
-    return _judged(np.concatenate([one.points, other.points]), one.divergences + other.divergences, names)
+    return _judged(
+        np.concatenate([one.points, other.points.reshape(-1, each, d)]), one.divergences + other.divergences, names
+    )
 
 
 def _stacked(target: Posterior, tree: Any) -> Array:

@@ -13,11 +13,12 @@ from models.own_model.comparison import natural
 from models.own_model.tempering import move
 from models.targets import Target
 
-__all__ = ["LowerBounds", "lower_bounds"]
+__all__ = ["LEAST_EVALUATIONS", "LowerBounds", "lower_bounds"]
 
 Array = NDArray[np.float64]
 
 _CHAINS, _MOVES, _LEAST_MOVES = 1000, 30, 3  # moves of each of two halves
+LEAST_EVALUATIONS = _CHAINS * 2 * _LEAST_MOVES * 8  # of the density, in moves of eight leaps: below, no bound is had
 _LATE = 2.0  # standard errors, by which a mean or an sd is still under way in the second half
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from models.own_model.leaves_open import Open, listed, opened, settled
 from models.own_model.modes import Image
-from models.own_model.moments import settles
 
-__all__ = ["Evidence", "Grade", "Verdict", "judge", "settled", "written_k_hat"]
+__all__ = ["Evidence", "Grade", "Verdict", "at_a_limit", "judge", "settled", "wanting", "written_k_hat"]
 
 Grade = Literal["adequate", "too narrow", "missed mode", "label switching", "flat direction", "improper", "cannot tell"]
 
@@ -21,7 +21,6 @@ _NARROW, _WIDE = 0.9, 1.1  # sd ratios, and
 _ERRORS = 2.0  # standard errors of the reference, by which these limits, and the next, must be passed to be a fault
 _FACTOR = 5.0  # between sds, from which on it is said as such
 _SHIFT = 0.2  # a mean off by this many sds, that a user would want to know of
-_NAMED = 5  # variables in a sentence
 _MISSED = 0.02  # of the mass, that a missed mode must hold at least
 _IMAGES = {
     "labels": ("labels exchanged", "order them (an ordered transform)"),
@@ -106,7 +105,7 @@ def judge(evidence: Evidence) -> Verdict:
     Returns
     -------
     Verdict
-        ``adequate`` only where the reference leaves the sd of no variable open (see `settled`), and none beyond a limit. ``too narrow`` where an sd is below 0.9 of
+        ``adequate`` only where the reference leaves the sd of no variable open (see `models.own_model.leaves_open`), and none beyond a limit. ``too narrow`` where an sd is below 0.9 of
         the reference's by more than two of its standard errors, whatever else is wrong, and the sentence counts all that is: but ``cannot
         tell`` where the reference leaves even a mean open, as that of an improper posterior does. An optimum that is only too wide, or only off in its
         means, has no grade of its own: it is ``cannot tell``, which claims nothing untrue, with a sentence that tells.
@@ -192,8 +191,9 @@ def _instead(e: Evidence) -> str:
         return "give more seconds, for a reference"
     if e.reasons:
         return f"nor may the reference ({e.reference}) be relied on: {'; '.join(e.reasons)}; give more seconds, or write the model in another parametrisation"
-    if _endless(e.comparison).any():
-        return f"nor may other draws be relied on: {_open(e, _endless(e.comparison))}"
+    left = opened(e.comparison, e.reference)
+    if left.endless.any():
+        return f"nor may other draws be relied on: {left.said()}"
     return "use the draws of the reference"
 
 
@@ -236,16 +236,14 @@ def _widths(e: Evidence) -> Verdict:
     row = table.sel(approximation="ADVI")
     ratio = np.nan_to_num(row["sd_ratio"].to_numpy(), nan=np.inf, posinf=np.inf)
     shift = np.abs(row["mean_shift"].to_numpy())
-    names = table["variable"].to_numpy().astype(str)
-    firm, constant = settled(table), (table["reference_sd"] == 0).to_numpy()
-    known, left = firm, ~firm & ~constant
+    left = opened(table, e.reference)
+    names, known = left.names, left.known
     narrow, wide, moved = (known & fault for fault in _faults(row))
     off = narrow | wide | moved
     if not off.any():
-        return _agreeing(e, known, left)
-    count = int((known | left).sum())
-    faults = {"too narrow": narrow.sum(), "too wide": wide.sum(), "off in the mean": moved.sum()}
-    said = _counted({fault: int(n) for fault, n in faults.items() if n}, count)
+        return _agreeing(e, left)
+    faults = {"too narrow": narrow, "too wide": wide, "off in the mean": moved}
+    said = _counted({fault: mask for fault, mask in faults.items() if mask.any()}, left)
     badness = np.fmax(np.abs(np.log(np.where(off, ratio, 1.0))), np.where(off, shift, 0.0))
     worst = int(np.argmax(badness))
     if not badness[worst] <= shift[worst]:
@@ -257,11 +255,11 @@ def _widths(e: Evidence) -> Verdict:
         remedy = f"linear response keeps the means: use the draws of the reference ({e.reference})"
     at_worst = "at worst it" if off.sum() > 1 else "it"
     found = f"ADVI is {said}; {at_worst} {wrong}"
-    if _endless(table).any():
-        return Verdict("cannot tell", f"cannot tell: {_open(e, left)}; by the same draws, {found}")
+    if left.endless.any():
+        return Verdict("cannot tell", f"cannot tell: {left.said()}; by the same draws, {found}")
+    but = "; ".join(part for part in (left.said(), left.aside()) if part)
     return Verdict(
-        "too narrow" if narrow.any() else "cannot tell",
-        f"{found}; {remedy}" + (f"; but {_open(e, left)}" if left.any() else ""),
+        "too narrow" if narrow.any() else "cannot tell", f"{found}; {remedy}" + (f"; but {but}" if but else "")
     )
 
 
@@ -284,67 +282,60 @@ def _faults(row: xr.Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDAr
         return ratio * (1 + sd_error) < _NARROW, ratio * (1 - sd_error) > _WIDE, moved
 
 
-def _counted(faults: Mapping[str, int], count: int) -> str:
-    """Faults with the numbers of variables that have them, of `count`."""
+def _counted(faults: Mapping[str, NDArray[np.bool_]], left: Open) -> str:
+    """Faults with the numbers of variables that have them, the unknowns first."""
+    count = int((left.known | left.left).sum())
     if count == 1:
         return " and ".join(faults)
-    if len(faults) == 1 and count in faults.values():
-        return f"{next(iter(faults))} for {_all(count)}"
-    return " and ".join(f"{fault} for {n}" for fault, n in faults.items()) + f" of {count} variables"
+    [(first, mask), *others] = faults.items()
+    if not others and count == mask.sum():
+        return f"{first} for {_all(left)}"
+    shown = [f"{fault} for {mask.sum()}" for fault, mask in faults.items()]
+    return " and ".join(shown) + f" of {_variables(left)}"
 
 
-def _agreeing(e: Evidence, known: NDArray[np.bool_], left: NDArray[np.bool_]) -> Verdict:
+def _variables(left: Open) -> str:
+    """How many variables there are to judge, and how many of these are unknowns."""
+    among = left.known | left.left
+    free = int((among & left.unknown).sum())
+    computed = "" if free in (0, among.sum()) else f" ({free} unknown, the others computed from these)"
+    return f"{among.sum()} variables{computed}"
+
+
+def _agreeing(e: Evidence, left: Open) -> Verdict:
     """No fault was found: adequate, unless the reference leaves something open."""
-    row = e.comparison.sel(approximation="ADVI")
-    ratio, shift = row["sd_ratio"].to_numpy(), np.abs(row["mean_shift"].to_numpy())
-    limit = known & ((ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT))
+    limit = left.known & at_a_limit(e.comparison)
     near = f"means within {_SHIFT} sd, sds within 10 % of the reference"
-    if not (left | limit).any():
+    aside = f"; but {left.aside()}" if left.aside() else ""
+    if not (left.left | limit).any():
         only_found = "" if e.modes <= 1 else f", over the {e.modes} modes found"
         shown = f"as far as {e.starts} starts and the reference ({e.reference}) show"
-        return Verdict("adequate", f"ADVI is adequate for {_all(int(known.sum()))}{only_found}, {shown}: {near}")
-    unsure = [_open(e, left)] if left.any() else []
+        return Verdict("adequate", f"ADVI is adequate for {_all(left)}{only_found}, {shown}: {near}{aside}")
+    unsure = [left.said()] if left.left.any() else []
     if limit.any():
-        names = e.comparison["variable"].to_numpy().astype(str)
         unsure.append(
-            f"for {_listed(names[limit])} ADVI is farther from the reference ({e.reference}) than 10 % in the sd, or {_SHIFT} sd in the mean, but by no "
-            "more than two standard errors of the reference"
+            f"for {listed(left.names[limit])} ADVI is farther from the reference ({e.reference}) than 10 % in the sd, or {_SHIFT} sd in the mean, but by no "
+            "more than two standard errors of the reference; more seconds (--budget) give it more draws"
         )
-    agrees = known & ~limit
-    others = f"; ADVI agrees for {agrees.sum()} of {(known | left).sum()} variables: {near}" if agrees.any() else ""
-    return Verdict("cannot tell", f"cannot tell: {'; and '.join(unsure)}{others}")
+    agrees = left.known & ~limit
+    others = f"; ADVI agrees for {left.tally(agrees)}: {near}" if agrees.any() else ""
+    return Verdict("cannot tell", f"cannot tell: {'; and '.join(unsure)}{others}{aside}")
 
 
-def _open(e: Evidence, left: NDArray[np.bool_]) -> str:
-    """Of which variables (v,) the reference leaves the sd open, or even the mean."""
-    names = e.comparison["variable"].to_numpy().astype(str)
-    endless = left & _endless(e.comparison)
-    if endless.any():
-        others = f", nor the sd of {_listed(names[left & ~endless])}" if (left & ~endless).any() else ""
-        return (
-            "the posterior may be improper, as with a flat prior on a scale, or have tails too heavy for a mean: "
-            f"that of {_listed(names[endless])} does not settle ({e.reference}){others}"
-        )
-    return (
-        f"the reference ({e.reference}) leaves the sd of {_listed(names[left])} open (heavy tails, or too few draws); "
-        "a heavy tail that it cannot measure may be that of an improper posterior, as of a flat prior on a scale"
-    )
+def at_a_limit(comparison: xr.Dataset) -> NDArray[np.bool_]:
+    """For which variables (v,) ADVI is beyond a limit of what is adequate, be it by less than the errors of the reference."""
+    row = comparison.sel(approximation="ADVI")
+    ratio, shift = row["sd_ratio"].to_numpy(), np.abs(row["mean_shift"].to_numpy())
+    return np.asarray((ratio < _NARROW) | (ratio > _WIDE) | (shift > _SHIFT))
 
 
-def _endless(comparison: xr.Dataset) -> NDArray[np.bool_]:
-    """Of which variables (v,) the reference leaves even the mean open."""
-    return np.isinf(comparison["reference_mean_se"].to_numpy()) & ~settled(comparison)
-
-
-def _listed(names: NDArray[np.str_]) -> str:
-    """A few names in words."""
-    shown = [*names] if len(names) <= _NAMED else [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1} more"]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def settled(comparison: xr.Dataset) -> NDArray[np.bool_]:
-    """Of which variables (v,) the reference knows the sd to a tenth; of the others, as those with heavy tails, nothing is judged by it."""
-    return settles(comparison["reference_sd"].to_numpy(), comparison["reference_sd_se"].to_numpy())
+def wanting(comparison: xr.Dataset, reference: str) -> bool:
+    """Whether more draws of a reference would tell what these do not: no fault is beyond its errors, and some variable is at a limit, or open for want of draws."""
+    left = opened(comparison, reference)
+    off = np.any(_faults(comparison.sel(approximation="ADVI")), axis=0)
+    if (left.known & off).any() or left.endless.any() or left.heavy.any():
+        return False
+    return bool((left.few | (left.known & at_a_limit(comparison))).any())
 
 
 def written_k_hat(k_hat: float) -> str:
@@ -352,8 +343,9 @@ def written_k_hat(k_hat: float) -> str:
     return "> 1" if k_hat > 1 else f"{k_hat:.2f}"
 
 
-def _all(count: int) -> str:
-    return {1: "its only variable", 2: "both variables"}.get(count, f"all {count} variables")
+def _all(left: Open) -> str:
+    count = int((left.known | left.left).sum())
+    return {1: "its only variable", 2: "both variables"}.get(count, f"all {_variables(left)}")
 
 
 def _response(e: Evidence, name: str, known: NDArray[np.bool_], *, moved: bool) -> str:

@@ -438,6 +438,11 @@ class Posterior(Target):
         points = np.asarray(points, dtype=float).reshape(-1, self.dim)
         return {name: np.asarray(v) for name, v in self._natural_graph(points).items()}
 
+    @cached_property
+    def numbers(self) -> int:
+        """How many numbers its free variables and deterministics have at one point."""
+        return sum(v[0].size for v in self.natural(self.initial_point[None]).values())
+
     def blocks(self) -> list[tuple[slice, tuple[int, ...]]]:
         """Where each value variable stands in a point of unconstrained space, and its shape there."""
         result, done = [], 0
@@ -447,17 +452,26 @@ class Posterior(Target):
             done += size
         return result
 
+    def vanishing(self, point: Array) -> list[str]:
+        """Variables and potentials whose log density is not finite at a point (d,) of unconstrained space; none if that cannot be said."""
+        places = zip(self.source.value_vars, self.blocks(), strict=True)
+        values = {v.name: point[where].reshape(shape) for v, (where, shape) in places}
+        try:
+            names, evaluate = self._by_variable
+            return [name for name, value in zip(names, evaluate(values), strict=True) if not np.isfinite(value)]
+        except Exception:  # whatever a user's model does there: it was asked for a word only
+            return []
+
+    @cached_property
+    def _by_variable(self) -> tuple[list[str], Callable[[dict[str, Array]], list[Any]]]:
+        model = self.source
+        factors = [*model.basic_RVs, *model.potentials]
+        sums = [pytensor.tensor.sum(term) for term in model.logp(vars=factors, sum=False)]
+        return [v.name for v in factors], model.compile_fn(sums, on_unused_input="ignore")
+
     def blame(self, point: Array) -> str:
         """Say which variable has no finite log density at a point (d,) of unconstrained space; empty if that cannot be said."""
-        values = {
-            v.name: point[where].reshape(shape)
-            for v, (where, shape) in zip(self.source.value_vars, self.blocks(), strict=True)
-        }
-        try:
-            by_variable = self.source.point_logps(values)
-        except Exception:  # whatever a user's model does there: it was asked for a word only
-            return ""
-        bad = [name for name, value in by_variable.items() if not np.isfinite(value)]
+        bad = self.vanishing(point)
         return f" (of {', '.join(map(repr, bad))} at the first)" if bad else ""
 
     def data_groups(self) -> dict[str, Any]:
@@ -496,7 +510,8 @@ class Posterior(Target):
     def prior_points(self, n: int, seed: int) -> Array | None:
         """Draws (n, d) from the prior of a PyMC model in unconstrained space; ``None`` if a prior cannot be drawn from.
 
-        Rows may hold numbers that are not finite, as an ``ordered`` variable gives them whose prior draws are not in order.
+        Rows may hold numbers that are not finite, as an ``ordered`` variable gives them whose prior draws are not in order, and do where a draw fails, as
+        one of ``InverseGamma(0.001, 0.001)``, which divides by zero.
         """
         if n == 0:
             return np.empty((0, self.dim))
@@ -505,11 +520,17 @@ class Posterior(Target):
             # Every variable from its prior, also those that the model gives an initial value.
             overrides = dict.fromkeys(model.free_RVs, "prior")
             function = pm.initial_point.make_initial_point_fn(model=model, overrides=overrides)
-            seeds = np.random.SeedSequence(seed).generate_state(n).tolist()
-            points = [np.concatenate([np.ravel(v) for v in function(s).values()]) for s in seeds]
         except NotImplementedError:  # Flat, HalfFlat and potentials are no distributions to draw from
             return None
-        return np.asarray(points, dtype=float)
+        points = np.full((n, self.dim), np.nan)
+        for row, own in zip(points, np.random.SeedSequence(seed).generate_state(n).tolist(), strict=True):
+            try:
+                row[:] = np.concatenate([np.ravel(v) for v in function(own).values()])
+            except NotImplementedError:
+                return None
+            except (ArithmeticError, ValueError):  # of that draw
+                continue
+        return points
 
     @cached_property
     def _natural_graph(self) -> Callable[[Array], dict[str, Array]]:

@@ -125,6 +125,10 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown format": (("report", "--format", "md,hmtl"), ("format 'hmtl'", "did you mean html", "Known:")),
     "quick and full": (("report", "--quick", "--full"), ("--quick", "--full", "give one")),
     "negative seed": (("run", QUESTION, "--seed", "-1"), ("--seed", "greater than or equal to 0")),
+    "seed beyond what generators take": (
+        ("model", "x.py", "--seed", "9" * 20),
+        ("--seed", "less than or equal to 4294967295"),
+    ),
     "seed of words": (("run", QUESTION, "--seed", "one"), ("--seed", "integer")),
     "no jobs": (("run", QUESTION, "--jobs", "0"), ("--jobs", "greater than or equal to 1")),
     "output without a name": (("report", "--quick", "--output", ""), ("--output", "empty")),

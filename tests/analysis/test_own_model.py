@@ -373,7 +373,7 @@ def test_moments_have_errors_and_no_more_digits_than_these_support(examined: xr.
     assert at["variables"]["shifted[north_1]"]["mean"] == pytest.approx(
         at["variables"]["x[north_1]"]["mean"] + 10, abs=1e-9
     )
-    assert 0 <= at["errors"]["x[north_1]"]["mean"] < 1e-6  # linear: the nodes leave nothing open
+    assert 0 < at["errors"]["x[north_1]"]["mean"] < 0.01  # linear, so that only where the nodes put the optimum is open
     assert set(document["reference"]["errors"]["x[north_1]"]) == {"mean", "sd"}
     noisy = {"variables": {"x": {"mean": 1.23456, "sd": 2.34567}}, "errors": {"x": {"mean": 0.31, "sd": 0.2}}}
     assert written_moments(noisy, "x") == ("1.23", "2.35")

@@ -54,6 +54,18 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert list(loaded["a/fit"]["parameter"].to_numpy()) == list(tree()["a/fit"]["parameter"].to_numpy())
 
 
+def test_names_that_netcdf_refuses_are_others_in_the_file_and_come_back(tmp_path: Path) -> None:
+    refused = ["(Intercept)", "b ", "<b>", "a\tb", "-x", "[0]", " y", "_(Intercept)", "1|g", "σ ²", "²", "x (1)"]
+    data = xr.Dataset({name: ("(g)", np.arange(2.0) + i) for i, name in enumerate(refused)}, coords={"(g)": ["u", "v"]})
+    before = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"k": 1}), "posterior": data, "other": data[["b "]]})
+    path = save(before, tmp_path / "x.nc")
+    assert load(path).identical(before)
+    with xr.open_datatree(path) as there:
+        names = set(map(str, there["posterior"].data_vars))
+    assert {"_(Intercept)_", "_(Intercept)", "b_", "_<b>", "1|g", "x (1)"} <= names
+    assert len(names) == len(refused)
+
+
 def test_a_loaded_tree_holds_no_file_open(tmp_path: Path) -> None:
     path = save(tree(), tmp_path / "q.nc")
     loaded = load(path)

@@ -359,7 +359,7 @@ def test_a_model_without_a_gradient_names_the_variable() -> None:
     with pm.Model() as model:
         a = pm.Normal("a")
         pm.Simulator("simulated", lambda rng, a, size: rng.normal(a, 1, size), a, observed=np.ones(3))
-    with pytest.raises(InputError, match=r"of simulated has no gradient"):
+    with pytest.raises(InputError, match=r"of simulated \(test_dadvi.py, line \d+\) has no gradient"):
         fit_dadvi(model, starts=2)
 
 

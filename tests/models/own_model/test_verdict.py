@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from models.own_model.verdict import Evidence, judge
+from models.own_model.verdict import Evidence, judge, wanting
 
 
 def table(sd: float, shift: float, response: float, error: float = 0.01, mean_error: float = 0.01) -> xr.Dataset:
@@ -24,7 +24,16 @@ def table(sd: float, shift: float, response: float, error: float = 0.01, mean_er
     )
 
 
+def computed(data: xr.Dataset, *, lost: float = 0.0, same: bool = False) -> xr.Dataset:
+    more = {"unknown": False, "reference_lost": lost, "same": same}
+    return data.assign({name: ("variable", [value]) for name, value in more.items()})
+
+
 def pair(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
+    if "unknown" in b:
+        a = a.assign(
+            {"unknown": ("variable", [True]), "reference_lost": ("variable", [0.0]), "same": ("variable", [False])}
+        )
     return xr.concat([a, b], "variable").assign_coords(variable=["a", "b"])
 
 
@@ -108,10 +117,51 @@ def evidence(**changes: object) -> Evidence:
         ),
         ({"comparison": table(np.inf, 0.0, 0.99)}, "cannot tell", "it overestimates the sd of tau without bound"),
         (
+            {"comparison": table(0.6, 0.0, 0.99, error=np.inf)},
+            "cannot tell",
+            "the reference (NUTS) leaves the sd of tau open (heavy tails); a heavy tail that it cannot measure may be that of an "
+            "improper posterior, as of a flat prior on a scale$",
+        ),
+        (
             {"comparison": table(0.6, 0.0, 0.99, error=0.2)},
             "cannot tell",
-            "the reference (NUTS) leaves the sd of tau open (heavy tails, or too few draws); a heavy tail that it cannot measure may be that of an "
-            "improper posterior, as of a flat prior on a scale$",
+            "the reference (NUTS) has too few independent draws to know the sd of tau to a tenth; give more seconds (--budget)$",
+        ),
+        (
+            {"comparison": table(0.6, 0.0, 0.99, error=0.2), "reference": "grid"},
+            "cannot tell",
+            "the reference (grid) leaves the sd of tau open (heavy tails)",
+        ),
+        (
+            {"comparison": pair(table(1.0, 0, 1), computed(table(3.0, 0, 1, error=np.inf, mean_error=np.inf)))},
+            "adequate",
+            "is adequate for its only variable, as far as 33 starts and the reference (NUTS) show: means within 0.2 sd, sds within 10 % of the reference; "
+            "but b, computed from the unknowns, has tails too heavy for a mean (NUTS)$",
+        ),
+        (
+            {"comparison": pair(table(1.0, 0, 1), computed(table(np.nan, np.nan, 1, error=np.nan), lost=0.18))},
+            "adequate",
+            "; but b is NaN or infinite in 18 % of the draws of the reference, and not judged$",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0, 1), computed(table(0.5, 0, 1, error=np.inf)))},
+            "too narrow",
+            "has 1; but b, computed from the unknowns, has tails too heavy for an sd (NUTS)$",
+        ),
+        (
+            {"comparison": pair(table(0.6, 0, 1), computed(table(1.0, 0, 1)))},
+            "too narrow",
+            "ADVI is too narrow for 1 of 2 variables (1 unknown, the others computed from these); it under",
+        ),
+        (
+            {"comparison": pair(table(1, 0, 1, error=0.5), computed(table(1.0, 0, 1)))},
+            "cannot tell",
+            "(--budget); ADVI agrees for 0 of 1 unknowns and 1 of 1 variables computed from them: means",
+        ),
+        (
+            {"comparison": pair(table(1, 0, 1), computed(table(0.1, 0, 1), same=True))},
+            "adequate",
+            "ADVI is adequate for its only variable,",
         ),
         (
             {"comparison": table(0.6, 0.0, 1, error=0.2, mean_error=np.inf)},
@@ -121,13 +171,13 @@ def evidence(**changes: object) -> Evidence:
         ),
         ({"comparison": table(0.6, 0.0, 1, error=np.nan)}, "cannot tell", "leaves the sd of tau open ("),
         (
-            {"comparison": pair(table(0.95, 0, 1), table(0.1, 0, 1, error=0.5))},
+            {"comparison": pair(table(0.95, 0, 1), table(0.1, 0, 1, error=np.inf))},
             "cannot tell",
-            "leaves the sd of b open (heavy tails, or too few draws); a heavy tail that it cannot measure may be that of an improper posterior, as of "
+            "leaves the sd of b open (heavy tails); a heavy tail that it cannot measure may be that of an improper posterior, as of "
             "a flat prior on a scale; ADVI agrees for 1 of 2 variables: means",
         ),
         (
-            {"comparison": pair(table(0.1, 0, 1, error=0.5, mean_error=np.inf), table(0.1, 0, 1, error=0.5))},
+            {"comparison": pair(table(0.1, 0, 1, error=0.5, mean_error=np.inf), table(0.1, 0, 1, error=np.inf))},
             "cannot tell",
             "too heavy for a mean: that of a does not settle (NUTS), nor the sd of b$",
         ),
@@ -152,27 +202,27 @@ def evidence(**changes: object) -> Evidence:
             {"comparison": table(0.89, 0.0, 0.99, error=0.01)},
             "cannot tell",
             "cannot tell: for tau ADVI is farther from the reference (NUTS) than 10 % in the sd, or 0.2 sd in the mean, but by no more than two standard "
-            "errors of the reference$",
+            "errors of the reference; more seconds (--budget) give it more draws$",
         ),
         (
             {"comparison": pair(table(0.89, 0.0, 1.0), table(1.0, 0.0, 1.0))},
             "cannot tell",
-            "two standard errors of the reference; ADVI agrees for 1 of 2 variables: means within 0.2 sd, sds within 10 % of the reference$",
+            "two standard errors of the reference; more seconds (--budget) give it more draws; ADVI agrees for 1 of 2 variables: means within 0.2 sd, sds within 10 % of the reference$",
         ),
         (
-            {"comparison": pair(table(0.89, 0.0, 1.0), table(0.1, 0.0, 1.0, error=0.5))},
+            {"comparison": pair(table(0.89, 0.0, 1.0), table(0.1, 0.0, 1.0, error=np.inf))},
             "cannot tell",
             "flat prior on a scale; and for a ADVI is farther from the reference (NUTS) than",
         ),
         (
             {"comparison": table(1.11, 0.0, 0.99, error=0.01)},
             "cannot tell",
-            "by no more than two standard errors of the reference$",
+            "by no more than two standard errors of the reference; more seconds (--budget) give it more draws$",
         ),
         (
             {"comparison": table(1.0, 0.21, 0.99, mean_error=0.01)},
             "cannot tell",
-            "by no more than two standard errors of the reference$",
+            "by no more than two standard errors of the reference; more seconds (--budget) give it more draws$",
         ),
         (
             {"comparison": pair(table(0.6, 0.0, 0.89), table(0.89, 0.0, 1.0))},
@@ -191,14 +241,14 @@ def evidence(**changes: object) -> Evidence:
             "ADVI is too narrow for 1 of 2 variables; it underestimates the sd of a by 15 %",
         ),
         (
-            {"comparison": pair(table(0.6, 0, 1), table(0.1, 0, 1, error=0.5))},
+            {"comparison": pair(table(0.6, 0, 1), table(0.1, 0, 1, error=np.inf))},
             "too narrow",
             "ADVI is too narrow for 1 of 2 variables; it underestimates the sd of a by 40 %; linear response gives it an sd of 1 where the reference "
             "(NUTS) has 1; but the reference (NUTS) leaves the sd of b open",
         ),
         (
             {
-                "comparison": xr.concat([table(0.1, 0, 1, error=0.5)] * 7, "variable").assign_coords(
+                "comparison": xr.concat([table(0.1, 0, 1, error=np.inf)] * 7, "variable").assign_coords(
                     variable=list("abcdefg")
                 )
             },
@@ -316,3 +366,20 @@ def test_verdicts(changes: dict[str, object], grade: str, words: str) -> None:
     found = judge(evidence(**changes))
     assert found.grade == grade
     assert words in f"{found.sentence}$"  # the end of it
+
+
+@pytest.mark.parametrize(
+    ("comparison", "expected"),
+    [
+        (table(0.97, 0.0, 1.0), False),
+        (table(0.89, 0.0, 1.0, error=0.02), True),  # beyond the limit, by less than two errors
+        (table(1.0, 0.21, 1.0, mean_error=0.02), True),
+        (table(0.6, 0.0, 1.0), False),  # a fault is told already
+        (table(1.0, 0.0, 1.0, error=0.2), True),  # too few draws
+        (table(1.0, 0.0, 1.0, error=np.inf), False),  # no number of draws gives a heavy tail an sd
+        (pair(table(0.89, 0.0, 1.0, error=0.02), table(0.5, 0.0, 1.0)), False),
+        (pair(table(0.97, 0.0, 1.0), computed(table(1.0, 0.0, 1.0, error=np.inf))), False),
+    ],
+)
+def test_more_draws_are_wanted_where_they_can_tell(comparison: xr.Dataset, expected: bool) -> None:
+    assert wanting(comparison, "NUTS") is expected

@@ -58,7 +58,10 @@ def improper_direction(density: LogDensity, point: Array, steps: Iterable[Array]
             with np.errstate(all="ignore"):
                 values = density(point + _DISTANCES[:, None] * direction)[0]
             # Where a log density is so large that rounding hides a fall of a nat, it looks flat along whatever it rests on less.
-            if not (np.abs(values) * np.finfo(float).eps < _RESOLVED).all():
+            if not np.isfinite(values).all():
+                continue
+            rounding = 4 * np.finfo(float).eps * np.abs(values)
+            if not ((rounding < _RESOLVED).all() or (np.abs(np.diff(values)) > rounding[1:]).all()):
                 continue
             slopes = np.diff(values) / np.diff(np.log(_DISTANCES))
             recovering = slopes[-1] > -_PROPER and values[-1] < here

@@ -33,6 +33,10 @@ __all__ = ["LogDensity", "of_distribution", "of_model"]
 
 Array = NDArray[np.float64]
 _TIMED = 0.005  # seconds, over which the cost of an evaluation is measured
+_COSTLY, _TOGETHER = (
+    1e-3,
+    64,
+)  # seconds of one point, below which so many are timed together: the call itself takes microseconds
 #: Builds symbolic points (n, d) and numbers (m,), and the log densities (n,) there.
 Build = Callable[[], tuple[Any, Any, Any]]
 
@@ -68,14 +72,16 @@ class LogDensity:
         return values, slopes
 
     def seconds(self, point: Array) -> float:
-        """Seconds that one point (d,) takes, measured once: what a search will cost is known by it beforehand.
+        """Seconds that one point (d,) takes among many, measured once: what a search will cost is known by it beforehand.
 
         In the mean over a few milliseconds, of which the median of five counts: the machine may do something else meanwhile.
         """
         if not self._seconds:
             with np.errstate(all="ignore"):
                 self(point[None])
-                self._seconds.append(float(np.median([self._timed(point[None]) for _ in range(5)])))
+                many = 1 if self._timed(point[None]) > _COSTLY else _TOGETHER
+                points = np.tile(point, (many, 1))
+                self._seconds.append(float(np.median([self._timed(points) for _ in range(5)])) / many)
         return self._seconds[0]
 
     def _timed(self, points: Array) -> float:

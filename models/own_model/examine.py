@@ -13,24 +13,23 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from models.advi.dadvi import fit_dadvi
-from models.advi.effort import MOST_NUMBERS, draws_within, evaluations_within, looked_at
+from models.advi.effort import draws_within, evaluations_within, looked_at
 from models.advi.members import member, named_draws, normal_member
 from models.advi.response import linear_response, response_sds, response_trusted
 from models.advi.starts import Start, dispersed_starts
 from models.errors import InputError
 from models.families import FAMILIES
 from models.graphs import single_threaded
+from models.own_model.choosing import judged_whole, reference_of, run_longer
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
-from models.own_model.grid import by_grid
 from models.own_model.mixture import Repair, best, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, stand_in, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
-from models.own_model.reference import Reference, by_nuts, by_tempering, pooled, settled
+from models.own_model.reference import Reference, by_tempering
 from models.own_model.ridges import joined
-from models.own_model.saturation import saturated
 from models.own_model.short_chains import LEAST_EVALUATIONS, lower_bounds
 from models.own_model.spending import draws_kept, evenly, particles_within
-from models.own_model.verdict import Evidence, judge, wanting
+from models.own_model.verdict import Evidence, judge
 from models.quadrature import Estimate
 from models.targets import Posterior, Target, from_model
 
@@ -47,11 +46,8 @@ _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothing, though Laplace's approximation be off by a nat or two
 _EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
 _ELSEWHERE = 0.02  # of the mass, that other modes hold, of which the widths of one say nothing
-_SAME = 0.1  # sds, or relative, by which two samplers may differ
 _SLOW = 1e-3  # seconds, from which on what one evaluation takes is said
-_ON_A_GRID = {1: 10_000, 2: 100_000}  # evaluations that a grid takes, about
 _EACH_COORDINATE = 10  # draws of a reference at least, for each coordinate
-_RUNS = 4  # of NUTS, each as long as all before, beyond the one whose diagnostics hold
 _SEARCH, _SEARCH_OF_ONE = 0.75, 0.5  # of the budget, at which the search for optima ends, and if one mode was met
 _NUTS_SHARE, _NUTS_END = 0.6, 0.9  # of the budget: NUTS begins before, and ends there
 _BOUNDED = 3  # optima, from which short chains begin
@@ -143,8 +139,8 @@ def examine(
     on_progress("reference", 0.6)
     compiling = begun - called
     around = member(fit, 0).rvs(_DRAWS, seed).reshape(-1, target.dim) if look is None else look.flat
-    reference = _reference(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
-    reference = _whole(target, _longer(target, fit, reference, seed, left))
+    reference = reference_of(target, look, around, count, modes, seed, until(_NUTS_SHARE), left, compiling)
+    reference = judged_whole(target, run_longer(target, fit, reference, seed, left))
     on_progress("comparing", 0.9)
     modes, ridge = joined(density, places(density, modes, _stand_ins(target, fit, count)), stop=until(1.0))
     each = looked_at(budget_s)
@@ -201,105 +197,6 @@ def _at_modes(modes: Sequence[Mode]) -> list[Start]:
         Start(f"mode {i + 1}", m.place, sd=0.7 * np.sqrt(np.square(m.factor).sum(axis=1)))
         for i, m in enumerate(modes[:8])
     ]
-
-
-def _reference(
-    target: Posterior,
-    look: Reference | None,
-    around: Array,
-    optima: int,
-    modes: Sequence[Mode],
-    seed: int,
-    late: Callable[[], bool],
-    left: Callable[[], float],
-    compiling: float,
-) -> Reference | None:
-    affordable = evaluations_within(target.log_density, target.initial_point, left()) > _ON_A_GRID.get(
-        target.dim, np.inf
-    )
-    grid = by_grid(target, around, modes, seed=seed) if affordable else None
-    if grid is not None and grid.ok:
-        return grid
-    chains, one = None, optima == 1 and len(modes) <= 1
-    # No clock stops PyMC while it compiles the model for NUTS, which takes about as long as compiling the density did.
-    if one and not late() and left() > compiling:
-        chains = _by_nuts(target, seed, left)
-        if chains is not None and chains.ok:
-            return chains
-    found = None if look is None else settled(target, look, seed=seed, stop=lambda: left() < 0, alone=one)
-    found = found if chains is None else _agreed(target, chains, found)
-    return found if grid is None or (found is not None and found.ok) else grid
-
-
-def _whole(target: Posterior, reference: Reference | None) -> Reference | None:
-    """The reference, with what is to be said against it where double precision ends before the posterior does."""
-    if reference is None or not (names := saturated(target, reference.flat)):
-        return reference
-    hidden = f"{' and '.join(names)} {'reaches' if len(names) == 1 else 'reach'} the end of double precision, as a probability of exactly 0 or 1, beyond which its mass is not seen"
-    return replace(reference, reasons=(*reference.reasons, hidden))
-
-
-def _by_nuts(target: Posterior, seed: int, left: Callable[[], float]) -> Reference | None:
-    """NUTS, and where its diagnostics do not hold and so many seconds are left, again: with smaller steps if it diverged, else as many chains more."""
-
-    def over() -> bool:
-        return left() < 0
-
-    begun = time.monotonic()
-    found = by_nuts(target, seed=seed + 1, stop=over)
-    took = time.monotonic() - begun
-    if found is None or found.ok or left() < took:
-        return found
-    if not found.diverged:
-        again = by_nuts(target, seed=seed + 2, stop=over)
-        return found if again is None else pooled(found, again, target.coordinates)
-    again = by_nuts(target, seed=seed + 2, stop=over, draws=2000, target_accept=0.99)
-    return again if again is not None and len(again.reasons) <= len(found.reasons) else found
-
-
-def _longer(
-    target: Posterior, fit: xr.DataTree, reference: Reference | None, seed: int, left: Callable[[], float]
-) -> Reference | None:
-    """NUTS run on, each time for as long as all before, while its errors are what leaves the verdict open and there is time."""
-    if reference is None or reference.method != "NUTS" or not reference.ok:
-        return reference
-    own, took = member(fit, 0), 0.0
-    moments, draws = (
-        {"ADVI": of_normals(target, own, seed=seed)},
-        {"ADVI": own.rvs(_EACH, seed).reshape(-1, target.dim)},
-    )
-    for k in range(_RUNS):
-        each = len(reference.flat) // 4
-        if not wanting(compare(target, moments, draws, reference), "NUTS"):
-            break
-        if left() < 2 * took or 8 * each * target.dim > MOST_NUMBERS:
-            break
-        begun = time.monotonic()
-        more = by_nuts(target, seed=seed + 11 + k, stop=lambda: left() < 0, draws=each)
-        took = time.monotonic() - begun
-        together = reference if more is None else pooled(reference, more, target.coordinates)
-        if together is reference or not together.ok:
-            break
-        reference = together
-    return reference
-
-
-def _agreed(target: Posterior, chains: Reference, look: Reference | None) -> Reference:
-    """The tempered populations, if they are a reference and NUTS, which is none, saw the same; else NUTS."""
-    if look is None or not look.ok:
-        return chains
-    seen, there = (natural(target, r.thinned) for r in (chains, look))
-    with np.errstate(all="ignore"):
-        apart = [
-            max(abs(seen[v].mean() - x.mean()) / x.std(), abs(np.log(seen[v].std() / x.std())))
-            for v, x in there.items()
-        ]
-    worst = int(np.argmax(np.nan_to_num(apart, posinf=0.0)))
-    if not apart[worst] > _SAME:
-        return look
-    return replace(
-        chains, reasons=(*chains.reasons, f"tempering and NUTS differ in the mean or sd of {list(there)[worst]}")
-    )
 
 
 def _normals(target: Posterior, fit: xr.DataTree, count: int, seed: int, seconds: float) -> list[tuple[Array, Array]]:
@@ -451,7 +348,9 @@ class _Found:
         found = replace(self, parts=parts)
         if weak and mended.k_hat < _GOOD and mended.looks > _LOOKS:
             points = mended.draws.reshape(4, -1, self.target.dim)
-            found = replace(found, reference=_whole(self.target, Reference("importance", points, mended.looks, ())))
+            found = replace(
+                found, reference=judged_whole(self.target, Reference("importance", points, mended.looks, ()))
+            )
         elif self.reference is not None and not weak and not mended.k_hat < _HOLDS and len(parts) > 1:
             mended = weighed(mended, parts, self.reference)
         return found._with_mass()._tree(mended, *self._made(mended, names))

@@ -12,7 +12,7 @@ __all__ = ["draws_kept", "evenly", "particles_within"]
 
 Array = NDArray[np.float64]
 
-_MOST_PARTICLES, _LEAST_PARTICLES = 1000, 200
+_PARTICLES = (1000, 500, 250)  # few steps, so that the numbers do not hang on the last digit of a clock
 _EVALUATIONS = 400  # of the density for each particle of a tempered population, about
 _SAVED = 25_000_000  # numbers, of all posteriors together
 _POSTERIORS = 4  # that are saved beside those of the optima
@@ -20,9 +20,9 @@ _FEWEST = 50  # draws of each
 
 
 def particles_within(target: Posterior, budget_s: float) -> int:
-    """As many particles as a quarter of the budget allows, by the time that one evaluation takes; 0 if the least there may be would take all of it."""
+    """The most particles that a quarter of the budget allows, by the time that one evaluation takes; 0 if the fewest would take all of it."""
     allowed = evaluations_within(target.log_density, target.initial_point, 0.25 * budget_s) / (4 * _EVALUATIONS)
-    return 0 if allowed < _LEAST_PARTICLES / 4 else int(np.clip(allowed, _LEAST_PARTICLES, _MOST_PARTICLES))
+    return 0 if allowed < _PARTICLES[-1] / 4 else next((n for n in _PARTICLES if n <= allowed), _PARTICLES[-1])
 
 
 def draws_kept(target: Posterior, modes: int, most: int) -> int:

@@ -79,7 +79,9 @@ def temper(
     ancestors, temperature, log_evidence, acceptance = np.arange(particles), 0.0, 0.0, 1.0
     rate = 0.5 / d**0.25
     for _ in range(_MOST_STEPS):
-        if stop() or temperature >= 1:
+        if (
+            stop() or temperature >= 1 or not np.isfinite(state.target).any()
+        ):  # begun so wide that all are beyond the floats
             break
         ahead = _next_temperature(state, temperature)
         log_w = (ahead - temperature) * np.where(np.isfinite(state.target), state.target - state.base, -np.inf)

@@ -82,7 +82,7 @@ def test_a_normal_at_a_mode_that_is_farther_off_is_no_repair_and_a_reference_is_
     """An optimum that is not at rest has no component of its own; that alone puts no Normal at a mode in its place."""
     p = LogGamma(name="log gamma", dim=1, shape=0.3)
     at_mode, fit = (np.array([6.0]), np.eye(1)), (np.array([digamma(0.3)]), 1.5 * np.eye(1))
-    found = _Found(p, xr.DataTree(), 1, [fit], [], None, 0, lambda: False)  # type: ignore[arg-type]
+    found = _Found(p, xr.DataTree(), 1, [fit], [], None, 0, np.inf, 100, lambda: 1.0)  # type: ignore[arg-type]
     mended = repair(p, [at_mode], np.zeros(1), seed=0)
     assert found._made(mended, ["mode 0"])[1] == ["optimum 0"]
     reference = Reference("NUTS", np.zeros((4, 10, 1)), 40.0, ())

@@ -33,7 +33,7 @@ def test_what_is_saved_fits_into_a_file() -> None:
 
 def test_no_population_is_begun_that_would_take_all_of_the_budget() -> None:
     assert particles_within(costing(1e-6), 60.0) == 1000
-    assert particles_within(costing(1e-4), 60.0) == 200
+    assert particles_within(costing(1e-4), 60.0) == 250
     assert particles_within(costing(1e-2), 60.0) == 0
 
 

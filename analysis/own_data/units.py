@@ -24,6 +24,10 @@ _UNITS = {
     "volts watt watts ampere amperes kelvin celsius fahrenheit degree degrees percent percentage prozent pct number count counts anzahl nombre "
     "stück personen persons people index points punkte dollars euro euros thousand thousands million millions billion billions tausend millionen "
     "milliarden jahr jahre tag tage stunde stunden minuten sekunden cells copies reads units unit einheit dimensionless unitless cycles steps "
+    "inch inches foot feet yard yards mile miles acre acres gallon gallons pint pints quart quarts ounce ounces pound pounds stone ton tons tonne tonnes "
+    "bushel bushels barrel barrels knot knots litre litres liter liters min mins sec secs hrs millisecond milliseconds microseconds kilogram kilograms "
+    "milligram milligrams kilometer kilometers kilometre kilometres centimeter centimeters centimetre centimetres millimeter millimeters millimetre "
+    "millimetres hectare hectares pascal pascals joule joules newton newtons hertz cubic square continuous categorical ordinal "
     "samples arb log ratio fraction vol beats breaths photons pixels cent cents float double int integer numeric real per pro je in of",
 }  # fmt: skip
 _WITH, _WITHOUT, _IN_WORDS = (frozenset(units.split()) for units in _UNITS.values())
@@ -94,8 +98,8 @@ def is_unit(text: str) -> bool:
 
     Examples
     --------
-    >>> [is_unit(text) for text in ("cm", "[m/s]", "10^9/L", "µg/dL", "°C", "W m⁻²", "in 1000", "k€")]
-    [True, True, True, True, True, True, True, True]
+    >>> [is_unit(text) for text in ("feet", "bushels/acre", "cm", "[m/s]", "10^9/L", "µg/dL", "°C", "W m⁻²", "in 1000", "k€")]
+    [True, True, True, True, True, True, True, True, True, True]
     >>> [is_unit(text) for text in ("ND", "ERROR", "high", "n.d.", "--1.5", "5 kg", "<0.5", "A1")]
     [False, False, False, False, False, False, False, False]
     """

@@ -165,8 +165,6 @@ def numpy_mode() -> Any:
     )
     # It makes a composite of x^3, which the Python linker would run once per element.
     mode = mode.excluding("local_pow_to_nested_squaring")
-    # It makes k/m - 1 of (k - m)/m, which loses the digits that it was written for; and looking for what it could do takes a quarter of the time.
-    mode = mode.excluding("local_greedy_distributor")
     mode = mode.including("local_remove_check_parameter")
     return mode.register((inline_batched_symbolic(), 0.05))
 

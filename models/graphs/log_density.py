@@ -388,7 +388,7 @@ def _inner(build: Build) -> Any:
     register_rewrites()
     mode = get_mode("NUMBA").including("local_remove_check_parameter").register((inline_batched_symbolic(), 0.05))
     # It would take the largest term out of a sum of exponentials once more; PyMC's mixtures have theirs in PyTensor's logsumexp.
-    mode = mode.excluding("local_log_sum_exp", "local_greedy_distributor")
+    mode = mode.excluding("local_log_sum_exp")
     # The whole is stored (`_compiled`): storing each loop of it too would take as long again.
     with rounded_alike(), pytensor.config.change_flags(numba__cache=False):
         return pytensor.function([points, numbers], [logp, slope], mode=mode, trust_input=True).vm.jit_fn

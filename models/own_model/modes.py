@@ -23,6 +23,7 @@ __all__ = [
     "covers",
     "has",
     "image",
+    "nested",
     "places",
     "stand_in",
     "top",
@@ -46,6 +47,7 @@ _ALIKE_EVIDENCE = (
 _NOWHERE = 1e300  # minus the log density where it is not finite
 _COVERED = 3.0  # sds of an approximation within which a place is its own
 _FAIR = 0.5  # of the mass of a mode, that an approximation must have there to cover it
+_NO_NARROWER = 0.8  # times as wide, but for rounding and the error of an optimum's sds
 _AS_WIDE = 4.0  # times as wide in a direction, from which on one is a spike on the other, and another place though no dip is between them
 
 
@@ -230,6 +232,13 @@ def _straddles(one: Mode, other: Mode) -> bool:
     if not _as_wide(one, other):
         return False
     return covers(one.place, one.factor, other) or covers(other.place, other.factor, one)
+
+
+def nested(one: Mode, other: Mode) -> bool:
+    """Whether both are at one place, and one is wider, narrower in no direction: a spike on something wide, which no ridge joins."""
+    each = covers(one.place, one.factor, other) and covers(other.place, other.factor, one)
+    ratio = np.linalg.svd(np.linalg.solve(one.factor, other.factor), compute_uv=False)
+    return bool(each and not _as_wide(one, other) and (ratio.min() > _NO_NARROWER or ratio.max() < 1 / _NO_NARROWER))
 
 
 def assign(modes: Sequence[Mode], points: Array) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.graphs.log_density import LogDensity
-from models.own_model.modes import DIP, Mode, top
+from models.own_model.modes import DIP, Mode, nested, top
 
 __all__ = ["joined"]
 
@@ -50,7 +50,7 @@ def joined(
             others = np.flatnonzero(owner != group)
             near = np.argsort(far[np.ix_(inside, others)], axis=None)[:_NEIGHBOURS]
             for i, j in ((inside[k // len(others)], others[k % len(others)]) for k in near):
-                if stop() or (i, j) in tried:
+                if stop() or (i, j) in tried or nested(modes[i], modes[j]):
                     continue
                 tried |= {(i, j), (j, i)}
                 if _level(density, tops[i], tops[j], _HALVINGS):

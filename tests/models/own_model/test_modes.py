@@ -71,6 +71,11 @@ def sphere(points: Array) -> tuple[Array, Array]:
     return -0.125 * np.square(off), -off[:, None] * 2 * x
 
 
+def test_a_spike_and_what_is_wide_about_it_are_no_ridge() -> None:
+    spike, wide = (Mode(np.zeros(2), 0.0, sd * np.eye(2)) for sd in (0.05, 1.0))
+    assert joined(sphere, [spike, wide]) == ([spike, wide], 0)  # type: ignore[arg-type]
+
+
 def test_places_all_over_a_sphere_are_one_ridge() -> None:
     rng = np.random.default_rng(0)
     way = rng.standard_normal((30, 3))

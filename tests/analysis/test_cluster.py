@@ -138,6 +138,13 @@ def test_nobody_answers(impatient: None) -> None:
         pass
 
 
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """A client that fails stays the client of its process, of which xarray asks a lock for each file that it writes."""
+    yield
+    pytest.importorskip("distributed").client._global_clients.clear()
+
+
 @pytest.mark.parametrize("address", ["nowhere.invalid:8786", "htp://127.0.0.1:1"])
 def test_an_address_that_is_none(impatient: None, address: str) -> None:
     with pytest.raises(InputError, match="no Dask scheduler answers at"), connected(address, []):

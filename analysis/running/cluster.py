@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -52,13 +53,18 @@ def connected(address: str, questions: Sequence[str]) -> Iterator[Workers]:
     except ImportError:
         raise InputError("--scheduler needs Dask; install it with: uv sync --extra dask") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what went wrong is said in one line, below
+    failed = ""
     try:
-        client = Client(address, timeout=_PATIENCE)
+        # not the default of this process, which a client that failed would stay: xarray asks it for a lock of each file
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
+        failed = type(error).__name__
+    if failed:
+        gc.collect()  # ends the client that failed; at the end of the process it would wait 20 s and complain
         raise InputError(
-            f"no Dask scheduler answers at {address!r} within {_PATIENCE} s ({type(error).__name__}); start one with "
-            "'dask scheduler' and give the address it prints, as tcp://host:8786"
-        ) from None
+            f"no Dask scheduler answers at {address!r} within {_PATIENCE} s ({failed}); start one with 'dask scheduler' and "
+            "give the address it prints, as tcp://host:8786"
+        )
     with client:
         _check(client, address, list(questions))
         yield Cluster(client)

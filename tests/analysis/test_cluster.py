@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xarray.backends.locks import get_dask_scheduler
 
 from analysis.running import cluster
 from analysis.running.cluster import Cluster, connected, fingerprint
@@ -138,17 +139,11 @@ def test_nobody_answers(impatient: None) -> None:
         pass
 
 
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """A client that fails stays the client of its process, of which xarray asks a lock for each file that it writes."""
-    yield
-    pytest.importorskip("distributed").client._global_clients.clear()
-
-
 @pytest.mark.parametrize("address", ["nowhere.invalid:8786", "htp://127.0.0.1:1"])
 def test_an_address_that_is_none(impatient: None, address: str) -> None:
     with pytest.raises(InputError, match="no Dask scheduler answers at"), connected(address, []):
         pass
+    assert get_dask_scheduler() == "threaded"  # else the next file that xarray writes asks a client that is not there
 
 
 def test_the_command_says_that_nobody_answers_in_one_line(project: Project) -> None:

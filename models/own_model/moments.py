@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.advi.effort import MOST_NUMBERS
 from models.advi.fixed import fixed_nodes
 from models.own_model.comparison import natural, pit
+from models.own_model.rays import endless_along_axes
 from models.own_model.reference import Cells, Reference
 from models.targets import Posterior, Target
 
@@ -110,7 +111,7 @@ def of_reference(target: Target, reference: Reference) -> Moments:
     The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger,
     and infinite for a mean that they leave open; that of NUTS is ArviZ's; that of populations and of
     importance sampling is by as many independent looks as there were, or by how much the populations differ, whichever is larger.
-    Where the tail of the draws is too heavy for a mean or an sd (see `tails`), the error is infinite: that of ArviZ and those by
+    Where the tail of the draws is too heavy for a mean or an sd (see `tails`), or that of the density (`models.own_model.rays`), the error is infinite: that of ArviZ and those by
     looks rest on moments that are then not there.
     """
     if reference.cells is not None:
@@ -128,7 +129,8 @@ def of_reference(target: Target, reference: Reference) -> Moments:
         by_chain = np.array([values.mean(axis=1), values.std(axis=1)])
         errors = list(np.maximum(by_looks, by_chain.std(axis=1, ddof=1) / np.sqrt(len(values))))
     # Draws of a chain follow one another far out; those of a population are moved each by itself.
-    no_sd, no_mean = tails(flat, effective=min(1.0, reference.looks / len(flat)) if reference.method == "NUTS" else 1.0)
+    seen = tails(flat, effective=min(1.0, reference.looks / len(flat)) if reference.method == "NUTS" else 1.0)
+    no_sd, no_mean = np.logical_or(seen, endless_along_axes(target, reference.flat))
     far = (
         np.abs(flat - mean).max(axis=0) / reference.looks
     )  # what the farthest draw adds to the mean: without a variance, about its error

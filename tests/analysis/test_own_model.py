@@ -395,13 +395,11 @@ def heavy() -> xr.DataTree:
     return analyse(model, budget_s=20, starts=4)
 
 
+@pytest.mark.exhaustive
 def test_what_the_reference_leaves_open_is_no_number_anywhere(heavy: xr.DataTree, tmp_path: Path) -> None:
     document = summary(heavy)
     assert "heavy" in document["verdict"]["sentence"]
-    assert document["reference"]["open"] in (
-        {"heavy": "mean and sd"},
-        {"heavy": "sd"},
-    )  # few draws may not see the mean's tail
+    assert document["reference"]["open"] == {"heavy": "mean and sd"}  # by its density, however few the draws
     assert document["reference"]["variables"]["heavy"]["sd"] is None
     assert document["reference"]["variables"]["light"]["sd"] == pytest.approx(1, abs=0.1)
     assert document["forward"]["variables"]["heavy"]["sd"] is None

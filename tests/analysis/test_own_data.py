@@ -453,6 +453,7 @@ def test_densities_beside_counts_are_judged_by_masses() -> None:
     assert np.isfinite(float(jittered["families"]["poisson"]["kl"]))  # counts that are spread have no atoms
 
 
+@pytest.mark.exhaustive
 def test_counts_are_judged_by_probabilities() -> None:
     found = examined("a14_counts")
     assert found["values"]["kind"] == "counts"

@@ -203,6 +203,7 @@ def test_a_model_is_found_in_its_context() -> None:
     assert float(fit["optimum_0/fit"]["sd"][0]) == pytest.approx(3, rel=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_collinear_predictors_are_at_rest_and_linear_response_is_exact() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=60)
@@ -318,6 +319,7 @@ def test_a_proper_posterior_with_heavy_tails_is_not_called_improper() -> None:
     assert fit_dadvi(model, starts=4, draws=2).attrs["complete"] == 1
 
 
+@pytest.mark.exhaustive
 def test_a_density_that_vanishes_where_every_normal_has_mass_is_refused() -> None:
     """Checks of parameters are PyMC's: a Poisson of a negative rate has no density."""
     with pm.Model() as model:

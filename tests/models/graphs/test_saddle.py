@@ -23,7 +23,7 @@ def test_log_density_of_large_parameters(name, params, x, known):
     assert abs(found - known) < 5e-10 * max(1, abs(known))
 
 
-@pytest.mark.parametrize("name", ["gamma", "inverse_gamma"])
+@pytest.mark.parametrize("name", ["gamma", pytest.param("inverse_gamma", marks=pytest.mark.exhaustive)])
 def test_concentrated_data_are_fitted(name):
     # A law of positive numbers whose sd is a ten-thousandth of its mean is all but Normal.
     x = 1e5 + 8 * np.random.default_rng(0).normal(size=400)
@@ -32,6 +32,7 @@ def test_concentrated_data_are_fitted(name):
     assert abs(float(fit["log_likelihood"] - normal["log_likelihood"])) < 0.02
 
 
+@pytest.mark.exhaustive
 def test_beta_of_tiny_values_is_the_gamma_law():
     z = np.random.default_rng(1).gamma(2, size=300)
     beta, gamma = (float(fit_mle(1e-13 * z, FAMILIES[f], draws=1)["fit"]["log_likelihood"]) for f in ("beta", "gamma"))

@@ -105,6 +105,7 @@ def test_ends_of_a_support_are_observations_and_have_no_standard_error() -> None
     assert float(flat["log_likelihood"]) == pytest.approx(-3 * np.log(2))
 
 
+@pytest.mark.exhaustive
 def test_counts_less_spread_than_poisson_send_a_negative_binomial_to_it() -> None:
     x = np.random.default_rng(0).binomial(20, 0.5, 300)
     fit = fit_mle(x, FAMILIES["negative_binomial"], draws=2)["fit"]
@@ -144,7 +145,7 @@ def test_categories_are_shares() -> None:
     assert find_family("categorical").name == "categorical"
 
 
-@pytest.mark.parametrize("rest", ["gamma", "lognormal"])
+@pytest.mark.parametrize("rest", [pytest.param("gamma", marks=pytest.mark.exhaustive), "lognormal"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_hurdle_without_zeros_is_the_law_beyond_it(rest: str, weighted: bool) -> None:
     rng = np.random.default_rng(0)
@@ -156,6 +157,7 @@ def test_a_hurdle_without_zeros_is_the_law_beyond_it(rest: str, weighted: bool) 
     assert np.isnan(hurdle["se_sandwich"].sel(parameter="psi"))
 
 
+@pytest.mark.exhaustive
 def test_an_ex_gaussian_of_data_with_a_tail_to_the_left_runs_to_the_normal() -> None:
     """Close to it the density in closed form loses its digits."""
     x = -np.random.default_rng(11).gamma(2, 1, 300)

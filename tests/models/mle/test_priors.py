@@ -102,6 +102,7 @@ def test_flat_priors_on_a_collapsing_mixture_are_named_as_such() -> None:
         fit_map(np.repeat([0.0, 1.0], 20), normal_mixture(2), priors={"sigma": pm.HalfFlat.dist()}, starts=2)
 
 
+@pytest.mark.exhaustive
 def test_a_scalar_prior_on_the_scales_of_a_mixture_holds_for_each() -> None:
     fit = fit_map(
         np.repeat([0.0, 1.0], 20), normal_mixture(2), priors={"sigma": pm.InverseGamma.dist(3, 1)}, starts=2, draws=2

@@ -82,6 +82,7 @@ def funnel() -> pm.Model:
     return model
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("build", [separated_under_a_prior, funnel])
 def test_a_repair_has_no_component_for_a_covered_mode_and_is_not_worse_than_the_optimum(
     build: Callable[[], pm.Model],
@@ -113,6 +114,7 @@ def test_a_normal_posterior_is_adequate_and_keeps_its_names() -> None:
     assert list(az.summary(tree).index) == ["mu[left]", "mu[right]"]
 
 
+@pytest.mark.exhaustive
 def test_labels_that_can_be_exchanged_are_told_from_a_missed_mode() -> None:
     y = np.concatenate([np.random.default_rng(0).normal(-3, 1, 40), np.random.default_rng(1).normal(3, 1, 60)])
     with pm.Model() as model:
@@ -178,6 +180,7 @@ def test_short_chains_bound_the_errors_of_a_wrong_normal_from_below() -> None:
     assert np.abs(found.correlation).max() < 0.2
 
 
+@pytest.mark.exhaustive
 def test_short_chains_from_the_right_normal_show_nothing() -> None:
     """In 95 % of the seeds at least: 48 of 50 or more have a probability of .54 if it is just that, and all but 6 one of .99."""
     shown = 0
@@ -217,6 +220,7 @@ def test_tempering_weighs_modes_and_gives_the_evidence() -> None:
     assert found.points[found.points[:, 0] < 0].std() == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.exhaustive
 def test_populations_that_lag_in_a_funnel_are_moved_on() -> None:
     """The scale is N(0, 2^2) whatever the effects are; tempering alone leaves it 0.8 sds too high in every population, with a good R-hat."""
     with pm.Model() as model:

@@ -118,6 +118,7 @@ def test_stationary_points_are_complete_and_curve_by_the_precision_in_the_mean(p
         assert hessian[0, 0, 0] * f.params["sigma"] ** 2 == pytest.approx(1, abs=1e-8)
 
 
+@pytest.mark.exhaustive
 def test_reverse_of_a_model_in_the_plane_starts_at_every_mode() -> None:
     """A mixture written as a PyMC model, whose initial point is none of its modes: the optima are those of the mixture."""
     weights, means = [0.3, 0.7], np.array([[-3.0, -2.0], [2.0, 3.0]])
@@ -282,7 +283,9 @@ def test_reverse_points_of_every_family_are_stationary_for_an_independent_quadra
             assert min(up, down) > found.divergence.value - 1e-12
 
 
-@pytest.mark.parametrize("family", ["laplace", "logistic", "student_t"])
+@pytest.mark.parametrize(
+    "family", ["laplace", *(pytest.param(f, marks=pytest.mark.exhaustive) for f in ("logistic", "student_t"))]
+)
 def test_reverse_onto_other_families_has_a_consistent_count(family: str) -> None:
     assert {f.certificate for f in reverse_onto(family)} == {"consistent"}
 
@@ -320,6 +323,7 @@ def test_forward_onto_student_t_reaches_the_normal_in_the_limit_on_light_tails()
     )
 
 
+@pytest.mark.exhaustive
 def test_reverse_of_a_mixture_within_the_family_is_that_mixture() -> None:
     best = reverse_projections(TARGETS["unequal"], normal_mixture(2))[0]
     assert best.divergence.value == pytest.approx(0, abs=1e-12)

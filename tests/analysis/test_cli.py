@@ -397,6 +397,7 @@ def test_alpha_optima_as_one_json_document(duality: Duality) -> None:
     assert document["solutions"][1]["divergence"] == pytest.approx(0.8412551520453604, abs=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_a_limit_is_written_as_one(duality: Duality) -> None:
     answer = duality("project", "bimodal", "--onto", "student_t", "--direction", "forward", "--json")
     (solution,) = answer.document["solutions"]

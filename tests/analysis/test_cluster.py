@@ -84,6 +84,7 @@ def started(project: Project) -> Iterator[Started]:
     found.end()
 
 
+@pytest.mark.exhaustive
 def test_a_cluster_that_loses_a_worker_gives_the_same_numbers(started: Started) -> None:
     project = started.project
     assert project.report("--format", "html,md").status == 0

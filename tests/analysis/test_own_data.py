@@ -471,6 +471,7 @@ def test_counts_are_judged_by_probabilities() -> None:
     assert poisson["kl"] == pytest.approx(poisson["cross_entropy"] - found["entropy"]["value"], abs=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_an_atom_makes_every_kl_infinite() -> None:
     found = examined("a15_percent", ["normal", "skew_normal"])
     assert found["values"]["atoms"] == [{"value": 100.0, "share": pytest.approx(0.216, abs=5e-4)}]

@@ -316,6 +316,7 @@ def plot(results, *, theme="light", backend="matplotlib", narrow=False):
 """
 
 
+@pytest.mark.exhaustive
 def test_a_plot_without_stored_results_shows_progress_and_prints_paths(project: Project) -> None:
     (project.root / "analysis" / "apples" / "figures.py").write_text(DRAWN)
     figures = project.root / "figures"

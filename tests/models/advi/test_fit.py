@@ -361,6 +361,7 @@ def test_a_recorded_seed_repeats_a_run_alone() -> None:
     np.testing.assert_allclose(again["history"][0], recorded["history"], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.exhaustive
 def test_same_numbers_in_another_process() -> None:
     code = (
         "from models.advi import fit_advi; from models.targets import normal_mixture as n\n"

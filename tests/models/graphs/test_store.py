@@ -138,6 +138,7 @@ print([p.divergence.value.hex() for p in found], hash(logp.tobytes() + slope.tob
 """
 
 
+@pytest.mark.exhaustive
 def test_a_second_process_needs_neither_pymc_nor_pytensor_and_gets_the_same_bits(store: Path) -> None:
     environment = {**os.environ, "DUALITY_CACHE": str(store), "PYTHONHASHSEED": "0"}
     first, second = (

@@ -111,6 +111,7 @@ def test_a_scalar_prior_on_the_scales_of_a_mixture_holds_for_each() -> None:
     np.testing.assert_allclose(fit["sigma"], 1 / 24, rtol=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_proper_priors_stand_in_for_observations() -> None:
     fit = fit_map([1.0, 2.0], FAMILIES["student_t"], priors={"nu": pm.Gamma.dist(2, 0.1)}, draws=2)["fit"]
     assert float(fit["mu"]) == pytest.approx(1.5, abs=1e-6)

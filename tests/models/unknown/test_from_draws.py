@@ -101,6 +101,7 @@ def test_no_interval_of_a_kl_lies_below_zero() -> None:
     assert entropy_from_draws(0.01 * normal(60)).upper < 0
 
 
+@pytest.mark.exhaustive
 def test_intervals_of_the_kl_of_a_fitted_family_hold() -> None:
     family = FAMILIES["normal"]
     h = LINE["bimodal"][1]
@@ -420,6 +421,7 @@ def test_tails_too_heavy_for_the_model_are_reported() -> None:
         assert "heavy tail" in estimate.warnings[0]
 
 
+@pytest.mark.exhaustive
 def test_the_interval_of_a_skewed_mean_is_corrected_by_hall() -> None:
     # Of the mean of 60 exponential variables, whose distribution is known: the ends are quantiles of a Gamma.
     x = RNG(0).exponential(size=(3000, 60))

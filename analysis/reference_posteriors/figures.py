@@ -32,7 +32,7 @@ NAMES = {
     "mixture": "mixture of optima",
 }
 #: Diameters in points: a cross or a star has less ink than a dot, and is not to be told from a square when small.
-SIZES = {"cross": 6.5, "star": 7.7}
+SIZES = {"cross": 6.5, "star": 9.0}
 _LEAST = 1e-3  # sds: less is the Monte Carlo error of the reference
 
 
@@ -57,7 +57,7 @@ def _row(case: xr.DataTree, row: int, axes: list[Any], style: Style) -> None:
     found = errors(case)
     for axis in axes:
         style.draw.hline(row - 0.5, axis, color=style.faint, width=0.5, linestyle=style.dash("dotted"))
-    marks = MARKS | ({"mixture": ("reverse", "star", 0.0)} if "mixture" in found["way"] else {})
+    marks = MARKS | ({"mixture": ("reverse", "star", -0.42)} if "mixture" in found["way"] else {})
     for way, (color, mark, height) in marks.items():
         if way not in found["way"]:
             continue

@@ -282,7 +282,7 @@ def _provenance(provenance: Mapping[str, Any], heading: bool = True) -> str:
     if not provenance:
         return ""
     title = "\n\n### Provenance\n\n" if heading else "\n\n"
-    return f"{title}Everything was computed from the inputs listed here.\n\n{table(rows(provenance), {'item': 'item', 'value': 'value'})}\n"
+    return f"{title}Everything was computed from the inputs listed here and the data in `analysis/data`.\n\n{table(rows(provenance), {'item': 'item', 'value': 'value'})}\n"
 
 
 def _split(text: str) -> tuple[str, str]:

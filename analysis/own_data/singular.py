@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.own_data.ties import FEW
 from analysis.own_data.values import Singular, values_of
 from models.errors import InputError
 from models.unknown import rounding_unit
@@ -42,6 +44,9 @@ def singular_parts(columns: Sequence[Array], names: Sequence[str]) -> tuple[Sing
         values = values_of(column)
         if values.kind == "counts":
             found.append(Singular("counts", (names[i],), 1.0))
+            continue
+        if values.singular and len(np.unique(column)) <= FEW:  # rounded columns may be dense together
+            found.append(replace(values.singular[0], columns=(names[i],)))
             continue
         rest.append(i)
         for value, share in values.atoms:

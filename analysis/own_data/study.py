@@ -24,6 +24,7 @@ from analysis.own_data.naming import child_of
 from analysis.own_data.ranking import ranked, together
 from analysis.own_data.singular import refuse_dependent, singular_parts
 from analysis.own_data.stand_in import reversed_kl
+from analysis.own_data.ties import copies_of, copies_told
 from analysis.own_data.values import Values, default_families, untried, values_of
 from analysis.own_data.weighing import counted, effective, repeated, size_of
 from analysis.parts import Part, Progress, Remember, compute_parts
@@ -122,6 +123,10 @@ def analyse(
     weighing = None if weights is None else np.asarray(weights, dtype=float)
     seen = [repeated(column, weighing) for column in data.T]
     found = values_of(seen[0]) if dim == 1 else _joint(data, seen, columns)
+    told = list(warnings)
+    if weighing is None and (copies := copies_of(data)) > 1:
+        found = replace(found or Values("", -np.inf, np.inf, 0.0), copies=copies)
+        told.append(copies_told(copies, n))
     size = size_of(weighing, n)
     if families is None and size < _RANKED:
         raise InputError(
@@ -134,7 +139,6 @@ def analyse(
     if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
         # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
         found = replace(found, atoms=((0.0, zeros), *found.atoms))
-    told = list(warnings)
     if (
         families is None
         and found is not None

@@ -428,6 +428,14 @@ CODED: dict[str, tuple[list[float], list[float]]] = {
     "weights": ([77.0, 77, 77, 50, 65, 58], []),
     "temperatures": ([-9.0, -4, 3, 7.5], []),
     "a real line": ([-999.0, -700, 200, 1500], []),
+    "two codes of a survey": ([98.0, 98, 98, 99, 99, 99, 16, 66, 40, 31], [99, 98]),
+    "old people": ([98.0, 98, 98, 99, 99, 99, 80, 85, 90, 92, 96], []),
+    "unknown ages": ([-1.0] * 3 + [*range(16, 70, 3)], [-1]),
+    "counts and one less": ([-1.0] * 3 + [*range(1, 70, 3)], []),
+    "glucose": ([0.0] * 4 + [*range(76, 173, 5)], [0]),
+    "amounts": ([0.0] * 20 + [*range(4, 173, 5)], []),
+    "incomes to a hundred thousand": ([99999.0] * 6 + [*range(1000, 60000, 999), 105357], [99999]),
+    "marks to a thousand": ([999.0] * 3 + [*range(900, 1000), *range(905, 998)], []),
     "counts": ([9.0, 8, 7, 6, 5, 4, 3, 2, 1, 0] * 4, []),
 }
 

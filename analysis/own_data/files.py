@@ -32,6 +32,8 @@ Progress = Callable[[str, float], None]
 
 #: Of the standard deviation of a column: a step between floats that is not small against it.
 _COARSE = 1e-3
+#: Columns analysed jointly unless more are asked for: of hundreds, relations and covariances alone take hours.
+_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -354,6 +356,13 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
         warnings += [f"column {n!r} {what} and is left out; --columns takes it in" for n, what in counting.items()]
         content.others |= counting
         taken = {name: column for name, column in taken.items() if name not in counting}
+        if len(beyond := list(taken)[_MOST:]) > 0:
+            what = f"the first {_MOST} columns of numbers are analysed jointly; --columns chooses others, or more"
+            place = f"{len(beyond)} column{'s' if len(beyond) > 1 else ''}, {beyond[0]!r} to {beyond[-1]!r}"
+            warnings.append(f"{place}, left out: {what}")
+            content.nameless[place] = what
+            for name in beyond:
+                del taken[name], content.numbers[name]
     names, values = list(taken), np.column_stack(list(taken.values()))
     _check_columns(where, names, values)
     rows = len(values)

@@ -13,13 +13,15 @@ from analysis.own_data.ties import tied, times
 from models.families import FAMILIES, Family
 from models.unknown import rounding_unit
 
-__all__ = ["REAL", "SEVERAL", "Chart", "Singular", "Values", "default_families", "untried", "values_of"]
+__all__ = ["COMPONENTS", "REAL", "SEVERAL", "Chart", "Singular", "Values", "default_families", "untried", "values_of"]
 
 Array = NDArray[np.float64]
 
 #: Families on the whole line; for several columns jointly; and where values are positive, may be zero, are shares, or counts.
 REAL = ("normal", "laplace", "logistic", "student_t", "skew_normal", "normal_mixture(2)", "normal_mixture(3)")
 SEVERAL = ("mvnormal", "mvnormal_diag", "mvnormal_mixture(2)")
+#: Columns up to which mixtures are tried unasked: their parameters grow with the square, and leave-one-out with more.
+COMPONENTS = 8
 _POSITIVE = ("lognormal", "gamma", "weibull", "exponential", "half_normal", "inverse_gamma", "wald", "pareto")
 _NOT_NEGATIVE = ("exponential", "half_normal")
 #: With a probability of zero: beside densities they compare only where zero is an atom, which no density has.
@@ -194,6 +196,8 @@ class Values:
 
 def default_families(dim: int, values: Values | None = None) -> tuple[str, ...]:
     """Names of the families to try for so many columns, of such values."""
+    if dim > COMPONENTS:
+        return SEVERAL[:2]
     return SEVERAL if dim > 1 else REAL if values is None else values.families
 
 

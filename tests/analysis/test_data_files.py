@@ -17,6 +17,7 @@ import xarray as xr
 from analysis.own_data import table as tables
 from analysis.own_data.files import Options, read_columns
 from analysis.own_data.oddities import missing_codes
+from analysis.own_data.values import SEVERAL, default_families
 from models.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -495,3 +496,19 @@ def test_columns_without_a_name_are_listed_among_those_left_out(tmp_path: Path) 
     assert table.names == ("a", "b")
     assert [column["name"] for column in table.reading["left_out"]] == ["column 1"]  # the last holds nothing
     assert "2020-01-01" in table.reading["left_out"][0]["why"]
+
+
+def test_of_hundreds_of_columns_the_first_are_taken_unless_others_are_named(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(30)]
+    x = np.random.default_rng(0).normal(size=(12, 30)).round(3)
+    path = saved(tmp_path / "x.csv", "\n".join([",".join(names), *(",".join(map(str, row)) for row in x)]))
+    table = read_columns(path)
+    assert table.names == tuple(names[:20])
+    assert any("10 columns, 'c20' to 'c29', left out" in told for told in table.warnings)
+    assert [entry["name"] for entry in table.reading["left_out"]] == ["10 columns, 'c20' to 'c29'"]
+    assert read_columns(path, [",".join(names)]).names == tuple(names)
+
+
+def test_mixtures_of_many_columns_are_tried_only_by_name() -> None:
+    assert default_families(8) == SEVERAL
+    assert default_families(9) == SEVERAL[:2]

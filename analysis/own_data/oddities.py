@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["counts_rows", "missing_codes", "no_measurement", "total_of"]
+__all__ = ["counts_rows", "frequencies", "missing_codes", "no_measurement", "total_of"]
 
 Array = NDArray[np.float64]
 #: Codes for missing values besides numbers of nines, eights or sevens: -1, ends of integers, and fill values of netCDF and Fortran.
@@ -26,6 +27,23 @@ _ROUNDED = 1e-3  # of a total, that rounding leaves open at most
 _MANY = 10
 _INDEX = frozenset(
     ["unnamed: 0", "id", "idx", "index", "row", "rownum", "nr", "no", "obs", "observation", "case", "key"]
+)
+#: Names of a column that says how often each value of the other occurred.
+_FREQUENCIES = frozenset(
+    [
+        "n",
+        "count",
+        "counts",
+        "freq",
+        "frequency",
+        "frequencies",
+        "anzahl",
+        "häufigkeit",
+        "haeufigkeit",
+        "effectif",
+        "fréquence",
+        "numero",
+    ]
 )
 _DATES = frozenset(["date", "datum", "datetime", "timestamp", "fecha"])
 #: Words in the name of a column of whole numbers that name a customer, a place or a line.
@@ -169,6 +187,27 @@ def counts_rows(name: str, x: Array) -> str | None:
     if known in _INDEX and (len(np.unique(x)) == len(x) or np.abs(x).max() >= 2.0**53):
         return "tells rows apart"
     return "tells when rows were taken" if known in _TIMES and (steps > 0).all() else None
+
+
+def frequencies(names: Sequence[str], columns: Sequence[Array]) -> tuple[str, str] | None:
+    """Names of a column of values and of their frequencies, if two columns (n,) are such a table.
+
+    Examples
+    --------
+    >>> frequencies(["value", "n"], [np.arange(5.0), np.array([135.0, 283, 397, 463, 12])])
+    ('value', 'n')
+    >>> frequencies(["n", "weight"], [np.array([7.0, 7, 2, 3, 5]), np.array([71.5, 80, 90, 66, 59])])
+    """
+    if len(names) != 2:
+        return None
+    for i, j in ((0, 1), (1, 0)):
+        counts, values = columns[j], columns[i]
+        named = re.split(r"[^a-zäöüéê]+", names[j].strip().casefold())[0] in _FREQUENCIES
+        whole = np.isfinite(counts).all() and (counts == np.rint(counts)).all() and counts.min() >= 0
+        years = values.min() >= 1800 and values.max() < 2200
+        if named and whole and not years and counts.max() > 1 and len(np.unique(values)) == len(values) > 2:
+            return names[i], names[j]
+    return None
 
 
 def no_measurement(name: str, x: Array) -> str | None:

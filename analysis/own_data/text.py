@@ -311,6 +311,8 @@ def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], opti
         divided = separator == "comma" or (alone and not _uneven(table.columns[0], marks))
         if divided and not _doubtful(table, marks):
             return False
+    if separator == "comma" and marks.decimal == "," and options.decimal is None and _whole_beside(table):
+        return False
     if separator == "none" and "," in present:
         # Names that commas divide as they divide the rows are several columns.
         name = table.names[0]
@@ -321,6 +323,16 @@ def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], opti
 def _doubtful(table: Table, marks: Marks) -> bool:
     """Whether some number speaks for points between thousands, though commas divide the columns."""
     return any("," in c.present or _grouped(c, marks) for c in (table.columns[i] for i in table.numeric(marks)))
+
+
+def _whole_beside(table: Table) -> bool:
+    """Whether commas in quotes all stand before three digits, beside whole numbers of three: "1,163" and "938" in one column of views."""
+    groups = Marks(".", ",")
+    quoted = [table.columns[i] for i in table.numeric(groups) if "," in table.columns[i].present]
+    sizes = [np.abs(c.values(groups)) for c in quoted if not c.kinds[groups].wrong]
+    return len(sizes) == len(quoted) > 0 and any(
+        ((size >= 100) & (size < 1000) & (size == np.rint(size))).any() for size in sizes
+    )
 
 
 def _uneven(column: Cells, marks: Marks) -> bool:

@@ -217,7 +217,11 @@ def untried(chosen: Sequence[str], x: Array, values: Values) -> list[str]:
         for f in FAMILIES.values()
         if f.dim == 1
         and f.name not in chosen
-        and (f.domain.whole == values.discrete or values.kind == "whole numbers")
+        and (
+            f.domain.whole == values.discrete
+            or values.kind == "whole numbers"
+            or (values.unit == 1 and not values.discrete)
+        )
         and (f.atom is None or zero)
         and values.taken_for(f) is None
         and f.domain.holds(values.chart(f)(x)).all()
@@ -310,7 +314,7 @@ def _counts(x: Array, low: float, counts: NDArray[np.intp]) -> Values:
         families.append("categorical")
     if np.ptp(x) <= _FLAT * x.std() and x.max() > 1:
         families.append("discrete_uniform")
-    note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
+    note = f"whole numbers from {'zero' if low == 0 else f'{low:g}'} on: taken for counts, whose families have probabilities in the place of densities"
     return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
 
 

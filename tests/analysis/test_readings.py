@@ -145,6 +145,8 @@ def test_no_writing_is_read_as_other_numbers(
 
 PLAIN: dict[str, tuple[str, list[list[float]]]] = {
     "thousands in quotes": ('a,b\n"1,234.5",1\n"12,345.0",2\n', [[1234.5, 1], [12345, 2]]),
+    "views in quotes": ('page,n\nx,"1,163"\ny,"938"\nz,"342"\n', [[1163], [938], [342]]),
+    "millions of euros": ("a\n0,43 Mio. €\n12,57 Mio. €\n", [[0.43], [12.57]]),
     "a comma country": ("a;b\n1.234,5;1,5\n12.345,0;2,5\n", [[1234.5, 1.5], [12345, 2.5]]),
     "groups shown by one cell": ("a;b\n1.234.567;1\n12.345;2\n", [[1234567, 1], [12345, 2]]),
     "Swiss": ("a;b\n1'234.5;1\n12’345.0;2\n", [[1234.5, 1], [12345, 2]]),

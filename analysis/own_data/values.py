@@ -220,7 +220,7 @@ def untried(chosen: Sequence[str], x: Array, values: Values) -> list[str]:
         and (
             f.domain.whole == values.discrete
             or values.kind == "whole numbers"
-            or (values.unit == 1 and not values.discrete)
+            or (values.unit == 1 and f.name in _COUNTS)
         )
         and (f.atom is None or zero)
         and values.taken_for(f) is None

@@ -9,7 +9,7 @@ from analysis.own_data.findings import findings
 from analysis.own_data.study import analyse
 from analysis.own_data.summary import summary
 from analysis.own_data.ties import copies_of, copies_told
-from analysis.own_data.values import values_of
+from analysis.own_data.values import untried, values_of
 from analysis.site.chapter import words_of
 
 
@@ -141,3 +141,12 @@ def test_copies_of_all_rows_are_told_from_values_that_pile_up() -> None:
     assert copies_of(piled[:, None]) == 1
     assert [value for value, _ in values_of(piled).atoms] == [0.25]
     assert values_of(np.repeat(piled, 3)).atoms == values_of(piled).atoms
+
+
+def test_whole_numbers_too_sparse_for_counts_are_told_of_the_families_of_counts() -> None:
+    large = np.random.default_rng(0).poisson(1e6, 300).astype(float)
+    values = values_of(large)
+    assert values.kind == "positive"
+    assert {"poisson", "negative_binomial"} <= set(untried(values.families, large, values))
+    halves = large + 0.5
+    assert "poisson" not in untried(values.families, halves, values_of(halves))

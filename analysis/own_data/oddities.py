@@ -190,7 +190,7 @@ def counts_rows(name: str, x: Array) -> str | None:
 
 
 def frequencies(names: Sequence[str], columns: Sequence[Array]) -> tuple[str, str] | None:
-    """Names of a column of values and of their frequencies, if two columns (n,) are such a table.
+    """Names of a column of values, in order, and of their frequencies, if two columns (n,) are such a table.
 
     Examples
     --------
@@ -205,7 +205,9 @@ def frequencies(names: Sequence[str], columns: Sequence[Array]) -> tuple[str, st
         named = re.split(r"[^a-zäöüéê]+", names[j].strip().casefold())[0] in _FREQUENCIES
         whole = np.isfinite(counts).all() and (counts == np.rint(counts)).all() and counts.min() >= 0
         years = values.min() >= 1800 and values.max() < 2200
-        if named and whole and not years and counts.max() > 1 and len(np.unique(values)) == len(values) > 2:
+        steps = np.diff(values)
+        ordered = len(steps) > 1 and bool((steps > 0).all() or (steps < 0).all())
+        if named and whole and not years and ordered and counts.max() > 1:
             return names[i], names[j]
     return None
 

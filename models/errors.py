@@ -39,7 +39,7 @@ def lookup_error(kind: str, name: str, known: Iterable[str]) -> InputError:
     """
     names = sorted(known)
     same = [other for other in names if other.casefold() == name.casefold()]
-    near = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = same or difflib.get_close_matches(name, names, n=3, cutoff=0.52)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
 

@@ -35,9 +35,24 @@ def target_of(text: str) -> Target:
     raise lookup_error("target", text, [*TARGETS, *DATASETS])
 
 
+def _once(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """An object of JSON, whose parser would keep the last of two values of one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name in found if sum(name == other for other, _ in pairs) > 1)
+        raise InputError(f"{where} has {twice!r} more than once; give every name one value")
+    if (wrong := next((name for name, value in pairs if _holds_bool(value)), None)) is not None:
+        raise InputError(f"{wrong!r} of {where} is true or false; give numbers")
+    return found
+
+
+def _holds_bool(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list) and any(map(_holds_bool, value)))
+
+
 def _json(text: str, where: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, where))
     except json.JSONDecodeError as error:
         raise InputError(
             f"{where} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}; "

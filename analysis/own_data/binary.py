@@ -15,7 +15,7 @@ import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.own_data.numerals import is_number, tidy
+from analysis.own_data.numerals import Cells, Marks, is_number, tidy
 from models.errors import InputError
 
 xr = lazy_loader.load("xarray")
@@ -27,6 +27,7 @@ Report = Callable[[float], None]
 #: Columns of numbers, and of each other column what it holds; one in both is taken if asked for by name.
 Found = tuple[dict[str, Array], dict[str, str]]
 _ROWS = 100_000
+_LIKE = "text that looks like numbers"
 
 
 def damaged(path: Path, what: str) -> InputError:
@@ -121,17 +122,29 @@ def _batches(path: Path, schema: Any, batches: Callable[[list[str]], Any], rows:
         for field in schema
         if field.name not in numeric
     }
+    for name in [name for name, what in others.items() if what.startswith(_LIKE)]:
+        if (found := _numbers(batches, name)) is not None:
+            parts[name] = [found]
+            del others[name]
     others |= {name: "the index of a pandas frame" for name in _index_of(schema) if name in numeric}
     return {name: np.concatenate(p) if p else np.empty(0) for name, p in parts.items()}, others
+
+
+def _numbers(batches: Callable[[list[str]], Any], name: str) -> Array | None:
+    """The numbers of a column of text, if all are written with a point for a decimal mark, or with none, and in no other way."""
+    plain, groups = Marks(".", ""), Marks(",", ".")
+    cells = Cells([plain, groups])
+    for batch in batches([name]):
+        cells.add([value or "" for value in batch.column(0).to_pylist()])
+    ambiguous = "." in cells.present and not cells.kinds[groups].wrong
+    return None if cells.kinds[plain].wrong or cells.codes or cells.large or ambiguous else cells.values(plain)
 
 
 def _text(batches: Callable[[list[str]], Any], name: str) -> str:
     """What a column of text holds, by its first cell that holds any."""
     cells = ((row, value) for batch in batches([name]) for row, value in enumerate(batch.column(0).to_pylist(), 1))
     row, value = next((cell for cell in islice(cells, _ROWS) if cell[1]), (0, ""))
-    return f"text{' that looks like numbers' if is_number(tidy(value)) else ''}" + (
-        f" ({value!r:.40} in row {row})" if value else ""
-    )
+    return f"{_LIKE if is_number(tidy(value)) else 'text'}" + (f" ({value!r:.40} in row {row})" if value else "")
 
 
 def _index_of(schema: Any) -> list[str]:

@@ -49,7 +49,7 @@ def plot(
     -------
     dict of str to Drawing
         ``families``, ``pit``; ``ranking`` where there are several families and standard errors; ``directions`` where reverse KL
-        was computed.
+        was computed. One that cannot be drawn is left out.
     """
     style = Style.of(theme, backend, narrow)
     x = tree["p_data/observed_data"]["x"].to_numpy().reshape(tree.attrs["n"], tree.attrs["dim"])
@@ -57,15 +57,26 @@ def plot(
     columns = _titles(columns)
     if backend == "matplotlib":  # to which two dollars are a formula
         columns = [name.replace("$", r"\$") for name in columns]
-    drawings = {"families": _families(tree, x, columns, style), "pit": _pit(tree, x, columns, style)}
+    draws: dict[str, Callable[[], Drawing]] = {
+        "families": lambda: _families(tree, x, columns, style),
+        "pit": lambda: _pit(tree, x, columns, style),
+    }
     if x.shape[1] == 1:
-        drawings["qq"] = _qq(tree, x, columns[0], style)
+        draws["qq"] = lambda: _qq(tree, x, columns[0], style)
     ranking = tree["ranking"].to_dataset()
     if ranking.sizes["family"] > 1 and tree.attrs["size"] >= FEWEST:
-        drawings["ranking"] = _ranking(ranking, style)
+        draws["ranking"] = lambda: _ranking(ranking, style)
     if "reverse" in tree.children:
-        drawings["directions"] = _directions(tree, x, columns, style)
-    return drawings
+        draws["directions"] = lambda: _directions(tree, x, columns, style)
+    return {name: drawing for name, draw in draws.items() if (drawing := _drawn(draw)) is not None}
+
+
+def _drawn(draw: Callable[[], Drawing]) -> Drawing | None:
+    """A drawing, or None: no number depends on one, and a report without it says so."""
+    try:
+        return draw()
+    except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError):
+        return None
 
 
 def _titles(columns: Sequence[str]) -> list[str]:
@@ -241,6 +252,9 @@ def _pit(tree: xr.DataTree, x: Array, columns: Sequence[str], style: Style) -> D
             for name in names
             for i, column in enumerate(columns[:MARGINS])
         }
+    values = {title: found for title, found in values.items() if np.isfinite(found).all()}
+    if not values:
+        raise ValueError("no family has a distribution function that can be summed up")
     return Drawing(_pit_panels(values, len(some), style, cols=3 if dim == 1 else min(dim, MARGINS)))
 
 

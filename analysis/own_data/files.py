@@ -7,6 +7,7 @@ should be, and a file that is not what its name says are errors. Names of column
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from analysis.own_data.binary import BINARY, coded
 from analysis.own_data.footers import Aside, why_no_observation
 from analysis.own_data.kinds import CALLED, kind_of, unreadable
 from analysis.own_data.numerals import Marks, is_number
-from analysis.own_data.oddities import counts_rows, missing_codes, no_measurement, total_of
+from analysis.own_data.oddities import counts_rows, frequencies, missing_codes, no_measurement, total_of
 from analysis.own_data.table import Table
 from analysis.own_data.text import Options, Read, read_text
 from analysis.own_data.texts import remedy, told_of, without_units
@@ -32,6 +33,8 @@ Progress = Callable[[str, float], None]
 
 #: Of the standard deviation of a column: a step between floats that is not small against it.
 _COARSE = 1e-3
+#: Columns analysed jointly unless more are asked for: of hundreds, relations and covariances alone take hours.
+_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -350,10 +353,22 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
         warnings += [f"column {n!r} {what} and is left out" for n, what in empty.items()]
         content.others |= empty
         taken = {name: column for name, column in taken.items() if name not in empty}
+        if weighing is None and (table := frequencies(list(taken), list(taken.values()))) is not None:
+            warnings.append(
+                f"columns {table[0]!r} and {table[1]!r} look like a table of frequencies: if {table[1]!r} says how often each value of "
+                f"{table[0]!r} occurred, say --columns {_quoted(table[0])} --weights {_quoted(table[1])}"
+            )
         counting = _counting(taken)
         warnings += [f"column {n!r} {what} and is left out; --columns takes it in" for n, what in counting.items()]
         content.others |= counting
         taken = {name: column for name, column in taken.items() if name not in counting}
+        if len(beyond := list(taken)[_MOST:]) > 0:
+            what = f"the first {_MOST} columns of numbers are analysed jointly; --columns chooses others, or more"
+            place = f"{len(beyond)} column{'s' if len(beyond) > 1 else ''}, {beyond[0]!r} to {beyond[-1]!r}"
+            warnings.append(f"{place}, left out: {what}")
+            content.nameless[place] = what
+            for name in beyond:
+                del taken[name], content.numbers[name]
     names, values = list(taken), np.column_stack(list(taken.values()))
     _check_columns(where, names, values)
     rows = len(values)
@@ -378,6 +393,11 @@ def _complete(path: Path, content: _Content, wanted: list[str] | None, options: 
     warnings += _odd_columns(where, names, values, chosen=wanted is not None)
     reading |= {"notes": list(content.notes)}
     return Columns(tuple(names), values, rows, tuple(warnings), reading, weights, np.flatnonzero(complete) + 1)
+
+
+def _quoted(name: str) -> str:
+    """A name as a shell takes it."""
+    return name if re.fullmatch(r"[\w.-]+", name) else repr(name)
 
 
 def _counting(taken: Mapping[str, Array]) -> dict[str, str]:

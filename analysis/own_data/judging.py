@@ -76,12 +76,14 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     """The entropy of the distribution of data (n, d), as far as they tell it."""
     if len(data) < FEWEST or weighted:
         return xr.DataTree()
-    if values is not None and values.discrete and not settings.jitter:
+    if values is not None and values.copies > 1:
+        found = _of_copies(values, settings, len(data))
+    elif values is not None and values.discrete and not settings.jitter:
         found = count_entropy(data[:, 0], settings.level)
     elif values is not None and (lacking := values.lacking(settings.jitter)):
         told = tuple(
             f"{part}: no density has it, and the KL to any is infinite"
-            + ("; if they are rounded measurements, --jitter spreads them" if part.kind == "counts" else "")
+            + ("; if they are rounded measurements, --jitter spreads them" if part.rounded else "")
             for part in lacking
         )
         found = Interval(-np.inf, np.nan, "draws", -np.inf, -np.inf, settings.level, len(data), False, told)
@@ -90,6 +92,12 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     else:
         found, _ = _entropy(data, settings)
     return xr.DataTree.from_dict({"entropy": _stored("entropy", found)})
+
+
+def _of_copies(values: Values, settings: Settings, n: int) -> Interval:
+    """What is not told of copies: neighbours of a row are the row itself."""
+    why = f"nearly every row is there {values.copies} times, and neighbours of a row are its copies"
+    return Interval(np.nan, np.nan, "draws", np.nan, np.inf, settings.level, n, False, (why,))
 
 
 @kept_by_content(2)
@@ -237,6 +245,8 @@ def _left_out(
 
 def _kl(data: Array, log_q: Array, family: Family, settings: Settings, values: Values | None) -> Interval:
     level = settings.level
+    if values is not None and values.copies > 1:
+        return replace(_of_copies(values, settings, len(data)), warnings=())
     if values is not None and values.discrete and not settings.jitter:
         return count_kl(data[:, 0], log_q, level)
     if values is not None and values.lacking(settings.jitter):

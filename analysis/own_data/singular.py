@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.own_data.ties import FEW
 from analysis.own_data.values import Singular, values_of
 from models.errors import InputError
 from models.unknown import rounding_unit
 
-__all__ = ["refuse_dependent", "singular_parts"]
+__all__ = ["PAIRED", "refuse_dependent", "singular_parts"]
 
 Array = NDArray[np.float64]
 #: Of the spread of a column, what counts as nothing: numbers are written, and added up, to so many digits.
@@ -20,13 +22,14 @@ _EXACT = 1e-9
 _ROWS = 20_000  # that are searched for lines, chosen at random where there are more
 _PAIRS = 100_000  # of rows, whose slopes are compared: between rows on one line it is the same
 _SLOPES, _OFTEN = 3, 5  # the most frequent are tried, if so many pairs have them
+PAIRED = 20  # columns up to which every two are looked at
 _WIDEST = 8  # columns up to which every three are looked at for one that is the sum of the others
 #: Mass is on a line if this share of the rows is, so many times what chance and rounding lead to expect.
 _LEAST, _ABOVE, _WINDOW = 0.01, 8.0, 5.0
 
 
 def singular_parts(columns: Sequence[Array], names: Sequence[str]) -> tuple[Singular, ...]:
-    """Everything in columns (n,) that no joint density has; nothing if there is no such mass.
+    """Everything in columns (n,) that no joint density has; nothing if there is no such mass. Of many, relations are not looked for.
 
     Examples
     --------
@@ -43,12 +46,16 @@ def singular_parts(columns: Sequence[Array], names: Sequence[str]) -> tuple[Sing
         if values.kind == "counts":
             found.append(Singular("counts", (names[i],), 1.0))
             continue
+        if values.singular and len(np.unique(column)) <= FEW:  # rounded columns may be dense together
+            found.append(replace(values.singular[0], columns=(names[i],)))
+            continue
         rest.append(i)
         for value, share in values.atoms:
             found.append(Singular("value", (names[i],), share, f"{value + 0.0:g}"))
             smooth &= column != value
     data = np.column_stack(columns)
-    for chosen in (*combinations(rest, 2), *(combinations(rest, 3) if len(rest) <= _WIDEST else ())):
+    pairs = combinations(rest, 2) if len(rest) <= PAIRED else ()
+    for chosen in (*pairs, *(combinations(rest, 3) if len(rest) <= _WIDEST else ())):
         found += _relations(data[smooth][:, chosen], [names[i] for i in chosen], float(smooth.mean()))
     return tuple(found)
 

@@ -71,13 +71,15 @@ def read_sheet(path: Path, options: Options, report: Callable[[float], None]) ->
             if lines.column is None or any(table.rows for table, *_ in found):
                 break
             found, failed = ([], []) if not single else (found, failed)
+        unseen = [s.title for s in book.worksheets if s.sheet_state != "visible" and s.title != sheet.title]
+        others = [f"hidden in the workbook, and not read: sheet {', '.join(map(repr, unseen))}"] if unseen else []
         hidden = _hidden(path, sheet, max((len(table.names) for table, *_ in found), default=0))
     finally:
         book.close()
     if not found and not failed:
         raise InputError(f"sheet {sheet.title!r} of {str(path)!r} is empty; give a line of names and rows of numbers")
     read = settled(path, found, failed, options)
-    return replace(read, notes=[*read.notes, *hidden])
+    return replace(read, notes=[*read.notes, *hidden, *others])
 
 
 class _Lines:
@@ -145,9 +147,11 @@ def _sheet(path: Path, book: Any, wanted: str | None) -> Any:
         filled = [
             sheet for sheet in sheets if any(v is not None for row in sheet.iter_rows(values_only=True) for v in row)
         ]
+        filled = [sheet for sheet in filled if sheet.sheet_state == "visible"] or filled
         if len(filled) > 1:
+            first = max(filled, key=_numbers).title  # of as many, the first
             raise InputError(
-                f"{str(path)!r} has {len(names)} sheets ({', '.join(names)}); choose one with --sheet {names[0]!r}"
+                f"{str(path)!r} has {len(names)} sheets ({', '.join(names)}); choose one with --sheet {first!r}"
             )
         return filled[0] if filled else sheets[0]
     if wanted in names:
@@ -155,6 +159,12 @@ def _sheet(path: Path, book: Any, wanted: str | None) -> Any:
     if wanted.isdigit() and 1 <= int(wanted) <= len(sheets):
         return sheets[int(wanted) - 1]
     raise lookup_error("sheet", wanted, names)
+
+
+def _numbers(sheet: Any) -> int:
+    """Cells of a sheet that hold numbers, among the first rows."""
+    rows = sheet.iter_rows(max_row=_FIRST, values_only=True)
+    return sum(isinstance(value, int | float) for row in rows for value in row)
 
 
 def _check_computed(path: Path, sheet: Any, openpyxl: Any) -> None:

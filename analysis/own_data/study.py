@@ -22,9 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.own_data.judging import FEWEST, Settings, entropy_part, family_part
 from analysis.own_data.naming import child_of
 from analysis.own_data.ranking import ranked, together
-from analysis.own_data.singular import refuse_dependent, singular_parts
+from analysis.own_data.singular import PAIRED, refuse_dependent, singular_parts
 from analysis.own_data.stand_in import reversed_kl
-from analysis.own_data.values import Values, default_families, untried, values_of
+from analysis.own_data.ties import copies_of, copies_told
+from analysis.own_data.values import COMPONENTS, SEVERAL, Values, default_families, untried, values_of
 from analysis.own_data.weighing import counted, effective, repeated, size_of
 from analysis.parts import Part, Progress, Remember, compute_parts
 from models.errors import ConvergenceError, InputError
@@ -120,8 +121,14 @@ def analyse(
     if len(columns) != dim:
         raise InputError(f"there are {dim} columns of data and {len(columns)} names; give one name for each")
     weighing = None if weights is None else np.asarray(weights, dtype=float)
+    report = on_progress or (lambda _label, _fraction: None)
+    report("looking at the values" if dim == 1 else f"looking for relations between {dim} columns", 0.0)
     seen = [repeated(column, weighing) for column in data.T]
     found = values_of(seen[0]) if dim == 1 else _joint(data, seen, columns)
+    told = [*warnings, *_wide(dim, families)]
+    if weighing is None and (copies := copies_of(data)) > 1:
+        found = replace(found or Values("", -np.inf, np.inf, 0.0), copies=copies)
+        told.append(copies_told(copies, n))
     size = size_of(weighing, n)
     if families is None and size < _RANKED:
         raise InputError(
@@ -134,7 +141,6 @@ def analyse(
     if found is not None and zeros and any(f.atom == 0 for f in chosen) and all(value for value, _ in found.atoms):
         # A family that gives zero a probability is compared with densities: a difference of the two would depend on the unit.
         found = replace(found, atoms=((0.0, zeros), *found.atoms))
-    told = list(warnings)
     if (
         families is None
         and found is not None
@@ -142,7 +148,6 @@ def analyse(
         and (others := untried([f.name for f in chosen], data[:, 0], found))
     ):
         told.append(f"not tried, though their support fits: {', '.join(others)}; name them with --families")
-    report = on_progress or (lambda _label, _fraction: None)
     inputs = settings.model_dump() | {
         "data": hashlib.sha256(np.ascontiguousarray(data)).hexdigest(),
         "weights": None if weighing is None else hashlib.sha256(weighing).hexdigest(),
@@ -187,6 +192,22 @@ def _joint(data: Array, seen: Sequence[Array], columns: Sequence[str]) -> Values
     refuse_dependent(data, columns)
     parts = singular_parts(seen, columns)
     return Values("", -np.inf, np.inf, 0.0, singular=parts) if parts else None
+
+
+def _wide(dim: int, families: Sequence[str] | None) -> list[str]:
+    """What is not done of many columns."""
+    told = []
+    if dim > PAIRED:
+        told.append(
+            f"relations between columns are not looked for among more than {PAIRED}, these are {dim}: a KL is wrong if one holds in some rows"
+        )
+    if dim > COMPONENTS and families is None:
+        count = (dim + 1) * (dim + 2) - 1
+        told.append(
+            f"{SEVERAL[-1]} is not tried of more than {COMPONENTS} columns, as it has {count} parameters of {dim}: name it with "
+            "--families, which takes from minutes to hours"
+        )
+    return told
 
 
 def _excluded(

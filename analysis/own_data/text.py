@@ -305,16 +305,41 @@ def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], opti
         return options.decimal is not None
     separator = how.get("separator")
     if marks.thousands == "." and options.thousands is None and options.mark("decimal") != ",":
-        # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt.
-        commas = separator == "comma" or (separator == "none" and ".csv" in path.name.lower())
-        numeric = [table.columns[i] for i in table.numeric(marks)]
-        if commas and not any("," in c.present or _grouped(c, marks) for c in numeric):
+        # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt; in one
+        # column of a CSV file nothing divides, and numbers of different lengths leave it open.
+        alone = separator == "none" and ".csv" in path.name.lower()
+        divided = separator == "comma" or (alone and not _uneven(table.columns[0], marks))
+        if divided and not _doubtful(table, marks):
             return False
+    if separator == "comma" and marks.decimal == "," and options.decimal is None and _whole_beside(table):
+        return False
     if separator == "none" and "," in present:
         # Names that commas divide as they divide the rows are several columns.
         name = table.names[0]
         return options.sep is not None or "," not in name.replace(", ", "")
     return True
+
+
+def _doubtful(table: Table, marks: Marks) -> bool:
+    """Whether some number speaks for points between thousands, though commas divide the columns."""
+    return any("," in c.present or _grouped(c, marks) for c in (table.columns[i] for i in table.numeric(marks)))
+
+
+def _whole_beside(table: Table) -> bool:
+    """Whether commas in quotes all stand before three digits, beside whole numbers of three: "1,163" and "938" in one column of views."""
+    groups = Marks(".", ",")
+    quoted = [table.columns[i] for i in table.numeric(groups) if "," in table.columns[i].present]
+    sizes = [np.abs(c.values(groups)) for c in quoted if not c.kinds[groups].wrong]
+    return len(sizes) == len(quoted) > 0 and any(
+        ((size >= 100) & (size < 1000) & (size == np.rint(size))).any() for size in sizes
+    )
+
+
+def _uneven(column: Cells, marks: Marks) -> bool:
+    """Whether whole thousands have one digit in some numbers and more in others: a measure to three decimals may, so do amounts."""
+    size = np.abs(column.values(marks))
+    size = size[size > 0]
+    return bool(len(size) and size.min() < 1e4 <= size.max())
 
 
 def _grouped(column: Cells, marks: Marks) -> bool:
@@ -363,7 +388,23 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, bool, int, s
     other = next(others, None)
     if other is not None:
         raise InputError(_two(path, best[0], other))
-    return Read(table, marks, how | {"decimal": marks.decimal, "thousands": marks.thousands or None}, list(notes))
+    notes = [*notes, *_by_commas(table, marks, how, options)]
+    return Read(table, marks, how | {"decimal": marks.decimal, "thousands": marks.thousands or None}, notes)
+
+
+def _by_commas(table: Table, marks: Marks, how: dict[str, Any], options: Options) -> list[str]:
+    """What is said of points that no number tells from marks of thousands."""
+    if how.get("separator") not in ("comma", "none") or options.decimal is not None or options.thousands is not None:
+        return []
+    groups = Marks(",", ".")
+    names = [
+        table.names[i]
+        for i in table.numeric(marks)
+        if marks.decimal == "." and "." in (c := table.columns[i]).present and not c.kinds[groups].wrong
+    ]
+    told = f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
+    return [f"{told}: every point has three digits behind it and is read as that of decimals; if it divides "
+            "thousands, say --decimal comma --thousands point"] if names else []  # fmt: skip
 
 
 def _more(a: Any, b: Any) -> bool:

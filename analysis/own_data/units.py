@@ -9,7 +9,11 @@ from collections.abc import Sequence
 __all__ = ["PLAIN", "beside", "is_unit", "signed", "without"]
 
 _CURRENCY = r"[$£¥\u0e3f\u20a0-\u20cf]|Rs\.?|CHF|EUR|USD|GBP|SFr\.?|Fr\.|kr\.?|zł"
-_BEFORE, _BEHIND = rf"(?:{_CURRENCY}) ?", rf" ?(?:[%‰°]|°C|°F|{_CURRENCY})| [^\W\d_][^\d\s,;]{{0,11}}"
+_MILLIONS = r"(?:Tsd|Mio|Mrd|Mill|Bio|mn|bn)\.?"
+_BEFORE, _BEHIND = (
+    rf"(?:{_CURRENCY}) ?",
+    rf" {_MILLIONS} ?(?:{_CURRENCY})| ?(?:[%‰°]|°C|°F|{_CURRENCY})| [^\W\d_][^\d\s,;]{{0,11}}",
+)
 _BODY = r"\d(?:[\d.,' ]*\d)?[.,]?(?:[eE][-+]?\d+)?|[.,]\d+"
 _WHOLE = re.compile(rf"(\(?[-+]?)({_BEFORE})?(\(?[-+]?(?:{_BODY}))({_BEHIND})?(-?\)?)")
 _LOOKED = 100  # cells with digits by which the unit of a column is told

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.own_data.ties import tied, times
 from models.families import FAMILIES, Family
 from models.unknown import rounding_unit
 
-__all__ = ["REAL", "SEVERAL", "Chart", "Singular", "Values", "default_families", "untried", "values_of"]
+__all__ = ["COMPONENTS", "REAL", "SEVERAL", "Chart", "Singular", "Values", "default_families", "untried", "values_of"]
 
 Array = NDArray[np.float64]
 
 #: Families on the whole line; for several columns jointly; and where values are positive, may be zero, are shares, or counts.
 REAL = ("normal", "laplace", "logistic", "student_t", "skew_normal", "normal_mixture(2)", "normal_mixture(3)")
 SEVERAL = ("mvnormal", "mvnormal_diag", "mvnormal_mixture(2)")
+#: Columns up to which mixtures are tried unasked: their parameters grow with the square, and leave-one-out with more.
+COMPONENTS = 8
 _POSITIVE = ("lognormal", "gamma", "weibull", "exponential", "half_normal", "inverse_gamma", "wald", "pareto")
 _NOT_NEGATIVE = ("exponential", "half_normal")
 #: With a probability of zero: beside densities they compare only where zero is an atom, which no density has.
@@ -80,13 +83,13 @@ class Singular:
     Attributes
     ----------
     kind : str
-        ``value``, ``counts`` or ``relation``.
+        ``value``, ``counts``, ``ties`` (few values, which all rows share) or ``relation``.
     columns : tuple of str
         Nothing if there is one only.
     share : float
         Of the rows.
     told : str
-        The value, or the relation, as it is written; nothing for counts.
+        The value, or the relation, as it is written; how rows are tied; nothing for counts.
     """
 
     kind: str
@@ -94,10 +97,17 @@ class Singular:
     share: float
     told: str = ""
 
+    @property
+    def rounded(self) -> bool:
+        """Whether rounding may have made it, so that ``--jitter`` spreads it."""
+        return self.kind in ("counts", "ties")
+
     def __str__(self) -> str:
         where = f" in column {self.columns[0]!r}" if self.columns else ""
         if self.kind == "counts":
             return f"the counts{where} have all their mass on whole numbers"
+        if self.kind == "ties":
+            return f"{self.told}{where}"
         if self.kind == "value":
             return f"{self.share:.1%} of the rows are exactly {self.told}{where}, an atom"
         return f"{self.share:.1%} of the rows have exactly {self.told}"
@@ -125,7 +135,9 @@ class Values:
     top : float
         What shares are parts of: 1 or 100; 0 if values are above 100 or below zero.
     singular : tuple of Singular
-        Of several columns.
+        Of several columns, or the ties of one.
+    copies : int
+        How many times every row is there.
     """
 
     kind: str
@@ -138,6 +150,7 @@ class Values:
     circle: tuple[float, float] | None = None
     top: float = 0.0
     singular: tuple[Singular, ...] = ()
+    copies: int = 1
 
     @property
     def discrete(self) -> bool:
@@ -153,7 +166,7 @@ class Values:
         """Mass that no family on offer has, so that the KL to all is infinite; counts are rounded values if they are to be jittered."""
         piled = () if jitter and self.discrete else self.piled
         own = tuple(Singular("value", (), share, f"{value + 0.0:g}") for value, share in piled)
-        return own + tuple(part for part in self.singular if not (jitter and part.kind == "counts"))
+        return own + tuple(part for part in self.singular if not (jitter and part.rounded))
 
     def chart(self, family: Family) -> Chart:
         """The map from these values to the points of a family with two ends: angles to radians, and shares to parts of one."""
@@ -183,6 +196,8 @@ class Values:
 
 def default_families(dim: int, values: Values | None = None) -> tuple[str, ...]:
     """Names of the families to try for so many columns, of such values."""
+    if dim > COMPONENTS:
+        return SEVERAL[:2]
     return SEVERAL if dim > 1 else REAL if values is None else values.families
 
 
@@ -202,7 +217,11 @@ def untried(chosen: Sequence[str], x: Array, values: Values) -> list[str]:
         for f in FAMILIES.values()
         if f.dim == 1
         and f.name not in chosen
-        and (f.domain.whole == values.discrete or values.kind == "whole numbers")
+        and (
+            f.domain.whole == values.discrete
+            or values.kind == "whole numbers"
+            or (values.unit == 1 and f.name in _COUNTS)
+        )
         and (f.atom is None or zero)
         and values.taken_for(f) is None
         and f.domain.holds(values.chart(f)(x)).all()
@@ -223,6 +242,11 @@ def values_of(x: Array) -> Values:
     """
     x = np.asarray(x, dtype=float)
     found = _kind(x)
+    zero = tuple(atom for atom in found.atoms if atom[0] == 0)
+    counts = np.unique(x[x != 0] if zero else x, return_counts=True)[1]
+    counts = np.maximum(counts // times(counts), 1)
+    if not found.discrete and (ties := tied(counts)) is not None:
+        found = replace(found, atoms=zero, singular=(Singular("ties", (), *ties),))
     low, high = float(x.min()), float(x.max())
     circle = (
         (found.low, found.high)
@@ -237,8 +261,10 @@ def values_of(x: Array) -> Values:
 
 def _kind(x: Array) -> Values:
     """What the values (n,) seem to be."""
-    n, low, high, spread = len(x), float(x.min()), float(x.max()), float(x.std())
+    low, high, spread = float(x.min()), float(x.max()), float(x.std())
     distinct, counts = np.unique(x, return_counts=True)
+    counts = np.maximum(counts // times(counts), 1)  # copies of the whole are no ties
+    n = int(counts.sum())
     unit = rounding_unit(x)
     step = _step(distinct, n)
     whole = bool((x == np.rint(x)).all()) and low >= 0 and len(distinct) < n / 2 and not step
@@ -288,7 +314,7 @@ def _counts(x: Array, low: float, counts: NDArray[np.intp]) -> Values:
         families.append("categorical")
     if np.ptp(x) <= _FLAT * x.std() and x.max() > 1:
         families.append("discrete_uniform")
-    note = "whole numbers from zero on: taken for counts, whose families have probabilities in the place of densities"
+    note = f"whole numbers from {'zero' if low == 0 else f'{low:g}'} on: taken for counts, whose families have probabilities in the place of densities"
     return Values("counts", 0.0, np.inf, 1.0, (), tuple(families), (note,))
 
 

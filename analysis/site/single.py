@@ -54,6 +54,8 @@ def write_single(
     figures = []
     slim = draw(narrow=True)
     for name, drawing in draw(narrow=False).items():
+        if name not in slim:
+            continue
         svg, narrow = drawing.svg(style), slim[name].svg(style)
         both = (narrow, to_dark(narrow))
         figures.append(Figure(name, svg, to_dark(svg), alt=words.alt[name], caption=words.caption[name], narrow=both))

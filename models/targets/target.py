@@ -188,7 +188,7 @@ class Target:
         if not self.has_density:
             raise InputError(
                 f"target {self.name!r} is known by draws only, and {needed_by} needs a log density; fit a density to the draws "
-                "first (fit_mle), or ask for the forward direction, which needs draws alone"
+                "first (fit_mle), which is the forward direction and needs draws alone"
             )
 
     def check_normalised(self) -> None:
@@ -240,7 +240,7 @@ class Target:
     def _lacks(self, what: str) -> InputError:
         return InputError(
             f"target {self.name!r} is known by draws only, so it has no {what}; "
-            "fit a density to the draws first, or ask for the forward direction, which needs draws alone"
+            "fit a density to the draws first (fit_mle), which is the forward direction and needs draws alone"
         )
 
 

@@ -175,6 +175,14 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("bad.json", "is not JSON", "line 1", "write for example"),
     ),
     "JSON file of a list": (("divergence", "bimodal", "{tmp}/list.json"), ("list.json", "list", "must be an object")),
+    "twice in JSON": (
+        ("divergence", '{"weights": [1], "means": [0], "means": [1], "sds": [1]}', "bimodal"),
+        ("inline target", "'means' more than once", "give every name one value"),
+    ),
+    "true in JSON": (
+        ("divergence", '{"weights": [1], "means": [true], "sds": [1]}', "bimodal"),
+        ("'means' of inline target", "true or false", "give numbers"),
+    ),
     "missing JSON file": (("divergence", "bimodal", "{tmp}/missing.json"), ("missing.json", "cannot be read", "give")),
     "dimensions": (
         ("divergence", "bimodal", "crossed"),

@@ -17,6 +17,7 @@ import xarray as xr
 from analysis.own_data import table as tables
 from analysis.own_data.files import Options, read_columns
 from analysis.own_data.oddities import missing_codes
+from analysis.own_data.values import SEVERAL, default_families
 from models.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -238,15 +239,29 @@ def test_single_values_beside_arrays_are_left_out_and_said(tmp_path: Path) -> No
     assert table.warnings == ("columns that hold no numbers left out: rate: a single value",)
 
 
-def test_numbers_that_a_parquet_file_has_as_text_are_called_so(tmp_path: Path) -> None:
+def test_numbers_that_a_parquet_file_has_as_text_are_read_if_only_one_way(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     pq.write_table(
-        pa.table({"a": [1.5, 2.5, 7], "b": [None, "0.5", "1"], "c": ["x", "", None]}), tmp_path / "x.parquet"
+        pa.table(
+            {
+                "a": [1.5, 2.5, 7],
+                "b": ["-2.5", "0.5", "1"],
+                "c": ["x", "", None],
+                "d": ["1.234", "2.345", "7.125"],
+                "e": ["007", "1", "2"],
+                "f": ["1,5", "2", "3"],
+            }
+        ),
+        tmp_path / "x.parquet",
     )
-    assert [entry["why"] for entry in read_columns(tmp_path / "x.parquet").reading["left_out"]] == [
-        "text that looks like numbers ('0.5' in row 2)",
+    table = read_columns(tmp_path / "x.parquet")
+    assert dict(zip(table.names, table.values.T.tolist(), strict=True)) == {"a": [1.5, 2.5, 7], "b": [-2.5, 0.5, 1]}
+    assert [entry["why"] for entry in table.reading["left_out"]] == [
         "text ('x' in row 1)",
+        "text that looks like numbers ('1.234' in row 1)",
+        "text that looks like numbers ('007' in row 1)",
+        "text that looks like numbers ('1,5' in row 1)",
     ]
 
 
@@ -428,6 +443,14 @@ CODED: dict[str, tuple[list[float], list[float]]] = {
     "weights": ([77.0, 77, 77, 50, 65, 58], []),
     "temperatures": ([-9.0, -4, 3, 7.5], []),
     "a real line": ([-999.0, -700, 200, 1500], []),
+    "two codes of a survey": ([98.0, 98, 98, 99, 99, 99, 16, 66, 40, 31], [99, 98]),
+    "old people": ([98.0, 98, 98, 99, 99, 99, 80, 85, 90, 92, 96], []),
+    "unknown ages": ([-1.0] * 3 + [*range(16, 70, 3)], [-1]),
+    "counts and one less": ([-1.0] * 3 + [*range(1, 70, 3)], []),
+    "glucose": ([0.0] * 4 + [*range(76, 173, 5)], [0]),
+    "amounts": ([0.0] * 20 + [*range(4, 173, 5)], []),
+    "incomes to a hundred thousand": ([99999.0] * 6 + [*range(1000, 60000, 999), 105357], [99999]),
+    "marks to a thousand": ([999.0] * 3 + [*range(900, 1000), *range(905, 998)], []),
     "counts": ([9.0, 8, 7, 6, 5, 4, 3, 2, 1, 0] * 4, []),
 }
 
@@ -487,3 +510,47 @@ def test_columns_without_a_name_are_listed_among_those_left_out(tmp_path: Path) 
     assert table.names == ("a", "b")
     assert [column["name"] for column in table.reading["left_out"]] == ["column 1"]  # the last holds nothing
     assert "2020-01-01" in table.reading["left_out"][0]["why"]
+
+
+def test_of_hundreds_of_columns_the_first_are_taken_unless_others_are_named(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(30)]
+    x = np.random.default_rng(0).normal(size=(12, 30)).round(3)
+    path = saved(tmp_path / "x.csv", "\n".join([",".join(names), *(",".join(map(str, row)) for row in x)]))
+    table = read_columns(path)
+    assert table.names == tuple(names[:20])
+    assert any("10 columns, 'c20' to 'c29', left out" in told for told in table.warnings)
+    assert [entry["name"] for entry in table.reading["left_out"]] == ["10 columns, 'c20' to 'c29'"]
+    assert read_columns(path, [",".join(names)]).names == tuple(names)
+
+
+def test_mixtures_of_many_columns_are_tried_only_by_name() -> None:
+    assert default_families(8) == SEVERAL
+    assert default_families(9) == SEVERAL[:2]
+
+
+def test_a_table_of_frequencies_is_pointed_to_its_weights(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{n}\n" for i, n in enumerate([135, 283, 397, 463, 12, 5, 4, 2, 1, 1, 1]))
+    path = saved(tmp_path / "x.csv", "value,n\n" + rows)
+    assert any("--columns value --weights n" in told for told in read_columns(path).warnings)
+    assert not any("frequencies" in told for told in read_columns(path, None, None, Options(weights="n")).warnings)
+    other = saved(tmp_path / "y.csv", "value,size\n" + rows)
+    assert not any("frequencies" in told for told in read_columns(other).warnings)
+
+
+def test_hidden_sheets_are_no_choice_and_a_sheet_of_numbers_is_offered(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "Notes"
+    book.active.append(["see data"])
+    sheet = book.create_sheet("data")
+    for row in (["v"], [1.5], [2.5], [7]):
+        sheet.append(row)
+    book.save(path := tmp_path / "x.xlsx")
+    with pytest.raises(InputError, match="choose one with --sheet 'data'"):
+        read_columns(path)
+    book["Notes"].sheet_state = "hidden"
+    book.active = 1
+    book.save(path)
+    table = read_columns(path)
+    assert table.values.ravel().tolist() == [1.5, 2.5, 7]
+    assert "hidden in the workbook, and not read: sheet 'Notes'" in table.warnings

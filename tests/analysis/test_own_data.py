@@ -29,7 +29,7 @@ from analysis.own_data.values import values_of
 from analysis.site.chapter import words_of
 from analysis.site.numbers import plain
 from models.errors import ConvergenceError, InputError
-from models.families import FAMILIES
+from models.families import FAMILIES, find_family
 from models.results import load, save
 from models.targets import normal_mixture
 from tests.analysis.drawn import check_pages
@@ -283,6 +283,33 @@ def test_distribution_function_by_summation() -> None:
         assert np.abs(curve.cdf(x) - counted).max() < 1.95 / np.sqrt(len(draws))  # Kolmogorov, 0.1 %
         p = np.array([0.45, 0.6, 0.9])
         np.testing.assert_allclose(curve.cdf(curve.quantile(p)), p, atol=0.3 if curve.discrete else 1e-6)
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(1e5, 1.0), (1e6, 1e-3), (1e8, 0.1), (2.0, 3.0)])
+def test_a_distribution_function_does_not_miss_a_narrow_member(mean: float, sd: float) -> None:
+    shape = (mean / sd) ** 2
+    curve = Curve(FAMILIES["gamma"], {"alpha": shape, "beta": shape / mean}, None, mean, 1.35 * sd)
+    right = stats.gamma(shape, scale=mean / shape)
+    x = right.ppf(np.linspace(0.01, 0.99, 15))
+    np.testing.assert_allclose(curve.cdf(x), right.cdf(x), atol=1e-5)
+    np.testing.assert_allclose(curve.quantile(right.cdf(x)), x, atol=1e-4 * sd)
+
+
+def test_a_distribution_function_does_not_miss_narrow_components_or_a_narrow_share() -> None:
+    params = {"w": [0.5, 0.5], "mu": [-1000.0, 1000.0], "sigma": [1e-3, 1e-3]}
+    curve = Curve(find_family("normal_mixture(2)"), params, None, 0.0, 2000.0)
+    right = [0.25, 0.5, 0.5 + 0.5 * norm.cdf(1.0)]
+    np.testing.assert_allclose(curve.cdf(np.array([-1000.0, 0.0, 1000.001])), right, atol=1e-5)
+    curve = Curve(FAMILIES["beta"], {"alpha": 5e9, "beta": 5e9}, None, 0.5, 1e-5)
+    x = np.array([0.499995, 0.5, 0.50001])
+    np.testing.assert_allclose(curve.cdf(x), beta(5e9, 5e9).cdf(x), atol=1e-5)
+
+
+def test_a_drawing_that_fails_does_not_lose_the_others(student: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Curve, "pit", lambda _self, x: np.full(len(x), np.nan))
+    drawings = plot(student)
+    assert "pit" not in drawings
+    assert {"families", "qq", "ranking"} <= set(drawings)
 
 
 @pytest.mark.parametrize("which", ["student", pytest.param("geyser", marks=pytest.mark.exhaustive)])

@@ -8,7 +8,8 @@ import pytest
 from analysis.own_data.findings import findings
 from analysis.own_data.study import analyse
 from analysis.own_data.summary import summary
-from analysis.own_data.values import values_of
+from analysis.own_data.ties import copies_of, copies_told
+from analysis.own_data.values import untried, values_of
 from analysis.site.chapter import words_of
 
 
@@ -108,3 +109,44 @@ def test_hours_are_told_to_lie_on_a_circle() -> None:
     hours = np.random.default_rng(0).normal(23, 3, 300) % 24
     assert any("hours of a day" in note for note in values_of(hours).notes)
     assert not any("hours of a day" in note for note in values_of(hours * 2).notes)
+
+
+def test_values_that_all_rows_share_have_no_density_unless_they_are_spread() -> None:
+    rng = np.random.default_rng(0)
+    two, differences = np.where(rng.random(300) < 0.4, 1.5, 7.25), rng.poisson(5, 900) - rng.poisson(5, 900)
+    prices = np.round(rng.lognormal(3, 0.5, 600)) + 0.99
+    for x, words in ((two, "one of 2 values"), (differences, "value"), (prices, "have the value of another")):
+        values = values_of(x)
+        told = {part.kind: str(part) for part in values.lacking(False)}
+        assert words in told["ties"]
+        assert "ties" not in [part.kind for part in values.lacking(True)]
+    for x in (
+        rng.normal(size=300),
+        np.round(rng.normal(size=300), 2),
+        np.repeat(rng.normal(size=60), 5),
+        rng.poisson(4, 300),
+    ):
+        assert not values_of(x).lacking(False)
+
+
+def test_copies_of_all_rows_are_told_from_values_that_pile_up() -> None:
+    x = np.random.default_rng(0).normal(size=100)
+    x[1] = x[0]
+    fives = np.repeat(x, 5)
+    assert not values_of(fives).atoms
+    assert copies_of(fives[:, None]) == 5
+    assert copies_of(np.column_stack([fives, fives**2])) == 5
+    assert "5 copies of 100" in copies_told(5, 500)
+    piled = np.concatenate([x, np.full(20, 0.25)])
+    assert copies_of(piled[:, None]) == 1
+    assert [value for value, _ in values_of(piled).atoms] == [0.25]
+    assert values_of(np.repeat(piled, 3)).atoms == values_of(piled).atoms
+
+
+def test_whole_numbers_too_sparse_for_counts_are_told_of_the_families_of_counts() -> None:
+    large = np.random.default_rng(0).poisson(1e6, 300).astype(float)
+    values = values_of(large)
+    assert values.kind == "positive"
+    assert {"poisson", "negative_binomial"} <= set(untried(values.families, large, values))
+    halves = large + 0.5
+    assert "poisson" not in untried(values.families, halves, values_of(halves))

@@ -127,7 +127,7 @@ def test_no_writing_is_read_as_other_numbers(
     told = Options(sep if d > 1 else "none", decimal, thousands or "none")
     np.testing.assert_array_equal(read_columns(path, None, None, told).values, x)
     if thousands == "." and digits == 0 and (sep == "," or d == 1):
-        return  # 1.234 where commas divide, if anything does: nothing in the file says otherwise, and the answer shows what was read
+        return  # 1.234 where commas divide, if anything does: nothing in the file says otherwise, and a note says how it was read
     try:
         found = read_columns(path).values
     except InputError as error:
@@ -145,6 +145,8 @@ def test_no_writing_is_read_as_other_numbers(
 
 PLAIN: dict[str, tuple[str, list[list[float]]]] = {
     "thousands in quotes": ('a,b\n"1,234.5",1\n"12,345.0",2\n', [[1234.5, 1], [12345, 2]]),
+    "views in quotes": ('page,n\nx,"1,163"\ny,"938"\nz,"342"\n', [[1163], [938], [342]]),
+    "millions of euros": ("a\n0,43 Mio. €\n12,57 Mio. €\n", [[0.43], [12.57]]),
     "a comma country": ("a;b\n1.234,5;1,5\n12.345,0;2,5\n", [[1234.5, 1.5], [12345, 2.5]]),
     "groups shown by one cell": ("a;b\n1.234.567;1\n12.345;2\n", [[1234567, 1], [12345, 2]]),
     "Swiss": ("a;b\n1'234.5;1\n12’345.0;2\n", [[1234.5, 1], [12345, 2]]),
@@ -745,15 +747,31 @@ def test_numbers_of_a_workbook_beside_text_that_may_be_thousands(tmp_path: Path)
     )
 
 
-def test_three_decimals_in_one_column_are_asked_where_no_comma_divides(tmp_path: Path) -> None:
+def test_three_decimals_in_one_column_are_asked_or_said(tmp_path: Path) -> None:
     for first in ("1.234", "0"):
-        text = f"a\n{first}\n2.345\n9.876\n"
-        assert read_columns(saved(tmp_path / "x.csv", text)).values[1] == 2.345
-        for name in ("x.txt", "x.tsv"):
+        short, uneven = f"a\n{first}\n2.345\n9.876\n", f"a\n{first}\n2.345\n99.876\n"
+        table = read_columns(saved(tmp_path / "x.csv", short))
+        assert table.values[1] == 2.345
+        assert "--thousands point" in " ".join(table.warnings)
+        for name, text in (("x.txt", short), ("x.tsv", short), ("y.csv", uneven), ("y.txt", uneven), ("y.tsv", uneven)):
             assert "two ways" in refusal(saved(tmp_path / name, text))
-    commas = read_columns(saved(tmp_path / "z.csv", "id,a\nx,0\ny,2.345\nz,9.876\n"))
-    assert commas.values[:, 0].tolist() == [0, 2.345, 9.876]
-    assert not read_columns(saved(tmp_path / "w.tsv", "a\n1.234\n0.345\n9.876\n")).warnings
+    for other in ("0.345", "12.3", "1234.567", "-0.120"):
+        for name in ("y.csv", "y.txt", "y.tsv"):
+            table = read_columns(saved(tmp_path / name, f"a\n1.234\n{other}\n99.876\n"))
+            assert table.values.ravel().tolist() == [1.234, float(other), 99.876]
+            assert not table.warnings
+
+
+def test_three_decimals_between_commas_are_read_and_said(tmp_path: Path) -> None:
+    table = read_columns(saved(tmp_path / "z.csv", "b,a\n1.25,1.234\n7.5,2.345\n3.5,9.876\n"))
+    assert table.values[:, 1].tolist() == [1.234, 2.345, 9.876]
+    assert [("'a'" in note, "'b'" in note, "--thousands point" in note) for note in table.warnings] == [
+        (True, False, True)
+    ]
+    plain = saved(tmp_path / "w.csv", "b,a\n1.25,0.234\n7.5,2.345\n3.5,9.876\n")
+    assert not read_columns(plain).warnings
+    said = read_columns(saved(tmp_path / "v.csv", "b,a\n1.25,1.234\n7.5,2.345\n"), None, None, Options(decimal="."))
+    assert not said.warnings
 
 
 def test_names_in_two_lines_are_asked_for_in_one(tmp_path: Path) -> None:

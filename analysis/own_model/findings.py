@@ -52,6 +52,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "spikes": [literal(name) for name in spikes(tree)],
         "mixed": mixed(s),
         "alone": [*s["mixture"]] == ["optimum 1"],
+        "lacks": s["mixture_lacks"]["value"] if s["mixture_lacks"] else 0.0,
         "saved": tree["posterior"].attrs.get("source"),
         "astray": astray(s),
         "variables": rows,

@@ -372,7 +372,8 @@ class _Found:
         target, seed = self.target, self.seed
         covered = self.covered()
         # Of a grid that is a reference, to more digits than by the weights of the repair, whose k-hat may be too high.
-        by_cells = None if self.reference is None or not self.reference.ok else self.reference.log_evidence
+        exact = self.reference is not None and self.reference.ok and self.reference.cells is not None
+        by_cells = self.reference.log_evidence if self.reference is not None and exact else None
         evidence = by_cells or mixed.log_evidence
         how = self.images(covered)
         missed, each = self.masses(covered, how, mixed)

@@ -121,6 +121,16 @@ def test_a_mixture_without_a_mode_that_the_reference_has_lacks_its_mass_and_the_
     assert abs(found.log_evidence.value) < 4 * found.log_evidence.error
     np.testing.assert_allclose(found.weights, [0.2, 0.3], atol=4 * found.weights_se.max())
     assert kl_reverse(p, found.mixture, found.log_evidence, seed=0).value == pytest.approx(np.log(2), abs=0.1)
+    # Modes sought from its own draws: of these the mixture has more than of the posterior, and the evidence of tempering tells.
+    chosen = p.rvs(4000, 1)
+    chosen = chosen[np.concatenate([np.flatnonzero(chosen[:, 1] < 40), np.flatnonzero(chosen[:, 1] > 40)[:400]])]
+    kept = len(chosen) // 4
+    kind = replace(reference, points=chosen[: 4 * kept].reshape(4, kept, 2), log_evidence=Estimate(0.0, 0.05, "draws"))
+    beside = judged(p, blind, kind, 4000)
+    assert beside.lacks is not None
+    assert beside.lacks[0] == pytest.approx(0.5, abs=0.02)
+    assert 0.3 < beside.lacks[1] < 0.45
+    assert abs(beside.log_evidence.value) < beside.log_evidence.error
     whole = repair(p, [*parts, (np.array([0.0, 90.0]), np.eye(2))], np.zeros(3), seed=0)
     assert judged(p, whole, reference, 4000) is whole
 

@@ -168,10 +168,9 @@ def _mixture(tree: xr.DataTree) -> dict[str, dict[str, float | None]]:
 
 
 def _lacks(tree: xr.DataTree) -> dict[str, float | None] | None:
-    if "repair" not in tree.children or not float(tree["repair/lacks"]):
-        return None
     keys = ("lacks", "lacks_lower", "lacks_upper")
-    return _interval({key: float(tree["repair"][key]) for key in keys}, *keys)
+    repair = tree["repair"].to_dataset() if "repair" in tree.children else {}
+    return _interval({key: repair.get(key) for key in keys}, *keys)
 
 
 def _forward(tree: xr.DataTree) -> dict[str, Any]:
@@ -240,9 +239,10 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         what = _by_weights(tree)
         if what and not k_hat <= _K_HAT:
             found.append(f"{what} not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
-        if (lacks := float(tree["repair/lacks"])) and " lacks " not in attrs["sentence"]:
+        if (lacks := _lacks(tree)) and " lacks " not in attrs["sentence"]:
+            what = "the mixture has" if tree["repair"].sizes["component"] > 1 else "the one Normal of the repair has"
             found.append(
-                f"the reference has {100 * lacks:.0f} % of its draws where next to nothing is of {'the mixture' if tree['repair'].sizes['component'] > 1 else 'the one Normal of the repair'}"
+                f"where {100 * (lacks['value'] or 0):.0f} % of the mass is by the reference, {what} next to nothing"
             )
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]

@@ -423,7 +423,7 @@ class _Found:
             dataset=xr.Dataset(
                 {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mixed.k_hat,
                  "log_evidence": evidence.value, "log_evidence_se": evidence.error,
-                 **dict(zip(("lacks", "lacks_lower", "lacks_upper"), mended.lacks or (0.0,) * 3, strict=True))},
+                 **dict(zip(("lacks", "lacks_lower", "lacks_upper"), mended.lacks or (np.nan,) * 3, strict=True))},
                 coords={"component": names},
             )
         )  # fmt: skip

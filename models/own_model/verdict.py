@@ -171,10 +171,7 @@ def _missed(e: Evidence) -> Verdict:
     if not e.mixed:
         remedy = f"the mixture of all optima is no nearer to the posterior: {_instead(e)}"
     elif e.lacks is not None:
-        remedy = (
-            f"the mixture of all optima lacks {_percent(e.lacks)} of the mass, where the reference ({e.reference}) has draws and next to nothing of "
-            f"the mixture is: {_instead(e)}"
-        )
+        remedy = f"the mixture of all optima lacks {_percent(e.lacks)} of the mass, having next to nothing where draws of the reference ({e.reference}) are: {_instead(e)}"
     elif e.saved == "mixture" and e.k_hat_repair < 0.7:
         remedy = "the mixture of all optima has it (its posterior is saved)"
     else:

@@ -279,8 +279,8 @@ def evidence(**changes: object) -> Evidence:
         (
             {"missed": (0.99, 0.96, 0.998), "modes": 2, "lacks": (0.486, 0.45, 0.52), "saved": "reference"},
             "missed mode",
-            "ADVI misses a mode holding 99 % [96, 100] of the mass found; the mixture of all optima lacks 49 % [45, 52] of the mass, where the reference (NUTS) "
-            "has draws and next to nothing of the mixture is: use the draws of the reference$",
+            "ADVI misses a mode holding 99 % [96, 100] of the mass found; the mixture of all optima lacks 49 % [45, 52] of the mass, having "
+            "next to nothing where draws of the reference (NUTS) are: use the draws of the reference$",
         ),
         ({"missed": (0.5, 0.499, 0.501), "modes": 2}, "missed mode", "holding 50 % of the mass found;"),
         (

@@ -239,11 +239,11 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         what = _by_weights(tree)
         if what and not k_hat <= _K_HAT:
             found.append(f"{what} not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
-        if (lacks := _lacks(tree)) and " lacks " not in attrs["sentence"]:
+        # What k-hat says of a mixture need not be said twice: in many dimensions a little misfit already leaves much of the mass where it has little.
+        if k_hat <= _K_HAT and (lacks := _lacks(tree)) and " lacks " not in attrs["sentence"]:
             what = "the mixture has" if tree["repair"].sizes["component"] > 1 else "the one Normal of the repair has"
-            found.append(
-                f"where {100 * (lacks['value'] or 0):.0f} % of the mass is by the reference, {what} next to nothing"
-            )
+            share = 100 * (lacks["value"] or 0)
+            found.append(f"{what} next to nothing where {share:.0f} % of the mass is, by the reference")
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:

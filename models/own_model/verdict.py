@@ -170,7 +170,7 @@ def _missed(e: Evidence) -> Verdict:
     which = "a mode" if e.modes - e.covered == 1 else f"{e.modes - e.covered} modes"
     if not e.mixed:
         remedy = f"the mixture of all optima is no nearer to the posterior: {_instead(e)}"
-    elif e.lacks is not None:
+    elif e.lacks is not None and e.k_hat_repair < 0.7:
         remedy = f"the mixture of all optima lacks {_percent(e.lacks)} of the mass, having next to nothing where draws of the reference ({e.reference}) are: {_instead(e)}"
     elif e.saved == "mixture" and e.k_hat_repair < 0.7:
         remedy = "the mixture of all optima has it (its posterior is saved)"

@@ -481,7 +481,7 @@ def test_a_long_table_is_cut_in_a_terminal_and_what_a_mixture_lacks_is_said(
     rows = len(optima_rows(summary(tree)))
     assert lines[cut[0]].strip().startswith(f"and {rows - 12} more")
     assert shown == 12
-    assert "note: where 44 % of the mass is by the reference, the mixture has next to nothing" in lines
+    assert "note: the mixture has next to nothing where 44 % of the mass is, by the reference" in lines
     assert summary(tree)["mixture_lacks"] == {"value": 0.442, "lower": 0.32, "upper": 0.54}
     assert summary(examined)["mixture_lacks"] is None
     [written] = page.write(tree, tmp_path)

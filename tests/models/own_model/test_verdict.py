@@ -282,6 +282,17 @@ def evidence(**changes: object) -> Evidence:
             "ADVI misses a mode holding 99 % [96, 100] of the mass found; the mixture of all optima lacks 49 % [45, 52] of the mass, having "
             "next to nothing where draws of the reference (NUTS) are: use the draws of the reference$",
         ),
+        (
+            {
+                "missed": (0.4, 0.3, 0.5),
+                "modes": 2,
+                "lacks": (0.9, 0.8, 0.95),
+                "k_hat_repair": 1.2,
+                "saved": "reference",
+            },
+            "missed mode",
+            "the mixture of all optima does not repair it (its k-hat is > 1): use the draws of the reference$",
+        ),
         ({"missed": (0.5, 0.499, 0.501), "modes": 2}, "missed mode", "holding 50 % of the mass found;"),
         (
             {"missed": (0.38, np.nan, np.nan), "modes": 2, "reasons": ("R-hat of x is 1.3",), "k_hat_repair": 0.9},

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from models.advi.edges import edge_between
+from models.advi.edges import edge, edge_between
 from models.graphs.log_density import LogDensity
 
 Array = NDArray[np.float64]
@@ -49,3 +50,34 @@ def test_a_density_that_ends_is_told_from_floats_that_do(
     assert (found is not None) == far
     if found is not None:
         assert found == pytest.approx(1.66 / 3, abs=1e-6)
+
+
+class Ordered:
+    """Two standard Normals, the second of which has to be above the first by less than `gap`."""
+
+    def __init__(self, gap: float) -> None:
+        self.gap = gap
+
+    def __call__(self, points: Array) -> tuple[Array, Array]:
+        inside = points[:, 1] - points[:, 0] < self.gap
+        return np.where(inside, -0.5 * np.square(points).sum(axis=1), -np.inf), -points
+
+    def seconds(self, _point: Array) -> float:
+        return 1e-6
+
+
+@dataclass
+class Known:
+    log_density: Any
+
+
+def test_an_edge_is_met_as_far_as_a_normal_has_mass_and_no_farther() -> None:
+    mean, factor = np.zeros(2), np.diag([1.0, 1.0])
+    found = edge(cast(Any, Known(Ordered(5.0))), mean, factor, seconds=1.0)
+    assert found is not None
+    point, sds = found
+    assert point[1] - point[0] == pytest.approx(5, abs=1e-3)
+    assert 5 / np.sqrt(2) <= sds <= 8
+    assert np.linalg.norm(point) == pytest.approx(sds, abs=1e-3)
+    assert edge(cast(Any, Known(Ordered(12.0))), mean, factor, seconds=1.0) is None
+    assert edge(cast(Any, Known(Ordered(5.0))), mean, factor, seconds=1e-6) is None  # no time to look

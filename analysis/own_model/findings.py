@@ -15,6 +15,7 @@ from models.own_model.verdict import written_k_hat
 
 __all__ = ["astray", "findings", "mixed", "optima_rows", "told", "written_moments", "written_response"]
 
+_FINE = 1e-3  # error of a share, below which its further digits are left out
 _SHOWN = 4  # variables with columns of their own in the table of optima
 
 
@@ -52,6 +53,8 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "spikes": [literal(name) for name in spikes(tree)],
         "mixed": mixed(s),
         "alone": [*s["mixture"]] == ["optimum 1"],
+        "lacks": s["mixture_lacks"]["value"] if s["mixture_lacks"] else 0.0,
+        "weights": sum(part["weight"] or 0.0 for part in s["mixture"].values()),
         "saved": tree["posterior"].attrs.get("source"),
         "astray": astray(s),
         "variables": rows,
@@ -111,7 +114,8 @@ def astray(s: Mapping[str, Any]) -> float:
 def optima_rows(s: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Optima, the highest ELBO first, then what else the mixture is made of, as a table shows them: the weights sum to one."""
     parts = s["mixture"] if mixed(s) else {}
-    weights = {name: pct(part["weight"], part["error"] or None) for name, part in parts.items()}
+    # Those of a grid have more digits than anybody reads.
+    weights = {name: pct(part["weight"], max(part["error"] or 0.0, _FINE)) for name, part in parts.items()}
     rows = [
         {
             "optimum": f"{k + 1}",

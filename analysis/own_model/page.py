@@ -31,7 +31,7 @@ from analysis.site.single import write_single
 
 __all__ = ["printed", "provenance", "write"]
 
-_PRINTED = 5  # variables
+_PRINTED, _ROWS = 5, 12  # variables, and optima or modes
 
 
 def write(tree: xr.DataTree, output: Path) -> list[Path]:
@@ -87,7 +87,10 @@ def printed(tree: xr.DataTree) -> list[str]:
             "k_hat": "k-hat of ADVI",
         }
         shown = [name for name in columns if name != "weight" or mixed(s)]
-        lines += ["", *_columns([columns, *optima_rows(s)], shown)]
+        rows = optima_rows(s)
+        lines += ["", *_columns([columns, *rows[:_ROWS]], shown)]
+        if len(rows) > _ROWS:
+            lines.append(f"  and {len(rows) - _ROWS} more, which are on the page and in model.json")
         if lost := astray(s):
             lines.append(
                 f"  the other starts, {pct(lost)}, were still moving when they were left, or ended at a place that was not followed"

@@ -32,7 +32,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
     dict
         As DESIGN has it: ``starts``, ``optima`` (highest ELBO first), ``reference``, ``lower_bounds`` (of the errors of these optima, where no
         reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
-        likelihood of the reference draws, and KL of all approximations both ways), ``modes`` (numbered as in the mixture), ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``verdict``, ``seconds``, ``warnings``.
+        likelihood of the reference draws, and KL of all approximations both ways), ``modes`` (numbered as in the mixture), ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``mixture_lacks`` (share of the mass where the reference shows that it has next to nothing), ``verdict``, ``seconds``, ``warnings``.
         An ELBO or a KL that is known neither to a nat nor to a tenth is ``None``.
         A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
@@ -53,6 +53,7 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         "missed_mass": _interval(attrs, "missed_mass", "missed_lower", "missed_upper"),
         "modes": _modes(tree),
         "mixture": _mixture(tree),
+        "mixture_lacks": _lacks(tree),
         "forward": _forward(tree),
         "verdict": {"grade": attrs["grade"], "sentence": attrs["sentence"]},
         "seed": int(attrs["seed"]),
@@ -166,6 +167,12 @@ def _mixture(tree: xr.DataTree) -> dict[str, dict[str, float | None]]:
     }
 
 
+def _lacks(tree: xr.DataTree) -> dict[str, float | None] | None:
+    keys = ("lacks", "lacks_lower", "lacks_upper")
+    repair = tree["repair"].to_dataset() if "repair" in tree.children else {}
+    return _interval({key: repair.get(key) for key in keys}, *keys)
+
+
 def _forward(tree: xr.DataTree) -> dict[str, Any]:
     if "divergences" not in tree.children:
         return {}
@@ -232,6 +239,11 @@ def _warnings(tree: xr.DataTree) -> list[str]:
         what = _by_weights(tree)
         if what and not k_hat <= _K_HAT:
             found.append(f"{what} not reliable (the k-hat of the mixture is {written_k_hat(k_hat)})")
+        # What k-hat says of a mixture need not be said twice: in many dimensions a little misfit already leaves much of the mass where it has little.
+        if k_hat <= _K_HAT and (lacks := _lacks(tree)) and " lacks " not in attrs["sentence"]:
+            what = "the mixture has" if tree["repair"].sizes["component"] > 1 else "the one Normal of the repair has"
+            share = 100 * (lacks["value"] or 0)
+            found.append(f"{what} next to nothing where {share:.0f} % of the mass is, by the reference")
         untold = [reason for reason in reasons_of(tree) if reason not in attrs["sentence"]]
         found += [f"the reference ({tree['reference'].attrs['method']}) is not to be relied on: {r}" for r in untold]
         if "reference" not in tree.children and "no reference" not in attrs["sentence"]:

@@ -17,13 +17,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from models.advi.edges import edge
 from models.advi.effort import evaluations_within, looked_at, power_within
 from models.advi.fixed import FixedLoss, descend, fixed_nodes, rest
 from models.advi.given import as_target
 from models.advi.members import group
 from models.advi.propriety import refuse_improper
 from models.advi.refine import Optimum, refine
-from models.advi.refusals import refuse_failure, refuse_infinite
+from models.advi.refusals import refuse_beyond, refuse_failure, refuse_infinite
 from models.advi.runs import cores
 from models.advi.search import about, images
 from models.advi.shapes import FullRank, MeanField, Shape, shape_for
@@ -141,6 +142,9 @@ def fit_dadvi(
         share = max(clock.left(), _LEFT * budget_s) / (len(leads) - len(mean_field))
         mean_field.append(_refined(target, search.shape, run, clock, seed, nats, relative, share, light=light))
     refuse_infinite(target, mean_field)
+    if found := edge(target, mean_field[0].mean, mean_field[0].factor, seconds=looked_at(budget_s)):
+        point, sds = found
+        refuse_beyond(target, [point], f"where every Normal has mass, {sds:.2g} sds from the mean of the one at rest")
     optima = mean_field
     if method != "advi" and target.dim > 1:
         optima = [_continued(target, o, method, clock, seed, nats, relative, _LEFT * budget_s) for o in mean_field]

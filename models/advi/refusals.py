@@ -14,7 +14,7 @@ from models.advi.refine import NOT_FINITE, Optimum
 from models.errors import InputError
 from models.targets import Posterior, Target
 
-__all__ = ["refuse_failure", "refuse_infinite"]
+__all__ = ["refuse_beyond", "refuse_failure", "refuse_infinite"]
 
 Array = NDArray[np.float64]
 
@@ -77,13 +77,22 @@ def refuse_infinite(target: Target, optima: Sequence[Optimum]) -> None:
     # Far and wide: the first few may all leave the support of the same variable.
     bad = bad[np.linspace(0, len(bad) - 1, min(len(bad), _LOOKED_AT)).astype(int)]
     beyond = [x for x in bad if ends_between(target.log_density, lead.mean, x)]
-    if not beyond:
-        return
+    if beyond:
+        refuse_beyond(target, beyond)
+
+
+def refuse_beyond(target: Target, beyond: Sequence[Array], where: str = "where every Normal has mass") -> None:
+    """Refuse a density that vanishes at points (d,) that a Normal reaches.
+
+    Raises
+    ------
+    InputError
+    """
     names = dict.fromkeys(name for x in beyond for name in target.vanishing(x)) if isinstance(target, Posterior) else {}
     blame = f" (of {_listed([*names])})" if names else ""
     remedies = _remedies(target.source, [*names]) if isinstance(target, Posterior) else []
     raise InputError(
-        f"the density vanishes where every Normal has mass{blame}, so reverse KL is infinite for all of them; "
+        f"the density vanishes {where}{blame}, so reverse KL is infinite for all of them; "
         + "; ".join(remedies or [_SUPPORT])
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.own_model.choosing import judged_whole, reference_of, run_longer
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
-from models.own_model.mixture import Repair, best, repair, weighed
+from models.own_model.masses import by_reference, masses
+from models.own_model.mixture import HOLDS, Repair, Share, best, judged, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, stand_in, unexplained
 from models.own_model.moments import Moments, compare, of_normals, with_sds
 from models.own_model.reference import Reference, by_tempering
@@ -41,7 +43,6 @@ Progress = Callable[[str, float], None]
 _ASCENTS, _WAVES = 24, 4
 _DRAWS = 2000
 _GOOD, _LOOKS = 0.5, 400  # k-hat and effective draws with which importance sampling may stand in for a reference
-_HOLDS = 0.7  # k-hat of weights, below which they are relied on
 _NOTHING = 0.003  # of the mass, that a mode holds which is not worth a word
 _FAINT = 8.0  # nats of evidence below the highest, at which a mode holds nothing, though Laplace's approximation be off by a nat or two
 _EACH = 50  # draws of each quarter of those about one mode, that moments are taken of
@@ -272,50 +273,33 @@ class _Found:
         ]
         return [one or other for one, other in zip(*own, strict=True)]
 
+    @cached_property
+    def _seen(self) -> Array:
+        """Share (k,) of a reference in each mode."""
+        assert self.reference is not None
+        return np.array([s[0] for s in by_reference(self.reference, self._owner, len(self.modes))])
+
+    def _owner(self, points: Array) -> NDArray[np.intp]:
+        return assign(self.modes, points)
+
     def _mass(self) -> Array:
         """Share (k,) of the posterior in each mode: by a reference that is one, else by the evidence."""
         if self.reference is not None and self.reference.ok and self.modes:
-            owner = assign(self.modes, self.reference.flat)
-            return np.asarray(np.bincount(owner, minlength=len(self.modes)) / len(owner))
+            return self._seen
         evidence = np.array([m.log_evidence for m in self.modes])
         return np.asarray(np.exp(evidence - logsumexp(evidence))) if self.modes else np.empty(0)
 
-    def missed(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
-        """Mass of the modes that are not covered: by the reference, or by the weights of the repair where these hold and are better known."""
-        if not self.modes or (all(covered) and self.ridge):  # of a ridge an optimum covers a part, that no mode tells
-            return None
-        if all(covered):
-            return 0.0, 0.0, 0.0
-        reliable = self.reference is not None and self.reference.ok
-        seen = None
-        if self.reference is not None and (reliable or not mended.k_hat < _HOLDS):
-            seen = self._share(~np.array(covered)[assign(self.modes, self.reference.flat)])
-        if not mended.k_hat < _HOLDS:
-            return seen
-        with np.errstate(divide="ignore"):
-            parts = [
-                Mode(part[0], 0.0, part[1], w)
-                for part, w in zip(self.parts or self.components()[0], np.log(mended.weights), strict=True)
-            ]
-        elsewhere = ~np.array(has(parts, _drawn(*self.normals[0], self.seed), mended.weights))
-        mass = float(mended.weights[elsewhere].sum())
-        half = 1.96 * float(np.sqrt(np.square(mended.weights_se[elsewhere]).sum()))
-        # The weights of the table, where these are what the reference saw, and better known.
-        if seen is not None and not (seen[1] <= mass <= seen[2] and 2 * half < seen[2] - seen[1]):
-            return seen
-        return mass, max(0.0, mass - half), min(1.0, mass + half)
-
-    def _share(self, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
-        """By the reference; without an interval where it is not to be relied on, for then neither is that."""
-        assert self.reference is not None
-        found = self.reference.share(inside)
-        return found if self.reference.ok else (found[0], float("nan"), float("nan"))
-
-    def _by_symmetry(self, covered: Sequence[bool], mended: Repair) -> tuple[float, float, float] | None:
-        """As `missed`, of the images of one mode: each has as much mass, which is better known than by draws."""
-        if sum(covered) > 1:
-            return self.missed(covered, mended)
-        return (1 - 1 / len(covered),) * 3
+    def masses(self, covered: Sequence[bool], how: Image | None, mended: Repair) -> tuple[Share | None, list[Share]]:
+        """Mass of the modes that are not covered, and of each mode (see `models.own_model.masses.masses`): that of images of one mode is the same for each."""
+        if not self.modes:
+            return None, []
+        count = len(covered)
+        if how is not None and sum(covered) == 1:
+            return (1 - 1 / count,) * 3, [(1 / count,) * 3] * count
+        missed, each = masses(self._owner, ~np.array(covered), self.reference, mended)
+        if all(covered):  # of a ridge an optimum covers a part, that no mode tells
+            missed = None if self.ridge else (0.0, 0.0, 0.0)
+        return missed, each
 
     def images(self, covered: Sequence[bool]) -> Image | None:
         """How each mode that is not covered is one that is: with labels exchanged, or with signs turned and no more; ``None`` if one is not."""
@@ -351,24 +335,32 @@ class _Found:
             found = replace(
                 found, reference=judged_whole(self.target, Reference("importance", points, mended.looks, ()))
             )
-        elif self.reference is not None and not weak and not mended.k_hat < _HOLDS and len(parts) > 1:
-            mended = weighed(mended, parts, self.reference)
-        return found._with_mass()._tree(mended, *self._made(mended, names))
+        elif self.reference is not None and not weak:
+            mended = self._beside(mended)
+            if len(parts) > 1 and (self.reference.cells is not None or not mended.k_hat < HOLDS):
+                mended = weighed(mended, parts, self.reference)
+        return found._with_mass()._tree(mended, *found._made(mended, names))
+
+    def _beside(self, mended: Repair) -> Repair:
+        """The repair, judged by a reference that is one and was not drawn from it."""
+        if self.reference is None or not self.reference.ok or self.reference.method == "importance":
+            return mended
+        most = draws_within(self.target.log_density, self.target.initial_point, self.each, 4000)
+        return judged(self.target, mended, self.reference, most)
 
     def _made(self, mended: Repair, names: list[str]) -> tuple[Repair, list[str]]:
         """The repair and its components; the lowest optimum alone unless the mixture is nearer than that in reverse KL, beyond doubt."""
         alone = _as_target(self.normals[0])
         if names == ["optimum 0"] or nearer(self.target, mended.mixture, alone, seed=self.seed + 41, seconds=self.each):
             return mended, names
-        return repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed), ["optimum 0"]
+        return self._beside(repair(self.target, self.normals[:1], np.zeros(1), seed=self.seed)), ["optimum 0"]
 
     def _with_mass(self) -> _Found:
         """Without modes that hold next to nothing of a reference that is one; without one, of the evidence, by which less can be said."""
         if len(self.modes) < 2:
             return self
         if self.reference is not None and self.reference.ok:
-            owner = assign(self.modes, self.reference.flat)
-            kept = np.bincount(owner, minlength=len(self.modes)) / len(owner) > _NOTHING
+            kept = self._seen > _NOTHING
         else:
             evidence = np.array([m.log_evidence for m in self.modes])
             kept = evidence > evidence.max() - _FAINT
@@ -380,10 +372,11 @@ class _Found:
         target, seed = self.target, self.seed
         covered = self.covered()
         # Of a grid that is a reference, to more digits than by the weights of the repair, whose k-hat may be too high.
-        by_cells = None if self.reference is None or not self.reference.ok else self.reference.log_evidence
+        exact = self.reference is not None and self.reference.ok and self.reference.cells is not None
+        by_cells = self.reference.log_evidence if self.reference is not None and exact else None
         evidence = by_cells or mixed.log_evidence
         how = self.images(covered)
-        missed = self.missed(covered, mixed) if how is None else self._by_symmetry(covered, mixed)
+        missed, each = self.masses(covered, how, mixed)
         members: dict[str, Target] = {"ADVI": member(self.fit, 0)}
         data = self.fit["optimum_0/fit"].to_dataset()
         if np.isfinite(data["cov_linear_response"]).all():
@@ -412,9 +405,9 @@ class _Found:
         found = Evidence(
             bool(data["converged"]), str(data["verdict"].item()), str(data["flattest"].item()), float(data["eigenvalue"]),
             not self.fit.attrs["complete"], int(self.fit.attrs["starts_tried"]), float(data["k_hat"]),
-            float(data["k_hat_linear_response"]), mixed.k_hat, len(names) > 1, best(self.reference, mended.k_hat, names), missed, how, len(self.modes), sum(covered),
+            float(data["k_hat_linear_response"]), mixed.k_hat, len(names) > 1, best(self.reference, mended, names), missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
-            () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws), self.ridge,
+            () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws), self.ridge, mixed.lacks,
         )  # fmt: skip
         verdict = judge(found)
         result = self.fit.copy()
@@ -425,11 +418,12 @@ class _Found:
         del result["sample_stats"]
         result["comparison"] = xr.DataTree(dataset=comparison)
         result["divergences"] = xr.DataTree(dataset=self._divergences(members, evidence))
-        result["modes"] = xr.DataTree(dataset=self._modes(covered))
+        result["modes"] = xr.DataTree(dataset=self._modes(covered, each))
         result["repair"] = xr.DataTree(
             dataset=xr.Dataset(
                 {"weight": ("component", mended.weights), "weight_se": ("component", mended.weights_se), "k_hat": mixed.k_hat,
-                 "log_evidence": evidence.value, "log_evidence_se": evidence.error},
+                 "log_evidence": evidence.value, "log_evidence_se": evidence.error,
+                 **dict(zip(("lacks", "lacks_lower", "lacks_upper"), mended.lacks or (np.nan,) * 3, strict=True))},
                 coords={"component": names},
             )
         )  # fmt: skip
@@ -449,7 +443,7 @@ class _Found:
 
     def _best(self, mended: Repair, names: Sequence[str], draws: Array) -> xr.Dataset:
         """Draws of the best that is known (see `models.own_model.mixture.best`)."""
-        source = best(self.reference, mended.k_hat, names)
+        source = best(self.reference, mended, names)
         if self.reference is not None and source == "reference":
             return _chains(self.target, replace(self.reference, points=self.reference.chains), self.draws).assign_attrs(
                 source=source
@@ -501,11 +495,7 @@ class _Found:
         data |= {f"{name}_se": ("approximation", [e.error for e in column]) for name, column in columns.items()}
         return xr.Dataset(data, coords={"approximation": list(members)})
 
-    def _modes(self, covered: Sequence[bool]) -> xr.Dataset:
-        shares = [(np.nan,) * 3] * len(self.modes)
-        if self.reference is not None and self.modes:
-            owner = assign(self.modes, self.reference.flat)
-            shares = [self._share(owner == i) for i in range(len(self.modes))]
+    def _modes(self, covered: Sequence[bool], shares: Sequence[Share]) -> xr.Dataset:
         places = np.array([m.place for m in self.modes]).reshape(-1, self.target.dim)
         return xr.Dataset(
             {

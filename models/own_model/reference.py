@@ -67,7 +67,7 @@ class Reference:
     cells : Cells, optional
         Of a grid.
     log_evidence : Estimate, optional
-        Log of the integral of the density, in nats, where it is a by-product.
+        Log of the integral of the density, in nats, where it is a by-product: of a grid, or of tempering, to a tenth or so.
     """
 
     method: Literal["grid", "NUTS", "SMC", "importance"]
@@ -151,7 +151,14 @@ def by_tempering(
         reasons.append(f"only {min(looks)} of {particles} particles have descendants left")
     if min(p.acceptance for p in whole) < 0.1:
         reasons.append("its last moves are hardly ever accepted")
-    return Reference("SMC", np.array([p.points for p in whole]), float(sum(looks)), tuple(reasons))
+    levels = np.array([p.log_evidence for p in whole])
+    each = np.exp(levels - levels.max())
+    evidence = Estimate(
+        float(levels.max() + np.log(each.mean())), float(each.std(ddof=1) / np.sqrt(len(each)) / each.mean()), "draws"
+    )
+    return Reference(
+        "SMC", np.array([p.points for p in whole]), float(sum(looks)), tuple(reasons), log_evidence=evidence
+    )
 
 
 def settled(

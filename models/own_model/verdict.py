@@ -74,6 +74,8 @@ class Evidence:
         As `comparison`, with those draws of the reference only that are in the modes which the lowest optimum covers.
     ridge : int
         Places where ascents and optima ended that a ridge joins (see `models.own_model.ridges.joined`).
+    lacks : (float, float, float), optional
+        Share of the posterior where the mixture of all optima has next to nothing: see `models.own_model.mixture.judged`.
     """
 
     at_rest: bool
@@ -97,6 +99,7 @@ class Evidence:
     bounds: xr.Dataset | None = None
     of_one: xr.Dataset | None = None
     ridge: int = 0
+    lacks: tuple[float, float, float] | None = None
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -154,9 +157,8 @@ def _not_at_rest(e: Evidence) -> Verdict:
 
 def _missed(e: Evidence) -> Verdict:
     assert e.missed is not None
-    within = f" [{100 * e.missed[1]:.0f}, {100 * e.missed[2]:.0f}]" if e.missed[1] < e.missed[2] else ""
     unsure = " by a reference that may not be relied on" if np.isnan(e.missed[1]) else ""
-    share = f"{100 * e.missed[0]:.0f} %{within} of the mass{unsure}"
+    share = f"{_percent(e.missed)} of the mass found{unsure}"
     if e.images is not None:
         done, remedy = _IMAGES[e.images]
         one, are = ("the other", "is") if e.modes - e.covered == 1 else ("the others", "are")
@@ -168,11 +170,19 @@ def _missed(e: Evidence) -> Verdict:
     which = "a mode" if e.modes - e.covered == 1 else f"{e.modes - e.covered} modes"
     if not e.mixed:
         remedy = f"the mixture of all optima is no nearer to the posterior: {_instead(e)}"
+    elif e.lacks is not None and e.k_hat_repair < 0.7:
+        remedy = f"the mixture of all optima lacks {_percent(e.lacks)} of the mass, having next to nothing where draws of the reference ({e.reference}) are: {_instead(e)}"
     elif e.saved == "mixture" and e.k_hat_repair < 0.7:
         remedy = "the mixture of all optima has it (its posterior is saved)"
     else:
         remedy = f"the mixture of all optima does not repair it (its k-hat is {written_k_hat(e.k_hat_repair)}): {_instead(e)}"
     return Verdict("missed mode", f"ADVI misses {which} holding {share}; {remedy}")
+
+
+def _percent(share: tuple[float, float, float]) -> str:
+    """A share with its interval, where that is one to a percent."""
+    value, low, high = (f"{100 * part:.0f}" for part in share)
+    return f"{value} %" if np.isnan(share[1]) or low == high else f"{value} % [{low}, {high}]"
 
 
 def _of_one(e: Evidence) -> str:

@@ -467,6 +467,27 @@ def test_weights_of_the_rows_sum_to_one_and_a_single_component_has_none(examined
     assert not any("weight in the mixture" in line for line in page.printed(alone))
 
 
+def test_a_long_table_is_cut_in_a_terminal_and_what_a_mixture_lacks_is_said(
+    examined: xr.DataTree, tmp_path: Path
+) -> None:
+    tree = examined.copy()
+    names = ["optimum 0", *(f"mode {i}" for i in range(30))]
+    repair = {name: ("component", np.full(31, value)) for name, value in (("weight", 0.018), ("weight_se", 0.002))}
+    repair |= {"k_hat": 0.1, "lacks": 0.442, "lacks_lower": 0.32, "lacks_upper": 0.54}
+    tree["repair"] = xr.DataTree(dataset=xr.Dataset(repair, coords={"component": names}))
+    lines = page.printed(tree)
+    cut = [i for i, line in enumerate(lines) if " more, which are on the page" in line]
+    shown = sum("no optimum met there" in line or "at rest" in line for line in lines[: cut[0]])
+    rows = len(optima_rows(summary(tree)))
+    assert lines[cut[0]].strip().startswith(f"and {rows - 12} more")
+    assert shown == 12
+    assert "note: the mixture has next to nothing where 44 % of the mass is, by the reference" in lines
+    assert summary(tree)["mixture_lacks"] == {"value": 0.442, "lower": 0.32, "upper": 0.54}
+    assert summary(examined)["mixture_lacks"] is None
+    [written] = page.write(tree, tmp_path)
+    assert "sum to what the mixture has of the mass by the reference, 55.8%" in " ".join(written.read_text().split())
+
+
 def test_starts_that_led_to_no_optimum_are_counted() -> None:
     optima = [{"share_of_starts": 0.1}, {"share_of_starts": 0.2}]
     assert astray({"starts": {"tried": 20, "failed": 2}, "optima": optima}) == pytest.approx(0.6)

@@ -12,9 +12,10 @@ from scipy.special import digamma, gammaln, polygamma
 
 from models.own_model.comparison import kl_forward, kl_forward_fitted, kl_reverse, nearer
 from models.own_model.examine import _Found
-from models.own_model.mixture import best, repair, weighed
+from models.own_model.masses import masses
+from models.own_model.mixture import best, judged, repair, weighed
 from models.own_model.modes import Mode, ascend, assign, places, stand_in
-from models.own_model.reference import Reference
+from models.own_model.reference import Cells, Reference
 from models.own_model.tempering import move
 from models.quadrature import Estimate
 from models.targets import Target, mvnormal_mixture, normal_mixture
@@ -86,9 +87,11 @@ def test_a_normal_at_a_mode_that_is_farther_off_is_no_repair_and_a_reference_is_
     mended = repair(p, [at_mode], np.zeros(1), seed=0)
     assert found._made(mended, ["mode 0"])[1] == ["optimum 0"]
     reference = Reference("NUTS", np.zeros((4, 10, 1)), 40.0, ())
-    assert best(reference, 0.88, ["optimum 0"]) == "reference"
-    assert best(replace(reference, reasons=("R-hat",)), 0.88, ["optimum 0"]) == "optimum 0"
-    assert best(reference, 0.2, ["optimum 0", "optimum 1"]) == "mixture"
+    doubtful, good = replace(mended, k_hat=0.88), replace(mended, k_hat=0.2)
+    assert best(reference, doubtful, ["optimum 0"]) == "reference"
+    assert best(replace(reference, reasons=("R-hat",)), doubtful, ["optimum 0"]) == "optimum 0"
+    assert best(reference, good, ["optimum 0", "optimum 1"]) == "mixture"
+    assert best(reference, replace(good, lacks=(0.4, 0.3, 0.5)), ["optimum 0", "optimum 1"]) == "reference"
 
 
 def test_weights_of_a_reference_are_its_shares() -> None:
@@ -99,6 +102,83 @@ def test_weights_of_a_reference_are_its_shares() -> None:
     np.testing.assert_allclose(found.weights, [0.25, 0.75], atol=4 * found.weights_se.max())
     assert 0 < found.weights_se.max() < 0.05
     assert found.mixture.spec["weights"][0] == pytest.approx(found.weights[0])
+
+
+def test_a_mixture_without_a_mode_that_the_reference_has_lacks_its_mass_and_the_evidence_agrees_with_the_reference() -> (
+    None
+):
+    """Its own draws give it a k-hat of a repair, and an evidence too low by what it lacks: reverse KL came out as none."""
+    p = mvnormal_mixture([0.2, 0.3, 0.5], [[-8, 0], [8, 0], [0, 90]], [np.eye(2)] * 3)
+    parts = [(np.array([x, 0.0]), np.eye(2)) for x in (-8.0, 8.0)]
+    blind = repair(p, parts, np.zeros(2), seed=0)
+    assert blind.k_hat < 0.5
+    assert blind.log_evidence.value == pytest.approx(np.log(0.5), abs=0.02)
+    reference = Reference("SMC", p.rvs(4000, 1).reshape(4, 1000, 2), 4000.0, ())
+    found = judged(p, blind, reference, 4000)
+    assert found.lacks is not None
+    assert found.lacks[1] < 0.5 < found.lacks[2]
+    assert found.log_evidence.error < 0.05
+    assert abs(found.log_evidence.value) < 4 * found.log_evidence.error
+    np.testing.assert_allclose(found.weights, [0.2, 0.3], atol=4 * found.weights_se.max())
+    assert kl_reverse(p, found.mixture, found.log_evidence, seed=0).value == pytest.approx(np.log(2), abs=0.1)
+    # Modes sought from its own draws: of these the mixture has more than of the posterior, and the evidence of tempering tells.
+    chosen = p.rvs(4000, 1)
+    chosen = chosen[np.concatenate([np.flatnonzero(chosen[:, 1] < 40), np.flatnonzero(chosen[:, 1] > 40)[:400]])]
+    kept = len(chosen) // 4
+    kind = replace(reference, points=chosen[: 4 * kept].reshape(4, kept, 2), log_evidence=Estimate(0.0, 0.05, "draws"))
+    beside = judged(p, blind, kind, 4000)
+    assert beside.lacks is not None
+    assert beside.lacks[0] == pytest.approx(0.5, abs=0.02)
+    assert 0.3 < beside.lacks[1] < 0.45
+    assert abs(beside.log_evidence.value) < beside.log_evidence.error
+    whole = repair(p, [*parts, (np.array([0.0, 90.0]), np.eye(2))], np.zeros(3), seed=0)
+    assert judged(p, whole, reference, 4000) is whole
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Nowhere(Target):
+    """A density that is no number anywhere, as that of a covariance that is none."""
+
+    def logp(self, points: Array) -> Array:
+        return np.full(len(points), np.nan)
+
+
+def test_where_a_mixture_has_no_density_nothing_is_known_and_nothing_breaks() -> None:
+    p = Nowhere(name="nowhere", dim=1)
+    parts = [(np.array([x]), np.eye(1)) for x in (-6.0, 6.0)]
+    for guess in (np.array([np.nan, 0.0]), np.array([-np.inf, -np.inf]), np.array([np.inf, 0.0])):
+        found = repair(p, parts, guess, seed=0)
+        assert found.k_hat == np.inf
+        assert np.isnan(found.log_evidence.value)
+        assert found.weights.sum() == pytest.approx(1)
+        beside = judged(p, found, Reference("SMC", np.zeros((4, 10, 1)), 40.0, ()), 40)
+        assert np.isnan(
+            kl_reverse(LogGamma(name="g", dim=1, shape=1.0), found.mixture, beside.log_evidence, seed=0).value
+        )
+
+
+def test_masses_of_a_grid_are_sums_of_its_cells_and_all_masses_are_by_the_same_points() -> None:
+    p = normal_mixture([0.25, 0.75], [-6, 6], [1, 0.1])
+    modes = [Mode(np.array([x]), 0.0, sd * np.eye(1), np.log(w)) for x, sd, w in ((-6.0, 1.0, 0.25), (6.0, 0.1, 0.75))]
+    parts = [(m.place, m.factor) for m in modes]
+    mended, missed = repair(p, parts, np.zeros(2), seed=0), np.array([True, False])
+    x = np.linspace(-12, 12, 20_001)[:, None]
+    mass = np.exp(p.logp(x))
+    cells = Cells(x, mass / mass.sum(), np.arange(len(x)) % 2 == 0, np.zeros(len(x)))
+    drawn = Reference("SMC", p.rvs(400, 1).reshape(4, 100, 1), 40.0, ())
+    for reference, error in ((replace(drawn, method="grid", cells=cells), 1e-6), (drawn, 0.05), (None, 0.05)):
+        together, each = masses(lambda x: assign(modes, x), missed, reference, mended)
+        assert together == each[0]
+        assert each[0][0] == pytest.approx(0.25, abs=error)
+        assert each[0][1] - 1e-9 <= each[0][0] <= each[0][2]
+    exact = weighed(mended, parts, replace(drawn, method="grid", cells=cells))
+    np.testing.assert_allclose(exact.weights, [0.25, 0.75], atol=1e-4)
+    doubtful = replace(drawn, reasons=("R-hat",))
+    together, each = masses(lambda x: assign(modes, x), missed, doubtful, replace(mended, k_hat=0.9))
+    assert together is not None
+    assert np.isnan(together[1])
+    assert np.isnan(each[1][2])
+    assert masses(lambda x: assign(modes, x), missed, None, replace(mended, k_hat=0.9))[0] is None
 
 
 def test_a_repair_bears_the_burden_of_proof() -> None:

@@ -271,11 +271,33 @@ def evidence(**changes: object) -> Evidence:
             "cannot tell",
             "which says nothing of what they do not reach",
         ),
-        ({"missed": (0.38, 0.31, 0.45), "modes": 2}, "missed mode", "misses a mode holding 38 % [31, 45]"),
+        (
+            {"missed": (0.38, 0.31, 0.45), "modes": 2},
+            "missed mode",
+            "misses a mode holding 38 % [31, 45] of the mass found; the mixture of all optima has it",
+        ),
+        (
+            {"missed": (0.99, 0.96, 0.998), "modes": 2, "lacks": (0.486, 0.45, 0.52), "saved": "reference"},
+            "missed mode",
+            "ADVI misses a mode holding 99 % [96, 100] of the mass found; the mixture of all optima lacks 49 % [45, 52] of the mass, having "
+            "next to nothing where draws of the reference (NUTS) are: use the draws of the reference$",
+        ),
+        (
+            {
+                "missed": (0.4, 0.3, 0.5),
+                "modes": 2,
+                "lacks": (0.9, 0.8, 0.95),
+                "k_hat_repair": 1.2,
+                "saved": "reference",
+            },
+            "missed mode",
+            "the mixture of all optima does not repair it (its k-hat is > 1): use the draws of the reference$",
+        ),
+        ({"missed": (0.5, 0.499, 0.501), "modes": 2}, "missed mode", "holding 50 % of the mass found;"),
         (
             {"missed": (0.38, np.nan, np.nan), "modes": 2, "reasons": ("R-hat of x is 1.3",), "k_hat_repair": 0.9},
             "missed mode",
-            "ADVI misses a mode holding 38 % of the mass by a reference that may not be relied on; the mixture",
+            "ADVI misses a mode holding 38 % of the mass found by a reference that may not be relied on; the mixture",
         ),
         (
             {"missed": None, "ridge": 39, "reference": None},
@@ -290,7 +312,7 @@ def evidence(**changes: object) -> Evidence:
         (
             {"missed": (0.38, 0.31, 0.45), "modes": 2, "images": "labels"},
             "label switching",
-            "ADVI covers 1 of 2 modes found, and the other (38 % [31, 45] of the mass) is the same with labels exchanged: what does not depend on labels "
+            "ADVI covers 1 of 2 modes found, and the other (38 % [31, 45] of the mass found) is the same with labels exchanged: what does not depend on labels "
             "can be read off one of them, as far as its widths hold, of which no reference tells; order them (an ordered transform) to have one mode$",
         ),
         (

@@ -198,7 +198,7 @@ def _exponentials(z: Array, weights: Array) -> tuple[Callable[[float], Params], 
     """
     sigma = 1e-8
     mu = z.min() - 5 * sigma
-    member = {"mu": mu, "sigma": np.asarray(sigma), "nu": weights @ z - mu}
+    member: Params = {name: np.asarray(v) for name, v in (("mu", mu), ("sigma", sigma), ("nu", weights @ z - mu))}
     return lambda _: member, (0.0, 0.0)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.errors import InputError, lookup_error
 from models.families import estimates
 from models.families.estimates import Points
-from models.families.family import Domain, Family, Shape
+from models.families.family import Domain, Ends, Family, Shape
 from models.families.parameter import Limit, Parameter, Role
 
 __all__ = [
@@ -41,6 +41,7 @@ def location_scale(
     density: str | None = None,
     first: bool = False,
     location: str = "mu",
+    limits: tuple[Limit, ...] = (),
     **facts: Any,
 ) -> Family:
     """Family of one dimension with a location and a scale.
@@ -54,10 +55,12 @@ def location_scale(
         PyMC's name of the distribution; the same as `name` if not given.
     first : bool
     location : str
+    limits : tuple of Limit
+        Of the scale.
     **facts
         What else `Family` takes: ``tail``, ``shape``, ``smooth``, ``degree``, ``closed``.
     """
-    pair = (Parameter(location, "real"), Parameter(scale, "positive"))
+    pair = (Parameter(location, "real"), Parameter(scale, "positive", limits=limits))
     parameters = (*extra, *pair) if first else (*pair, *extra)
     return Family(name, parameters, density or name, location=location, scale=scale, **facts)
 
@@ -185,8 +188,18 @@ _ALPHA = Shape(
     from_draws=(2.0, -2.0, 6.0, -6.0, 20.0, -20.0),  # around 0 the scores of mu and alpha are all but collinear
     normal_at=0.0,
     moments=_skewed,
-    ends=_half_normals,
 )
+
+
+def _exponentials(z: Array, weights: Array) -> tuple[Callable[[float], Params], tuple[float, float]]:
+    """The ex-Gaussian close to the exponential from the smallest draw on, in which it ends with sigma -> 0.
+
+    Its location is a few sigma below that draw, so that the density there is what it is beyond; within 1e-7 nats per draw of the limit.
+    """
+    sigma = 1e-8
+    mu = z.min() - 5 * sigma
+    member: Params = {name: np.asarray(v) for name, v in (("mu", mu), ("sigma", sigma), ("nu", weights @ z - mu))}
+    return lambda _: member, (0.0, 0.0)
 
 
 def _multivariate(name: str, density: str, scale: Parameter, closed: Any) -> Family:
@@ -279,12 +292,12 @@ FAMILIES: Mapping[str, Family] = {
     "logistic": location_scale("logistic", "s", tail="exponential"),
     "student_t": student_t(),
     "cauchy": location_scale("cauchy", "beta", density="Cauchy", location="alpha", tail="power"),
-    "skew_normal": location_scale("skew_normal", "sigma", _ALPHA_SKEW, tail="gaussian", shape=_ALPHA),
+    "skew_normal": location_scale("skew_normal", "sigma", _ALPHA_SKEW, tail="gaussian", shape=_ALPHA, ends=Ends("alpha", _half_normals)),
     "gumbel": location_scale("gumbel", "beta", density="Gumbel", tail="exponential"),
     "moyal": location_scale("moyal", "sigma", density="Moyal", tail="exponential"),
     "ex_gaussian": location_scale(
         "ex_gaussian", "sigma", Parameter("nu", "positive", role="scale", limits=(Limit(0.0, -6.0, -9.0),)), density="ExGaussian",
-        tail="exponential", starts=estimates.ex_gaussian,
+        limits=(Limit(0.0, -12.0),), tail="exponential", starts=estimates.ex_gaussian, ends=Ends("sigma", _exponentials, "low"),
     ),
     "uniform": Family(
         "uniform", (Parameter("lower", "real", role="location"), Parameter("upper", "real", role="location")), "Uniform",

@@ -24,7 +24,7 @@ __all__ = ["Domain", "Ends", "Family", "Shape"]
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]
 #: Of draws z (n,) and weights: parameters by a number, and the bounds of this number.
-Ends = Callable[[Array, Array], tuple[Callable[[float], Params], tuple[float, float]]]
+Members = Callable[[Array, Array], tuple[Callable[[float], Params], tuple[float, float]]]
 #: How log densities fall: as -x^2, as -|x|, as -log |x|.
 Tail = Literal["gaussian", "exponential", "power"]
 
@@ -77,8 +77,6 @@ class Shape:
         Value at which the member is Normal: infinity, or one where the Hessian is then singular.
     moments : callable, optional
         Mean and standard deviation of the member with location 0 and scale 1, by value; 0 and 1 are good enough if not given.
-    ends : Ends, optional
-        The way to another limit.
     """
 
     name: str
@@ -86,7 +84,25 @@ class Shape:
     from_draws: tuple[float, ...]
     normal_at: float | None = None
     moments: Callable[[float], tuple[float, float]] | None = None
-    ends: Ends | None = None
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A limit at which members begin or end at an extreme of the draws, and the likelihood may be higher than before it.
+
+    Attributes
+    ----------
+    name : str
+        Of the parameter that has the limit.
+    members : callable
+        Close to the limit: of draws and weights, parameters by a number, and its bounds.
+    side : {"low", "high"}, optional
+        The extreme; if not given it is the low one where the coordinate of the parameter is positive, and the high one elsewhere.
+    """
+
+    name: str
+    members: Members
+    side: Literal["low", "high"] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +137,8 @@ class Family:
         Where searches begin, if not at moments or quantiles; without a location, at scales of the size of the data and at 1.
     edges : tuple of (str, {"low", "high"})
         Parameters that are ends of the support: maximum likelihood puts them at the ``low`` or ``high`` end of the data.
+    ends : Ends, optional
+        The way to a limit beside a maximum in the interior.
     units : callable, optional
         Shift and stretch, of points, that make all numbers about 1; if not given by median and spread.
     atom : float, optional
@@ -145,6 +163,7 @@ class Family:
     closed: Closed | None = field(default=None, repr=False, compare=False)
     starts: Start | None = field(default=None, repr=False, compare=False)
     edges: tuple[tuple[str, Literal["low", "high"]], ...] = field(default=(), repr=False, compare=False)
+    ends: Ends | None = field(default=None, repr=False, compare=False)
     units: Callable[[Points], tuple[float, float]] | None = field(default=None, repr=False, compare=False)
     atom: float | None = None
     trials: str | None = None
@@ -329,11 +348,21 @@ class Family:
         """Name a parameter that has run off to a limit of it, and the limit; ``None`` in the interior.
 
         Student-t on a target with tails no heavier than Normal sends nu to infinity: the Normal is the limit. Skew normal on
-        draws that end as abruptly as a half-normal sends alpha to infinity or minus infinity: the half-normal is the limit.
+        draws that end as abruptly as a half-normal sends alpha to infinity or minus infinity: the half-normal is the limit. An
+        ex-Gaussian on draws that begin as abruptly as an exponential sends sigma to 0.
         """
         for p, part, limit in self.limits(dim):
             if limit.reached(theta[part]):
                 return f"{p.name} -> {limit.text}"
+        return None
+
+    def end_reached(self, theta: Array) -> Literal["low", "high"] | None:
+        """The extreme of the draws that a member at theta (P,) of one dimension begins or ends at, if it lies at that limit."""
+        if self.ends is None:
+            return None
+        for p, part, limit in self.limits(1):
+            if p.name == self.ends.name and limit.reached(theta[part]):
+                return self.ends.side or ("low" if theta[part][0] > 0 else "high")
         return None
 
     def limits(self, dim: int) -> Iterator[tuple[Parameter, slice, Limit]]:

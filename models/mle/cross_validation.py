@@ -80,8 +80,8 @@ def leave_one_out(
     negative log likelihood (the infinitesimal jackknife; its mean is Takeuchi's tr(J^-1 K)/n); times the weight that is left
     out, if there are weights. Above 0.001 nats a Newton step
     for the fit without x_i, taken to second order, is put in its place; above 0.01 nats theta is fitted anew. A parameter at
-    its boundary stays there, but for the half-normal that a skew normal ends in, which is found again. Where an end of the support
-    is an extreme of the draws (uniform, Pareto, half-normal), that draw lies outside the support of the others: its log density is
+    its boundary stays there, but for the half-normal that a skew normal ends in, and the exponential that an ex-Gaussian does, which
+    are found again. Where an end of the support is an extreme of the draws (uniform, Pareto, those two), that draw lies outside the support of the others: its log density is
     -inf, as is that of the only draw of a category. A number of trials is found again if the family is binomial, or its largest draw
     is left out. Of more than 5000 draws of a density with a kink (Laplace), where there is no Hessian, theta is
     fitted anew without each of 20 parts.
@@ -248,7 +248,7 @@ def _fitted_anew(
     if family.closed is not None:
         return family.closed(problem.points(others)), _own_ends(family, theta)
     objective, held = problem.objective(others), ~_interior(family, theta, others.points.shape[1])
-    moved, ending = None, family.shape is not None and family.shape.ends is not None
+    moved, ending = None, family.ends is not None
     if not _own_ends(family, theta):  # else the others may have a maximum that is none of all draws
         moved = None if curvature is None else _by_chords(objective, theta, curvature, len(others.points))
         if moved is None:
@@ -264,10 +264,8 @@ def _fitted_anew(
 
 def _own_ends(family: Family, theta: Array) -> tuple[str, ...]:
     """Ends of the support of a member at theta that maximum likelihood has put on the extremes of the draws."""
-    if family.shape is not None and family.shape.ends is not None and family.at_boundary(theta, 1) is not None:
-        # At a half-normal: it begins at the smallest draw, or ends at the largest.
-        (part,) = {part.start: part for _, part, _ in family.limits(1)}.values()
-        return ("low",) if theta[part][0] > 0 else ("high",)
+    if (side := family.end_reached(theta)) is not None:  # such as a half-normal, which begins at the smallest draw
+        return (side,)
     return tuple(side for _, side in family.edges)
 
 

@@ -78,9 +78,9 @@ def fit_mle(
         ``fit``: the parameters as variables (natural scale), ``log_likelihood`` (total, nats), ``cross_entropy``
         (-log likelihood / n), ``se_hessian`` and ``se_sandwich`` over ``parameter``, ``gradient_norm``, ``status``,
         ``starts_reached`` (how many starts ended there) and ``starts_degenerate`` (how many ran into a component that collapses
-        on single observations, where the likelihood is unbounded: no estimate); ``status`` is ``converged``, or names the
+        on single observations, or a Student-t or Cauchy that does, where the likelihood is unbounded: no estimate); ``status`` is ``converged``, or names the
         parameter that runs to its boundary and then has no standard error (nu of a Student-t, alpha of a skew normal, whose
-        limit is the half-normal). Mixture components are in the order of their means. ``gradient_norm`` is that of the mean
+        limit is the half-normal, sigma of an ex-Gaussian, whose limit is an exponential). Mixture components are in the order of their means. ``gradient_norm`` is that of the mean
         log likelihood in the unconstrained coordinates of the standardised data.
         ``posterior``: draws of the fitted member as ``x``; ``observed_data``: the data as ``x``.
 

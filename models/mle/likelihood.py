@@ -194,12 +194,13 @@ def unbounded(sample: Sample, ends: int) -> str:
     """Say why there is no maximum where every one of `ends` starts collapsed, and what would help."""
     flat = [p.name for p in sample.family.parameters if p.name not in sample.priors or not sample.priors[p.name].proper]
     what = f"{sample.method} of {sample.family.name} on {len(sample.data)} observations is unbounded"
-    why = f"from all {ends} starts a component collapsed on single observations"
+    part, fewer = ("a component", "fewer components") if sample.family.components > 1 else ("it", "another family")
+    why = f"from all {ends} starts {part} collapsed on single observations"
     scale = str(sample.family.scale)
     if sample.method != "MAP":
-        return f"{what}: {why}; use fewer components, or fit_map with a prior on {scale}"
+        return f"{what}: {why}; use {fewer}, or fit_map with a prior on {scale}"
     if scale not in flat:
-        return f"{what}: {why}; use fewer components, or a prior on {scale!r} that vanishes at 0"
+        return f"{what}: {why}; use {fewer}, or a prior on {scale!r} that vanishes at 0"
     kind = f"{sample.priors[scale].kind}, a flat one" if scale in sample.priors else "flat"
     return (
         f"{what}: {why}, where the prior on {scale!r} is {kind}; give a proper one that vanishes at 0, such as "

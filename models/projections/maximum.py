@@ -17,7 +17,7 @@ from models.families import Family, Points
 from models.families.family import Ends
 from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.optimise import polish_all
-from models.projections.starts import forward_starts
+from models.projections.starts import forward_starts, peak_starts
 from models.projections.units import even_quantiles, points_of
 from models.quadrature import Nodes
 
@@ -197,9 +197,10 @@ def _given_trials(problem: Problem, starts: int, seed: int) -> Maximum:
     fewer = summary(rule, seed)
     quick = objective if fewer is rule else problem.objective(fewer)
     first = list(forward_starts(family, problem.points(rule if family.starts else fewer), starts, seed))
+    first = [*first, *peak_starts(family, fewer, problem.objective)]
     first = first if problem.more is None else problem.more(first)
     ends = [e for start in first if (e := _climb(quick, start, unit, box, pinned)) is not None]
-    proper = [e for e in ends if not _collapsed(family, e[0])]
+    proper = [e for e in ends if not _collapsed(problem, e[0])]
     if not proper:
         return Maximum(np.zeros(len(unit)), np.inf, pinned, pinned, None, none, len(ends), 0, len(ends))
     theta, reached = _best_end(problem, quick, proper, pinned)
@@ -255,9 +256,14 @@ def _climb(
     return inner.whole(place[None])[0], value
 
 
-def _collapsed(family: Family, theta: Array) -> bool:
-    """Whether a mixture component has shrunk onto single observations, or vanished."""
-    if family.components == 1:
+def _collapsed(problem: Problem, theta: Array) -> bool:
+    """Whether a component, or a density with tails of a power law, has shrunk onto single observations, or vanished.
+
+    Other tails vanish at all other observations then; those of a power law with a small exponent do not lose as much as is gained at one.
+    """
+    family = problem.family
+    bounded = family.tail != "power" or not family.on_a_line or family.scale in {*dict(family.fixed), *problem.bound}
+    if family.components == 1 and bounded:
         return False
     values, _ = natural_values(family, theta)
     scale = values[str(family.scale)]
@@ -336,8 +342,10 @@ def _edge_names(family: Family) -> str | None:
 def at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
     """Where a parameter has run off: a member close to the limit, unless the likelihood is higher before it."""
     family, theta, held, names = problem.family, end.theta, end.held, []
-    if family.shape is not None and family.shape.ends is not None and family.shape.name not in problem.bound:
-        return _at_end(problem, objective, end, family.shape.ends)
+    if family.ends is not None and family.ends.name not in problem.bound:
+        beyond = _at_end(problem, objective, end, family.ends)
+        if beyond is not None:
+            return beyond
     for p, part, limit in family.limits(problem.dim):
         if p.name in problem.bound or p.name == family.trials or not limit.reached(theta[part]):
             continue
@@ -365,27 +373,28 @@ def at_limits(problem: Problem, objective: Objective, end: Maximum) -> Maximum:
     return replace(end, theta=theta, held=held, unknown=unknown, limit=text)
 
 
-def _at_end(problem: Problem, objective: Objective, end: Maximum, ends: Ends) -> Maximum:
-    """The best member on the way to the other limit of a shape, if the likelihood is higher there than at theta."""
+def _at_end(problem: Problem, objective: Objective, end: Maximum, ends: Ends) -> Maximum | None:
+    """The best member close to the limit of `ends`, if the likelihood is higher there than at theta, or theta has run there."""
     family, theta = problem.family, end.theta
-    limit = family.at_boundary(theta, 1)
-    ((p, part),) = {(p.name, part.start): (p, part) for p, part, _ in family.limits(1)}.values()
+    own = [(part, limit) for p, part, limit in family.limits(1) if p.name == ends.name]
+    part, ran = own[0][0], family.end_reached(theta) is not None
     z, weights = problem.rule.points[:, 0], problem.rule.weights
-    if len(z) > LARGE and limit is None and np.abs(theta[part]) < 10:
-        return end
-    way, bounds = ends(z, weights)
+    way, bounds = ends.members(z, weights / weights.sum())
+    if bounds[1] > bounds[0] and len(z) > LARGE and not ran and np.abs(theta[part]) < 10:
+        return None
 
     def value(place: float) -> float:
         return objective.value_and_gradient(family.unconstrain(way(place), 1))[0]
 
-    found = family.unconstrain(way(float(minimize_scalar(value, bounds=bounds, method="bounded").x)), 1)
+    best = minimize_scalar(value, bounds=bounds, method="bounded").x if bounds[1] > bounds[0] else bounds[0]
+    found = family.unconstrain(way(float(best)), 1)
     here = objective.value_and_gradient(theta)[0]
-    if limit is None and not objective.value_and_gradient(found)[0] < here - 1e-9:
-        return end
-    # At a half-normal the location is an end of the data: its likelihood is no quadratic either.
-    held = problem.coordinates({p.name, str(family.location)})
-    text = f"{p.name} -> {'infinity' if found[part] > 0 else '-infinity'}"
-    return replace(end, theta=found, held=held, unknown=held, limit=text)
+    if not ran and not objective.value_and_gradient(found)[0] < here - 1e-9:
+        return None
+    # The location is an end of the data then: its likelihood is no quadratic either.
+    held = problem.coordinates({ends.name, str(family.location)})
+    text = next(limit.text for at, limit in own if limit.reached(found[at]))
+    return replace(end, theta=found, held=held, unknown=held, limit=f"{ends.name} -> {text}")
 
 
 def _at_edge(objective: Objective, theta: Array, box: tuple[Array, Array], unit: Array) -> Mask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from models.families import Family, Points, Shape
 from models.projections.em import plus_plus, short_runs
+from models.projections.objectives import Objective
 from models.projections.units import even_quantiles, quantiles
 from models.quadrature import Nodes, landmarks
 from models.targets import Target
 
-__all__ = ["component_starts", "forward_starts", "member_theta", "shaped", "structure"]
+__all__ = ["component_starts", "forward_starts", "member_theta", "peak_starts", "shaped", "structure"]
 
 Array = NDArray[np.float64]
 
@@ -118,6 +120,50 @@ def forward_starts(family: Family, s: Points, count: int, seed: int) -> Array:
         mu, sigma = float(location[0]), float(spread[0, 0])
         return np.array([shaped(family, family.shape, mu, sigma, value) for value in family.shape.from_draws])
     return member_theta(family, location, spread @ spread.T, {})[None]
+
+
+def peak_starts(family: Family, rule: Nodes, objective: Callable[[Nodes], Objective]) -> Array:
+    """Starts (m, P) on the highest peaks of the likelihood across the line, for families whose likelihood may have several.
+
+    That of a log-concave density has one peak in location and scale (Pratt, 1981); that of a power law may have one on each cluster
+    of points, with a scale as small as it.
+
+    Parameters
+    ----------
+    family : Family
+    rule : Nodes
+    objective : callable
+        What is to be minimised, over nodes.
+    """
+    if family.tail != "power" or not family.on_a_line or family.components > 1 or family.scale in dict(family.fixed):
+        return np.empty((0, family.size(rule.points.shape[1])))
+    x, weights = even_quantiles(rule.points[:, 0], rule.weights / rule.weights.sum(), _CANDIDATES)
+    few = rule if len(rule.points) <= len(x) else Nodes(x[:, None], weights, rule.kind)
+    step = len(x) // _PLACES
+    places = x[step // 2 :: step]
+    near = np.sort(np.abs(x - places[:, None]), axis=1)[:, (np.array(_NEAR) * len(x)).astype(int)]
+    scales = np.maximum(near, _NARROWEST)
+    shape = family.shape
+    shapes: list[dict[str, float]] = [{}] if shape is None else [{shape.name: v} for v in (*_HEAVY, *shape.from_draws)]
+    thetas = np.array([
+        [
+            family.unconstrain({str(family.location): mu, str(family.scale): sigma, **extra}, 1)
+            for sigma in row for extra in shapes
+        ]
+        for mu, row in zip(places, scales, strict=True)
+    ])  # fmt: skip
+    values = objective(few).gradient(thetas.reshape(-1, thetas.shape[-1]))[0].reshape(thetas.shape[:2])
+    values = np.where(np.isfinite(values), values, np.inf)
+    best = values.argmin(axis=1)
+    profile = np.pad(values.min(axis=1), 1, constant_values=np.inf)
+    peaks = np.flatnonzero((profile[1:-1] <= profile[:-2]) & (profile[1:-1] < profile[2:]))
+    peaks = peaks[np.argsort(profile[1:-1][peaks])][:_PEAKS]
+    return np.asarray(thetas[peaks, best[peaks]])
+
+
+#: Points that starts are compared on and places are taken from, the places, the shares of all points within the scale of a start there, the least scale, heavy
+#: shapes besides those of the family, and the peaks that are climbed.
+_CANDIDATES, _PLACES, _NEAR, _NARROWEST, _HEAVY, _PEAKS = 504, 28, (0.08, 0.2, 0.45), 1e-3, (0.4, 1.0), 4
 
 
 def _moments(rule: Nodes, *, correlated: bool = True) -> tuple[Array, Array]:

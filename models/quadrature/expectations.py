@@ -177,7 +177,9 @@ def expect(target: Target, f: Integrand, *, others: Sequence[Target] = (), toler
     return integrate(target, line, edges, lambda _v, x, _logp: f(x[:, None]), tolerance)
 
 
-def integrate(target: Density, line: Line, edges: Array, f: OnLine, tolerance: float = 1e-14) -> Estimate:
+def integrate(
+    target: Density, line: Line, edges: Array, f: OnLine, tolerance: float = 1e-14, size: OnLine | None = None
+) -> Estimate:
     """Estimate E_target f with f a function of the coordinate of a line and of x.
 
     Parameters
@@ -190,6 +192,9 @@ def integrate(target: Density, line: Line, edges: Array, f: OnLine, tolerance: f
     f : callable
         Of points v (n,) and x (n,) and the log densities (n,) of the target there, values (n,).
     tolerance : float
+    size : callable, optional
+        As `f`: of what rounding leaves in it, in units of a float's last digit, if that is more than f itself; such as of two
+        logarithms, of which f is the difference.
 
     Returns
     -------
@@ -221,9 +226,17 @@ def integrate(target: Density, line: Line, edges: Array, f: OnLine, tolerance: f
         left, right, change = adapt(integrand, panels, tolerance)
         v, w = panel_nodes(*halves(left, right))
         terms = np.nan_to_num(terms_at(v.ravel()), nan=0.0, posinf=0.0, neginf=0.0) * w.ravel()
+        lost = np.zeros(1) if size is None else _of_size(target, line, v.ravel(), size) * w.ravel()
     # Halving a panel that was right to `change` leaves far less where the integrand is smooth.
     error = float(change.sum()) + rounding(terms) + sum(t.error for t in tails)
+    error += float(8 * np.finfo(float).eps * np.nan_to_num(lost, nan=0.0, posinf=0.0).sum())
     return Estimate(float(terms.sum()) + sum(t.value for t in tails), error, "quadrature")
+
+
+def _of_size(target: Density, line: Line, v: Array, size: OnLine) -> Array:
+    """What `size` is on average, point by point (n,)."""
+    x, _, density = _density(target, line, v)
+    return weighted(size(v, x[:, 0], line.logp(target, v, x[:, 0])), density)
 
 
 @lru_cache(maxsize=64)

@@ -167,6 +167,25 @@ def test_an_ex_gaussian_of_data_with_a_tail_to_the_left_runs_to_the_normal() -> 
     assert np.isfinite(fit["se_sandwich"].sel(parameter=["mu", "sigma"])).all()
 
 
+@pytest.mark.parametrize(("n", "seed", "offset"), [(6, 2, 0.0), (10, 4, 0.0), (20, 7, 1e6), (1000, 0, 0.0)])
+def test_an_ex_gaussian_of_data_that_begin_abruptly_runs_to_the_exponential(n: int, seed: int, offset: float) -> None:
+    """From the smallest observation on, whose likelihood has a closed form."""
+    x = offset + np.random.default_rng(seed).exponential(1, n)
+    fit = fit_mle(x, FAMILIES["ex_gaussian"], draws=2)["fit"]
+    assert fit["status"].item() == "boundary: sigma -> 0"
+    assert float(fit["log_likelihood"]) == pytest.approx(-n * np.log(x.mean() - x.min()) - n, abs=1e-7 * n)
+    assert float(fit["nu"]) == pytest.approx(x.mean() - x.min(), rel=1e-5)
+    assert np.isnan(fit["se_hessian"].sel(parameter=["mu", "sigma"])).all()
+    assert float(fit["se_hessian"].sel(parameter="nu")) == pytest.approx(float(fit["nu"]) / np.sqrt(n), rel=1e-5)
+
+
+def test_a_maximum_of_the_ex_gaussian_above_that_of_the_exponential_is_kept() -> None:
+    x = np.random.default_rng(9).exponential(1, 10)
+    fit = fit_mle(x, FAMILIES["ex_gaussian"], draws=2)["fit"]
+    assert fit["status"].item() == "converged"
+    assert float(fit["log_likelihood"]) > -10 * np.log(x.mean() - x.min()) - 10 + 0.06
+
+
 # --- wrong data ------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -64,15 +65,26 @@ def _labels(coords: xr.DataArray) -> list[str]:
 
 def natural(target: Target, points: Array) -> dict[str, Array]:
     """Draws (n, d) of unconstrained space as entries on the natural scale, without what PyMC adds to a model."""
-    # A deterministic may have a row for every observation.
-    each = max(1, _NUMBERS // target.numbers) if isinstance(target, Posterior) else len(points)
-    added = target.added if isinstance(target, Posterior) else ()
+    if isinstance(target, Posterior) and target.numbers > MOST_ENTRIES:
+        return _leading(target, points)
+    found = named_draws(target, points)
+    if found is None:
+        return {name: points[:, j] for j, name in enumerate(target.coordinates)}
+    return entries(found, target.added if isinstance(target, Posterior) else ())
+
+
+def _leading(target: Posterior, points: Array) -> dict[str, Array]:
+    """As `natural`, of no more rows than hold the first `MOST_ENTRIES`, and of a part of the points at a time."""
+    each = max(1, _NUMBERS // max(MOST_ENTRIES, target.dim))
+    dims, coords = target.labels()
     parts = []
-    for i in range(0, max(1, len(points)), max(1, each)):
-        found = named_draws(target, points[i : i + each])
-        if found is None:
-            return {name: points[:, j] for j, name in enumerate(target.coordinates)}
-        parts.append(entries(found, added))
+    for i in range(0, max(1, len(points)), each):
+        part: dict[str, Array] = {}
+        for name, value in target.leading(points[i : i + each], MOST_ENTRIES).items():
+            own = dims.get(name, [f"{name}_dim_{j}" for j in range(value.ndim - 1)])
+            here = {d: coords[d][:size] for d, size in zip(own, value.shape[1:], strict=True) if d in coords}
+            part |= entries(xr.Dataset({name: (("chain", "draw", *own), value[None])}, coords=here))
+        parts.append(dict(islice(part.items(), MOST_ENTRIES)))
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

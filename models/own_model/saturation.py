@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.own_model.comparison import MOST_ENTRIES
 from models.targets import Posterior
 
 __all__ = ["saturated"]
@@ -31,11 +32,11 @@ def saturated(target: Posterior, points: Array) -> list[str]:
         In unconstrained space.
     """
     some = points[np.linspace(0, len(points) - 1, min(len(points), _DRAWS)).astype(int)]
-    anywhere = target.natural(np.random.default_rng(0).standard_normal((_ANYWHERE, points.shape[1])))
+    anywhere = target.leading(np.random.default_rng(0).standard_normal((_ANYWHERE, points.shape[1])), MOST_ENTRIES)
     sd, found = some.std(axis=0), set()
     for way in (-1.0, 1.0):
         with np.errstate(all="ignore"):
-            here, beyond = (target.natural(some + way * (sd + step)) for step in (0.0, 1.0))
+            here, beyond = (target.leading(some + way * (sd + step), MOST_ENTRIES) for step in (0.0, 1.0))
         for variable, (where, _) in zip(target.source.free_RVs, target.blocks(), strict=True):
             if target.source.rvs_to_transforms[variable] is None:
                 continue

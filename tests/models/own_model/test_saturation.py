@@ -18,7 +18,7 @@ class Stub:
         transforms = {v: None if v.name == "mu" else object() for v in free}
         self.source = SimpleNamespace(free_RVs=free, rvs_to_transforms=transforms)
 
-    def natural(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def leading(self, x: np.ndarray, _most: int) -> dict[str, np.ndarray]:
         return {
             "p": expit(x[:, 0]),
             "s": np.exp(x[:, 1]),
@@ -68,7 +68,7 @@ class Correlation(Stub):
         variable = Variable("C")
         self.source = SimpleNamespace(free_RVs=[variable], rvs_to_transforms={variable: object()})
 
-    def natural(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def leading(self, x: np.ndarray, _most: int) -> dict[str, np.ndarray]:
         r = np.tanh(x[:, 0])
         return {"C": np.stack([np.ones_like(r), np.zeros_like(r), r, np.sqrt(1 - r**2)], axis=-1).reshape(-1, 2, 2)}
 

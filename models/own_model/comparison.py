@@ -32,7 +32,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
-_NUMBERS = 2**23  # of all variables at all points, that are held at once
 _POWER, _SETS = 12, 8  # nodes of each Normal, to base 2, and sets of them, whose spread is the standard error
 _DOUBT = 2.5  # standard errors, of seven degrees of freedom
 _TOLD = 0.1  # relative error of a number of nats, beyond which, and beyond a nat, it says nothing
@@ -74,18 +73,14 @@ def natural(target: Target, points: Array) -> dict[str, Array]:
 
 
 def _leading(target: Posterior, points: Array) -> dict[str, Array]:
-    """As `natural`, of no more rows than hold the first `MOST_ENTRIES`, and of a part of the points at a time."""
-    each = max(1, _NUMBERS // max(MOST_ENTRIES, target.dim))
+    """As `natural`, of no more rows than hold the first `MOST_ENTRIES`."""
     dims, coords = target.labels()
-    parts = []
-    for i in range(0, max(1, len(points)), each):
-        part: dict[str, Array] = {}
-        for name, value in target.leading(points[i : i + each], MOST_ENTRIES).items():
-            own = dims.get(name, [f"{name}_dim_{j}" for j in range(value.ndim - 1)])
-            here = {d: coords[d][:size] for d, size in zip(own, value.shape[1:], strict=True) if d in coords}
-            part |= entries(xr.Dataset({name: (("chain", "draw", *own), value[None])}, coords=here))
-        parts.append(dict(islice(part.items(), MOST_ENTRIES)))
-    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found: dict[str, Array] = {}
+    for name, value in target.leading(points, MOST_ENTRIES).items():
+        own = dims.get(name, [f"{name}_dim_{j}" for j in range(value.ndim - 1)])
+        here = {d: coords[d][:size] for d, size in zip(own, value.shape[1:], strict=True) if d in coords}
+        found |= entries(xr.Dataset({name: (("chain", "draw", *own), value[None])}, coords=here))
+    return dict(islice(found.items(), MOST_ENTRIES))
 
 
 def pit(draws: Array, truth: Array) -> float:

@@ -8,23 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.graphs import Deferred, compile_graph
+from models.graphs import Deferred, compile_graph, untraced
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
 
-__all__ = ["evaluated", "leading_parts"]
+__all__ = ["evaluated", "in_portions", "leading_parts"]
 
 Array = NDArray[np.float64]
 Part = tuple[slice, ...]
+
+_NUMBERS = 2**23  # of all variables at all points, that are held at once
 
 
 def evaluated(model: Any, parts: Mapping[str, Part]) -> Callable[[Array], dict[str, Array]]:
     """Compile these parts of variables, by name, as functions of points (n, d); the rest of them is not computed where its graph allows."""
     wanted = [model[name] for name in parts]
-    outputs = [
-        v[part] if part else v for v, part in zip(model.replace_rvs_by_values(wanted), parts.values(), strict=True)
-    ]
+    outputs = model.replace_rvs_by_values(wanted)
+    if any(parts.values()):
+        outputs = [v[part] if part else v for v, part in zip(outputs, parts.values(), strict=True)]
+        with untraced():  # cuts move towards the inputs here, and not through what a batch of points makes of the graph
+            outputs = pytensor.graph.rewriting.utils.rewrite_graph(outputs, include=("canonicalize", "specialize"))
     outputs, point = pm.pytensorf.join_nonshared_inputs(
         point=model.initial_point(), outputs=outputs, inputs=model.value_vars
     )
@@ -39,6 +43,13 @@ def evaluated(model: Any, parts: Mapping[str, Part]) -> Callable[[Array], dict[s
         }
 
     return evaluate
+
+
+def in_portions(function: Callable[[Array], dict[str, Array]], points: Array, numbers: int) -> dict[str, Array]:
+    """Evaluate at so many points (n, d) at a time that no more is held at once than a machine has room for, each having so many numbers."""
+    each = max(1, _NUMBERS // numbers)
+    found = [function(points[i : i + each]) for i in range(0, max(1, len(points)), each)]
+    return found[0] if len(found) == 1 else {name: np.concatenate([f[name] for f in found]) for name in found[0]}
 
 
 def leading_parts(shapes: Mapping[str, tuple[int, ...]], most: int) -> dict[str, Part]:

@@ -23,7 +23,7 @@ from models.graphs.distributions import (
 from models.graphs.log_density import LogDensity, of_distribution, of_model
 from models.graphs.stable import in_double_precision
 from models.targets.checks import check_seed, labels_of
-from models.targets.natural_scale import evaluated, leading_parts
+from models.targets.natural_scale import evaluated, in_portions, leading_parts
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
@@ -547,7 +547,9 @@ class Posterior(Target):
             self._leading_graphs[most] = evaluated(
                 self.source, whole | {n: p for n, p in parts.items() if n not in whole}
             )
-        return self._leading_graphs[most](np.asarray(points, dtype=float).reshape(-1, self.dim))
+        # As if all were computed, which it is where the graph does not allow a cut.
+        points = np.asarray(points, dtype=float).reshape(-1, self.dim)
+        return in_portions(self._leading_graphs[most], points, self.numbers)
 
     @cached_property
     def _leading_graphs(self) -> dict[int, Callable[[Array], dict[str, Array]]]:

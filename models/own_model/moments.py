@@ -26,7 +26,6 @@ _REPLICATES = 8
 _POWER = 9  # logarithm to base 2 of the nodes of each, at least
 _ROWS = 4096  # of points that are carried to the natural scale at once
 _ROUNDING = 1e-13  # relative sd of what is a constant
-_OPEN = 0.1  # of the mean distance from the mode, that may lie beyond the box of a grid
 _FIRM = 0.1  # relative error of an sd, above which it is open
 _NO_SD, _NO_MEAN = 0.5, 1.0  # shape of a tail, above which the variance is infinite, and the mean
 _NEAR = 0.9  # times the shape without a mean, from which on there may be none: that of Cauchy's law is 1
@@ -108,14 +107,14 @@ def _by_nodes(target: Target, location: Array, factor: Array, moves: Array, z: A
 def of_reference(target: Target, reference: Reference) -> Moments:
     """Moments of a reference: those of a grid by its cells, and of draws with Monte Carlo errors.
 
-    The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger,
-    and infinite for a mean that they leave open; that of NUTS is ArviZ's; that of populations and of
+    The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger; that of NUTS is ArviZ's; that of populations and of
     importance sampling is by as many independent looks as there were, or by how much the populations differ, whichever is larger.
     Where the tail of the draws is too heavy for a mean or an sd (see `tails`), or that of the density (`models.own_model.rays`), the error is infinite: that of ArviZ and those by
     looks rest on moments that are then not there.
     """
+    endless = endless_along_axes(target, reference.flat)
     if reference.cells is not None:
-        return _of_cells(target, reference.cells)
+        return _without(_of_cells(target, reference.cells), *endless)
     found = natural(target, reference.flat)
     values = np.stack(list(found.values()), axis=-1).reshape(*reference.points.shape[:2], -1)
     flat = values.reshape(-1, values.shape[-1])
@@ -130,13 +129,21 @@ def of_reference(target: Target, reference: Reference) -> Moments:
         errors = list(np.maximum(by_looks, by_chain.std(axis=1, ddof=1) / np.sqrt(len(values))))
     # Draws of a chain follow one another far out; those of a population are moved each by itself.
     seen = tails(flat, effective=min(1.0, reference.looks / len(flat)) if reference.method == "NUTS" else 1.0)
-    no_sd, no_mean = np.logical_or(seen, endless_along_axes(target, reference.flat))
+    no_sd, no_mean = np.logical_or(seen, endless)
     far = (
         np.abs(flat - mean).max(axis=0) / reference.looks
     )  # what the farthest draw adds to the mean: without a variance, about its error
-    errors[0] = np.where(no_mean, np.inf, np.where(no_sd, np.maximum(errors[0], far), errors[0]))
-    errors[1] = np.where(no_sd, np.inf, errors[1])
-    return Moments(list(found), mean, sd, *errors)
+    errors[0] = np.where(no_sd, np.maximum(errors[0], far), errors[0])
+    return _without(Moments(list(found), mean, sd, *errors), no_sd, no_mean)
+
+
+def _without(moments: Moments, no_sd: NDArray[np.bool_], no_mean: NDArray[np.bool_]) -> Moments:
+    """Moments with infinite errors where there is no sd, and no mean."""
+    return replace(
+        moments,
+        mean_error=np.where(no_mean, np.inf, moments.mean_error),
+        sd_error=np.where(no_sd, np.inf, moments.sd_error),
+    )
 
 
 def tails(draws: Array, *, effective: float = 1.0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -194,9 +201,7 @@ def _of_cells(target: Target, cells: Cells) -> Moments:
         distance += shares[:, rows] @ np.abs(apart)
         second += shares[:, rows] @ np.square(apart)
     means, sds = (centre + first)[:2], np.sqrt(np.maximum(second - first**2, 0.0))[:2]
-    mean_error = np.where(
-        distance[2] > _OPEN * distance[0], np.inf, np.maximum(np.abs(means[0] - means[1]), distance[2])
-    )
+    mean_error = np.maximum(np.abs(means[0] - means[1]), distance[2])
     with np.errstate(all="ignore"):
         tail = np.where(sds[0] > 0, second[2] / (2 * sds[0]), 0.0)
     return Moments(list(at_top), means[0], sds[0], mean_error, np.maximum(np.abs(sds[0] - sds[1]), tail))

@@ -59,6 +59,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "astray": astray(s),
         "variables": rows,
         "truth": next(iter(drawn_draws(tree))),
+        "far": any("–" in (row["mean"], row["sd"]) and "reference" not in str(row["source"]) for row in rows),
         "doubtful": any("?" in str(row["response"]) for row in rows),
         "has_response": "linear_response" in tree.children,
         "count": tree["comparison"].sizes["variable"],

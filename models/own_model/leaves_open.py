@@ -32,7 +32,7 @@ class Open:
     endless, heavy : ndarray of bool (v,)
         Unknowns of which not even the mean settles, or the tails are too heavy for an sd.
     cut : ndarray of bool (v,)
-        Unknowns whose tails go on beyond the box of a grid.
+        Unknowns to whose sd contributes what a grid leaves out: beyond its box, or too faint.
     few : ndarray of bool (v,)
         For whose sd there are too few independent draws.
     endless_computed, heavy_computed, cut_computed : ndarray of bool (v,)
@@ -77,7 +77,7 @@ class Open:
             )
         if self.cut.any():
             parts.append(
-                f"the box of the reference ({self.reference}) is too small for the sd of {self._of(self.cut)}: what lies beyond it is not known"
+                f"the reference ({self.reference}) does not reach far enough out to know the sd of {self._of(self.cut)}"
             )
         if self.few.any():
             parts.append(
@@ -96,7 +96,7 @@ class Open:
                 )
         if self.cut_computed.any():
             parts.append(
-                f"the box of the reference ({self.reference}) is too small for the sd of {self._of(self.cut_computed)}, computed from the unknowns"
+                f"the reference ({self.reference}) does not reach far enough out to know the sd of {self._of(self.cut_computed)}, computed from the unknowns"
             )
         if (self.lost > 0).any():
             share = 100 * self.lost.max()

@@ -130,7 +130,7 @@ def evidence(**changes: object) -> Evidence:
         (
             {"comparison": table(0.6, 0.0, 0.99, error=0.2), "reference": "grid"},
             "cannot tell",
-            "cannot tell: the box of the reference (grid) is too small for the sd of tau: what lies beyond it is not known$",
+            "cannot tell: the reference (grid) does not reach far enough out to know the sd of tau$",
         ),
         (
             {"comparison": pair(table(1.0, 0, 1), computed(table(3.0, 0, 1, error=np.inf, mean_error=np.inf)))},

@@ -23,6 +23,7 @@ from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.own_model.choosing import judged_whole, reference_of, run_longer
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
+from models.own_model.jumps import jumping
 from models.own_model.masses import by_reference, masses
 from models.own_model.mixture import HOLDS, Repair, Share, best, judged, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, stand_in, unexplained
@@ -408,6 +409,7 @@ class _Found:
             float(data["k_hat_linear_response"]), mixed.k_hat, len(names) > 1, best(self.reference, mended, names), missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
             () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws), self.ridge, mixed.lacks,
+            () if bool(data["converged"]) else jumping(target, draws["ADVI"], seconds=self.each),
         )  # fmt: skip
         verdict = judge(found)
         result = self.fit.copy()

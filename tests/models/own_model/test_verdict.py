@@ -332,7 +332,13 @@ def evidence(**changes: object) -> Evidence:
         (
             {"at_rest": False, "optimum_verdict": "still moving", "saved": "reference"},
             "cannot tell",
-            "draws of the reference (NUTS) are saved as the posterior$",
+            "use the draws of the reference (NUTS), which are saved as the posterior$",
+        ),
+        (
+            {"at_rest": False, "optimum_verdict": "still moving", "jumps": ["tau"]},
+            "cannot tell",
+            "(still moving); the log density jumps along tau, as where an unknown is compared with numbers, and its slope, which a search follows, tells "
+            "nothing of that; sum over the cases, or let them pass into one another (a sigmoid); use the draws of the reference (NUTS)$",
         ),
         (
             {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},

@@ -71,6 +71,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
             name.startswith("mode") and int(name.split()[1]) not in {mode["mode"] for mode in s["modes"]}
             for name in s["mixture"]
         ),
+        "ridge": int(tree.attrs.get("ridge", 0)),
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
         "divergences": _divergence_rows(tree["divergences"].to_dataset(), [*s["mixture"]] != ["optimum 1"]),
         "reference": _reference(s, tree),

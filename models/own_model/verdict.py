@@ -129,8 +129,8 @@ def judge(evidence: Evidence) -> Verdict:
         return found
     return replace(
         found,
-        sentence=f"{found.sentence}; {e.ridge} places where searches ended are no separate modes: a ridge joins them, along which the density is level, and ADVI "
-        "lies on a part of it; what the data and priors leave open there, fix or leave out of the model",
+        sentence=f"{found.sentence}; the {e.ridge} places where ascents and optima ended are no separate modes: a ridge joins them, along which the density is level, "
+        "and ADVI lies on a part of it; what the data and priors leave open there, fix or leave out of the model",
     )
 
 

@@ -302,7 +302,7 @@ def evidence(**changes: object) -> Evidence:
         (
             {"missed": None, "ridge": 39, "reference": None},
             "cannot tell",
-            "39 places where searches ended are no separate modes: a ridge joins them",
+            "39 places where ascents and optima ended are no separate modes: a ridge joins them",
         ),
         (
             {"missed": (0.38, 0.31, 0.45), "modes": 2, "mixed": False},

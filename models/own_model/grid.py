@@ -102,7 +102,7 @@ def _on_boxes(target: Target, frame: _Frame, around: Array, modes: Sequence[Mode
 def _cut(found: Reference) -> bool:
     """Whether the posterior goes on beyond the box of a grid."""
     assert found.cells is not None
-    return _BEYOND in found.reasons or (found.ok and found.cells.mass @ found.cells.beyond > _LEFT_OUT)
+    return _BEYOND in found.reasons or bool(found.ok and found.cells.mass @ found.cells.beyond > _LEFT_OUT)
 
 
 def _evidence(found: Reference) -> float:

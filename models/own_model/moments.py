@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -85,15 +85,24 @@ def of_normals(target: Target, member: Target, *, seed: int = 0, moves: Array | 
         sds = np.sqrt(second - first**2)
         sd = np.sqrt(second.mean(axis=0))
         errors = [by_set.std(axis=0, ddof=1) / np.sqrt(_REPLICATES) for by_set in (first, sds)]
-        apart = np.concatenate([np.abs(part - centre) for part in parts], axis=1).reshape(-1, len(found))
-        each = np.tile(np.repeat(weights, z.shape[1]), _REPLICATES)[:, None]
-        shares = [(each * term).max(axis=0) / (each * term).sum(axis=0) for term in (apart, np.square(apart))]
-        errors = [np.where(share > _OF_ONE_NODE, np.inf, error) for share, error in zip(shares, errors, strict=True)]
+        errors = [
+            np.where(_of_one_node(weights, parts, centre, power) > _OF_ONE_NODE, np.inf, error)
+            for power, error in enumerate(errors, 1)
+        ]
         if moves is not None and np.isfinite(moves).all():
             [(location, factor)] = member.scales
             by_nodes = _by_nodes(target, location, factor, moves, z[0])
             errors = [np.hypot(error, part) for error, part in zip(errors, by_nodes, strict=True)]
     return Moments(list(found), centre, sd, *errors)
+
+
+def _of_one_node(weights: Array, parts: Sequence[Array], centre: Array, power: int) -> Array:
+    """Share (v,) that a single node has of an absolute moment about a centre, of values (r, n, v) under each of a few Normals."""
+    most, whole = np.zeros((2, len(centre)))
+    for weight, part in zip(weights, parts, strict=True):
+        apart = weight * np.abs(part - centre) ** power
+        most, whole = np.maximum(most, apart.max(axis=(0, 1))), whole + apart.sum(axis=(0, 1))
+    return np.asarray(most / whole)
 
 
 def _by_nodes(target: Target, location: Array, factor: Array, moves: Array, z: Array) -> tuple[Array, Array]:

@@ -26,6 +26,7 @@ _REPLICATES = 8
 _POWER = 9  # logarithm to base 2 of the nodes of each, at least
 _ROWS = 4096  # of points that are carried to the natural scale at once
 _OF_ONE_NODE = 0.1  # of a moment about the mean, above which the nodes do not reach what makes it
+_OF_FEW = 40.0  # times its share, that a node may have: of a Normal's variance the farthest of some 100 has 7
 _ROUNDING = 1e-13  # relative sd of what is a constant
 _FIRM = 0.1  # relative error of an sd, above which it is open
 _NO_SD, _NO_MEAN = 0.5, 1.0  # shape of a tail, above which the variance is infinite, and the mean
@@ -85,8 +86,9 @@ def of_normals(target: Target, member: Target, *, seed: int = 0, moves: Array | 
         sds = np.sqrt(second - first**2)
         sd = np.sqrt(second.mean(axis=0))
         errors = [by_set.std(axis=0, ddof=1) / np.sqrt(_REPLICATES) for by_set in (first, sds)]
+        most = max(_OF_ONE_NODE, _OF_FEW / (z.shape[0] * z.shape[1]))
         errors = [
-            np.where(_of_one_node(weights, parts, centre, power) > _OF_ONE_NODE, np.inf, error)
+            np.where(_of_one_node(weights, parts, centre, power) > most, np.inf, error)
             for power, error in enumerate(errors, 1)
         ]
         if moves is not None and np.isfinite(moves).all():

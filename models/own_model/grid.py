@@ -26,7 +26,7 @@ _LOST = 0.003  # of the mass, that all such cells, or a mode between centres, ma
 _BEFORE = 2.5  # times as much in the cells before they were halved
 _DEEP = 35.0  # nats below the highest, at which a cell holds nothing
 _WIDER = (0.5, 1.5, 3.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws
-_FEW = 50_000  # cells, above which one that is a reference is left as it is
+_FEW = 100_000  # cells, above which one that is a reference is left as it is
 _LEFT_OUT = 1e-6  # of the mass, that may lie beyond the box: moments far out are a thousand times as much
 _BEYOND, _THIN = (
     "the posterior reaches beyond the box of the grid",

@@ -59,6 +59,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
         "astray": astray(s),
         "variables": rows,
         "truth": next(iter(drawn_draws(tree))),
+        "far": any("–" in (row["mean"], row["sd"]) and "reference" not in str(row["source"]) for row in rows),
         "doubtful": any("?" in str(row["response"]) for row in rows),
         "has_response": "linear_response" in tree.children,
         "count": tree["comparison"].sizes["variable"],
@@ -70,6 +71,7 @@ def findings(tree: xr.DataTree) -> dict[str, Any]:
             name.startswith("mode") and int(name.split()[1]) not in {mode["mode"] for mode in s["modes"]}
             for name in s["mixture"]
         ),
+        "ridge": int(tree.attrs.get("ridge", 0)),
         "uncovered": sum(not mode["covered"] for mode in s["modes"]),
         "divergences": _divergence_rows(tree["divergences"].to_dataset(), [*s["mixture"]] != ["optimum 1"]),
         "reference": _reference(s, tree),

@@ -34,7 +34,8 @@ def summary(tree: xr.DataTree) -> dict[str, Any]:
         reference is to be relied on; see `models.own_model.short_chains`), ``missed_mass``, ``forward`` (the Normal that maximises the
         likelihood of the reference draws, and KL of all approximations both ways), ``modes`` (numbered as in the mixture), ``mixture`` (weight of each component, an optimum or a mode, counted from 1), ``mixture_lacks`` (share of the mass where the reference shows that it has next to nothing), ``verdict``, ``seconds``, ``warnings``.
         An ELBO or a KL that is known neither to a nat nor to a tenth is ``None``.
-        A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are.
+        A mean or an sd that the reference leaves open is ``None`` in it, and ``open`` of the reference says which are; so is one of an approximation
+        that lies too far out in its tail to be computed.
         Variables go by the model's names with their coordinates, on the natural scale, and ``errors`` beside them are standard errors of their means
         and sds; ``sd_linear_response_not_trusted`` names those whose sd by linear response may be off by more than 15 % (`models.advi.response_trusted`); KL and ELBO in nats; ``None`` where there is no number.
     """
@@ -78,7 +79,7 @@ def _optimum(tree: xr.DataTree, k: int) -> dict[str, Any]:
         "verdict": str(fit["verdict"].item()),
         "k_hat": _number(fit["k_hat"]),
         "k_hat_linear_response": _number(fit["k_hat_linear_response"]),
-        "variables": _variables(natural, mean="mean", sd="sd", sd_linear_response="sd_linear_response"),
+        "variables": _variables(_reached(natural), mean="mean", sd="sd", sd_linear_response="sd_linear_response"),
         "errors": _variables(natural, mean="mean_se", sd="sd_se"),
         "sd_linear_response_not_trusted": _doubtful(natural),
     }
@@ -88,6 +89,11 @@ def _doubtful(natural: xr.Dataset) -> list[str]:
     """Variables that have an sd by linear response which may be off by more than 15 %."""
     sds, trusted = (natural[name].to_numpy() for name in ("sd_linear_response", "linear_response_trusted"))
     return [str(name) for name in natural["variable"].to_numpy()[np.isfinite(sds) & ~trusted]]
+
+
+def _reached(data: xr.Dataset) -> xr.Dataset:
+    """Moments of a Normal without those that its nodes do not reach (see `models.own_model.moments.of_normals`)."""
+    return data.assign({name: data[name].where(~np.isinf(data[f"{name}_se"])) for name in ("mean", "sd")})
 
 
 def _variables(data: xr.Dataset, **columns: str) -> dict[str, dict[str, float | None]]:
@@ -190,7 +196,9 @@ def _forward(tree: xr.DataTree) -> dict[str, Any]:
         # Its moments are those of the draws: as open as these.
         "variables": {
             name: dict.fromkeys(values) if name in left else values
-            for name, values in _variables(comparison.sel(approximation="forward"), mean="mean", sd="sd").items()
+            for name, values in _variables(
+                _reached(comparison.sel(approximation="forward")), mean="mean", sd="sd"
+            ).items()
         }
         if "forward" in names
         else {},

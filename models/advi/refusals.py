@@ -13,6 +13,7 @@ from models.advi.propriety import ends_between
 from models.advi.refine import NOT_FINITE, Optimum
 from models.errors import InputError
 from models.targets import Posterior, Target
+from models.targets.priors import nowhere
 
 __all__ = ["refuse_beyond", "refuse_failure", "refuse_infinite"]
 
@@ -39,6 +40,10 @@ def refuse_failure(target: Target, starts: Sequence[Array]) -> None:
         raise InputError(
             f"{none}, and that of the observed {_listed(data)} at no start: {_what_data(target.source, observed[data[0]])}"
         )
+    if isinstance(target, Posterior):
+        free = [nowhere(rv) for rv in target.source.free_RVs if rv.name in everywhere]
+        if wrong := [why for why in free if why]:
+            raise InputError(f"{none}: {'; '.join(wrong)}. Initial values will not help")
     first = everywhere or (there[0] if there else [])
     blame = f" (of {_listed(first)}{' at any' if everywhere else ' at the first'})" if first else ""
     raise InputError(f"{none}{blame}; give initial values (initval=) or starts where it is")

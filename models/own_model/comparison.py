@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -31,7 +32,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 MOST_ENTRIES = 500  # of variables that are compared: what a deterministic has beyond is left out
-_NUMBERS = 2**23  # of all variables at all points, that are held at once
 _POWER, _SETS = 12, 8  # nodes of each Normal, to base 2, and sets of them, whose spread is the standard error
 _DOUBT = 2.5  # standard errors, of seven degrees of freedom
 _TOLD = 0.1  # relative error of a number of nats, beyond which, and beyond a nat, it says nothing
@@ -64,16 +64,23 @@ def _labels(coords: xr.DataArray) -> list[str]:
 
 def natural(target: Target, points: Array) -> dict[str, Array]:
     """Draws (n, d) of unconstrained space as entries on the natural scale, without what PyMC adds to a model."""
-    # A deterministic may have a row for every observation.
-    each = max(1, _NUMBERS // target.numbers) if isinstance(target, Posterior) else len(points)
-    added = target.added if isinstance(target, Posterior) else ()
-    parts = []
-    for i in range(0, max(1, len(points)), max(1, each)):
-        found = named_draws(target, points[i : i + each])
-        if found is None:
-            return {name: points[:, j] for j, name in enumerate(target.coordinates)}
-        parts.append(entries(found, added))
-    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if isinstance(target, Posterior) and target.numbers > MOST_ENTRIES:
+        return _leading(target, points)
+    found = named_draws(target, points)
+    if found is None:
+        return {name: points[:, j] for j, name in enumerate(target.coordinates)}
+    return entries(found, target.added if isinstance(target, Posterior) else ())
+
+
+def _leading(target: Posterior, points: Array) -> dict[str, Array]:
+    """As `natural`, of no more rows than hold the first `MOST_ENTRIES`."""
+    dims, coords = target.labels()
+    found: dict[str, Array] = {}
+    for name, value in target.leading(points, MOST_ENTRIES).items():
+        own = dims.get(name, [f"{name}_dim_{j}" for j in range(value.ndim - 1)])
+        here = {d: coords[d][:size] for d, size in zip(own, value.shape[1:], strict=True) if d in coords}
+        found |= entries(xr.Dataset({name: (("chain", "draw", *own), value[None])}, coords=here))
+    return dict(islice(found.items(), MOST_ENTRIES))
 
 
 def pit(draws: Array, truth: Array) -> float:

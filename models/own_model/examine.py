@@ -23,6 +23,7 @@ from models.families import FAMILIES
 from models.graphs import single_threaded
 from models.own_model.choosing import judged_whole, reference_of, run_longer
 from models.own_model.comparison import forward_normal, kl_forward, kl_forward_fitted, kl_reverse, natural, nearer
+from models.own_model.jumps import jumping
 from models.own_model.masses import by_reference, masses
 from models.own_model.mixture import HOLDS, Repair, Share, best, judged, repair, weighed
 from models.own_model.modes import Image, Mode, ascend, assign, has, image, places, stand_in, unexplained
@@ -88,7 +89,7 @@ def examine(
         ``linear_response_trusted`` by variable (see `models.advi.response_trusted`; nowhere where other modes hold mass); ``divergences`` of
         each in both directions, in nats with errors; ``modes`` of the density (and optima where it has none) with their mass, and whether the lowest optimum covers them.
         Where no reference is to be relied on, ``lower_bounds`` by (optimum, variable): see `models.own_model.short_chains.LowerBounds`.
-        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``seconds_compiling``, ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``warnings``.
+        Attributes: ``batched`` (1 where the whole data stand for minibatches), ``seconds_compiling``, ``grade``, ``sentence``, ``missed_mass`` with ``missed_lower`` and ``missed_upper`` (nan where nothing is known), ``ridge`` (places that one joins, see `models.own_model.ridges.joined`), ``warnings``.
         Beside ``linear_response_trusted`` stands ``sd_linear_response``, nan where there is none.
 
     Raises
@@ -408,6 +409,7 @@ class _Found:
             float(data["k_hat_linear_response"]), mixed.k_hat, len(names) > 1, best(self.reference, mended, names), missed, how, len(self.modes), sum(covered),
             None if self.reference is None else self.reference.method,
             () if self.reference is None else self.reference.reasons, comparison, bounds, self._of_one(covered, moments, draws), self.ridge, mixed.lacks,
+            () if bool(data["converged"]) else jumping(target, draws["ADVI"], seconds=self.each),
         )  # fmt: skip
         verdict = judge(found)
         result = self.fit.copy()
@@ -438,7 +440,7 @@ class _Found:
         nowhere = (float("nan"),) * 3
         value, lower, upper = missed if missed is not None else nowhere
         result.attrs = self.fit.attrs | {"grade": verdict.grade, "sentence": verdict.sentence, "missed_mass": value,
-                                         "missed_lower": lower, "missed_upper": upper, "batched": int(target.batched), "thinned": self.draws if self.draws < _DRAWS else 0}  # fmt: skip
+                                         "missed_lower": lower, "missed_upper": upper, "ridge": self.ridge, "batched": int(target.batched), "thinned": self.draws if self.draws < _DRAWS else 0}  # fmt: skip
         return result
 
     def _best(self, mended: Repair, names: Sequence[str], draws: Array) -> xr.Dataset:

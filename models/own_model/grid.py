@@ -25,12 +25,14 @@ _STEEP = 4.0  # nats across a cell whose centre says nothing of it
 _LOST = 0.003  # of the mass, that all such cells, or a mode between centres, may have: the neck of a funnel
 _BEFORE = 2.5  # times as much in the cells before they were halved
 _DEEP = 35.0  # nats below the highest, at which a cell holds nothing
-_WIDER = (0.5, 1.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws
+_WIDER = (0.5, 1.5, 3.5)  # times as long on either side: boxes for a posterior that reaches beyond its draws
+_FEW = 100_000  # cells, above which one that is a reference is left as it is
+_LEFT_OUT = 1e-6  # of the mass, that may lie beyond the box: moments far out are a thousand times as much
 _BEYOND, _THIN = (
     "the posterior reaches beyond the box of the grid",
     "the posterior is thinner than the cells of the grid",
 )
-_NO_MASS = 1e-14  # of a cell, that moments do without
+_NO_MASS, _FAINT = 1e-14, 1e-12  # of a cell, that moments do without, and next to that
 
 
 def by_grid(target: Target, around: Array, modes: Sequence[Mode] = (), *, seed: int, draws: int = 1000) -> Reference:
@@ -38,7 +40,7 @@ def by_grid(target: Target, around: Array, modes: Sequence[Mode] = (), *, seed: 
 
     The box lies along the axes of the highest mode's curvature, or of the points' covariance, so that a ridge across the unknowns is none across the box. Cells are halved
     where they hold mass until the density hardly changes across one; where that would take too many, as of a thin bent ridge, it is said to be no reference.
-    Where the posterior reaches beyond the box, it is tried again on wider ones.
+    Where the posterior reaches beyond the box, be it with next to no mass, it is tried again on wider ones, as far as their cells are small enough.
 
     Parameters
     ----------
@@ -87,11 +89,28 @@ def _on_boxes(target: Target, frame: _Frame, around: Array, modes: Sequence[Mode
     low, high = low - 0.5 * (high - low), high + 0.5 * (high - low)
     found = _on_box(target, frame, modes, low, high, seed, draws)
     for by in _WIDER:
-        if _BEYOND not in found.reasons:
+        if not _cut(found):
             break
         wider = _on_box(target, frame, modes, low - by * (high - low), high + by * (high - low), seed, draws)
-        found = wider if wider.ok else found
+        if not wider.ok and found.ok:
+            break
+        # There is more in a wider box, unless its first cells passed over some of it.
+        if wider.ok and not (found.ok and _evidence(wider) < _evidence(found) - _LOST):
+            found = wider
     return found
+
+
+def _cut(found: Reference) -> bool:
+    """Whether the posterior goes on beyond the box of a grid, be it with next to no mass if a wider one costs little."""
+    assert found.cells is not None
+    if not found.ok:
+        return _BEYOND in found.reasons
+    return bool(len(found.cells.mass) < _FEW and found.cells.mass @ found.cells.beyond > _LEFT_OUT)
+
+
+def _evidence(found: Reference) -> float:
+    assert found.log_evidence is not None
+    return found.log_evidence.value
 
 
 def _on_box(
@@ -136,6 +155,7 @@ def _on_box(
     chosen = rng.choice(len(mass), size=4 * draws, p=mass)
     u = low + spacing * (index[chosen] + rng.random((4 * draws, d)))
     kept = mass > _NO_MASS
+    beyond[~edge & (mass < _FAINT)] = 1.0
     cells = Cells(
         frame.outward(low + spacing * (index[kept] + 0.5)), mass[kept], (index[kept] % 2 == 0).all(axis=1), beyond[kept]
     )

@@ -31,10 +31,12 @@ class Open:
         Whose sd is known to a tenth: by these an approximation is judged.
     endless, heavy : ndarray of bool (v,)
         Unknowns of which not even the mean settles, or the tails are too heavy for an sd.
+    cut : ndarray of bool (v,)
+        Unknowns to whose sd contributes what a grid leaves out: beyond its box, or too faint.
     few : ndarray of bool (v,)
         For whose sd there are too few independent draws.
-    endless_computed, heavy_computed : ndarray of bool (v,)
-        As `endless` and `heavy`, of what is computed.
+    endless_computed, heavy_computed, cut_computed : ndarray of bool (v,)
+        As `endless`, `heavy` and `cut`, of what is computed.
     lost : ndarray (v,)
         Share of the draws in which a variable is no finite number.
     reference : str
@@ -46,16 +48,18 @@ class Open:
     known: Mask
     endless: Mask
     heavy: Mask
+    cut: Mask
     few: Mask
     endless_computed: Mask
     heavy_computed: Mask
+    cut_computed: Mask
     lost: NDArray[np.float64]
     reference: str
 
     @property
     def left(self) -> Mask:
         """Which leave a verdict open (v,)."""
-        return self.endless | self.heavy | self.few
+        return self.endless | self.heavy | self.cut | self.few
 
     def said(self) -> str:
         """Why a verdict is left open; empty if it is not."""
@@ -70,6 +74,10 @@ class Open:
             parts.append(
                 f"the reference ({self.reference}) leaves the sd of {self._of(self.heavy)} open (heavy tails); "
                 "a heavy tail that it cannot measure may be that of an improper posterior, as of a flat prior on a scale"
+            )
+        if self.cut.any():
+            parts.append(
+                f"the reference ({self.reference}) does not reach far enough out to know the sd of {self._of(self.cut)}"
             )
         if self.few.any():
             parts.append(
@@ -86,6 +94,10 @@ class Open:
                 parts.append(
                     f"{self._of(mask)}, computed from the unknowns, {'has' if mask.sum() == 1 else 'have'} tails too heavy for {what} ({self.reference})"
                 )
+        if self.cut_computed.any():
+            parts.append(
+                f"the reference ({self.reference}) does not reach far enough out to know the sd of {self._of(self.cut_computed)}, computed from the unknowns"
+            )
         if (self.lost > 0).any():
             share = 100 * self.lost.max()
             most = "" if (self.lost > 0).sum() == 1 else "up to "
@@ -125,11 +137,13 @@ def opened(table: xr.Dataset, reference: str | None) -> Open:
     firm = settled(table)
     left = judged & ~firm
     endless = left & np.isinf(mean_error)
-    few = left & ~endless & np.isfinite(sd_error) & (reference != "grid")  # whose error is that of its edge
-    heavy = left & ~endless & ~few
+    finite = left & ~endless & np.isfinite(sd_error)
+    heavy = left & ~endless & ~finite
+    cut = finite & (reference == "grid")  # whose error is that of its edge
+    few = finite & ~cut
     return Open(
-        table["variable"].to_numpy().astype(str), unknown, judged & firm, endless & unknown, heavy & unknown, few,
-        endless & ~unknown, heavy & ~unknown, np.where(unknown, 0.0, lost), str(reference),
+        table["variable"].to_numpy().astype(str), unknown, judged & firm, endless & unknown, heavy & unknown, cut & unknown, few,
+        endless & ~unknown, heavy & ~unknown, cut & ~unknown, np.where(unknown, 0.0, lost), str(reference),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -25,8 +25,9 @@ Array = NDArray[np.float64]
 _REPLICATES = 8
 _POWER = 9  # logarithm to base 2 of the nodes of each, at least
 _ROWS = 4096  # of points that are carried to the natural scale at once
+_OF_ONE_NODE = 0.1  # of a moment about the mean, above which the nodes do not reach what makes it
+_OF_FEW = 40.0  # times its share, that a node may have: of a Normal's variance the farthest of some 100 has 7
 _ROUNDING = 1e-13  # relative sd of what is a constant
-_OPEN = 0.1  # of the mean distance from the mode, that may lie beyond the box of a grid
 _FIRM = 0.1  # relative error of an sd, above which it is open
 _NO_SD, _NO_MEAN = 0.5, 1.0  # shape of a tail, above which the variance is infinite, and the mean
 _NEAR = 0.9  # times the shape without a mean, from which on there may be none: that of Cauchy's law is 1
@@ -57,7 +58,8 @@ def of_normals(target: Target, member: Target, *, seed: int = 0, moves: Array | 
     """Moments of a Normal of unconstrained space, or of a mixture of them, on eight sets of quasi-Monte Carlo nodes.
 
     What is linear in the unknowns is exact, for the nodes have the mean and the covariance of a Normal (the latter up to some 500 unknowns); the errors of
-    what is not are the spread over the sets.
+    what is not are the spread over the sets, and infinite where a single node makes a tenth of it: then most of it lies farther out than the nodes, as the
+    mean of exp(x) does where x has an sd of 5, of which 3.5 sds hold a sixteenth.
 
     Parameters
     ----------
@@ -84,11 +86,25 @@ def of_normals(target: Target, member: Target, *, seed: int = 0, moves: Array | 
         sds = np.sqrt(second - first**2)
         sd = np.sqrt(second.mean(axis=0))
         errors = [by_set.std(axis=0, ddof=1) / np.sqrt(_REPLICATES) for by_set in (first, sds)]
+        most = max(_OF_ONE_NODE, _OF_FEW / (z.shape[0] * z.shape[1]))
+        errors = [
+            np.where(_of_one_node(weights, parts, centre, power) > most, np.inf, error)
+            for power, error in enumerate(errors, 1)
+        ]
         if moves is not None and np.isfinite(moves).all():
             [(location, factor)] = member.scales
             by_nodes = _by_nodes(target, location, factor, moves, z[0])
             errors = [np.hypot(error, part) for error, part in zip(errors, by_nodes, strict=True)]
     return Moments(list(found), centre, sd, *errors)
+
+
+def _of_one_node(weights: Array, parts: Sequence[Array], centre: Array, power: int) -> Array:
+    """Share (v,) that a single node has of an absolute moment about a centre, of values (r, n, v) under each of a few Normals."""
+    most, whole = np.zeros((2, len(centre)))
+    for weight, part in zip(weights, parts, strict=True):
+        apart = weight * np.abs(part - centre) ** power
+        most, whole = np.maximum(most, apart.max(axis=(0, 1))), whole + apart.sum(axis=(0, 1))
+    return np.asarray(most / whole)
 
 
 def _by_nodes(target: Target, location: Array, factor: Array, moves: Array, z: Array) -> tuple[Array, Array]:
@@ -108,14 +124,14 @@ def _by_nodes(target: Target, location: Array, factor: Array, moves: Array, z: A
 def of_reference(target: Target, reference: Reference) -> Moments:
     """Moments of a reference: those of a grid by its cells, and of draws with Monte Carlo errors.
 
-    The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger,
-    and infinite for a mean that they leave open; that of NUTS is ArviZ's; that of populations and of
+    The error of a grid is how far it is from one with every second point, or what its moments at the edge let lie beyond, whichever is larger; that of NUTS is ArviZ's; that of populations and of
     importance sampling is by as many independent looks as there were, or by how much the populations differ, whichever is larger.
     Where the tail of the draws is too heavy for a mean or an sd (see `tails`), or that of the density (`models.own_model.rays`), the error is infinite: that of ArviZ and those by
     looks rest on moments that are then not there.
     """
+    endless = endless_along_axes(target, reference.flat)
     if reference.cells is not None:
-        return _of_cells(target, reference.cells)
+        return _without(_of_cells(target, reference.cells), *endless)
     found = natural(target, reference.flat)
     values = np.stack(list(found.values()), axis=-1).reshape(*reference.points.shape[:2], -1)
     flat = values.reshape(-1, values.shape[-1])
@@ -130,13 +146,21 @@ def of_reference(target: Target, reference: Reference) -> Moments:
         errors = list(np.maximum(by_looks, by_chain.std(axis=1, ddof=1) / np.sqrt(len(values))))
     # Draws of a chain follow one another far out; those of a population are moved each by itself.
     seen = tails(flat, effective=min(1.0, reference.looks / len(flat)) if reference.method == "NUTS" else 1.0)
-    no_sd, no_mean = np.logical_or(seen, endless_along_axes(target, reference.flat))
+    no_sd, no_mean = np.logical_or(seen, endless)
     far = (
         np.abs(flat - mean).max(axis=0) / reference.looks
     )  # what the farthest draw adds to the mean: without a variance, about its error
-    errors[0] = np.where(no_mean, np.inf, np.where(no_sd, np.maximum(errors[0], far), errors[0]))
-    errors[1] = np.where(no_sd, np.inf, errors[1])
-    return Moments(list(found), mean, sd, *errors)
+    errors[0] = np.where(no_sd, np.maximum(errors[0], far), errors[0])
+    return _without(Moments(list(found), mean, sd, *errors), no_sd, no_mean)
+
+
+def _without(moments: Moments, no_sd: NDArray[np.bool_], no_mean: NDArray[np.bool_]) -> Moments:
+    """Moments with infinite errors where there is no sd, and no mean."""
+    return replace(
+        moments,
+        mean_error=np.where(no_mean, np.inf, moments.mean_error),
+        sd_error=np.where(no_sd, np.inf, moments.sd_error),
+    )
 
 
 def tails(draws: Array, *, effective: float = 1.0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -194,9 +218,7 @@ def _of_cells(target: Target, cells: Cells) -> Moments:
         distance += shares[:, rows] @ np.abs(apart)
         second += shares[:, rows] @ np.square(apart)
     means, sds = (centre + first)[:2], np.sqrt(np.maximum(second - first**2, 0.0))[:2]
-    mean_error = np.where(
-        distance[2] > _OPEN * distance[0], np.inf, np.maximum(np.abs(means[0] - means[1]), distance[2])
-    )
+    mean_error = np.maximum(np.abs(means[0] - means[1]), distance[2])
     with np.errstate(all="ignore"):
         tail = np.where(sds[0] > 0, second[2] / (2 * sds[0]), 0.0)
     return Moments(list(at_top), means[0], sds[0], mean_error, np.maximum(np.abs(sds[0] - sds[1]), tail))

@@ -40,8 +40,8 @@ class Cells(NamedTuple):
     coarse : ndarray of bool (m,)
         Which are left if every second one goes, along each axis.
     beyond : ndarray (m,)
-        For how many points each stands that lie beyond the box, if the integrand were to go on as it is at the edge for as long as the box
-        is: 0 inside.
+        For how many points each stands that are left out: those beyond the box, if the integrand were to go on as it is at the edge for as long as
+        the box is, and those of next to no mass, if they come to as much as the faintest that are kept; 0 for the others.
     """
 
     points: Array

@@ -76,6 +76,8 @@ class Evidence:
         Places where ascents and optima ended that a ridge joins (see `models.own_model.ridges.joined`).
     lacks : (float, float, float), optional
         Share of the posterior where the mixture of all optima has next to nothing: see `models.own_model.mixture.judged`.
+    jumps : sequence of str
+        Unknowns along which the log density jumps (see `models.own_model.jumps.jumping`); looked for where the lowest optimum is not at rest.
     """
 
     at_rest: bool
@@ -100,6 +102,7 @@ class Evidence:
     of_one: xr.Dataset | None = None
     ridge: int = 0
     lacks: tuple[float, float, float] | None = None
+    jumps: Sequence[str] = ()
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -126,8 +129,8 @@ def judge(evidence: Evidence) -> Verdict:
         return found
     return replace(
         found,
-        sentence=f"{found.sentence}; {e.ridge} places where searches ended are no separate modes: a ridge joins them, along which the density is level, and ADVI "
-        "lies on a part of it; what the data and priors leave open there, fix or leave out of the model",
+        sentence=f"{found.sentence}; the {e.ridge} places where ascents and optima ended are no separate modes: a ridge joins them, along which the density is level, "
+        "and ADVI lies on a part of it; what the data and priors leave open there, fix or leave out of the model",
     )
 
 
@@ -142,17 +145,29 @@ def _not_at_rest(e: Evidence) -> Verdict:
             "cannot tell",
             f"cannot tell: the highest ELBO found is that of a saddle, which is at rest but from where the ELBO rises along {e.flattest} "
             f"(curvature {e.eigenvalue:.2g}, where a maximum of the ELBO has a positive one); more seconds will not move it, more starts or "
-            "another initial value may",
+            f"another initial value may{_usable(e)}",
         )
     remedy = (
         "give more seconds"
         if e.cut
         else "the search ended there, and more seconds will not help; reparametrise the model"
     )
-    known = f"; draws of the reference ({e.reference}) are saved as the posterior" if e.saved == "reference" else ""
+    if e.jumps:
+        remedy = (
+            f"the log density jumps along {listed(e.jumps)}, as where an unknown is compared with numbers, and its slope, which a search follows, tells nothing of "
+            "that; sum over the cases, or let them pass into one another (a sigmoid)"
+        )
     return Verdict(
-        "cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}{known}"
+        "cannot tell", f"cannot tell: the lowest optimum is not at rest ({e.optimum_verdict}); {remedy}{_usable(e)}"
     )
+
+
+def _usable(e: Evidence) -> str:
+    """That there is a reference to be used, where nothing is said of the optimum."""
+    if e.reference is None or e.reasons or opened(e.comparison, e.reference).endless.any():
+        return ""
+    saved = ", which are saved as the posterior" if e.saved == "reference" else ""
+    return f"; use the draws of the reference ({e.reference}){saved}"
 
 
 def _missed(e: Evidence) -> Verdict:

@@ -23,6 +23,7 @@ from models.graphs.distributions import (
 from models.graphs.log_density import LogDensity, of_distribution, of_model
 from models.graphs.stable import in_double_precision
 from models.targets.checks import check_seed, labels_of
+from models.targets.natural_scale import evaluated, in_portions, leading_parts
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
@@ -436,7 +437,7 @@ class Posterior(Target):
     def natural(self, points: ArrayLike) -> dict[str, Array]:
         """Free variables and deterministics (n, ...) by name at points (n, d) of unconstrained space."""
         points = np.asarray(points, dtype=float).reshape(-1, self.dim)
-        return {name: np.asarray(v) for name, v in self._natural_graph(points).items()}
+        return self._natural_graph(points)
 
     @cached_property
     def numbers(self) -> int:
@@ -532,27 +533,31 @@ class Posterior(Target):
                 continue
         return points
 
+    def leading(self, points: ArrayLike, most: int) -> dict[str, Array]:
+        """Free variables (n, ...), and of the deterministics no more rows than the first `most` entries of all take, by name at points (n, d).
+
+        A deterministic may have a row for every observation. What PyMC adds to a model is left out.
+        """
+        if self.numbers <= most:
+            return {name: v for name, v in self.natural(points).items() if name not in self.added}
+        if most not in self._leading_graphs:
+            shapes = {name: v.shape[1:] for name, v in self.natural(self.initial_point[None]).items()}
+            parts = leading_parts({name: shape for name, shape in shapes.items() if name not in self.added}, most)
+            whole: dict[str, tuple[slice, ...]] = {v.name: () for v in self.source.free_RVs}
+            self._leading_graphs[most] = evaluated(
+                self.source, whole | {n: p for n, p in parts.items() if n not in whole}
+            )
+        # As if all were computed, which it is where the graph does not allow a cut.
+        points = np.asarray(points, dtype=float).reshape(-1, self.dim)
+        return in_portions(self._leading_graphs[most], points, self.numbers)
+
+    @cached_property
+    def _leading_graphs(self) -> dict[int, Callable[[Array], dict[str, Array]]]:
+        return {}
+
     @cached_property
     def _natural_graph(self) -> Callable[[Array], dict[str, Array]]:
-        model = self.source
-        wanted = [*model.free_RVs, *model.deterministics]
-        outputs, point = pm.pytensorf.join_nonshared_inputs(
-            point=model.initial_point(), outputs=model.replace_rvs_by_values(wanted), inputs=model.value_vars
-        )
-        points = pytensor.tensor.matrix("points")
-        function = compile_graph([points], pytensor.graph.replace.vectorize_graph(outputs, {point: points}))
-        names = [v.name for v in wanted]
-
-        def evaluate(x: Array) -> dict[str, Array]:
-            # A deterministic that depends on no free variable has no batch axis.
-            shapes = [(len(x), *v.type.shape) for v in wanted]
-            values = function(x)
-            return {
-                name: v if np.ndim(v) == len(s) else np.broadcast_to(v, (len(x), *np.shape(v)))
-                for name, v, s in zip(names, values, shapes, strict=True)
-            }
-
-        return evaluate
+        return evaluated(self.source, {v.name: () for v in (*self.source.free_RVs, *self.source.deterministics)})
 
     @cached_property
     def peaks(self) -> Sequence[tuple[Array, Array]]:

@@ -40,6 +40,24 @@ def test_data_that_are_impossible_everywhere_are_named(data: float, words: str) 
     assert "initval" not in str(refused.value)
 
 
+def test_a_prior_without_a_density_anywhere_is_named_with_its_numbers() -> None:
+    """The width of an interval of 8-bit integers overflows in PyTensor; there is no Normal with an sd of -1."""
+    with pm.Model() as model:
+        pm.Uniform("wide", -100, 100)
+        pm.Normal("odd", 0, [1, -1], shape=2)
+        pm.Normal("below", 0, 2.0 - pm.HalfNormal("s"))
+        pm.Flat("flat")
+    target = blaming(model, lambda _values: [np.nan] * 5)
+    with pytest.raises(InputError) as refused:
+        refuse_failure(target, [np.zeros(6)])
+    words = str(refused.value)
+    assert "'wide' (Uniform: -100, 100) are integers of 8 bits" in words
+    assert "write them as floats, -100.0 for -100" in words
+    assert "'odd' (Normal: [0], [1, -1]) are none that it can have" in words
+    assert words.endswith("Initial values will not help")
+    assert not any(name in words for name in ("'below'", "'flat'", "'s'", "initval"))
+
+
 def test_where_another_start_may_help_initial_values_are_the_remedy() -> None:
     with pm.Model() as model:
         p = pm.Normal("p")

@@ -7,11 +7,12 @@ from typing import cast
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from models.graphs.log_density import LogDensity
 from models.own_model.grid import by_grid
 from models.own_model.modes import ascend
+from models.own_model.moments import of_reference, settles
 from models.targets import Target, mvnormal_mixture, normal_mixture
 
 Array = NDArray[np.float64]
@@ -68,3 +69,55 @@ def test_a_thin_bent_ridge_is_resolved_or_refused() -> None:
     assert found.log_evidence.value == pytest.approx(np.log(6 * np.pi * 0.01 * np.sqrt(2 * np.pi)), abs=1e-8)
     refused = by_grid(Ring(name="ring", dim=2, sd=1e-4), around, seed=0)
     assert refused.reasons == ("the posterior is thinner than the cells of the grid",)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Banana(Target):
+    """x ~ N(0, 1) and y ~ N(x^2, .1^2), whose tail along y is that of a chi-squared."""
+
+    @property
+    def log_density(self) -> LogDensity:
+        def density(points: Array) -> tuple[Array, Array]:
+            x, off = points[:, 0], 100 * (points[:, 1] - points[:, 0] ** 2)
+            return -0.5 * (x**2 + off**2 / 100), np.column_stack([2 * off * x - x, -off])
+
+        return cast("LogDensity", density)
+
+
+def test_a_box_grows_until_next_to_nothing_lies_beyond() -> None:
+    target = Banana(name="banana", dim=2)
+    x = np.linspace(-2.5, 2.5, 101)  # as few draws reach
+    found = of_reference(target, by_grid(target, np.column_stack([x, x**2]), seed=0))
+    np.testing.assert_allclose(found.mean, [0, 1], atol=1e-4)
+    np.testing.assert_allclose(found.sd, [1, np.sqrt(2.01)], rtol=1e-4)
+    assert (found.sd_error < 1e-3).all()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LogNormal(Target):
+    """Whose logarithm has this sd."""
+
+    sd: float
+
+    @property
+    def log_density(self) -> LogDensity:
+        def density(points: Array) -> tuple[Array, Array]:
+            z = points / self.sd
+            return -0.5 * z[:, 0] ** 2, -z / self.sd
+
+        return cast("LogDensity", density)
+
+    def natural(self, points: ArrayLike) -> dict[str, Array]:
+        return {"x": np.exp(np.asarray(points)[:, 0])}
+
+
+@pytest.mark.parametrize(("sd", "known"), [(1.0, True), (2.0, True), (5.0, False)])
+def test_moments_that_what_a_grid_leaves_out_makes_are_open(sd: float, known: bool) -> None:
+    """That of a lognormal of 5 comes from 10 sds out, e^-50 times as high; none of its moments is infinite."""
+    target = LogNormal(name="lognormal", dim=1, sd=sd)
+    found = of_reference(target, by_grid(target, np.linspace(-4 * sd, 4 * sd, 100)[:, None], seed=0))
+    assert settles(found.sd, found.sd_error)[0] == known
+    assert np.isfinite([found.mean_error, found.sd_error]).all()
+    if known:
+        exact = np.exp(sd**2) * np.sqrt(-np.expm1(-(sd**2)))
+        assert found.sd[0] == pytest.approx(exact, rel=1e-3 + 3 * found.sd_error[0] / found.sd[0])

@@ -45,6 +45,24 @@ def test_moments_of_a_normal_are_exact_where_linear_and_within_their_errors_else
     assert found.mean_error[at["a"]] < 1e-10
 
 
+def test_moments_that_lie_beyond_all_nodes_have_no_error_to_go_by() -> None:
+    """The mean of exp(5 z) is that of nodes about 5 sds out, of which there are none among 4096."""
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=3)
+        pm.Deterministic("e", pm.math.exp(x))
+    found = of_normals(from_model(model), mvnormal_mixture([1], [[0.0, 0.0, 0.0]], [np.diag([25.0, 4.0, 0.25])]))
+    at = {name: i for i, name in enumerate(found.names)}
+    for name, (mean, sd) in {
+        "x[0]": (True, True),
+        "e[0]": (False, False),
+        "e[1]": (True, False),
+        "e[2]": (True, True),
+    }.items():
+        assert (np.isfinite(found.mean_error[at[name]]), np.isfinite(found.sd_error[at[name]])) == (mean, sd)
+    i = at["e[2]"]
+    assert found.sd[i] == pytest.approx(np.exp(0.25) * np.sqrt(-np.expm1(-0.25)), abs=5 * found.sd_error[i])
+
+
 def test_moments_of_a_mixture_weigh_its_components() -> None:
     target = from_model(scales())
     mixture = mvnormal_mixture([0.3, 0.7], [[-4.0, 0.0], [4.0, 0.0]], [np.eye(2), 0.25 * np.eye(2)])

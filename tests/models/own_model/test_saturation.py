@@ -18,7 +18,7 @@ class Stub:
         transforms = {v: None if v.name == "mu" else object() for v in free}
         self.source = SimpleNamespace(free_RVs=free, rvs_to_transforms=transforms)
 
-    def natural(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def leading(self, x: np.ndarray, _most: int) -> dict[str, np.ndarray]:
         return {
             "p": expit(x[:, 0]),
             "s": np.exp(x[:, 1]),
@@ -59,3 +59,24 @@ def test_draws_that_end_where_double_precision_does_are_named() -> None:
     tiny = plain.copy()
     tiny[:, 1], tiny[:, 2] = np.maximum(-1000 * rng.exponential(size=4000), -745), -900 * rng.exponential(size=4000)
     assert saturated(Stub(), tiny) == ["s", "w"]  # type: ignore[arg-type]
+
+
+class Correlation(Stub):
+    """A Cholesky factor of two, of which one entry is 0 and one is 1 wherever it is."""
+
+    def __init__(self) -> None:
+        variable = Variable("C")
+        self.source = SimpleNamespace(free_RVs=[variable], rvs_to_transforms={variable: object()})
+
+    def leading(self, x: np.ndarray, _most: int) -> dict[str, np.ndarray]:
+        r = np.tanh(x[:, 0])
+        return {"C": np.stack([np.ones_like(r), np.zeros_like(r), r, np.sqrt(1 - r**2)], axis=-1).reshape(-1, 2, 2)}
+
+    def blocks(self) -> list[tuple[slice, tuple[int, ...]]]:
+        return [(slice(0, 1), (1,))]
+
+
+def test_entries_that_are_zero_wherever_a_variable_is_reach_no_end() -> None:
+    draws = np.random.default_rng(0).standard_normal((4000, 1))
+    assert saturated(Correlation(), draws) == []  # type: ignore[arg-type]
+    assert saturated(Correlation(), 40 * draws) == ["C"]  # type: ignore[arg-type]

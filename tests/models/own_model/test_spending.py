@@ -79,13 +79,23 @@ def test_a_model_has_its_deterministics_back_after_sampling(model: pm.Model) -> 
     assert model.deterministics == before
 
 
-def test_variables_in_portions_are_those_at_once(model: pm.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_computed_of_a_deterministic_than_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pm.Model(coords={"row": list("abcdef"), "side": ["a", "b"]}) as model:
+        x = pm.HalfNormal("x", shape=2)
+        pm.Deterministic(
+            "long", pm.math.stack([x[0] * np.arange(6.0), x[1] * np.ones(6)], axis=1), dims=("row", "side")
+        )
+        pm.Deterministic("total", x.sum())
     target = from_model(model)
     points = np.random.default_rng(0).standard_normal((7, 2))
     whole = natural(target, points)
-    assert target.numbers == 5
+    assert target.numbers == len(whole) == 15
     assert unknowns(target) == 2
-    monkeypatch.setattr(comparison, "_NUMBERS", 10)
-    parts = natural(target, points)
-    assert list(parts) == list(whole) == ["x[0]", "x[1]", "twice[0]", "twice[1]", "total"]
-    assert all(np.array_equal(parts[name], whole[name]) for name in whole)
+    assert [*whole][:4] == ["x[0]", "x[1]", "long[a, a]", "long[a, b]"]
+    assert {name: v.shape for name, v in target.leading(points, 5).items()} == {"x": (7, 2), "long": (7, 2, 2)}
+    monkeypatch.setattr("models.targets.natural_scale._NUMBERS", 45)  # three points at a time
+    for most in (2, 5, 14):
+        monkeypatch.setattr(comparison, "MOST_ENTRIES", most)
+        parts = natural(target, points)
+        assert [*parts] == [*whole][:most]
+        assert all(np.array_equal(parts[name], whole[name]) for name in parts)

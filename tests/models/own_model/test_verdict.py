@@ -130,7 +130,7 @@ def evidence(**changes: object) -> Evidence:
         (
             {"comparison": table(0.6, 0.0, 0.99, error=0.2), "reference": "grid"},
             "cannot tell",
-            "the reference (grid) leaves the sd of tau open (heavy tails)",
+            "cannot tell: the reference (grid) does not reach far enough out to know the sd of tau$",
         ),
         (
             {"comparison": pair(table(1.0, 0, 1), computed(table(3.0, 0, 1, error=np.inf, mean_error=np.inf)))},
@@ -302,7 +302,7 @@ def evidence(**changes: object) -> Evidence:
         (
             {"missed": None, "ridge": 39, "reference": None},
             "cannot tell",
-            "39 places where searches ended are no separate modes: a ridge joins them",
+            "39 places where ascents and optima ended are no separate modes: a ridge joins them",
         ),
         (
             {"missed": (0.38, 0.31, 0.45), "modes": 2, "mixed": False},
@@ -332,7 +332,13 @@ def evidence(**changes: object) -> Evidence:
         (
             {"at_rest": False, "optimum_verdict": "still moving", "saved": "reference"},
             "cannot tell",
-            "draws of the reference (NUTS) are saved as the posterior$",
+            "use the draws of the reference (NUTS), which are saved as the posterior$",
+        ),
+        (
+            {"at_rest": False, "optimum_verdict": "still moving", "jumps": ["tau"]},
+            "cannot tell",
+            "(still moving); the log density jumps along tau, as where an unknown is compared with numbers, and its slope, which a search follows, tells "
+            "nothing of that; sum over the cases, or let them pass into one another (a sigmoid); use the draws of the reference (NUTS)$",
         ),
         (
             {"at_rest": False, "optimum_verdict": "saddle", "eigenvalue": -0.31},

@@ -76,8 +76,8 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     """The entropy of the distribution of data (n, d), as far as they tell it."""
     if len(data) < FEWEST or weighted:
         return xr.DataTree()
-    if values is not None and values.copies > 1:
-        found = _of_copies(values, settings, len(data))
+    if values is not None and values.untold and not (settings.jitter and values.tied):
+        found = _untold(values, settings, len(data))
     elif values is not None and values.discrete and not settings.jitter:
         found = count_entropy(data[:, 0], settings.level)
     elif values is not None and (lacking := values.lacking(settings.jitter)):
@@ -94,10 +94,9 @@ def entropy_part(data: Array, settings: Settings, values: Values | None, weighte
     return xr.DataTree.from_dict({"entropy": _stored("entropy", found)})
 
 
-def _of_copies(values: Values, settings: Settings, n: int) -> Interval:
-    """What is not told of copies: neighbours of a row are the row itself."""
-    why = f"nearly every row is there {values.copies} times, and neighbours of a row are its copies"
-    return Interval(np.nan, np.nan, "draws", np.nan, np.inf, settings.level, n, False, (why,))
+def _untold(values: Values, settings: Settings, n: int) -> Interval:
+    """What rows that are those of others tell: neighbours of a row are the row itself."""
+    return Interval(np.nan, np.nan, "draws", np.nan, np.inf, settings.level, n, False, (values.untold,))
 
 
 @kept_by_content(2)
@@ -245,8 +244,8 @@ def _left_out(
 
 def _kl(data: Array, log_q: Array, family: Family, settings: Settings, values: Values | None) -> Interval:
     level = settings.level
-    if values is not None and values.copies > 1:
-        return replace(_of_copies(values, settings, len(data)), warnings=())
+    if values is not None and values.untold and not (settings.jitter and values.tied):
+        return replace(_untold(values, settings, len(data)), warnings=())
     if values is not None and values.discrete and not settings.jitter:
         return count_kl(data[:, 0], log_q, level)
     if values is not None and values.lacking(settings.jitter):

@@ -305,10 +305,8 @@ def _plausible(path: Path, table: Table, marks: Marks, how: dict[str, Any], opti
         return options.decimal is not None
     separator = how.get("separator")
     if marks.thousands == "." and options.thousands is None and options.mark("decimal") != ",":
-        # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt; in one
-        # column of a CSV file nothing divides, and numbers of different lengths leave it open.
-        alone = separator == "none" and ".csv" in path.name.lower()
-        divided = separator == "comma" or (alone and not _uneven(table.columns[0], marks))
+        # Where commas divide, none is a decimal mark unless in quotes, and a point is one unless some number leaves doubt.
+        divided = separator == "comma" or (separator == "none" and ".csv" in path.name.lower())
         if divided and not _doubtful(table, marks):
             return False
     if separator == "comma" and marks.decimal == "," and options.decimal is None and _whole_beside(table):
@@ -336,10 +334,10 @@ def _whole_beside(table: Table) -> bool:
 
 
 def _uneven(column: Cells, marks: Marks) -> bool:
-    """Whether whole thousands have one digit in some numbers and more in others: a measure to three decimals may, so do amounts."""
-    size = np.abs(column.values(marks))
-    size = size[size > 0]
-    return bool(len(size) and size.min() < 1e4 <= size.max())
+    """Whether numbers, none below zero, have one digit before the point and others more: a measure to three decimals may, so do amounts."""
+    size = column.values(marks)
+    size = size[np.isfinite(size)]
+    return bool(len(size) and 0 <= size.min() < 1e4 <= size.max())
 
 
 def _grouped(column: Cells, marks: Marks) -> bool:
@@ -388,23 +386,24 @@ def settled(path: Path, tables: list[Any], failed: list[tuple[bool, bool, int, s
     other = next(others, None)
     if other is not None:
         raise InputError(_two(path, best[0], other))
-    notes = [*notes, *_by_commas(table, marks, how, options)]
+    notes = [*notes, *_alone(table, marks, how, options)]
     return Read(table, marks, how | {"decimal": marks.decimal, "thousands": marks.thousands or None}, notes)
 
 
-def _by_commas(table: Table, marks: Marks, how: dict[str, Any], options: Options) -> list[str]:
-    """What is said of points that no number tells from marks of thousands."""
-    if how.get("separator") not in ("comma", "none") or options.decimal is not None or options.thousands is not None:
+def _alone(table: Table, marks: Marks, how: dict[str, Any], options: Options) -> list[str]:
+    """What is said of points in the one column of a CSV file that may be marks of thousands, as nothing divides."""
+    if (
+        how.get("separator") != "none"
+        or marks.decimal != "."
+        or options.decimal is not None
+        or options.thousands is not None
+    ):
         return []
-    groups = Marks(",", ".")
-    names = [
-        table.names[i]
-        for i in table.numeric(marks)
-        if marks.decimal == "." and "." in (c := table.columns[i]).present and not c.kinds[groups].wrong
-    ]
-    told = f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
-    return [f"{told}: every point has three digits behind it and is read as that of decimals; if it divides "
-            "thousands, say --decimal comma --thousands point"] if names else []  # fmt: skip
+    column, groups = table.columns[0], Marks(",", ".")
+    if "." not in column.present or column.kinds[groups].wrong or not _uneven(column, groups):
+        return []
+    return [f"column {table.names[0]!r}: every point has three digits behind it and is read as that of decimals; if it divides "
+            "thousands, say --decimal comma --thousands point"]  # fmt: skip
 
 
 def _more(a: Any, b: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.own_data.ties import tied, times
+from analysis.own_data.ties import FEW, tied, times
 from models.families import FAMILIES, Family
 from models.unknown import rounding_unit
 
@@ -138,6 +138,8 @@ class Values:
         Of several columns, or the ties of one.
     copies : int
         How many times every row is there.
+    tied : str
+        How many rows have the value of another, where these are too many for a density to be told, and the values too many for atoms.
     """
 
     kind: str
@@ -151,6 +153,14 @@ class Values:
     top: float = 0.0
     singular: tuple[Singular, ...] = ()
     copies: int = 1
+    tied: str = ""
+
+    @property
+    def untold(self) -> str:
+        """Why rows tell no density; empty if they do."""
+        if self.copies > 1:
+            return f"nearly every row is there {self.copies} times, and neighbours of a row are its copies"
+        return self.tied and f"{self.tied}, as of rounded measurements, and tell no density; --jitter spreads them"
 
     @property
     def discrete(self) -> bool:
@@ -246,7 +256,10 @@ def values_of(x: Array) -> Values:
     counts = np.unique(x[x != 0] if zero else x, return_counts=True)[1]
     counts = np.maximum(counts // times(counts), 1)
     if not found.discrete and (ties := tied(counts)) is not None:
-        found = replace(found, atoms=zero, singular=(Singular("ties", (), *ties),))
+        few = len(counts) <= FEW
+        found = replace(
+            found, atoms=zero, singular=(Singular("ties", (), *ties),) if few else (), tied="" if few else ties[1]
+        )
     low, high = float(x.min()), float(x.max())
     circle = (
         (found.low, found.high)

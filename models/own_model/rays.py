@@ -16,6 +16,10 @@ _RAYS = 3  # draws from which the axes are followed
 _MOST = 200  # unknowns
 _STEPS = np.array([16, 18, 20])  # logarithms to base 2 of the distances, in scales of an unknown
 _NEAR, _FAR = 64, 1e10  # interquartile ranges of a variable: no nearer is a tail, and farther digits are lost
+_VISIBLE = np.log(
+    1e-3
+)  # share of the mass in such a tail, followed back to where it may begin: less no draws would show
+_BEGINS = 2  # logarithm to base 2 of that distance
 _FLAT = (
     0.01  # nats that the integrand of a moment may fall from the first distance to the last and still be called level
 )
@@ -26,7 +30,8 @@ def endless_along_axes(target: Target, draws: Array) -> tuple[NDArray[np.bool_],
 
     The moment of order r of a variable x is the mean over the others of its conditional moment, int |x(u)|^r p(u | others) du along the axis of an
     unknown u; if that is infinite for some others (here: for each of a few draws), so is the moment. The integral diverges where |x|^r p(u) |du/dk|, k being
-    the logarithm of the distance, does not fall as k grows. A sampler that has not been far out may show a tail that ends.
+    the logarithm of the distance, does not fall as k grows. A sampler that has not been far out may show a tail that ends. A tail of next to no mass,
+    as that of a Cauchy prior on what the data tell, is left out: the moments without it are what anyone means.
 
     Parameters
     ----------
@@ -53,22 +58,27 @@ def endless_along_axes(target: Target, draws: Array) -> tuple[NDArray[np.bool_],
         moves = np.array([sign * move for move in (spread[j] * 2.0**_STEPS, doublings) for sign in (1, -1)])
         path = np.tile(starts[:, None], (len(moves), 1, len(_STEPS), 1))
         path[..., j] += moves[:, None]
-        log_measure = np.array([doublings, doublings, 0 * doublings, 0 * doublings])
-        found |= _level(target, path, log_measure[:, None], centre, high - low)
+        with np.errstate(divide="ignore"):
+            log_measure = np.stack([doublings, doublings, *[np.full(len(_STEPS), -np.log(spread[j]))] * 2])
+        found |= _level(target, path, starts, log_measure[:, None], centre, high - low)
     return found[0], found[1]
 
 
-def _level(target: Target, path: Array, log_measure: Array, centre: Array, scale: Array) -> NDArray[np.bool_]:
-    """Whether the integrands of the second moment and of the first stay level (2, v) along one of the paths (p, b, k, d), for each of b starts."""
+def _level(
+    target: Target, path: Array, starts: Array, log_measure: Array, centre: Array, scale: Array
+) -> NDArray[np.bool_]:
+    """Whether the integrands of the second moment and of the first stay level (2, v), and visible, along one of the paths (p, b, k, d) from each of b starts."""
     flat = path.reshape(-1, path.shape[-1])
     with np.errstate(all="ignore"):
-        logp = target.log_density(flat)[0].reshape(path.shape[:-1])
+        logp = target.log_density(flat)[0].reshape(path.shape[:-1]) - target.log_density(starts)[0][:, None]
         values = np.stack(list(natural(target, flat).values()), axis=-1).reshape(*path.shape[:-1], -1)
         far = np.abs(values - centre) / scale
         # The variable has to grow as its unknown does: else this is no tail of it.
         grows = np.all(far[:, :, 1:] > 2 * far[:, :, :-1], axis=2) & (far[:, :, 0] > _NEAR) & (far[:, :, -1] < _FAR)
         tail = (logp + log_measure)[..., None]
+        back = (_STEPS[0] - _BEGINS) / (_STEPS[1] - _STEPS[0]) * (tail[:, :, 0] - tail[:, :, 1])
+        visible = tail[:, :, 0] + back > _VISIBLE
         first, second = np.moveaxis(np.diff(np.stack([2 * np.log(far) + tail, np.log(far) + tail]), axis=3), 3, 0)
     # What falls faster the farther out, as the density of a wide lognormal, ends somewhere.
-    level = grows & np.isfinite(first + second) & (first + second >= -_FLAT) & (second >= first - _FLAT)
+    level = grows & visible & np.isfinite(first + second) & (first + second >= -_FLAT) & (second >= first - _FLAT)
     return np.asarray(level.all(axis=2).any(axis=1))

@@ -115,11 +115,13 @@ def test_values_that_all_rows_share_have_no_density_unless_they_are_spread() -> 
     rng = np.random.default_rng(0)
     two, differences = np.where(rng.random(300) < 0.4, 1.5, 7.25), rng.poisson(5, 900) - rng.poisson(5, 900)
     prices = np.round(rng.lognormal(3, 0.5, 600)) + 0.99
-    for x, words in ((two, "one of 2 values"), (differences, "value"), (prices, "have the value of another")):
-        values = values_of(x)
-        told = {part.kind: str(part) for part in values.lacking(False)}
-        assert words in told["ties"]
-        assert "ties" not in [part.kind for part in values.lacking(True)]
+    temperatures = np.round(36.8 + 0.4 * rng.normal(size=300), 1)
+    told = {part.kind: str(part) for part in values_of(two).lacking(False)}
+    assert "one of 2 values" in told["ties"]
+    assert not values_of(two).lacking(True)
+    for x in (differences, prices, temperatures):  # rounded, for all that anyone knows
+        assert "have the value of another" in values_of(x).untold
+        assert not values_of(x).lacking(False)
     for x in (
         rng.normal(size=300),
         np.round(rng.normal(size=300), 2),
@@ -127,6 +129,7 @@ def test_values_that_all_rows_share_have_no_density_unless_they_are_spread() -> 
         rng.poisson(4, 300),
     ):
         assert not values_of(x).lacking(False)
+        assert not values_of(x).untold
 
 
 def test_copies_of_all_rows_are_told_from_values_that_pile_up() -> None:

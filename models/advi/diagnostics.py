@@ -19,10 +19,11 @@ from models.errors import InputError
 from models.quadrature import Estimate
 from models.targets import Target
 
-__all__ = ["Diagnosis", "covered_mass", "diagnose", "k_hat", "pareto_k"]
+__all__ = ["Diagnosis", "covered_mass", "diagnose", "k_hat", "pareto_k", "shape_of_weights"]
 
 Array = NDArray[np.float64]
 _LEAST = 25  # draws, for a tail of five
+_EQUAL = 1e-8  # nats, by which rounding alone tells log weights apart
 _EVEN = 0.2  # nats that the largest weight may be above their mean, when no draw weighs more than another to speak of
 _DRAWS = 10_000
 _UNDERFLOW = 700.0  # nats, whose exponential is zero as a float
@@ -106,14 +107,25 @@ def diagnose(target: Target, member: Target, *, n: int = 4000, seed: int = 0) ->
 
 
 def k_hat(target: Target, member: Target, *, seed: int, seconds: float = np.inf) -> float:
-    """Pareto shape of the importance weights p/q of an approximation (see `pareto_k`), by 10 000 draws of it, or what some seconds allow.
+    """Pareto shape of the importance weights p/q of an approximation (see `shape_of_weights`), by 10 000 draws of it, or what some seconds allow.
 
     By 2000 draws it is 0.7 now and then of a posterior that is Normal but for a little skewness, where by 10 000 it is 0.3.
     """
     n = _DRAWS if seconds == np.inf else draws_within(target.log_density, member.scales[0][0], seconds, _DRAWS)
     x = member.rvs(n, seed)
     with np.errstate(all="ignore"):
-        return pareto_k(target.logp(x) - member.logp(x))
+        return shape_of_weights(target.logp(x) - member.logp(x))
+
+
+def shape_of_weights(log_ratio: Array) -> float:
+    """Pareto shape as `pareto_k` has it, and 0 where no draw weighs a fifth of a nat more than they do on average.
+
+    Of weights that hardly differ that estimate describes the last few of them, and no tail: it was 1.1 where their sd was 0.004.
+    """
+    enough = len(log_ratio) >= _LEAST and np.isfinite(log_ratio).all()
+    if enough and log_ratio.max() - (logsumexp(log_ratio) - np.log(len(log_ratio))) < _EVEN:
+        return 0.0
+    return pareto_k(log_ratio)
 
 
 def pareto_k(log_ratio: Array) -> float:
@@ -127,8 +139,7 @@ def pareto_k(log_ratio: Array) -> float:
     Returns
     -------
     float
-        0 where the largest is within a fifth of a nat of their mean, as for q = p or nearly: of weights that hardly differ the estimate says nothing of their tail (it was 1.1
-        where their sd was .004, and every draw as good as another), and that of bounded weights, which have all moments, is at most 0.
+        0 where the largest are equal to rounding, as for q = p: the shape of bounded weights, which have all moments, is at most 0.
         ``nan`` where there are fewer than 25; ``inf`` where a ratio is not finite, or one draw has all the weight.
     """
     if not np.isfinite(log_ratio).all():
@@ -136,7 +147,7 @@ def pareto_k(log_ratio: Array) -> float:
     if len(log_ratio) < _LEAST:
         return float("nan")
     tail = np.sort(log_ratio)[-max(5, int(np.ceil(min(0.2 * len(log_ratio), 3 * np.sqrt(len(log_ratio)))))) :]
-    if tail[-1] - (logsumexp(log_ratio) - np.log(len(log_ratio))) < _EVEN:
+    if tail[-1] - tail[0] < _EQUAL:
         return 0.0
     if tail[-1] - tail[0] > _UNDERFLOW:  # one draw has all the weight, and the others' are zero as floats
         return float("inf")

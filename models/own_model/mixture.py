@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp, softmax
 
-from models.advi.diagnostics import pareto_k
+from models.advi.diagnostics import shape_of_weights
 from models.own_model.reference import Reference
 from models.own_model.spending import evenly
 from models.quadrature import Estimate
@@ -124,7 +124,7 @@ def repair(target: Target, components: Sequence[tuple[Array, Array]], log_weight
     weights, se = _ratio(np.exp(log_q - total[:, None]) * weight[:, None])
     share = weight / weight.sum()
     rows = rng.choice(_DRAWS, size=_KEPT, p=share)
-    return Repair(_mixture(means, factors, weights), weights, se, _log_mean(log_w), pareto_k(log_w[np.isfinite(log_w)]), x[rows],
+    return Repair(_mixture(means, factors, weights), weights, se, _log_mean(log_w), shape_of_weights(log_w[np.isfinite(log_w)]), x[rows],
                   float(1 / np.square(share).sum()), x, log_w, log_p)  # fmt: skip
 
 

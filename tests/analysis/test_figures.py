@@ -207,6 +207,7 @@ def test_pit_has_one_panel_for_each_fit(results: xr.DataTree) -> None:
     assert len([axis for axis in axes(pit(case_of(results, "bimodal"), style())) if axis.lines]) == 2
 
 
+@pytest.mark.exhaustive
 def test_dark_drawings_are_the_light_ones_in_other_colours(results: xr.DataTree) -> None:
     """The question's own, and those of cases that are not computed here."""
 

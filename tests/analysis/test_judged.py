@@ -122,6 +122,7 @@ def test_cover_in_one_dimension_is_that_of_cumulative_distributions() -> None:
             assert share == pytest.approx(own / whole, abs=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_cover_in_the_plane_and_of_heavy_tails_is_that_of_draws() -> None:
     plane = TARGETS["crossed"]
     fits = Normals(np.array([[1.5, 1.5], [0.0, 0.5]]), np.array([[[1.0, 0.5], [0.5, 1.0]], np.diag([2.0, 1.0])]))

@@ -121,6 +121,7 @@ def test_kl_of_the_right_family_is_small_and_of_the_wrong_one_is_not(student: xr
     assert families["normal"]["kl"] > families["student_t"]["kl"] + 0.05
 
 
+@pytest.mark.exhaustive
 def test_units_change_no_divergence(heavy: np.ndarray) -> None:
     x = heavy[:400]
     names = ["normal", "normal_mixture(2)"]
@@ -439,6 +440,7 @@ def examined(name: str, families: list[str] | None = None) -> dict[str, Any]:
     )
 
 
+@pytest.mark.exhaustive
 def test_incomes_are_tried_on_positive_families() -> None:
     found = examined("a13_income", ["lognormal", "gamma", "normal_mixture(3)"])
     assert [entry["family"] for entry in found["ranking"]] == ["lognormal", "gamma", "normal_mixture(3)"]

@@ -161,6 +161,7 @@ def test_whole_weights_are_equal_rows() -> None:
     assert any("taken for numbers of equal rows" in warning for warning in weighted["warnings"])
 
 
+@pytest.mark.exhaustive
 def test_a_table_of_frequencies_is_the_counts_that_it_stands_for() -> None:
     x = np.random.default_rng(5).poisson(3, 500)
     values, counts = np.unique(x, return_counts=True)

@@ -125,6 +125,7 @@ def test_parts_of_all_questions_are_computed_longest_first_and_each_is_a_line(
     assert re.fullmatch(r"\d+ s", last)
 
 
+@pytest.mark.exhaustive
 def test_another_seed_is_another_report_and_parts_begin_by_weight(project: Project, clean: dict[str, bytes]) -> None:
     assert project.report("--seed", "1", "--jobs", "1").status == 0
     assert project.log == [f"{q}/x{i}" for i in (3, 2, 1, 0) for q in ("apples", "pears")]
@@ -141,6 +142,7 @@ def test_a_changed_caption_computes_nothing_and_a_changed_helper_its_question(bu
     assert "What are apples?" in (built.output / "pages" / "apples.md").read_text()
 
 
+@pytest.mark.exhaustive
 def test_what_is_damaged_is_computed_again_and_files_of_others_are_left_alone(
     built: Project, clean: dict[str, bytes]
 ) -> None:
@@ -166,6 +168,7 @@ def test_what_is_damaged_is_computed_again_and_files_of_others_are_left_alone(
 # --- not done --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_what_failed_is_said_and_all_else_is_computed_and_kept(project: Project, clean: dict[str, bytes]) -> None:
     """One part raises, and another one's process is killed."""
     project.output.mkdir()
@@ -217,6 +220,7 @@ def test_findings_that_fail_leave_the_earlier_report(built: Project, clean: dict
     assert built.built() == clean
 
 
+@pytest.mark.exhaustive
 def test_a_disk_that_takes_no_more_is_one_line_and_what_is_finished_is_kept(built: Project) -> None:
     """Where the file of one part would go there is a folder: to write it is an `OSError`, as on a full disk."""
     blocked = built.output / "results" / "pears" / "x1.nc"
@@ -253,6 +257,7 @@ def begun(project: Project, parts: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.exhaustive
 def test_an_interrupt_stops_everything_and_says_what_is_kept(project: Project, clean: dict[str, bytes]) -> None:
     process = begun(project, 5)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
@@ -281,6 +286,7 @@ def test_processes_end_with_the_one_that_started_them(project: Project) -> None:
     assert gone(process.pid)
 
 
+@pytest.mark.exhaustive
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(project: Project, clean: dict[str, bytes]) -> None:
     """All processes at once, after each of several parts, and while one is written; then once undisturbed."""
     for parts in random.Random(7).sample(range(1, len(PARTS) - 1), 2):
@@ -333,6 +339,7 @@ def test_a_plot_without_stored_results_shows_progress_and_prints_paths(project: 
     assert len(project.log) == 4
 
 
+@pytest.mark.exhaustive
 def test_a_plot_that_fails_is_one_line(project: Project) -> None:
     arguments = ("plot", "apples", "--save", str(project.root / "none"), "--output", str(project.output))
     failed = project.duality(*arguments, SMALL_FAIL="apples/x1")

@@ -217,6 +217,7 @@ def as_elpd(pointwise: Any) -> ELPDData:
     )  # fmt: skip
 
 
+@pytest.mark.exhaustive
 def test_seed_is_what_the_numbers_depend_on(results: xr.DataTree) -> None:
     again = question.run_ties(SETTINGS)["bias"]
     assert again.equals(results["ties/bias"])

@@ -284,6 +284,7 @@ def test_a_loss_so_wide_that_its_fisher_information_is_no_float_is_infinite() ->
     assert improper(np.append(np.zeros(3), [400.0, 0, 0]))[0] == np.inf
 
 
+@pytest.mark.exhaustive
 def test_a_flat_direction_that_few_nodes_put_a_little_aside_is_called_one() -> None:
     """Two groups with a flat scale: far out the loss stays the same if the scale grows, and the mean's sd with it."""
     with pm.Model() as model:

@@ -435,6 +435,7 @@ def test_a_fit_costs_no_more_than_its_schedule_says(monkeypatch: pytest.MonkeyPa
     assert 2 * 100 * (4 + 8) < sum(drawn) <= 2 * schedule.evaluations
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("fit", [fit_advi, fit_dadvi])
 def test_that_minibatches_are_replaced_is_said(fit: Any) -> None:
     data = np.random.default_rng(0).normal(3, 1, 200)

@@ -174,6 +174,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     log_density.compiled_densities().clear()
 
 
+@pytest.mark.exhaustive
 def test_a_compiled_density_is_read_again_unless_it_is_damaged(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = normal_mixture([1], [0], [1])
     made: list[int] = []

@@ -247,6 +247,7 @@ def test_a_tail_that_no_population_has_entered_is_seen_by_the_sds_that_grow() ->
     assert _drifting(entered, entered + np.array([0.0, 0.2]), ["a", "b"]) == "the mean of b"
 
 
+@pytest.mark.exhaustive
 def test_one_or_two_unknowns_have_a_grid_without_a_look_around() -> None:
     """Of one observation, whose ridge sends the look too far; exact by quadrature over mu of the Student t that is left."""
     with pm.Model() as model:
@@ -279,6 +280,7 @@ def test_assignment_to_modes_holds_in_any_dimension(dim: int) -> None:
     assert not covers(np.zeros(dim), np.eye(dim), modes[1 - near])
 
 
+@pytest.mark.exhaustive
 def test_a_small_mode_is_given_its_own_mass_and_not_the_flank_of_the_large_one() -> None:
     """A border half-way would give it Phi(-2.5) of the other: 0.0556."""
     p = normal_mixture([0.95, 0.05], [0, 5], [1, 1])
@@ -303,6 +305,7 @@ def test_draws_in_a_mode_that_was_not_met_are_unexplained() -> None:
     assert len(unexplained(density, [], points)) == 4000
 
 
+@pytest.mark.exhaustive
 def test_a_small_mode_is_named_whichever_draws_are_ascended_from() -> None:
     """Its mass is 5 %: ascents from 24 draws of all would miss it in three seeds of ten."""
     for seed in range(2):

@@ -119,6 +119,7 @@ def sweep() -> list[Branch]:
     return branches(reverse, seeds, (1.5, 4.0), unit=np.array([3.0, 1.0]), largest=0.15)
 
 
+@pytest.mark.exhaustive
 def test_branches_join_minima_and_saddles_through_their_folds() -> None:
     assert len(sweep()) == 3
     folded = [b for b in sweep() if b.folds]

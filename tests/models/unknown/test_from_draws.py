@@ -277,6 +277,7 @@ def elpd_of(log_p: np.ndarray) -> Any:
     )
 
 
+@pytest.mark.exhaustive
 def test_difference_is_that_of_arviz_compare() -> None:
     import arviz as az
 

@@ -329,6 +329,7 @@ def test_a_density_that_vanishes_where_every_normal_has_mass_is_refused() -> Non
         fit_dadvi(model, starts=6)
 
 
+@pytest.mark.exhaustive
 def test_a_density_that_vanishes_between_the_nodes_is_refused() -> None:
     """Below the largest observation: starts above it are finite on their nodes, on which the loss has a slope without curvature."""
     with pm.Model() as model:

@@ -115,6 +115,7 @@ def test_counts_less_spread_than_poisson_send_a_negative_binomial_to_it() -> Non
     assert float(fit["se_hessian"].sel(parameter="mu")) == pytest.approx(np.sqrt(x.mean() / len(x)), rel=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_counts_without_more_zeros_send_psi_to_one() -> None:
     x = np.random.default_rng(0).poisson(4, 300) + 1
     fit = fit_mle(x, FAMILIES["zero_inflated_poisson"], draws=2)["fit"]
@@ -247,6 +248,7 @@ def test_families_at_infinite_forward_kl_are_refused(target: Any, name: str, wor
         forward_projection(from_distribution(*target), FAMILIES[name])
 
 
+@pytest.mark.exhaustive
 def test_projection_of_a_discrete_target_is_maximum_likelihood_with_its_masses() -> None:
     target = from_distribution("BetaBinomial", {"n": 20, "alpha": 2, "beta": 3})
     found = forward_projection(target, FAMILIES["poisson"])

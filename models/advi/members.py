@@ -97,17 +97,17 @@ def member(fit: xr.DataTree, k: int) -> Target:
 
 def group(runs: Sequence[Ended]) -> list[list[int]]:
     """Indices of runs that ended at the same place: means within 0.25 sd, sds within 25 %; runs at rest lead."""
-    groups: list[list[int]] = []
-    for i in sorted(range(len(runs)), key=lambda i: not runs[i].converged):
-        run, sd = runs[i], runs[i].sd
-        for alike in groups:
-            other, other_sd = runs[alike[0]], runs[alike[0]].sd
-            near = np.all(np.abs(run.mean - other.mean) < 0.25 * other_sd)
-            if near and np.all(np.abs(np.log(sd / other_sd)) < 0.25):
-                alike.append(i)
-                break
-        else:
-            groups.append([i])
+    mean, sd = np.array([run.mean for run in runs]), np.array([run.sd for run in runs])
+    left = np.argsort([not run.converged for run in runs], kind="stable")
+    groups = []
+    while len(left):
+        lead = left[0]
+        with np.errstate(all="ignore"):  # of runs that widened or narrowed without end
+            near = (np.abs(mean[left] - mean[lead]) < 0.25 * sd[lead]) & (np.abs(np.log(sd[left] / sd[lead])) < 0.25)
+        alike = near.all(axis=1)
+        alike[0] = True
+        groups.append(left[alike].tolist())
+        left = left[~alike]
     return groups
 
 
@@ -121,12 +121,23 @@ def losses(density: LogDensity, members: Sequence[tuple[Array, Array]], power: i
     exponential, a member's own nodes leave out the tail, nearly always by a little, now and then by far too much the other way, so
     that the means lie too low and their spread says nothing of it.
     """
-    dim = len(members[0][0])
+    mean, factor = np.array([m for m, _ in members]), np.array([f for _, f in members])
+    dim = mean.shape[1]
     z = sobol_nodes(dim, power=power, replicates=_REPLICATES, seed=seed).points
-    found = in_threads(
-        lambda rows: [_loss(density, *member, z, stretch_of(dim)) for member in members[rows]], len(members), 10
-    )
-    return [estimate for part in found for estimate in part]
+
+    def some(rows: slice) -> tuple[Array, Array]:
+        parts = [slice(i, min(i + together, rows.stop)) for i in range(rows.start, rows.stop, together)]
+        values, errors = zip(*[_losses(density, mean[p], factor[p], z, stretch_of(dim)) for p in parts], strict=True)
+        return np.concatenate(values), np.concatenate(errors)
+
+    together = max(1, _POINTS // len(z))
+    value, error = (np.concatenate(column) for column in zip(*in_threads(some, len(members), 10), strict=True))
+    for i in np.flatnonzero(~np.isfinite(error)):  # farther out than the member itself is asked
+        (value[i],), (error[i],) = _losses(density, mean[i : i + 1], factor[i : i + 1], z, 1.0)
+    return [Estimate(float(v), float(e), "quasi-Monte Carlo") for v, e in zip(value, error, strict=True)]
+
+
+_POINTS = 32_768  # whose values a cache holds
 
 
 def stretch_of(dim: int) -> float:
@@ -134,17 +145,18 @@ def stretch_of(dim: int) -> float:
     return float(1 + min(0.3, 0.45 / np.sqrt(dim)))
 
 
-def _loss(density: LogDensity, mean: Array, factor: Array, z: Array, stretch: float) -> Estimate:
+def _losses(density: LogDensity, mean: Array, factor: Array, z: Array, stretch: float) -> tuple[Array, Array]:
+    """Losses of members (R, d), (R, d, d) and their standard errors, each (R,), on nodes some times wider than they are."""
     wide = stretch * z
-    log_q = _log_normal(wide) - np.log(np.diag(factor)).sum()
-    weights = np.exp(_log_normal(wide) - _log_normal(z)).reshape(_REPLICATES, -1)
+    log_wide, log_z = _log_normal(wide), _log_normal(z)
+    weights = np.exp(log_wide - log_z).reshape(_REPLICATES, -1)
+    points = mean[:, None] + wide @ factor.transpose(0, 2, 1)
+    log_q = log_wide - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)[:, None]
     with np.errstate(all="ignore"):  # where the density is no number, neither is the loss
-        values = (log_q - density(mean + wide @ factor.T)[0]).reshape(_REPLICATES, -1)
-        by_replicate = (weights * values).sum(axis=1) / weights.sum(axis=1)
-        error = float(by_replicate.std(ddof=1) / np.sqrt(_REPLICATES))
-    if not np.isfinite(error) and stretch > 1:  # farther out than the member itself is asked
-        return _loss(density, mean, factor, z, 1.0)
-    return Estimate(float(by_replicate.mean()), error, "quasi-Monte Carlo")
+        log_p = density(points.reshape(-1, z.shape[1]))[0].reshape(len(mean), -1)
+        values = (log_q - log_p).reshape(len(mean), _REPLICATES, -1)
+        by_replicate = (weights * values).sum(axis=2) / weights.sum(axis=1)
+        return by_replicate.mean(axis=1), by_replicate.std(axis=1, ddof=1) / np.sqrt(_REPLICATES)
 
 
 def _log_normal(z: Array) -> Array:

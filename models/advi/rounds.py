@@ -109,9 +109,8 @@ def run_all(
 
 @dataclass(frozen=True, eq=False)
 class _Walked:
-    """A round of some runs: losses (R, steps), and parameters at its end and shortly before."""
+    """A round of some runs: parameters at its end and shortly before, and why a run could not begin."""
 
-    history: Array
     mean: Array
     raw: Array
     earlier_mean: Array
@@ -120,14 +119,14 @@ class _Walked:
 
 
 def _walk(
-    target: Target, steps: Steps, runs: Sequence[Run], starts: Sequence[Start], schedule: Schedule,
+    target: Target, steps: Steps, runs: Sequence[Run], starts: Sequence[Start], schedule: Schedule, history: Array,
     on_step: Callable[[int], None],
 ) -> _Walked:  # fmt: skip
-    """Take the steps of a round; in the first of all, look whether loss and gradient are finite."""
+    """Take the steps of a round, whose losses fill `history` (R, steps); in the first of all, look whether loss and gradient are finite."""
     draws, dim = runs[0].draws, target.dim
     before_end = schedule.steps - max(schedule.steps // 10, 1)
     taken, done = sum(len(h) for h in runs[0].history), 0
-    history, earlier, reasons = [], (steps.mean, steps.raw), [""] * len(runs)
+    earlier, reasons = (steps.mean, steps.raw), [""] * len(runs)
     while done < schedule.steps:
         goal = 1 if done == 0 and not taken else before_end if done < before_end else schedule.steps
         chunk = min(noise_steps(draws, dim), goal - done)
@@ -136,15 +135,15 @@ def _walk(
             finite = [np.isfinite(a).all(axis=1) for a in (losses.T, steps.mean, steps.raw)]
             for i in np.flatnonzero(~np.all(finite, axis=0)).tolist():
                 reasons[i] = reasons[i] or _reason(steps, i, losses[:, i], done, starts[i], target)
-            if all(reasons):
-                losses = np.concatenate([losses, np.full((schedule.steps - done - chunk, len(runs)), np.nan)])
-                chunk = schedule.steps - done
-        history.append(losses.T)
+        history[:, done : done + chunk] = losses.T
+        if all(reasons):
+            history[:, done + chunk :] = np.nan
+            chunk = schedule.steps - done
         done += chunk
         if done == before_end:
             earlier = steps.mean, steps.raw
         on_step(chunk)
-    return _Walked(np.concatenate(history, axis=1), steps.mean, steps.raw, *earlier, reasons)
+    return _Walked(steps.mean, steps.raw, *earlier, reasons)
 
 
 def _round(
@@ -160,6 +159,7 @@ def _round(
     rate = unit * np.array([run.rate for run in runs])
     low = rate * schedule.final_learning_rate / schedule.learning_rate
     mean, raw = np.array([run.mean for run in runs]), np.array([run.raw for run in runs])
+    history = np.empty((len(runs), schedule.steps))
 
     def walk(rows: slice) -> list[_Walked]:
         size = max(1, _POINTS // runs[0].draws)  # so that the temporaries of a step stay in the cache
@@ -169,13 +169,13 @@ def _round(
             _walk(target,
                   Steps(target.log_density, mean[p], raw[p], optimizer=schedule.optimizer, gradient=schedule.gradient,
                         steps=schedule.steps, high=rate[p], low=low[p]),
-                  runs[p], starts[p], schedule, tell)
+                  runs[p], starts[p], schedule, history[p], tell)
             for p, tell in zip(parts, told, strict=True)
         ]  # fmt: skip
 
     least = _WORK // (schedule.steps * runs[0].draws)
     walked = [part for parts in in_threads(walk, len(runs), least) for part in parts]
-    history, reasons = np.concatenate([w.history for w in walked]), [r for w in walked for r in w.reasons]
+    reasons = [r for w in walked for r in w.reasons]
     now_mean, now_raw, earlier_mean, earlier_raw = (
         np.concatenate([getattr(w, name) for w in walked]) for name in ("mean", "raw", "earlier_mean", "earlier_raw")
     )

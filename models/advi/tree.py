@@ -115,10 +115,10 @@ def _restarts(
     optimum: NDArray[np.int_],
     seed: int,
 ) -> xr.Dataset:
-    histories = [np.concatenate(run.history) for run in runs]
-    history = np.full((len(runs), max(len(h) for h in histories)), np.nan)
-    for row, values in zip(history, histories, strict=True):
-        row[: len(values)] = values
+    iterations = [sum(len(part) for part in run.history) for run in runs]
+    history = np.full((len(runs), max(iterations)), np.nan)
+    for row, run, count in zip(history, runs, iterations, strict=True):
+        np.concatenate(run.history, out=row[:count])
     evidence = np.array([run.evidence for run in runs])
     decrease = np.array([run.decrease for run in runs])
     dims = ("restart", "dim")
@@ -135,7 +135,7 @@ def _restarts(
             "loss_decrease": ("restart", decrease[:, 0]),
             "loss_decrease_se": ("restart", decrease[:, 1]),
             "drift": ("restart", [run.drift for run in runs]),
-            "iterations": ("restart", [len(h) for h in histories]),
+            "iterations": ("restart", iterations),
             "rounds": ("restart", [len(run.history) for run in runs]),
             "converged": ("restart", [run.converged for run in runs]),
             "verdict": ("restart", [run.verdict for run in runs]),

@@ -1,8 +1,8 @@
 """The log density of a target with its gradient, compiled by Numba: all that ADVI needs of PyMC and PyTensor.
 
-One compiled function serves all targets of a kind: weights, means and scales, and how many components and dimensions there are,
-are its arguments. For a model of a user it is the function that PyMC itself compiles, called point by point, with its checks of
-parameters and all.
+One compiled function serves all targets of a kind, whose parameters are its arguments; of Normals and their mixtures it is written
+out (`models.graphs.normals`). For a model of a user it is the function that PyMC itself compiles, called point by point, with its
+checks of parameters and all.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ _COSTLY, _TOGETHER = (
     1e-3,
     64,
 )  # seconds of one point, below which so many are timed together: the call itself takes microseconds
-#: Builds symbolic points (n, d) and numbers (m,), and the log densities (n,) there.
-Build = Callable[[], tuple[Any, Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ class LogDensity:
 
 
 def of_distribution(density: Distribution) -> LogDensity:
-    """Log density of a distribution; PyMC's, in the unconstrained space of its transform where it has one.
+    """Log density of a distribution: a Normal mixture's, or PyMC's in the unconstrained space of its transform where it has one.
 
     Parameters
     ----------
@@ -108,51 +106,18 @@ def of_distribution(density: Distribution) -> LogDensity:
     """
     p = {name: np.asarray(value, dtype=float) for name, value in density.params.items()}
     if density.name in _NORMAL:
-        return LogDensity(
-            _compiled("normal mixture", lambda: _inner(normal_mixture_graph)), _normal_numbers(density.dim, **p)
-        )
+        from models.graphs import normals
+
+        return LogDensity(normals.log_density, normals.numbers_of(density.dim, **p))
     numbers = np.concatenate([np.ravel(v) for v in p.values()])
-    return LogDensity(_compiled(density.key, lambda: _inner(lambda: _any(density))), numbers)
+    return LogDensity(_compiled(density.key, lambda: _inner(density)), numbers)
 
 
 _NORMAL = ("normal", "normal_mixture", "mvnormal", "mvnormal_diag", "mvnormal_mixture")
 
 
-def _normal_numbers(
-    dim: int, mu: Array, w: Array | float = 1.0, sigma: Array | None = None, cov: Array | None = None
-) -> Array:
-    """Of each component of a Normal mixture: log (weight |W|), mean, and W, the inverse Cholesky factor of its covariance."""
-    mu = np.reshape(mu, (-1, dim))
-    if sigma is not None:
-        whitening = np.eye(dim) / np.reshape(sigma, (-1, 1, dim))
-    else:
-        whitening = np.linalg.inv(np.linalg.cholesky(np.reshape(np.asarray(cov), (-1, dim, dim))))
-    with np.errstate(divide="ignore"):  # of a weight that is 0
-        log_w = np.log(w) + np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
-    rows = log_w[:, None], mu, whitening.reshape(len(mu), -1)
-    return np.concatenate(rows, axis=1).ravel()
-
-
-def normal_mixture_graph() -> tuple[Any, Any, Any]:
-    """Symbolic points, numbers (see `_normal_numbers`) and log densities, for any number of components and dimensions.
-
-    A Normal is independent standard Normals, moved and stretched: log N(W (x - mu)) + log |W|. PyMC's own graph solves a triangular
-    system for each point and component: five times slower, and twice as long to compile. Points are the last axis, the longest.
-    """
-    pt = pytensor.tensor
-    points, numbers = pt.matrix("points"), pt.vector("numbers")
-    dim = points.shape[1]
-    rows = numbers.reshape((-1, 1 + dim + dim**2))
-    log_w, mu, whitening = rows[:, 0], rows[:, 1 : 1 + dim], rows[:, 1 + dim :].reshape((-1, dim, dim))
-    z = (whitening[:, :, :, None] * (points.T - mu[:, :, None])[:, None]).sum(axis=2)
-    each = log_w[:, None] + pm.logp(pm.Normal.dist(0.0, 1.0), z).sum(axis=1)
-    # The largest term is a shift that the value does not depend on: without its derivative a third of the loops go.
-    top = pytensor.gradient.disconnected_grad(each.max(axis=0))
-    top = pt.switch(pt.isinf(top), 0.0, top)  # where every term underflows
-    return points, numbers, pt.log(pt.exp(each - top).sum(axis=0)) + top
-
-
-def _any(density: Distribution) -> tuple[Any, Any, Any]:
+def _graph(density: Distribution) -> tuple[Any, Any, Any]:
+    """Symbolic points (n, d) and numbers (m,), and the log densities (n,) there."""
     pt = pytensor.tensor
     key: Key = density.key
     numbers, params, done = pt.vector("numbers"), {}, 0
@@ -379,16 +344,14 @@ def _checksum(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _inner(build: Build) -> Any:
-    """Compile a graph of log densities and their gradients in PyTensor's numba mode."""
+def _inner(density: Distribution) -> Any:
+    """Compile the log densities of a distribution and their gradients in PyTensor's numba mode."""
     from pytensor.compile.mode import get_mode
 
-    points, numbers, logp = build()
+    points, numbers, logp = _graph(density)
     slope = pytensor.grad(logp.sum(), points)
     register_rewrites()
     mode = get_mode("NUMBA").including("local_remove_check_parameter").register((inline_batched_symbolic(), 0.05))
-    # It would take the largest term out of a sum of exponentials once more; PyMC's mixtures have theirs in PyTensor's logsumexp.
-    mode = mode.excluding("local_log_sum_exp")
     # The whole is stored (`_compiled`): storing each loop of it too would take as long again.
     with rounded_alike(), pytensor.config.change_flags(numba__cache=False):
         return pytensor.function([points, numbers], [logp, slope], mode=mode, trust_input=True).vm.jit_fn

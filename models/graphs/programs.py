@@ -14,6 +14,8 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
+from models.graphs import special
+
 __all__ = ["Program", "runtime"]
 
 
@@ -72,7 +74,7 @@ def _compiled(source: str) -> Any:
 def runtime() -> dict[str, Any]:
     """Names that the source of a program may use, besides its constants and arguments."""
     helpers = (alloc, asserted, cholesky, diagonal_matrix, draw, increment, put, reduce, solve_triangular)
-    return {"np": np, "scipy": scipy, **{f.__name__: f for f in helpers}}
+    return {"np": np, "scipy": scipy, "special": special, **{f.__name__: f for f in helpers}}
 
 
 def reduce(ufunc: Any, x: NDArray[Any], axis: Any, inner: str, outer: str) -> NDArray[Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from models.graphs.deferred import Deferred
 
 pytensor = Deferred("pytensor")
+ops = Deferred("models.graphs.special_ops")
 
 __all__ = ["LARGE", "on_large"]
 
@@ -42,7 +43,7 @@ def _of_gamma(alpha: Any, z: Any, x: Any) -> tuple[Any, Any]:
     where = pt.and_(pt.and_(alpha > _LARGE, x > 0), pt.and_(z > 0, z < _FAR))
     # Elsewhere numbers at which this form has derivatives: a switch multiplies those that it does not take by 0.
     a, z, x = pt.switch(where, alpha, _LARGE), pt.switch(where, z, _LARGE), pt.switch(where, x, 1.0)
-    return where, pt.log(a / (2 * np.pi)) / 2 - pt.log(x) - _stirling(a) - _deviance(a, z)
+    return where, pt.log(a / (2 * np.pi)) / 2 - pt.log(x) - ops.stirling_error(a) - ops.deviance(a, z)
 
 
 def _beta(x: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
@@ -66,21 +67,4 @@ def _choices(a: Any, b: Any) -> Any:
     """Log of the binomial coefficient of a out of a + b, where one of them is small and the other large."""
     pt = pytensor.tensor
     k, n = pt.minimum(pt.minimum(a, b), _LARGE), pt.maximum(a, b) + 1
-    rising = (n - 0.5) * pt.log1p(k / n) + k * (pt.log(n + k) - 1) + _stirling(n + k) - _stirling(n)
-    return rising - pt.gammaln(k + 1)
-
-
-def _deviance(k: Any, mean: Any) -> Any:
-    """K log(k/mean) + mean - k; near k = mean by a series in w (Loader, 2000), in which an error of d counts d times."""
-    pt = pytensor.tensor
-    d = (k - mean) / mean  # PyTensor makes k/mean - 1 of it
-    close = pt.abs(d) < 0.01
-    small = pt.switch(close, d, 0.0)
-    w = small / (2 + small)
-    near = mean * (small * w + 2 * (1 + small) * w**3 * (1 / 3 + w**2 * (1 / 5 + w**2 / 7)))
-    return pt.switch(close, near, k * pt.log1p(pt.maximum(d, -1 + 2.0**-53)) + mean - k)
-
-
-def _stirling(x: Any) -> Any:
-    """What Stirling's formula leaves out of log Gamma, right to rounding from x = 30 on."""
-    return (1 - (1 - (2 - 1.5 / x**2) / (7 * x**2)) / (30 * x**2)) / (12 * x)
+    return ops.log_pochhammer(n, k) - pt.gammaln(k + 1)

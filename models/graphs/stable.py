@@ -12,6 +12,7 @@ from models.graphs.saddle import LARGE, on_large
 
 pm = Deferred("pymc")
 pytensor = Deferred("pytensor")
+ops = Deferred("models.graphs.special_ops")
 
 __all__ = ["FORMS", "in_double_precision", "stable_logp"]
 
@@ -185,30 +186,13 @@ def _triangular(x: Any, lower: Any, c: Any, upper: Any) -> Any:
 
 
 def _negative_binomial(x: Any, n: Any, p: Any) -> Any:
-    # A difference of log gammas of n and n + x has no digits left where n is large; that of their Stirling series has.
     pt = pytensor.tensor
     k = pt.maximum(pt.cast(x, "float64"), 0.0)
-    far, near = pt.maximum(n, 100.0), pt.minimum(n, 100.0)
-    series = (far - 0.5) * pt.log1p(k / far) + k * (pt.log(far + k) - 1) + _stirling(far + k) - _stirling(far)
-    rising = pt.switch(n > 100, series, pt.gammaln(near + k) - pt.gammaln(near))
+    rising = ops.log_pochhammer(n, k)  # a difference of log gammas has no digits left where n is large
     log_p, log_odds = pt.log(p), pt.log(1 - p) - pt.log(p)
     few = rising - pt.gammaln(k + 1) + pt.switch(k > 0, k * pt.log(1 - p), 0.0) + n * log_p
     poisson = pt.switch(k > 0, k * (pt.log(n) + log_odds), 0.0) - n * pt.exp(log_odds) - pt.gammaln(k + 1)
     return _on(x >= 0, pt.switch(n > 1e10, poisson, few))  # as PyMC has it: 1 - p has no digits left there
-
-
-def _stirling(x: Any) -> Any:
-    """What Stirling's formula leaves out of log Gamma, right to rounding from x = 30 on."""
-    return (1 - (1 - (2 - 1.5 / x**2) / (7 * x**2)) / (30 * x**2)) / (12 * x)
-
-
-def _deviance(k: Any, mean: Any) -> Any:
-    """K log(k/mean) + mean - k, without cancelling near k = mean: there by a series in w (Loader, 2000), which needs few terms."""
-    pt = pytensor.tensor
-    d = (k - mean) / mean
-    w = d / (2 + d)
-    near = d * w + 2 * (1 + d) * w**3 * (1 / 3 + w**2 * (1 / 5 + w**2 / 7))
-    return mean * pt.switch(pt.abs(d) < 0.01, near, (1 + d) * pt.log1p(d) - d)
 
 
 def _poisson(x: Any, mu: Any) -> Any:
@@ -216,7 +200,7 @@ def _poisson(x: Any, mu: Any) -> Any:
     pt = pytensor.tensor
     k = pt.maximum(pt.cast(x, "float64"), 0.0)
     far, mean = pt.maximum(k, 30.0), pt.maximum(mu, 1e-300)
-    large = -_stirling(far) - pt.log(2 * np.pi * far) / 2 - _deviance(far, mean)
+    large = -ops.stirling_error(far) - pt.log(2 * np.pi * far) / 2 - ops.deviance(far, mean)
     small = pt.switch(k > 0, k * pt.log(mu), 0.0) - mu - pt.gammaln(k + 1)
     return _on(x >= 0, pt.switch(k < 30, small, large))
 
@@ -228,7 +212,13 @@ def _binomial(x: Any, n: Any, p: Any) -> Any:
     a, b = pt.maximum(k, 30.0), pt.maximum(rest, 30.0)
     # Loader (2000) again; far from the ends only.
     one, two = pt.clip(p, 1e-300, 1.0), pt.maximum(1 - p, 1e-300)
-    large = _stirling(a + b) - _stirling(a) - _stirling(b) - _deviance(a, (a + b) * one) - _deviance(b, (a + b) * two)
+    large = (
+        ops.stirling_error(a + b)
+        - ops.stirling_error(a)
+        - ops.stirling_error(b)
+        - ops.deviance(a, (a + b) * one)
+        - ops.deviance(b, (a + b) * two)
+    )
     large += (pt.log(a + b) - pt.log(2 * np.pi) - pt.log(a) - pt.log(b)) / 2
     small = pt.gammaln(size + 1) - pt.gammaln(k + 1) - pt.gammaln(rest + 1)
     small += pt.switch(k > 0, k * pt.log(p), 0.0) + pt.switch(rest > 0, rest * pt.log(1 - p), 0.0)

@@ -124,6 +124,10 @@ _SCALAR = {
     "TriGamma": "scipy.special.polygamma(1, {0})",
     "PolyGamma": "scipy.special.polygamma({0}, {1})",
     "Clip": "np.clip({0}, {1}, {2})",
+    "Excess": "special.excess({0}, {1})",
+    "Deviance": "special.deviance({0}, {1})",
+    "LogPochhammer": "special.log_pochhammer({0}, {1}, {op.order})",
+    "StirlingError": "special.stirling_error({0}, {op.order})",
     "Log1mexp": "np.where({0} < -0.6931471805599453, np.log1p(-np.exp({0})), np.log(-np.expm1({0})))",
 }
 
@@ -134,7 +138,7 @@ def _elementwise(node: Any, values: list[str]) -> str:
     if len(node.outputs) != 1 or getattr(node.op, "inplace_pattern", None):
         raise UntranslatableError(str(node.op))
     if kind in _SCALAR:
-        return _SCALAR[kind].format(*values, dtype=dtype)
+        return _SCALAR[kind].format(*values, dtype=dtype, op=op)
     if kind == "Switch":
         return f"np.where({', '.join(values)})"
     spec = getattr(op, "nfunc_spec", None)

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import factorial, gammaln, poch, polygamma, psi, xlog1py
+from scipy.special import erf, erfcx, factorial, gammaln, poch, polygamma, psi, xlog1py
 
-__all__ = ["deviance", "excess", "log_pochhammer", "stirling_error"]
+__all__ = ["LARGE", "STIRLING", "deviance", "excess", "log_one_plus_erf", "log_pochhammer", "stirling_error"]
 
 Array = NDArray[np.float64]
 _CLOSE = 0.01  # relative distance, within which a series of four terms is right to rounding
 _FAR = 1e3  # and beyond which nothing cancels
-_LARGE = 100.0  # from which Stirling's formula takes the place of log gammas
-_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680)
+LARGE = 100.0  # from which Stirling's formula takes the place of log gammas
+_TAIL = -25.0  # below which an asymptotic series of nine terms is right to rounding
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680)
 
 
 def excess(k: Array | float, mean: Array | float) -> Any:
@@ -43,7 +44,7 @@ def stirling_error(x: Array | float, order: int = 0) -> Any:
     """What Stirling's formula leaves out of log Gamma, right to rounding from x = 30 on, or a derivative of it."""
     inverse = 1 / np.square(np.asarray(x, dtype=float))
     total: Any = 0.0
-    for j, coefficient in reversed(list(enumerate(_STIRLING))):
+    for j, coefficient in reversed(list(enumerate(STIRLING))):
         total = coefficient * poch(2 * j + 1, order) + inverse * total
     return (-1) ** order * total / np.power(x, 1.0 + order)
 
@@ -51,7 +52,7 @@ def stirling_error(x: Array | float, order: int = 0) -> Any:
 def log_pochhammer(n: Array | float, k: Array | float, order: int = 0) -> Any:
     """Log Gamma(n + k) - log Gamma(n) for positive n and k >= 0, or a derivative of it by n; where n is large, of Stirling's formula."""
     n, k = np.broadcast_arrays(np.asarray(n, dtype=float), k)
-    few, many = np.minimum(n, _LARGE), np.maximum(n, _LARGE)
+    few, many = np.minimum(n, LARGE), np.maximum(n, LARGE)
     near = _log_gamma(few + k, order) - _log_gamma(few, order)
     step = np.log1p(k / many)
     if order == 0:
@@ -61,7 +62,7 @@ def log_pochhammer(n: Array | float, k: Array | float, order: int = 0) -> Any:
     else:
         far = factorial(order - 2) * _power_step(many, step, order - 1)
         far = (-1) ** order * (far + factorial(order - 1) / 2 * _power_step(many, step, order))
-    return np.where(n > _LARGE, far + stirling_error(many + k, order) - stirling_error(many, order), near)
+    return np.where(n > LARGE, far + stirling_error(many + k, order) - stirling_error(many, order), near)
 
 
 def _log_gamma(x: Any, order: int) -> Any:
@@ -71,3 +72,24 @@ def _log_gamma(x: Any, order: int) -> Any:
 def _power_step(n: Any, step: Any, power: int) -> Any:
     """(n + k)^-p - n^-p, of log(1 + k/n)."""
     return n ** -float(power) * np.expm1(-power * step)
+
+
+def log_one_plus_erf(u: Array | float, order: int = 0) -> Any:
+    """Log(1 + erf(u)), or its first or second derivative, wherever u lies."""
+    u = np.asarray(u, dtype=float)
+    if order == 0:
+        below = np.minimum(u, -1.0)
+        return np.where(u < -1, np.log(erfcx(-below)) - below**2, np.log1p(erf(np.maximum(u, -1.0))))
+    slope = 2 / np.sqrt(np.pi) / erfcx(-u)
+    return slope if order == 1 else -slope * _slope_beyond_line(u, slope)
+
+
+def _slope_beyond_line(u: Any, slope: Any) -> Any:
+    """Slope + 2 u, which cancel far below, where it is by a series (Abramowitz and Stegun, 1964, 7.1.23)."""
+    far = np.minimum(u, _TAIL)
+    r = 1 / (2 * far**2)
+    nested = 1.0
+    for odd in range(17, 1, -2):
+        nested = 1 - odd * r * nested
+    rest = r * nested  # erfcx(-u) is that of the leading term, times 1 - rest
+    return np.where(u < _TAIL, -2 * far * rest / (1 - rest), slope + 2 * np.maximum(u, _TAIL))

@@ -1,19 +1,23 @@
 """The functions of `models.graphs.special` as elementwise operations of PyTensor.
 
-They are for graphs that become NumPy programs (`models.graphs.translate`) or are run by PyTensor's Python linker; Numba does not know them.
+They are for graphs that become NumPy programs (`models.graphs.translate`) or are run by PyTensor's Python linker. For Numba, which does not
+know them, `written_out` puts what they stand for in their place.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pytensor.tensor as pt
 from pytensor import scalar
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.scalar import BinaryScalarOp, UnaryScalarOp, upgrade_to_float
 from pytensor.tensor.elemwise import Elemwise
 
 from models.graphs import special
 
-__all__ = ["deviance", "log_pochhammer", "stirling_error"]
+__all__ = ["deviance", "log_one_plus_erf", "log_pochhammer", "stirling_error", "written_out"]
 
 
 class _Interpreted:
@@ -89,7 +93,61 @@ class LogPochhammer(_Interpreted, BinaryScalarOp):
         return [g * LogPochhammer(self.order + 1)(n, k), g * by_k]
 
 
+class LogOnePlusErf(_Interpreted, UnaryScalarOp):
+    """See `models.graphs.special.log_one_plus_erf`."""
+
+    __props__ = ("order",)
+
+    def __init__(self, order: int = 0) -> None:
+        self.order = order
+        super().__init__(upgrade_to_float, name=f"log_one_plus_erf_{order}")
+
+    def impl(self, u: Any) -> Any:
+        """Value."""
+        return special.log_one_plus_erf(u, self.order)
+
+    def pullback(self, inputs: Any, _outputs: Any, gradients: Any) -> list[Any]:
+        """Gradient: the next derivative."""
+        (u,), (g,) = inputs, gradients
+        if self.order < 2:
+            return [g * LogOnePlusErf(self.order + 1)(u)]
+        slope: Any = LogOnePlusErf(1)(u)
+        bend: Any = LogOnePlusErf(2)(u)
+        return [-g * (bend * (2 * u + slope) + slope * (2 + bend))]
+
+
 _EXCESS = Excess(upgrade_to_float, name="excess")
 deviance = Elemwise(Deviance(upgrade_to_float, name="deviance"))
+log_one_plus_erf = Elemwise(LogOnePlusErf())
 log_pochhammer = Elemwise(LogPochhammer())
 stirling_error = Elemwise(StirlingError())
+
+
+def written_out() -> Any:
+    """Rewrite that puts elementary operations in the place of those that log densities and their slopes in a point are made of."""
+
+    @node_rewriter([Elemwise])
+    def write_out(_fgraph: Any, node: Any) -> list[Any] | None:
+        op = node.op.scalar_op
+        if isinstance(op, LogOnePlusErf) and op.order < 2:
+            (u,) = node.inputs
+            if op.order:
+                return [2 / np.sqrt(np.pi) / pt.erfcx(-u)]
+            below = pt.minimum(u, -1.0)
+            return [pt.switch(u < -1, pt.log(pt.erfcx(-below)) - below**2, pt.log1p(pt.erf(pt.maximum(u, -1.0))))]
+        if isinstance(op, LogPochhammer) and op.order == 0:
+            n, k = node.inputs
+            few, many = pt.minimum(n, special.LARGE), pt.maximum(n, special.LARGE)
+            far = (many - 0.5) * pt.log1p(k / many) + k * (pt.log(many + k) - 1) + _rest(many + k) - _rest(many)
+            return [pt.switch(n > special.LARGE, far, pt.gammaln(few + k) - pt.gammaln(few))]
+        return None
+
+    return dfs_rewriter(write_out)
+
+
+def _rest(x: Any) -> Any:
+    """What Stirling's formula leaves out, in elementary operations."""
+    total: Any = 0.0
+    for coefficient in reversed(special.STIRLING):
+        total = coefficient + total / x**2
+    return total / x

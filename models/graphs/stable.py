@@ -74,20 +74,10 @@ def _rewritten(graph: Any) -> Any:
     swap = {}
     for variable in pytensor.graph.traversal.ancestors([graph]):
         if (u := _log_one_plus(variable.owner, "Erf")) is not None:
-            swap[variable] = _log_one_plus_erf(u)
+            swap[variable] = ops.log_one_plus_erf(u)
         elif (u := _log_one_plus(variable.owner, "Exp")) is not None:
             swap[variable] = pt.softplus(u)
     return pytensor.graph.replace.clone_replace(graph, swap, rebuild_strict=False) if swap else graph
-
-
-def _log_one_plus_erf(u: Any) -> Any:
-    pt = pytensor.tensor
-    high, low = pt.maximum(u, 0.0), pt.maximum(pt.minimum(u, 0.0), -100.0)
-    # Far out by the asymptotic series (Abramowitz and Stegun, 1964, 7.1.23): the derivatives of erfcx cancel there.
-    far = pt.minimum(u, -100.0)
-    r = 1 / (2 * far**2)
-    series = -(far**2) - pt.log(-far) - 0.5 * np.log(np.pi) + pt.log1p(-r * (1 - 3 * r * (1 - 5 * r)))
-    return pt.switch(u < -100, series, pt.switch(u < 0, pt.log(pt.erfcx(-low)) - low**2, pt.log1p(pt.erf(high))))
 
 
 def _log_one_plus(node: Any, inner: str) -> Any:
@@ -112,12 +102,7 @@ def _is(node: Any, scalar_op: str) -> bool:
 
 def _student_t(x: Any, nu: Any, mu: Any, sigma: Any) -> Any:
     pt = pytensor.tensor
-    half = nu / 2
-    # The difference of two log gammas near 1e17 has no digits left; its series (Tricomi and Erdelyi, 1951) has all of them.
-    far = pt.maximum(half, 100.0)
-    series = pt.log(far) / 2 - (1 - (1 - 0.3 / far**2) / (24 * far**2)) / (8 * far)
-    near = pt.minimum(half, 100.0)
-    ratio = pt.switch(half > 100, series, pt.gammaln(near + 0.5) - pt.gammaln(near))
+    ratio = ops.log_pochhammer(nu / 2, 0.5)  # a difference of two log gammas near 1e17 has no digits left
     z = (x - mu) / sigma
     return ratio - pt.log(nu * np.pi) / 2 - pt.log(sigma) - (nu + 1) / 2 * pt.log1p(z**2 / nu)
 

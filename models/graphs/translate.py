@@ -126,6 +126,7 @@ _SCALAR = {
     "Clip": "np.clip({0}, {1}, {2})",
     "Excess": "special.excess({0}, {1})",
     "Deviance": "special.deviance({0}, {1})",
+    "LogOnePlusErf": "special.log_one_plus_erf({0}, {op.order})",
     "LogPochhammer": "special.log_pochhammer({0}, {1}, {op.order})",
     "StirlingError": "special.stirling_error({0}, {op.order})",
     "Log1mexp": "np.where({0} < -0.6931471805599453, np.log1p(-np.exp({0})), np.log(-np.expm1({0})))",

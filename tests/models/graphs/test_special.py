@@ -25,13 +25,17 @@ def exact_stirling_error(x: float) -> mp.mpf:
     return mp.loggamma(x) - ((x - mp.mpf(1) / 2) * mp.log(x) - x + mp.log(2 * mp.pi) / 2)
 
 
+def exact_log_one_plus_erf(u: float) -> mp.mpf:
+    return mp.log(mp.erfc(-mp.mpf(u)))
+
+
 def exact_log_pochhammer(n: float, k: float) -> mp.mpf:
     return mp.loggamma(mp.mpf(n) + mp.mpf(k)) - mp.loggamma(mp.mpf(n))
 
 
 def worst(found: np.ndarray, exact: list[mp.mpf]) -> float:
     """Largest relative error."""
-    return max(float(abs((mp.mpf(float(f)) - e) / e)) for f, e in zip(found, exact, strict=True))
+    return max(float(abs(mp.mpf(float(f)) - e) / (abs(e) or 1)) for f, e in zip(found, exact, strict=True))
 
 
 @pytest.mark.parametrize("distance", [-0.999, -0.3, -1e-4, 1e-9, 0.0099, 0.0101, 0.7, 30.0, 1e5, 1e12])
@@ -52,6 +56,13 @@ def test_log_pochhammer_has_all_its_digits(k: float) -> None:
     assert max(float(abs(mp.mpf(float(f)) - e) / s) for f, e, s in zip(found, exact, scale, strict=True)) < 1e-12
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_log_one_plus_erf_wherever_it_lies(order: int) -> None:
+    u = np.concatenate([-(10.0 ** np.linspace(-3, 3, 25)), [0.0, 0.1, 1.0, 3.0]])
+    exact = [mp.diff(exact_log_one_plus_erf, v, order, h=mp.mpf("1e-18")) for v in u]
+    assert worst(special.log_one_plus_erf(u, order), exact) < 3e-13
+
+
 def test_stirling_error_from_thirty_on() -> None:
     x = SIZES[SIZES > 30]
     assert worst(special.stirling_error(x), [exact_stirling_error(v) for v in x]) < 2e-14
@@ -62,6 +73,7 @@ def test_stirling_error_from_thirty_on() -> None:
     [
         (special_ops.deviance, exact_deviance, (3e6, 2.9999e6)),
         (special_ops.deviance, exact_deviance, (2.0, 9.0)),
+        (special_ops.log_one_plus_erf, exact_log_one_plus_erf, (-3.0,)),
         (special_ops.log_pochhammer, exact_log_pochhammer, (7e8, 3.0)),
         (special_ops.log_pochhammer, exact_log_pochhammer, (4.0, 2.5)),
         (special_ops.stirling_error, exact_stirling_error, (45.0,)),
@@ -79,3 +91,31 @@ def test_derivatives_of_both_orders(op: Callable, exact: Callable, arguments: tu
     linked = pytensor.function(x, [op(*x), *first, *second], mode="FAST_COMPILE")
     for found in (program(*arguments), linked(*arguments)):
         assert worst(np.array(found), [exact(*arguments), *known]) < 1e-11
+
+
+def test_third_derivative_of_log_one_plus_erf() -> None:
+    u = pt.dscalar()
+    third = pytensor.grad(pytensor.grad(pytensor.grad(special_ops.log_one_plus_erf(u), u), u), u)
+    found = compile_graph([u], third)(-1.3)
+    assert worst(np.array([found]), [mp.diff(exact_log_one_plus_erf, -1.3, 3)]) < 1e-11
+
+
+@pytest.mark.parametrize(
+    ("op", "exact", "arguments"),
+    [
+        (special_ops.log_one_plus_erf, exact_log_one_plus_erf, (-40.0,)),
+        (special_ops.log_one_plus_erf, exact_log_one_plus_erf, (0.7,)),
+        (special_ops.log_pochhammer, exact_log_pochhammer, (7e8, 0.5)),
+        (special_ops.log_pochhammer, exact_log_pochhammer, (4.0, 0.5)),
+    ],
+)
+def test_written_out_for_numba(op: Callable, exact: Callable, arguments: tuple[float, ...]) -> None:
+    """With the derivatives that a slope in a point needs; a log gamma's parameter is none."""
+    x = [pt.dscalar() for _ in arguments]
+    wanted = [op(*x), pytensor.grad(op(*x), x[0])] if len(x) == 1 else [op(*x)]
+    graph = pytensor.graph.FunctionGraph(x, wanted)
+    special_ops.written_out().rewrite(graph)
+    assert not any(type(node.op.scalar_op).__module__ == special_ops.__name__ for node in graph.apply_nodes)
+    found = pytensor.function(graph.inputs, graph.outputs, mode="FAST_COMPILE")(*arguments)
+    known = [exact(*arguments), *(mp.diff(exact, a) for a in arguments[: len(wanted) - 1])]
+    assert worst(np.array(found), known) < 1e-12

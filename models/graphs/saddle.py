@@ -40,9 +40,11 @@ def _inverse_gamma(x: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
 def _of_gamma(alpha: Any, z: Any, x: Any) -> tuple[Any, Any]:
     """Log density of a gamma variable at z, on the scale of x, of which log z is the logarithm up to sign and a constant."""
     pt = pytensor.tensor
-    where = pt.and_(pt.and_(alpha > _LARGE, x > 0), pt.and_(z > 0, z < _FAR))
-    # Elsewhere numbers at which this form has derivatives: a switch multiplies those that it does not take by 0.
-    a, z, x = pt.switch(where, alpha, _LARGE), pt.switch(where, z, _LARGE), pt.switch(where, x, 1.0)
+    concentrated = alpha > _LARGE
+    where = pt.and_(pt.and_(concentrated, x > 0), pt.and_(z > 0, z < _FAR))
+    # Elsewhere numbers at which this form has derivatives: a switch multiplies those that it does not take by 0. What depends on no
+    # point is made of the parameters alone, so that it is evaluated once.
+    a, z, x = pt.switch(concentrated, alpha, _LARGE), pt.switch(where, z, _LARGE), pt.switch(where, x, 1.0)
     return where, pt.log(a / (2 * np.pi)) / 2 - pt.log(x) - ops.stirling_error(a) - ops.deviance(a, z)
 
 
@@ -51,7 +53,7 @@ def _beta(x: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
     pt = pytensor.tensor
     few = pt.and_(alpha + beta > _LARGE, pt.minimum(alpha, beta) < _LARGE)
     where = pt.and_(few, pt.and_(x > 0, x < 1))
-    a, b, x = pt.switch(where, alpha, 1.0), pt.switch(where, beta, _LARGE), pt.switch(where, x, 0.5)
+    a, b, x = pt.switch(few, alpha, 1.0), pt.switch(few, beta, _LARGE), pt.switch(where, x, 0.5)
     front = pt.log(a) + pt.log(b) - pt.log(a + b)
     return where, front + _choices(a, b) + (a - 1) * pt.log(x) + (b - 1) * pt.log1p(-x)
 

@@ -6,6 +6,7 @@ forty nodes, and its second derivatives are hundreds.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,38 +32,57 @@ def excess(k: Array | float, mean: Array | float) -> Any:
 def deviance(k: Array | float, mean: Array | float) -> Any:
     """K log(k/mean) + mean - k, for k of 0 and more and a positive mean; near k = mean by a series (Loader, 2000)."""
     d = excess(k, mean)
-    small = np.where(np.abs(d) < _CLOSE, d, 0.0)
+    close, far = np.abs(d) < _CLOSE, d > _FAR
+    small = np.where(close, d, 0.0)
     w = small / (2 + small)
-    near = small * w + 2 * (1 + small) * w**3 * (1 / 3 + w**2 * (1 / 5 + w**2 / 7))
-    middle = np.minimum(d, _FAR)
-    scaled = np.where(np.abs(d) < _CLOSE, near, xlog1py(1 + middle, middle) - middle)
+    scaled = small * w + 2 * (1 + small) * w**3 * (1 / 3 + w**2 * (1 / 5 + w**2 / 7))
+    if not np.all(close):
+        middle = np.minimum(d, _FAR)
+        scaled = np.where(close, scaled, xlog1py(1 + middle, middle) - middle)
+    if not np.any(far):
+        return mean * scaled
     large = np.maximum(k, mean)
-    return np.where(d < _FAR, mean * scaled, large * (np.log(large) - np.log(mean)) + (mean - large))
+    return np.where(far, large * (np.log(large) - np.log(mean)) + (mean - large), mean * scaled)
 
 
 def stirling_error(x: Array | float, order: int = 0) -> Any:
     """What Stirling's formula leaves out of log Gamma, right to rounding from x = 30 on, or a derivative of it."""
-    inverse = 1 / np.square(np.asarray(x, dtype=float))
+    x = np.asarray(x, dtype=float)
+    inverse = 1 / np.square(x)
     total: Any = 0.0
-    for j, coefficient in reversed(list(enumerate(STIRLING))):
-        total = coefficient * poch(2 * j + 1, order) + inverse * total
-    return (-1) ** order * total / np.power(x, 1.0 + order)
+    for coefficient in reversed(_coefficients(order)):
+        total = coefficient + inverse * total
+    return total / x ** (1 + order)
+
+
+@cache
+def _coefficients(order: int) -> list[float]:
+    """Of the powers -1, -3, ... of x in Stirling's series, differentiated."""
+    return [float((-1) ** order * c * poch(2 * j + 1, order)) for j, c in enumerate(STIRLING)]
 
 
 def log_pochhammer(n: Array | float, k: Array | float, order: int = 0) -> Any:
     """Log Gamma(n + k) - log Gamma(n) for positive n and k >= 0, or a derivative of it by n; where n is large, of Stirling's formula."""
-    n, k = np.broadcast_arrays(np.asarray(n, dtype=float), k)
-    few, many = np.minimum(n, LARGE), np.maximum(n, LARGE)
-    near = _log_gamma(few + k, order) - _log_gamma(few, order)
-    step = np.log1p(k / many)
+    large = np.asarray(n) > LARGE
+    near = far = 0.0
+    if not np.all(large):
+        few = np.minimum(n, LARGE)
+        near = _log_gamma(few + k, order) - _log_gamma(few, order)
+    if np.any(large):
+        many = np.maximum(n, LARGE)
+        far = _stirling_step(many, k, order) + stirling_error(many + k, order) - stirling_error(many, order)
+    return np.where(large, far, near)
+
+
+def _stirling_step(n: Any, k: Any, order: int) -> Any:
+    """The step of (n - 1/2) log n - n from n to n + k, or a derivative of it by n."""
+    step = np.log1p(k / n)
     if order == 0:
-        far = (many - 0.5) * step + k * (np.log(many + k) - 1)
-    elif order == 1:
-        far = step - _power_step(many, step, 1) / 2
-    else:
-        far = factorial(order - 2) * _power_step(many, step, order - 1)
-        far = (-1) ** order * (far + factorial(order - 1) / 2 * _power_step(many, step, order))
-    return np.where(n > LARGE, far + stirling_error(many + k, order) - stirling_error(many, order), near)
+        return (n - 0.5) * step + k * (np.log(n + k) - 1)
+    if order == 1:
+        return step - _power_step(n, step, 1) / 2
+    powers = factorial(order - 2) * _power_step(n, step, order - 1)
+    return (-1) ** order * (powers + factorial(order - 1) / 2 * _power_step(n, step, order))
 
 
 def _log_gamma(x: Any, order: int) -> Any:

@@ -28,7 +28,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from models.advi import fit_dadvi, member
 from models.families import FAMILIES
@@ -86,6 +86,12 @@ def exact(apart: float, mass: float) -> tuple[int, bool]:
     found = reverse_projections(normal_mixture([1 - mass, mass], [0, apart], [1, 1]), FAMILIES["normal"])
     minima = [p.params for p in found if "minimum" in p.status]
     return modes, all(any(abs(x - m["mu"]) <= 3 * m["sigma"] for m in minima) for x in (0.0, apart))
+
+
+def beyond(apart: float, mass: float) -> float:
+    """Mass on the second one's side of the border at which both weigh the same, which is what is said to be missed."""
+    border = apart / 2 + np.log((1 - mass) / mass) / apart
+    return float((1 - mass) * norm.sf(border) + mass * norm.cdf(apart - border))
 
 
 def two_modes(dim: int, apart: float, mass: float, seed: int, budget_s: float, *, examined: bool = True) -> Row:
@@ -209,7 +215,8 @@ def outcome(row: Row) -> str:
     """What an examination of a planted mode comes to.
 
     ``named``: a missed mode is named. ``covered``: ADVI's lowest optimum has at least half of the mass of both. ``shoulder``: the density has one mode only, and
-    none is named. ``untold``: it says that it cannot tell. ``silent``: none of these, which is the fault looked for.
+    none is named. ``untold``: it says that it cannot tell. ``faulty``: another fault of ADVI is named, as widths or a mean. ``silent``: none of
+    these, which is the fault looked for.
     """
     if row["grade"] in NAMED:
         return "named"
@@ -219,7 +226,9 @@ def outcome(row: Row) -> str:
         return "shoulder"
     if row["grade"] == "cannot tell":
         return "untold"
-    return "covered" if row["covered"] else "silent"
+    if row["covered"]:
+        return "covered"
+    return "silent" if row["grade"] == "adequate" else "faulty"
 
 
 def seen(row: Row) -> bool:
@@ -294,14 +303,18 @@ def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
     possible = [r for r in whole if "alone" in r and exact(r["apart"], r["mass"])[1]]
     impossible = [r for r in whole if "alone" in r and not exact(r["apart"], r["mass"])[1]]
     named = [r for r in whole if outcome(r) == "named" and r["missed_lower"] == r["missed_lower"]]
-    holds = [r["missed_lower"] <= r["mass"] <= r["missed_upper"] for r in named if r["mass"] < 0.5 and r["apart"] >= 5]
+    holds = [
+        r["missed_lower"] <= beyond(r["apart"], r["mass"]) <= r["missed_upper"]
+        for r in named
+        if r["mass"] < 0.5 and r["apart"] >= 5
+    ]
     modes2 = [r for r in whole if exact(r["apart"], r["mass"])[0] > 1]
     totals = [
         ["Named, where there are two modes, the reference saw the second and ADVI does not cover it", share(sum(outcome(r) == "named" for r in asked), len(asked))],
         ["Reference saw the second mode, where there are two", share(sum(seen(r) for r in modes2), len(modes2))],
         ["Optima alone have both, where minima of reverse KL at both exist or one covers both (up to 10 unknowns)", share(sum(r["alone"] for r in possible), len(possible))],
         ["Optima alone have both, where they do not", share(sum(r["alone"] for r in impossible), len(impossible))],
-        ["The interval of the missed mass holds the planted mass (5 and 8 sds, below 50 %)", share(sum(holds), len(holds))],
+        ["The interval of the missed mass holds the mass beyond the border between them (5 and 8 sds, below 50 %)", share(sum(holds), len(holds))],
     ]  # fmt: skip
     alarms = []
     for name in ONE:
@@ -315,7 +328,7 @@ def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
     return "\n\n".join(
         [
             "# Planted modes",
-            f"{datetime.now(UTC):%d %B %Y}; {per_cell[0]} to {per_cell[-1]} runs a cell, {len(rows)} in all, budget {budget_s:g} s each; "
+            f"{datetime.now(UTC):%d %B %Y}; {' to '.join(map(str, sorted({per_cell[0], per_cell[-1]})))} runs a cell, {len(rows)} in all, budget {budget_s:g} s each; "
             f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, PyMC {pm.__version__}. "
             "Brackets are Wilson's 95 % intervals. Made by `tests/benchmarks/planted_modes.py`, whose head says what is planted.",
             *([note] if note else []),
@@ -329,7 +342,7 @@ def report(rows: Sequence[Row], budget_s: float, note: str) -> str:
             alone_table(two, dims),
             "## Examined (`examine`)",
             "*named*: a missed mode is named; *covered*: the lowest optimum has at least half of the mass of both; *shoulder*: the density has one mode, and none is named; "
-            "*untold*: it says that it cannot tell; *silent*: none of these.",
+            "*untold*: it says that it cannot tell; *faulty*: another fault of ADVI is named, as widths or a mean; *silent*: none of these.",
             table(["unknowns", "sds apart", *columns], examined),
             "## One mode",
             table(["model", "false alarms", "grades"], alarms),

@@ -94,7 +94,7 @@ def log_density(points, numbers):
     rows = numbers.reshape((-1, 1 + d + d * d))
     count = len(rows)
     values, slopes = np.empty(n), np.empty((n, d))
-    size = min(n, _TOGETHER)
+    size = max(1, min(n, _TOGETHER))
     x, z, each = np.empty((d, size)), np.empty((count * d, size)), np.empty((count, size))
     highest, sums, along = np.empty(size), np.empty(size), np.empty(size)
     for begin in range(0, n, size):

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf, erfcx, factorial, gammaln, poch, polygamma, psi, xlog1py
 
-__all__ = ["LARGE", "STIRLING", "deviance", "excess", "log_one_plus_erf", "log_pochhammer", "stirling_error"]
+__all__ = [
+    "LARGE",
+    "STIRLING",
+    "deviance",
+    "excess",
+    "log_one_plus_erf",
+    "log_pochhammer",
+    "log_ratio",
+    "stirling_error",
+]
 
 Array = NDArray[np.float64]
 _CLOSE = 0.01  # relative distance, within which a series of four terms is right to rounding
@@ -27,6 +36,13 @@ def excess(k: Array | float, mean: Array | float) -> Any:
     """K/mean - 1, as the difference over the mean, so that a small one has all its digits."""
     with np.errstate(over="ignore"):
         return (np.asarray(k) - mean) / mean
+
+
+def log_ratio(k: Array | float, mean: Array | float) -> Any:
+    """Log(k/mean), of their difference where they are near each other."""
+    d = excess(k, mean)
+    near = np.abs(d) < 0.5
+    return np.where(near, np.log1p(np.where(near, d, 0.0)), np.log(k) - np.log(mean))
 
 
 def deviance(k: Array | float, mean: Array | float) -> Any:

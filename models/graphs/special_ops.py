@@ -38,7 +38,20 @@ class Excess(_Interpreted, BinaryScalarOp):
     def pullback(self, inputs: Any, _outputs: Any, gradients: Any) -> list[Any]:
         """Gradients by k and the mean."""
         (k, mean), (g,) = inputs, gradients
-        return [g / mean, -g * k / mean**2]
+        return [g / mean, -g * (k / mean) / mean]
+
+
+class LogRatio(_Interpreted, BinaryScalarOp):
+    """See `models.graphs.special.log_ratio`."""
+
+    def impl(self, k: Any, mean: Any) -> Any:
+        """Value."""
+        return special.log_ratio(k, mean)
+
+    def pullback(self, inputs: Any, _outputs: Any, gradients: Any) -> list[Any]:
+        """Gradients by k and the mean."""
+        (k, mean), (g,) = inputs, gradients
+        return [g / k, -g / mean]
 
 
 class Deviance(_Interpreted, BinaryScalarOp):
@@ -51,8 +64,7 @@ class Deviance(_Interpreted, BinaryScalarOp):
     def pullback(self, inputs: Any, _outputs: Any, gradients: Any) -> list[Any]:
         """Gradients by k and the mean."""
         (g,) = gradients
-        over = _EXCESS(*inputs)
-        return [g * scalar.log1p(over), -g * over]
+        return [g * _LOG_RATIO(*inputs), -g * _EXCESS(*inputs)]
 
 
 class StirlingError(_Interpreted, UnaryScalarOp):
@@ -117,6 +129,7 @@ class LogOnePlusErf(_Interpreted, UnaryScalarOp):
 
 
 _EXCESS = Excess(upgrade_to_float, name="excess")
+_LOG_RATIO = LogRatio(upgrade_to_float, name="log_ratio")
 deviance = Elemwise(Deviance(upgrade_to_float, name="deviance"))
 log_one_plus_erf = Elemwise(LogOnePlusErf())
 log_pochhammer = Elemwise(LogPochhammer())

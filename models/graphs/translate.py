@@ -126,6 +126,7 @@ _SCALAR = {
     "Clip": "np.clip({0}, {1}, {2})",
     "Excess": "special.excess({0}, {1})",
     "Deviance": "special.deviance({0}, {1})",
+    "LogRatio": "special.log_ratio({0}, {1})",
     "LogOnePlusErf": "special.log_one_plus_erf({0}, {op.order})",
     "LogPochhammer": "special.log_pochhammer({0}, {1}, {op.order})",
     "StirlingError": "special.stirling_error({0}, {op.order})",

@@ -18,6 +18,7 @@ from models.families.family import Ends
 from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.optimise import polish_all
 from models.projections.starts import forward_starts, peak_starts
+from models.projections.stationary import Smooth
 from models.projections.units import even_quantiles, points_of
 from models.quadrature import Nodes
 
@@ -296,14 +297,27 @@ def polished_minimum(objective: Objective, theta: Array, held: Mask, unit: Array
         return theta
     inner = _Restricted(objective, theta, free, unit[free])
     best, norms = polish_all(inner, (theta[free] / unit[free])[None])
-    _, gradient, hessian = inner.hessian(best)
+    gain = _gain(inner, best)
+    if gain is None:
+        return None
+    # A prior far narrower than its location, or a shape in the millions, leaves a gradient that no float can cancel, and along which a
+    # step is seen in no norm: whether it arrived is said by what another step would gain, in nats.
+    while norms[0] >= 1e-8 and gain[0] > _GAIN:
+        further = best - gain[1]
+        then = _gain(inner, further)
+        if then is None or then[0] > gain[0] / 2:
+            return None
+        best, gain = further, then
+    return inner.whole(best)[0]
+
+
+def _gain(objective: Smooth, theta: Array) -> tuple[float, Array] | None:
+    """Twice what a step of Newton's would gain at theta (1, P), and the step (P,); ``None`` where there is no minimum."""
+    _, gradient, hessian = objective.hessian(theta)
     if not (np.isfinite(hessian).all() and np.linalg.eigvalsh(hessian[0])[0] > 0):
         return None
-    # A prior far narrower than its location, or a shape in the millions, leaves a gradient that no float can cancel: whether it
-    # arrived is said by what another step would gain, in nats.
-    if norms[0] >= 1e-8 and gradient[0] @ np.linalg.solve(hessian[0], gradient[0]) > _GAIN:
-        return None
-    return inner.whole(best)[0]
+    step = np.linalg.solve(hessian[0], gradient[0])
+    return float(gradient[0] @ step), step
 
 
 @dataclass(frozen=True, eq=False)

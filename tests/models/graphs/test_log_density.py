@@ -42,6 +42,12 @@ def test_values_are_those_of_the_target_and_gradients_their_slopes(target: Targe
     check_gradient(density, x)
 
 
+def test_no_points_have_no_densities() -> None:
+    values, slopes = CORNERS.log_density(np.empty((0, 3)))
+    assert values.shape == (0,)
+    assert slopes.shape == (0, 3)
+
+
 def test_one_compiled_function_serves_any_number_of_components_and_dimensions() -> None:
     functions = {
         target.log_density.function for target in (TARGETS["crossed"], CORNERS, mvnormal_mixture([1], [[0.0] * 5], [np.eye(5)]))

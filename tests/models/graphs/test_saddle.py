@@ -38,3 +38,13 @@ def test_beta_of_tiny_values_is_the_gamma_law():
     z = np.random.default_rng(1).gamma(2, size=300)
     beta, gamma = (float(fit_mle(1e-13 * z, FAMILIES[f], draws=1)["fit"]["log_likelihood"]) for f in ("beta", "gamma"))
     assert abs(beta - gamma) < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("family", ["gamma", "inverse_gamma"])
+def test_shapes_in_the_billions_are_reached(family, seed):
+    """Rounding leaves a gradient there along which alpha and beta hardly matter, and a norm of it shows no step between."""
+    x = 1 + 10**-4.6 * np.random.default_rng([seed, 150]).normal(size=150)
+    fit = fit_mle(x, FAMILIES[family], draws=1)["fit"]
+    assert str(fit["status"].item()) == "converged"
+    assert abs(float(fit["alpha"]) * np.var(x) - 1) < 1e-3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from models.graphs import single_threaded
 from models.mle.fit import fit_mle
 from models.mle.likelihood import check_weights
 from models.mle.score import scores
-from models.projections.maximum import Maximum, Problem, at_limits, highest, polished_minimum
+from models.projections.maximum import LARGE, Maximum, Problem, at_limits, highest, maxima, polished_minimum
 from models.projections.objectives import Objective, forward_objective, natural_values
 from models.projections.units import standardise
 from models.quadrature import Nodes
@@ -27,6 +27,11 @@ Array = NDArray[np.float64]
 _BATCH = 65_536
 #: Nats that a draw adds to its own log density by pulling theta: above the first, to second order; above the second, by a new fit.
 _NEWTON, _LONG = 1e-3, 0.01
+#: Nats by which the likelihood without a draw may be higher at another maximum before both are fitted anew, and what two ends differ by.
+_NEAR, _SAME = 0.1, 1e-3
+#: Nats that a draw adds to its own log density, above which the others may have a maximum that all draws have not, where the least
+#: eigenvalue of the Hessian of the likelihood is below this.
+_FAR, _FLAT = 0.05, 1.1
 #: The most new fits, and the most draws that they may see together.
 _REFITS, _SEEN, _FOLDS = 400, 25_000_000, 20
 #: Steps with the Hessian of all draws, what each must leave of the nats to be gained, and so few of these that the fit is at rest.
@@ -122,7 +127,9 @@ def leave_one_out(
         pull[data[:, 0] == ends[own != "low"]] = np.inf
     if family.trials and not family.fixed and params[family.trials] == ends[1]:
         pull[data[:, 0] == ends[1]] = np.inf
-    pull, missed = _refitted(data, family, theta, shares, out, log_p, pull, curvature, seed)
+    rivals = _rivals(data, family, theta, shares, seed)
+    contested = _contested(data, family, rivals, out, log_p)
+    pull, missed = _refitted(data, family, theta, shares, out, log_p, pull, curvature, seed, rivals, contested)
     if len(missed) and abs(pull[missed[0]]) >= _LONG:
         warnings.warn(
             f"leave-one-out of {family.name}: {len(missed)} of {n} draws move the fit by up to {abs(pull[missed[0]]):.2g} nats "
@@ -154,21 +161,27 @@ def _refitted(
     pull: Array,
     curvature: _Curvature | None,
     seed: int,
+    rivals: Sequence[tuple[Array, float]],
+    contested: Array,
 ) -> tuple[Array, NDArray[np.intp]]:
     """Pulls (n,) with those that matter most by new fits, equal draws by one; and the draws that were wanted and not fitted."""
     n, pull = len(data), pull.copy()
     ends = None if family.edges else (float(data.min()), float(data.max()))
     budget = min(n, _SEEN // n) if family.closed else min(_REFITS, max(20, _SEEN // (10 * n)))
-    order = np.argsort(-np.abs(pull))
-    wanted = order[np.abs(pull[order]) >= (0.0 if family.closed else _LONG)]
+    matter = np.maximum(np.abs(pull), contested)
+    order = np.argsort(-matter)
+    wanted = order[matter[order] >= (0.0 if family.closed else _LONG)]
     done, fits = np.zeros(n, dtype=bool), 0
+    flat = curvature is not None and curvature.free.all() and family.components == 1 and n * curvature.least < _FLAT
     for i in wanted:
         if done[i]:
             continue
         if fits == budget:
             break
         others = _without(data, shares, i, float(out[i]))
-        again = _fitted_anew(family, others, theta, seed, ends, curvature, trials=bool(np.isfinite(pull[i])))
+        again = _fitted_anew(family, others, theta, seed, ends, curvature, trials=bool(np.isfinite(pull[i])),
+                             rivals=[place for place, _ in rivals] if contested[i] >= _LONG else (),
+                             anywhere=bool(flat and matter[i] >= _FAR))  # fmt: skip
         equal = (data == data[i]).all(axis=1) & (out == out[i])
         if again is not None:
             params, sides = again
@@ -176,6 +189,29 @@ def _refitted(
             pull[equal] = np.inf if beyond else float(log_p[i] - family.logp(data[i : i + 1], params)[0])
         done, fits = done | equal, fits + 1
     return pull, wanted[~done[wanted]]
+
+
+def _rivals(data: Array, family: Family, theta: Array, shares: Array, seed: int) -> list[tuple[Array, float]]:
+    """Maxima of all draws beside theta, and how much lower the mean log likelihood is there.
+
+    A skew normal near a Normal has one of either sign, and a Student-t one for each cluster.
+    """
+    single = family.smooth and family.closed is None and family.components == 1 and not family.trials
+    if not single or family.edges or len(data) > LARGE or family.at_boundary(theta, data.shape[1]) is not None:
+        return []
+    problem = Problem(family, Nodes(data, shares, "draws"), (float(data.min()), float(data.max())))
+    value = problem.objective(problem.rule).value_and_gradient(theta)[0]
+    found = maxima(problem, seed)
+    return [(place, at - value) for place, at in found if not np.allclose(place, theta, atol=_SAME)]
+
+
+def _contested(data: Array, family: Family, rivals: Sequence[tuple[Array, float]], out: Array, log_p: Array) -> Array:
+    """By how many nats (n,) a draw's log density differs at the maximum that the others may have; 0 where they keep theirs."""
+    size = np.zeros(len(data))
+    for place, lower in rivals:
+        higher = log_p - family.logp(data, natural_values(family, place)[0])
+        size = np.where(out * (higher + _NEAR) > lower, np.maximum(size, np.abs(higher)), size)
+    return size
 
 
 def _beyond(x: float, others: Array, family: Family, sides: tuple[str, ...]) -> bool:
@@ -196,18 +232,19 @@ def _without(data: Array, shares: Array, i: int, out: float) -> Nodes:
 
 @dataclass(frozen=True)
 class _Curvature:
-    """Hessian of the mean negative log likelihood, in the coordinates (P,) that are not at their boundary."""
+    """Hessian of the mean negative log likelihood, in the coordinates (P,) that are not at their boundary, and its least eigenvalue."""
 
     free: NDArray[np.bool_]
     total: Array
     inverse: Array
+    least: float
 
 
 def _curvature(data: Array, family: Family, theta: Array, shares: Array) -> _Curvature:
     free = _interior(family, theta, data.shape[1])
     whole = forward_objective(family, Nodes(data, shares, "draws"))
     total = whole.hessian(theta[None])[2][0][np.ix_(free, free)]
-    return _Curvature(free, total, np.linalg.inv(total))
+    return _Curvature(free, total, np.linalg.inv(total), float(np.linalg.eigvalsh(total).min(initial=np.inf)))
 
 
 def _pull(data: Array, family: Family, theta: Array, curvature: _Curvature, out: Array) -> Array:
@@ -233,10 +270,13 @@ def _fitted_anew(
     ends: tuple[float, float] | None = None,
     curvature: _Curvature | None = None,
     trials: bool = False,
+    rivals: Sequence[Array] = (),
+    anywhere: bool = False,
 ) -> tuple[Mapping[str, ArrayLike], tuple[str, ...]] | None:
     """Maximum likelihood on the other draws, near theta or by a search of its own, and its `_own_ends`.
 
-    With `trials` the number of trials stays, where a search for another one would take long.
+    With `trials` the number of trials stays, where a search for another one would take long. Of `rivals`, other maxima of all draws, one
+    may be the highest of these.
     """
     free = family.trials if not family.fixed else None
     problem = Problem(family, others, None if free else ends)
@@ -249,10 +289,14 @@ def _fitted_anew(
         return family.closed(problem.points(others)), _own_ends(family, theta)
     objective, held = problem.objective(others), ~_interior(family, theta, others.points.shape[1])
     moved, ending = None, family.ends is not None
+    searched = [place for place, _ in maxima(problem, seed)] if anywhere else []
     if not _own_ends(family, theta):  # else the others may have a maximum that is none of all draws
         moved = None if curvature is None else _by_chords(objective, theta, curvature, len(others.points))
         if moved is None:
             moved = polished_minimum(objective, theta, held, problem.lengths)
+    for place in (*(polished_minimum(objective, r, held, problem.lengths) for r in rivals), *searched):
+        if moved is None or (place is not None and _lower(objective, place, moved)):
+            moved = place
     if moved is None:
         found = highest(problem, 4, seed)
         moved = polished_minimum(objective, found.theta, found.held, problem.lengths) if found.reached else None
@@ -260,6 +304,10 @@ def _fitted_anew(
         none = np.zeros(len(theta), dtype=bool)
         moved = at_limits(problem, objective, Maximum(moved, 0.0, none, none, None, none, 1)).theta
     return None if moved is None else (natural_values(family, moved)[0], _own_ends(family, moved))
+
+
+def _lower(objective: Objective, one: Array, other: Array) -> bool:
+    return objective.value_and_gradient(one)[0] < objective.value_and_gradient(other)[0]
 
 
 def _own_ends(family: Family, theta: Array) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from models.projections.stationary import Smooth
 from models.projections.units import even_quantiles, points_of
 from models.quadrature import Nodes
 
-__all__ = ["LARGE", "Maximum", "Problem", "at_limits", "highest", "polished_minimum", "summary"]
+__all__ = ["LARGE", "Maximum", "Problem", "at_limits", "highest", "maxima", "polished_minimum", "summary"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -33,6 +33,7 @@ LARGE, _SUMMARY, _ROWS = 5000, 2048, 20_000
 _ROUNDING = 1e-8
 #: Nats of an average log likelihood: a step of Newton's that gains less moves no estimate by a thousandth of its error at n = 1e6.
 _GAIN = 1e-13
+_SAME = 1e-4  # between two ends of one maximum, in any coordinate
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +213,24 @@ def _given_trials(problem: Problem, starts: int, seed: int) -> Maximum:
     best = at_limits(problem, objective, best)
     edge, value = _at_edge(objective, best.theta, box, unit), objective.value_and_gradient(best.theta)[0]
     return replace(best, value=value, held=best.held | edge, unknown=best.unknown | edge, edge=edge)
+
+
+def maxima(problem: Problem, seed: int) -> list[tuple[Array, float]]:
+    """Each interior maximum (theta, value of the objective) that the starts of a family lead to, the highest first."""
+    objective, held = problem.objective(problem.rule), np.zeros(len(problem.lengths), dtype=bool)
+    starts = [
+        *forward_starts(problem.family, problem.points(problem.rule), 1, seed),
+        *peak_starts(problem.family, problem.rule, problem.objective),
+    ]
+    climbs = [_climb(objective, start, problem.lengths, problem.bounds, held) for start in starts]
+    found: list[tuple[Array, float]] = []
+    for theta, _ in sorted((c for c in climbs if c is not None), key=lambda end: end[1]):
+        if _collapsed(problem, theta) or problem.family.at_boundary(theta, problem.dim) is not None:
+            continue
+        polished = polished_minimum(objective, theta, held, problem.lengths)
+        if polished is not None and not any(np.allclose(polished, known, atol=_SAME) for known, _ in found):
+            found.append((polished, objective.value_and_gradient(polished)[0]))
+    return found
 
 
 def summary(rule: Nodes, seed: int) -> Nodes:

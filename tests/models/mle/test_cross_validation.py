@@ -169,3 +169,14 @@ def test_folds_of_many_draws_with_a_kink_mind_the_weights() -> None:
 def test_wrong_weights_are_refused(weights: np.ndarray, counts: bool, words: str) -> None:
     with pytest.raises(InputError, match=words):
         leave_one_out(sample("normal")[1], FAMILIES["normal"], weights=weights, counts=counts)
+
+
+def test_the_others_may_have_their_maximum_at_the_other_sign_of_the_skewness() -> None:
+    """All draws have one maximum, of negative skewness; the likelihood of all but the row that skews them most is highest at a positive one."""
+    rng = np.random.default_rng(3)
+    x = np.abs(rng.normal(size=120)) * 0.5 + rng.normal(size=120)
+    family, found = FAMILIES["skew_normal"], leave_one_out(x, FAMILIES["skew_normal"])
+    for row in (97, int(np.argmax(x)), int(np.argmin(x))):
+        fit = fit_mle(np.delete(x, row), family, draws=2)["fit"]
+        params = {name: fit[name].to_numpy() for name in ("mu", "sigma", "alpha")}
+        assert abs(found[row] - family.logp(x[row : row + 1, None], params)[0]) < 0.02

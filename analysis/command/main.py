@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -100,12 +101,24 @@ def run_question(name: str) -> None:
     main(["run", name, *sys.argv[1:]])
 
 
+_DOUBLE = ",floatX=float64"
+
+
 def quieten() -> None:
-    """Keep library warnings off stderr, here and in worker processes, and PyTensor from looking for a C compiler."""
+    """Keep library warnings off stderr, here and in worker processes, and PyTensor in double precision and from looking for a C compiler.
+
+    What the store of graphs says is no library's warning. A character that a terminal cannot show is no reason to fail.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", message="compiled graphs cannot be stored")
+        warnings.showwarning = lambda message, *_place, **_more: typer.echo(visible(f"duality: {message}"), err=True)
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    os.environ.setdefault("PYTENSOR_FLAGS", "cxx=")
+    flags = os.environ.get("PYTENSOR_FLAGS", "cxx=").removesuffix(_DOUBLE)
+    os.environ["PYTENSOR_FLAGS"] = flags + _DOUBLE  # of two, PyTensor takes the last
     logging.getLogger("pymc").setLevel(logging.ERROR)  # pm.fit logs its loss, which belongs to no reader
 
 

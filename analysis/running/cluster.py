@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ __all__ = ["Cluster", "connected", "fingerprint"]
 
 #: Seconds to wait for an answer.
 _PATIENCE = 10
+_GREETING = 2**20  # bytes of a scheduler's first message, at most
 
 
 class Cluster:
@@ -55,6 +57,7 @@ def connected(address: str, questions: Sequence[str]) -> Iterator[Workers]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what went wrong is said in one line, below
     failed = ""
     try:
+        _greeted(address)
         # not the default of this process, which a client that failed would stay: xarray asks it for a lock of each file
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
@@ -68,6 +71,29 @@ def connected(address: str, questions: Sequence[str]) -> Iterator[Workers]:
     with client:
         _check(client, address, list(questions))
         yield Cluster(client)
+
+
+def _greeted(address: str) -> None:
+    """Wait for the first bytes of a scheduler, which Dask would do for as long as somebody keeps the line open.
+
+    Raises
+    ------
+    OSError
+        Nobody answers, or with no message of Dask's, which begins with its length.
+    ValueError
+        The address has no port.
+    """
+    scheme, _, rest = address.rpartition("://")
+    if scheme not in ("", "tcp"):
+        return
+    host, _, port = rest.rpartition(":")
+    if not (host and port.isdigit()):
+        raise ValueError("an address is tcp://host:port")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE) as line:
+        line.settimeout(_PATIENCE)
+        first = line.recv(8)
+    if len(first) < 8 or int.from_bytes(first, "little") > _GREETING:
+        raise ConnectionError("what answers is no Dask scheduler")
 
 
 def _check(client: Any, address: str, questions: list[str]) -> None:

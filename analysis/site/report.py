@@ -143,8 +143,11 @@ def check_output(output: Path, formats: Collection[str]) -> None:
         path = output / name
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder, and a report would be written there; choose another --output")
-        if path.suffix in (".html", ".md") and path.is_file() and _OURS not in path.read_bytes()[:4000]:
+        if path.is_file() and not _ours(path):
             raise _foreign(path)
+    for name in _FOLDERS:
+        if (output / name).is_file():
+            raise InputError(f"{str(output / name)!r} is a file, and a folder would be there; choose another --output")
 
 
 def check_results(output: Path, names: Sequence[str]) -> None:
@@ -167,7 +170,17 @@ def _foreign(path: Path) -> InputError:
 
 
 #: What a page of ours has near its beginning.
-_OURS = b"duality report"
+_OURS = (b'content="duality report"', b"<!-- Built by `duality report`")
+#: Beside the pages.
+_FOLDERS = ("figures", "pages", "results")
+
+
+def _ours(path: Path) -> bool:
+    """Whether `duality` has written a page or a PDF."""
+    if path.suffix == ".pdf":
+        return path.name in _built_before(path.parent)
+    head = path.read_bytes()[:4000]
+    return any(mark in head for mark in _OURS)
 
 
 def _check(sections: Sequence[Section], output: Path, formats: Collection[str]) -> None:

@@ -60,7 +60,7 @@ def compiled(kind: str, key: object, build: Build) -> Callable[..., Any]:
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Build and rewrite graphs without a record of where each node was made.
+    """Build and rewrite graphs in double precision, and without a record of where each node was made.
 
     PyTensor's rewrites join these records, without end in some graphs: a switch between a variable and itself joins its record to itself,
     and what was built elsewhere in the process brings records along (24 GB for the scores of a mixture). So none are made, and none are
@@ -72,7 +72,7 @@ def untraced() -> Iterator[None]:
     joining = copy_stack_trace.__code__
     copy_stack_trace.__code__ = _not_joined.__code__
     try:
-        with pytensor.config.change_flags(traceback__limit=0):
+        with pytensor.config.change_flags(traceback__limit=0, floatX="float64"):
             yield
     finally:
         copy_stack_trace.__code__ = joining
@@ -176,7 +176,7 @@ def register_rewrites() -> None:
 
 @contextmanager
 def rounded_alike() -> Iterator[None]:
-    """Compile by Numba without leave to reorder sums.
+    """Compile by Numba in double precision, and without leave to reorder sums.
 
     With PyTensor's default (``numba__fastmath``) the order depends on what was inlined where, and code just compiled differs in its last
     digits from the same code read from a cache, as do those of a point from its own at another place among the points; a sampler turns
@@ -184,7 +184,7 @@ def rounded_alike() -> Iterator[None]:
     """
     import pytensor
 
-    with pytensor.config.change_flags(numba__fastmath=False):
+    with pytensor.config.change_flags(numba__fastmath=False, floatX="float64"):
         yield
 
 

@@ -350,13 +350,13 @@ def _inner(density: Distribution) -> Any:
 
     from models.graphs.special_ops import written_out
 
-    points, numbers, logp = _graph(density)
-    slope = pytensor.grad(logp.sum(), points)
-    register_rewrites()
-    mode = get_mode("NUMBA").including("local_remove_check_parameter").register((inline_batched_symbolic(), 0.05))
-    mode = mode.register((written_out(), 0.06))
     # The whole is stored (`_compiled`): storing each loop of it too would take as long again.
     with rounded_alike(), pytensor.config.change_flags(numba__cache=False):
+        points, numbers, logp = _graph(density)
+        slope = pytensor.grad(logp.sum(), points)
+        register_rewrites()
+        mode = get_mode("NUMBA").including("local_remove_check_parameter").register((inline_batched_symbolic(), 0.05))
+        mode = mode.register((written_out(), 0.06))
         return pytensor.function([points, numbers], [logp, slope], mode=mode, trust_input=True).vm.jit_fn
 
 

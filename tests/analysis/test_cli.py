@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -505,6 +506,35 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
         ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "questions\n", "")
+
+
+def environment(**given: str) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k not in ("PYTENSOR_FLAGS", "PYTHONWARNINGS")} | given
+
+
+@pytest.mark.exhaustive
+def test_single_precision_of_the_user_is_not_taken_over(tmp_path: Path) -> None:
+    """It was: an infinite KL, and for everyone who read that graph from the store."""
+    asked = [sys.executable, "-m", "analysis", "divergence", "bimodal", "student_t", "--json"]
+    for flags in ("floatX=float32,cxx=", ""):
+        env = environment(PYTENSOR_FLAGS=flags, DUALITY_CACHE=str(tmp_path))
+        done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300, env=env)
+        found = json.loads(done.stdout)["kl_pq"]
+        assert found["value"] == pytest.approx(1.765001081554, abs=1e-11)
+        assert found["error"] < 1e-11
+
+
+def test_a_store_that_cannot_be_written_is_said_once_and_a_character_no_terminal_has_is_no_failure(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    env = environment(DUALITY_CACHE=str(tmp_path / "file"), PYTHONIOENCODING="latin-1")
+    asked = [sys.executable, "-m", "analysis", "divergence", "bimodal", "bimodal"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, encoding="latin-1", timeout=300, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("duality: compiled graphs cannot be stored") == 1
+    assert done.stderr.count("\n") == 1
+    assert "10?¹?" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["index.html", "data.nc", "data.json", "model.nc"])

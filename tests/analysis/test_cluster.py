@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,16 @@ def test_nobody_answers(impatient: None) -> None:
     address = f"tcp://127.0.0.1:{closed_port()}"
     with pytest.raises(InputError, match=f"no Dask scheduler answers at '{address}' within 0.3 s"), connected(address, []):  # fmt: skip
         pass
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["silent", "another protocol"])
+def test_who_answers_is_no_scheduler(impatient: None, greeting: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+        port = listener.getsockname()[1]
+        answered = thread.submit(listener.accept)
+        with pytest.raises(InputError, match="no Dask scheduler answers at"), connected(f"tcp://127.0.0.1:{port}", []):
+            answered.result()[0].sendall(greeting)
+        answered.result()[0].close()
 
 
 @pytest.mark.parametrize("address", ["nowhere.invalid:8786", "htp://127.0.0.1:1"])

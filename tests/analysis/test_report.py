@@ -28,7 +28,7 @@ from analysis.site.figure import mark as figure_mark
 from analysis.site.marks import index_of, resolved
 from analysis.site.numbers import est, num, pct, signed, table
 from analysis.site.provenance import rows
-from analysis.site.report import FORMATS, Section, write_report
+from analysis.site.report import FORMATS, Section, check_output, write_report
 from models.errors import InputError
 
 NBSP = "\N{NO-BREAK SPACE}"
@@ -559,17 +559,24 @@ def test_files_of_an_earlier_report_go_if_nobody_changed_them(tmp_path: Path) ->
     assert {"README.md", "pages/one.md", "pages/two.md"} <= names  # of a format that was not asked for
 
 
-@pytest.mark.parametrize("name", ["index.html", "README.md"])
+@pytest.mark.parametrize("name", ["index.html", "README.md", "report.pdf"])
 def test_a_page_of_somebody_else_is_not_replaced(name: str, templates: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / name).write_text("# Mine")
+    (out / name).write_text("# Mine\n\nRun `uv run duality report`.")
     with pytest.raises(InputError, match=rf"{name}' was not written by `duality`"):
-        write_report([make_section()], provenance={}, output=out, templates=templates)
+        write_report([make_section()], provenance={}, output=out, templates=templates, formats=FORMATS)
     (out / name).unlink()
     (out / name).mkdir()
     with pytest.raises(InputError, match="is a folder"):
-        write_report([make_section()], provenance={}, output=out, templates=templates)
+        write_report([make_section()], provenance={}, output=out, templates=templates, formats=FORMATS)
+
+
+@pytest.mark.parametrize("name", ["figures", "pages", "results"])
+def test_a_file_where_a_folder_would_be_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name}' is a file, and a folder would be there"):
+        check_output(tmp_path, ["html"])
 
 
 def test_a_manifest_that_is_damaged_or_leads_elsewhere_removes_nothing(tmp_path: Path) -> None:

@@ -92,6 +92,21 @@ class Store:
         path = self.path(name)
         return path if not self.fresh and is_whole(path, self.key(inputs)) else None
 
+    def load(self, name: str, inputs: Mapping[str, Any]) -> xr.DataTree:
+        """Read a part that was stored a moment ago.
+
+        Raises
+        ------
+        RuntimeError
+            If another report, of other settings, has put its own there.
+        """
+        path = self.find(name, inputs)
+        if path is None:
+            raise RuntimeError(
+                f"part {name} has been replaced: two reports of different settings in one folder? run it again"
+            )
+        return from_file(path)
+
     def put(self, name: str, inputs: Mapping[str, Any], content: bytes, seconds: float) -> Path:
         """Store a part and the seconds it took.
 

@@ -260,7 +260,7 @@ def answer(question: str, order: Order, key: str) -> Answer:
     settings = study.Settings.preset(order.effort, order.seed)
     path, store = _file(order.results, question), Store(order.results, question)
     if order.fresh or not stored.is_whole(path, key):
-        tree = study.run(settings, remember=lambda name, _inputs, _compute: stored.from_file(store.path(name)))
+        tree = study.run(settings, remember=lambda name, inputs, _compute: store.load(name, inputs))
         stored.put_whole(path, key, stored.as_bytes(tree))
     tree = stored.from_file(path)  # always from the file: what is said does not depend on when it was computed
     found = _module(question, "findings").findings(tree)

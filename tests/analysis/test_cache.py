@@ -71,6 +71,15 @@ def test_changed_inputs_are_computed_again_and_replace_the_part(store: Store) ->
     assert compute.times == 2
 
 
+def test_a_part_that_another_report_has_replaced_is_not_read_as_ones_own(store: Store) -> None:
+    compute = Count()
+    store("bimodal", INPUTS, compute)
+    assert value(store.load("bimodal", INPUTS)) == 11
+    store("bimodal", {**INPUTS, "settings": {"seed": 1, "n": 100}}, compute)
+    with pytest.raises(RuntimeError, match="has been replaced"):
+        store.load("bimodal", INPUTS)
+
+
 def test_parts_do_not_share_a_file(store: Store) -> None:
     compute = Count()
     store("a", INPUTS, compute)

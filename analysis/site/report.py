@@ -171,6 +171,7 @@ def _foreign(path: Path) -> InputError:
 
 #: What a page of ours has near its beginning.
 _OURS = (b'content="duality report"', b"<!-- Built by `duality report`")
+_PDF = b"duality report"  # a keyword of the document
 #: Beside the pages.
 _FOLDERS = ("figures", "pages", "results")
 
@@ -178,7 +179,7 @@ _FOLDERS = ("figures", "pages", "results")
 def _ours(path: Path) -> bool:
     """Whether `duality` has written a page or a PDF."""
     if path.suffix == ".pdf":
-        return path.name in _built_before(path.parent)
+        return path.name in _built_before(path.parent) or _PDF in path.read_bytes()
     head = path.read_bytes()[:4000]
     return any(mark in head for mark in _OURS)
 

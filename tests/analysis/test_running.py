@@ -172,7 +172,7 @@ def test_what_is_damaged_is_computed_again_and_files_of_others_are_left_alone(
 def test_what_failed_is_said_and_all_else_is_computed_and_kept(project: Project, clean: dict[str, bytes]) -> None:
     """One part raises, and another one's process is killed."""
     project.output.mkdir()
-    (project.output / "README.md").write_text("Built by `duality report` earlier.")
+    (project.output / "README.md").write_text("<!-- Built by `duality report` earlier. -->")
     ended = project.report(SMALL_FAIL="apples/x2", SMALL_DIE="pears/x3")
     assert ended.status == 1
     raised, killed = sorted(failures(ended.err))
@@ -182,7 +182,7 @@ def test_what_failed_is_said_and_all_else_is_computed_and_kept(project: Project,
         assert words in killed
     assert "Traceback" not in ended.err
     assert set(project.log) == PARTS
-    assert (project.output / "README.md").read_text() == "Built by `duality report` earlier."
+    assert (project.output / "README.md").read_text() == "<!-- Built by `duality report` earlier. -->"
     assert sorted(path.name for path in project.output.iterdir()) == ["README.md", "results"]
     project.clear_log()
     assert project.report("--format", "html,md").status == 0

@@ -171,7 +171,7 @@ def _foreign(path: Path) -> InputError:
 
 #: What a page of ours has near its beginning.
 _OURS = (b'content="duality report"', b"<!-- Built by `duality report`")
-_PDF = b"duality report"  # a keyword of the document
+_PDF = b"/Keywords(duality report)"
 #: Beside the pages.
 _FOLDERS = ("figures", "pages", "results")
 

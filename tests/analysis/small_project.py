@@ -181,10 +181,11 @@ class Project:
         """Build the report in `output`, as Markdown."""
         return self.duality("report", "--output", str(self.output), "--format", "md", *arguments, **environment)
 
-    def built(self) -> dict[str, bytes]:
-        """Every file of the report and of its results, but for the records, which say how long a part took."""
-        files = (p for p in sorted(self.output.rglob("*")) if p.is_file() and p.suffix != ".json")
-        return {str(p.relative_to(self.output)): p.read_bytes() for p in files}
+    def built(self, folder: Path | None = None) -> dict[str, bytes]:
+        """Every file of the report, or of one kept elsewhere, and of its results, but for the records, which say how long a part took."""
+        folder = folder or self.output
+        files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".json")
+        return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def small_project(root: Path) -> Project:

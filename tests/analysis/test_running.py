@@ -34,7 +34,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def clean(template: Project) -> dict[str, bytes]:
     """What a run that nothing disturbs ends in."""
-    return template.built()
+    return template.built(template.root / "clean")  # its own folder may have been used by then
 
 
 @pytest.fixture
